@@ -1,0 +1,211 @@
+//! A running node: the decision loop, the followers of the log, the timers, and what the HTTP API needs of them.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use commands::payments::sandbox::Sandbox;
+use commands::payments::{self, Payments, Providers};
+use commands::timers::{self, TimeTravel, TimerTable, Timers};
+use commands::{Engine, EngineSettings};
+use eventstore::clock::Clock;
+use eventstore::database::{Database, DatabaseError};
+use eventstore::follower::{self, Follower, Runner};
+use eventstore::log::{self, Head};
+use eventstore::progress::Progress;
+use eventstore::secrets::RootSecret;
+use sqlx::{Connection, PgPool};
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::passwords::{PasswordError, Passwords};
+use crate::auth::tokens::AccessTokens;
+use crate::config::Config;
+use crate::http::live::LiveAuctions;
+
+/// Followers that keep no versioned schema of their own.
+const PLAIN_VERSION: i32 = 1;
+/// How long the followers may take to finish their batch when the node stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a node could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A query while starting.
+    #[error("the database could not be prepared: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// The log has events of a newer version of Tradepost.
+    #[error("the log holds events that this version cannot read: {0}; start a newer version")]
+    UnreadableEvents(String),
+    /// The hasher.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
+}
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Parts>);
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of a node that the handlers use.
+#[derive(Debug)]
+pub struct Parts {
+    /// How the node was configured.
+    pub settings: Config,
+    /// The way to the log.
+    pub engine: Engine,
+    /// The marketplace's clock.
+    pub clock: Clock,
+    /// For queries.
+    pub pool: PgPool,
+    /// How far the followers have come.
+    pub progress: Progress,
+    /// The deployment's secret.
+    pub secret: RootSecret,
+    /// Access tokens.
+    pub tokens: AccessTokens,
+    /// Passwords.
+    pub passwords: Passwords,
+    /// Payment providers.
+    pub providers: Providers,
+    /// Live auctions for sockets.
+    pub live: LiveAuctions,
+    /// Sets the clock forward.
+    pub time_travel: TimeTravel,
+    /// Cancelled when the node stops.
+    pub stop: CancellationToken,
+}
+
+impl Parts {
+    /// The soft-close window of auctions that are published from now on.
+    pub fn soft_close_window_ms(&self) -> u32 {
+        let window_s = self.settings.auctions.soft_close_window_s;
+        u32::try_from(window_s.saturating_mul(1_000)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The names of all followers.
+pub fn followers() -> impl Iterator<Item = &'static str> {
+    projections::names().into_iter().chain([timers::NAME, payments::NAME])
+}
+
+/// Brings a database up to date: log, read models, checkpoints.
+pub async fn prepare(database: &Database) -> Result<(), StartError> {
+    database.migrate().await?;
+    let mut owner = database.connect_as_owner().await?;
+    projections::schema::ensure(&mut owner).await?;
+    for name in [timers::NAME, payments::NAME] {
+        follower::register(&mut owner, name, PLAIN_VERSION).await?;
+    }
+    owner.close().await?;
+    Ok(())
+}
+
+/// A node and the tasks that make it run.
+#[derive(Debug)]
+pub struct Node {
+    /// What the handlers share.
+    pub app: App,
+    deciding: JoinHandle<()>,
+    followers: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Node {
+    /// Starts everything but the HTTP server, on a database that is brought up to date first.
+    pub async fn start(settings: Config, database: &Database, secret: RootSecret) -> Result<Self, StartError> {
+        prepare(database).await?;
+        let pool = database.pool(settings.database.pool_size);
+        check_readable(&pool).await?;
+        let (clock, head, progress) = (Clock::new(), Head::at(log::head(&pool).await?), Progress::default());
+        if settings.sandbox.enabled
+            && let Some(last) = log::last_recorded_at(&pool).await?
+        {
+            clock.set_forward(last);
+        }
+        let engine_settings = EngineSettings {
+            batch_max: settings.engine.batch_max,
+            cache_aggregates: settings.engine.cache_aggregates,
+            queue: settings.engine.queue,
+        };
+        let (engine, deciding) = Engine::start(database, engine_settings, clock.clone(), head.clone()).await?;
+        let providers = Providers::new([Arc::new(Sandbox) as _]);
+        let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
+
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let runner = Runner {
+            database: database.clone(),
+            head: head.clone(),
+            progress: progress.clone(),
+            batch_events: settings.feed.batch_events,
+        };
+        let own: [Box<dyn Follower>; 2] = [Box::new(TimerTable), Box::new(payments.clone())];
+        for follower in projections::all().into_iter().chain(own) {
+            tasks.spawn(runner.clone().run(follower, stop.clone()));
+        }
+        let poll = head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(poll));
+        let live = LiveAuctions::default();
+        let watch = live.clone().watch(pool.clone(), progress.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(watch));
+        let timers = Timers {
+            pool: pool.clone(),
+            engine: engine.clone(),
+            payments,
+            clock: clock.clone(),
+            progress: progress.clone(),
+            head,
+        };
+        let (time_travel, firing) = timers.start(stop.clone());
+        tasks.spawn(firing);
+        tasks.close();
+        let app = App(Arc::new(Parts {
+            tokens: AccessTokens::new(&secret, &settings.auth),
+            passwords: Passwords::new()?,
+            settings,
+            engine,
+            clock,
+            pool,
+            progress,
+            secret,
+            providers,
+            live,
+            time_travel,
+            stop: stop.clone(),
+        }));
+        Ok(Self { app, deciding, followers: tasks, stop })
+    }
+
+    /// Stops: no new batches, then the loop after what waits is done. Call it once the HTTP server has ended.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if tokio::time::timeout(STOP_PATIENCE, self.followers.wait()).await.is_err() {
+            tracing::warn!("a follower did not end in time; it goes on from its checkpoint at the next start");
+        }
+        drop(self.app);
+        if tokio::time::timeout(STOP_PATIENCE, self.deciding).await.is_err() {
+            tracing::warn!("the decision loop did not end in time");
+        }
+    }
+}
+
+async fn check_readable(pool: &PgPool) -> Result<(), StartError> {
+    let unreadable = log::unreadable_kinds(pool, &domain::formats::known_types()).await?;
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let kinds = unreadable.iter().map(|(aggregate, event, version)| format!("{aggregate} {event} v{version}"));
+    Err(StartError::UnreadableEvents(kinds.collect::<Vec<_>>().join(", ")))
+}

@@ -1,0 +1,98 @@
+//! Passwords: Argon2id with 19 MiB and two passes, off the async threads, a bounded number at once.
+
+use std::sync::Arc;
+
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use eventstore::mint;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+/// Hashes at once: each keeps a core busy and 19 MiB.
+const CONCURRENT: usize = 4;
+/// Hashes that may wait for their turn; further ones are turned away.
+const WAITING: usize = 64;
+
+/// Why a password could not be hashed or verified.
+#[derive(Clone, Copy, Debug, Error)]
+pub enum PasswordError {
+    /// Too many are waiting.
+    #[error("too many passwords are being checked")]
+    Overloaded,
+    /// The hash is damaged, or the hasher failed.
+    #[error("the password could not be checked")]
+    Defect,
+}
+
+/// Hashes and verifies.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    turns: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    /// Verified in place of the hash of an unknown account, so that both take the same time.
+    decoy: Arc<str>,
+}
+
+impl Passwords {
+    /// A hasher with its decoy ready.
+    pub fn new() -> Result<Self, PasswordError> {
+        let decoy = hash(&mint::id().to_string())?.into();
+        let (turns, queue) = (Semaphore::new(CONCURRENT), Semaphore::new(CONCURRENT + WAITING));
+        Ok(Self { turns: Arc::new(turns), queue: Arc::new(queue), decoy })
+    }
+
+    /// The hash of a password in PHC form.
+    pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
+        self.in_turn(move || hash(&password)).await
+    }
+
+    /// Whether the password has this hash. Without one, takes the same time and says no.
+    pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, PasswordError> {
+        let known = stored.is_some();
+        let stored = stored.unwrap_or_else(|| self.decoy.to_string());
+        let matches = self.in_turn(move || {
+            let parsed = PasswordHash::new(&stored).map_err(|_| PasswordError::Defect)?;
+            Ok(hasher()?.verify_password(password.as_bytes(), &parsed).is_ok())
+        });
+        Ok(matches.await? && known)
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let _place = self.queue.try_acquire().map_err(|_| PasswordError::Overloaded)?;
+        let _turn = self.turns.acquire().await.map_err(|_| PasswordError::Defect)?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| PasswordError::Defect)?
+    }
+}
+
+/// The hash of a password, computed on this thread.
+pub fn hash(password: &str) -> Result<String, PasswordError> {
+    let salt = SaltString::encode_b64(&mint::secret::<16>()).map_err(|_| PasswordError::Defect)?;
+    let hash = hasher()?.hash_password(password.as_bytes(), &salt).map_err(|_| PasswordError::Defect)?;
+    Ok(hash.to_string())
+}
+
+fn hasher() -> Result<Argon2<'static>, PasswordError> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| PasswordError::Defect)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_verifies_against_its_own_hash_only() {
+        let passwords = Passwords::new().unwrap();
+        let stored = passwords.hash("correct horse".to_owned()).await.unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert!(passwords.verify("correct horse".to_owned(), Some(stored.clone())).await.unwrap());
+        assert!(!passwords.verify("wrong horse".to_owned(), Some(stored)).await.unwrap());
+        assert!(!passwords.verify("correct horse".to_owned(), None).await.unwrap());
+    }
+}

@@ -1,0 +1,353 @@
+//! Configuration: what can be set, its defaults, and where a value comes from.
+//!
+//! Four layers, each over the one before: defaults < file (`tradepost.toml`, or the one named with `--config`) <
+//! environment (`DATABASE_URL`, then `TRADEPOST_<SECTION>__<KEY>`) < command line. A key that nobody knows is refused in
+//! every layer, because a mistyped setting that is silently ignored is found out in production.
+
+mod layers;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use figment::Figment;
+use serde::{Deserialize, Serialize};
+
+pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
+pub(crate) use secret::random_hex;
+pub use secret::{Secret, root_secret};
+
+/// Shorter secrets can be guessed; 32 characters are 128 bits even if they are only hexadecimal.
+const SECRET_MIN_CHARS: usize = 32;
+
+/// Every setting: its key, its default, and what it means. [`describe`] gives it out.
+const SETTINGS: &[(&str, &str, &str)] = &[
+    ("http.bind", "127.0.0.1:8080", "Address and port that the server listens on."),
+    ("http.request_timeout_ms", "30000", "Milliseconds after which a request is answered with an error."),
+    ("http.body_limit_bytes", "1048576", "Largest request body that is accepted, in bytes."),
+    (
+        "database.url",
+        "",
+        "postgres:// URL of the database; without it a private PostgreSQL is run. DATABASE_URL sets it too.",
+    ),
+    ("database.pool_size", "16", "Connections held to the database, at least 4."),
+    ("database.embedded_dir", ".tradepost/postgres", "Folder of the private PostgreSQL."),
+    (
+        "auth.secret",
+        "",
+        "Root secret of at least 32 characters, from which all keys are derived; without it, and with the private PostgreSQL, one is made and kept in .tradepost/secret.",
+    ),
+    ("auth.issuer", "tradepost", "`iss` of the access tokens."),
+    ("auth.audience", "tradepost", "`aud` of the access tokens."),
+    ("auth.access_token_ttl_s", "900", "Seconds that an access token is good for."),
+    ("auth.refresh_token_ttl_s", "604800", "Seconds that a refresh token is good for."),
+    (
+        "auctions.soft_close_window_s",
+        "120",
+        "A bid in the last so many seconds moves the end of the auction; 0 turns this off.",
+    ),
+    ("engine.batch_max", "256", "Most commands decided and committed together."),
+    ("engine.cache_aggregates", "100000", "Most aggregates kept in memory."),
+    ("engine.queue", "4096", "Most commands that wait; more are refused with 503."),
+    ("feed.poll_ms", "200", "Milliseconds between looks at the log when nothing wakes a follower."),
+    ("feed.batch_events", "1000", "Most events that a follower takes at a time."),
+    ("sandbox.enabled", "false", "Offer the sandbox, where the clock can be moved and payments are played."),
+    ("log.format", "text", "`text` for people, `json` for machines."),
+    ("log.filter", "info", "What is logged, as in RUST_LOG: `info,sqlx=warn`."),
+];
+
+/// Settings whose values are never repeated, not even in an error.
+const SECRETS: [&str; 2] = ["database.url", "auth.secret"];
+
+/// Every setting as (key, default, meaning), in the order of the documentation. An empty default means "not set".
+pub fn describe() -> Vec<(&'static str, &'static str, &'static str)> {
+    SETTINGS.to_vec()
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The HTTP server.
+    pub http: Http,
+    /// The database, private or not.
+    pub database: Database,
+    /// Tokens and the root secret.
+    pub auth: Auth,
+    /// Rules of auctions.
+    pub auctions: Auctions,
+    /// The decision loop.
+    pub engine: Engine,
+    /// Followers of the log.
+    pub feed: Feed,
+    /// The sandbox for trying things out.
+    pub sandbox: Sandbox,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port that the server listens on.
+    pub bind: SocketAddr,
+    /// Milliseconds after which a request is answered with an error.
+    pub request_timeout_ms: u64,
+    /// Largest request body that is accepted, in bytes.
+    pub body_limit_bytes: usize,
+}
+
+/// The database, private or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// Where the database is. `None`: a private Postgres is run. A secret, because it usually holds a password.
+    pub url: Option<Secret<String>>,
+    /// Connections held to the database.
+    pub pool_size: u32,
+    /// Folder of the private Postgres.
+    pub embedded_dir: PathBuf,
+}
+
+/// Tokens and the root secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// From which all keys are derived; read it through [`root_secret`], which knows what to do without one.
+    pub secret: Option<Secret<String>>,
+    /// `iss` of the access tokens.
+    pub issuer: String,
+    /// `aud` of the access tokens.
+    pub audience: String,
+    /// Seconds that an access token is good for.
+    pub access_token_ttl_s: u64,
+    /// Seconds that a refresh token is good for.
+    pub refresh_token_ttl_s: u64,
+}
+
+/// Rules of auctions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auctions {
+    /// A bid in the last so many seconds moves the end of the auction; 0 turns this off.
+    pub soft_close_window_s: u64,
+}
+
+/// The decision loop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engine {
+    /// Most commands decided and committed together.
+    pub batch_max: usize,
+    /// Most aggregates kept in memory.
+    pub cache_aggregates: usize,
+    /// Most commands that wait; more are refused.
+    pub queue: usize,
+}
+
+/// Followers of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    /// Milliseconds between looks at the log when nothing wakes a follower.
+    pub poll_ms: u64,
+    /// Most events that a follower takes at a time.
+    pub batch_events: usize,
+}
+
+/// The sandbox for trying things out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sandbox {
+    /// Whether it is offered.
+    pub enabled: bool,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// What is logged, as in `RUST_LOG`.
+    pub filter: String,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line that people read.
+    #[default]
+    Text,
+    /// A JSON object per line.
+    Json,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        Self { bind, request_timeout_ms: 30_000, body_limit_bytes: 1_048_576 }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: None, pool_size: 16, embedded_dir: PathBuf::from(".tradepost/postgres") }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        let (issuer, audience) = ("tradepost".to_owned(), "tradepost".to_owned());
+        Self { secret: None, issuer, audience, access_token_ttl_s: 900, refresh_token_ttl_s: 604_800 }
+    }
+}
+
+impl Default for Auctions {
+    fn default() -> Self {
+        Self { soft_close_window_s: 120 }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { batch_max: 256, cache_aggregates: 100_000, queue: 4096 }
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { poll_ms: 200, batch_events: 1000 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// Why there is no configuration to start with. Each is one sentence for the operator; none repeats a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// `--config` names a file that is not there.
+    #[error("the configuration file {} does not exist; it was named with --config", path.display())]
+    NoFile {
+        /// The name given.
+        path: PathBuf,
+    },
+    /// The file is not TOML. The line itself is not shown: it may hold a secret.
+    #[error("{} is not valid TOML at line {line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What the parser missed.
+        message: String,
+    },
+    /// A key that is no setting.
+    #[error("unknown setting `{key}` ({origin}): {allowed}")]
+    UnknownKey {
+        /// The key as written, with dots.
+        key: String,
+        /// Where it stands.
+        origin: String,
+        /// The keys that could have been meant.
+        allowed: String,
+    },
+    /// A value that cannot be what the setting is.
+    #[error("the setting `{key}` ({origin}) cannot be used: {reason}")]
+    Unusable {
+        /// The key.
+        key: String,
+        /// Where it stands.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A provider of values failed for a reason of its own.
+    #[error("the configuration cannot be read: {0}")]
+    Provider(Box<figment::Error>),
+    /// A database elsewhere and no root secret.
+    #[error(
+        "auth.secret must be set when the database is not the private one: generate a secret with `openssl rand -hex 32` \
+         and give it to every node as TRADEPOST_AUTH__SECRET"
+    )]
+    SecretMissing,
+    /// The secret file was cut short or edited.
+    #[error(
+        "{} does not hold a secret of at least {SECRET_MIN_CHARS} characters; restore it from a backup, because what was \
+         sealed with the lost secret cannot be opened with another", path.display()
+    )]
+    SecretFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file could not be used.
+    #[error("could not {doing} ({}): {source}", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ConfigError {
+    fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { doing, path, source }
+    }
+}
+
+impl Config {
+    /// The rules that types cannot express.
+    fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
+        let secret_chars = self.auth.secret.as_ref().map(|secret| secret.expose().chars().count());
+        let url = self.database.url.as_ref().map(Secret::expose);
+        let is_postgres = |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
+        let rules = [
+            ("http.request_timeout_ms", self.http.request_timeout_ms >= 1, "it must be at least 1"),
+            ("http.body_limit_bytes", self.http.body_limit_bytes >= 1024, "it must be at least 1024"),
+            ("database.url", url.is_none_or(is_postgres), "it must start with postgres://"),
+            ("database.pool_size", (4..=1000).contains(&self.database.pool_size), "it must be from 4 to 1000"),
+            ("database.embedded_dir", self.database.embedded_dir.file_name().is_some(), "it must name a folder"),
+            ("auth.secret", secret_chars.is_none_or(|n| n >= SECRET_MIN_CHARS), "it must have at least 32 characters"),
+            ("auth.issuer", !self.auth.issuer.is_empty(), "it must not be empty"),
+            ("auth.audience", !self.auth.audience.is_empty(), "it must not be empty"),
+            (
+                "auth.access_token_ttl_s",
+                (1..=86_400).contains(&self.auth.access_token_ttl_s),
+                "it must be from 1 to 86400",
+            ),
+            (
+                "auth.refresh_token_ttl_s",
+                (self.auth.access_token_ttl_s..=31_536_000).contains(&self.auth.refresh_token_ttl_s),
+                "it must be from auth.access_token_ttl_s to 31536000",
+            ),
+            ("auctions.soft_close_window_s", self.auctions.soft_close_window_s <= 86_400, "it must be at most 86400"),
+            ("engine.batch_max", (1..=4096).contains(&self.engine.batch_max), "it must be from 1 to 4096"),
+            ("engine.cache_aggregates", self.engine.cache_aggregates >= 1, "it must be at least 1"),
+            ("engine.queue", self.engine.queue >= 1, "it must be at least 1"),
+            ("feed.poll_ms", (1..=60_000).contains(&self.feed.poll_ms), "it must be from 1 to 60000"),
+            ("feed.batch_events", (1..=100_000).contains(&self.feed.batch_events), "it must be from 1 to 100000"),
+            ("log.filter", filter.is_ok(), "it is no filter such as `info` or `info,sqlx=warn`"),
+        ];
+        let broken = rules.into_iter().find(|(_, kept, _)| !kept);
+        broken.map_or(Ok(()), |(key, _, rule)| {
+            let origin = layers::origin(figment.find_metadata(key), key);
+            Err(ConfigError::Unusable { key: key.to_owned(), origin, reason: rule.to_owned() })
+        })
+    }
+}

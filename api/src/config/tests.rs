@@ -1,0 +1,262 @@
+use figment::{error::Kind, providers::Serialized, value::Value};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+const SECRET: &str = "a secret that must never be printed";
+
+fn nowhere() -> ConfigFile {
+    ConfigFile::Optional("/nonexistent/tradepost.toml".into())
+}
+
+fn file(folder: &TempDir, text: &str) -> ConfigFile {
+    let path = folder.path().join("tradepost.toml");
+    std::fs::write(&path, text).unwrap();
+    ConfigFile::Required(path)
+}
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load(file: ConfigFile, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::load(&Sources { file, env: env(pairs) }, Serialized::defaults(json!({})))
+}
+
+#[track_caller]
+fn refusal(text: &str, pairs: &[(&str, &str)]) -> String {
+    let folder = TempDir::new().unwrap();
+    let sentence = load(file(&folder, text), pairs).unwrap_err().to_string();
+    sentence.replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn without_any_source_everything_has_its_default() {
+    assert_eq!(load(nowhere(), &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn each_layer_goes_over_the_one_before() {
+    let folder = TempDir::new().unwrap();
+    let text = "[http]\nbind = '127.0.0.1:1'\nrequest_timeout_ms = 1\nbody_limit_bytes = 2000\n[engine]\nqueue = 1";
+    let variables = env(&[("TRADEPOST_HTTP__BIND", "127.0.0.1:2"), ("TRADEPOST_HTTP__REQUEST_TIMEOUT_MS", "2")]);
+    let flags = Serialized::defaults(json!({ "http": { "bind": "127.0.0.1:3", "body_limit_bytes": null } }));
+
+    let config = Config::load(&Sources { file: file(&folder, text), env: variables }, flags).unwrap();
+
+    assert_eq!(config.http.bind.port(), 3, "the command line goes over the environment");
+    assert_eq!(config.http.request_timeout_ms, 2, "the environment goes over the file");
+    assert_eq!(config.http.body_limit_bytes, 2000, "an option that was not given changes nothing");
+    assert_eq!(config.engine.queue, 1, "the file goes over the defaults");
+    assert_eq!(config.engine.batch_max, 256, "the rest keeps its default");
+}
+
+#[test]
+fn database_url_sets_the_database_and_our_own_variable_goes_over_it() {
+    let url = |pairs: &[(&str, &str)]| load(nowhere(), pairs).unwrap().database.url.map(|url| url.expose().clone());
+    assert_eq!(url(&[("DATABASE_URL", "postgres://a/b")]).as_deref(), Some("postgres://a/b"));
+    let both = [("TRADEPOST_DATABASE__URL", "postgres://c/d"), ("DATABASE_URL", "postgres://a/b")];
+    assert_eq!(url(&both).as_deref(), Some("postgres://c/d"));
+    assert_eq!(url(&[("DATABASE_URL", "")]), None, "an empty variable counts as not set");
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
+    assert_eq!(
+        refusal("[http]\nbnd = '127.0.0.1:1'", &[]),
+        "unknown setting `http.bnd` (in tradepost.toml): `http` has bind, request_timeout_ms, body_limit_bytes"
+    );
+    assert_eq!(
+        refusal("[htp]\n", &[]),
+        "unknown setting `htp` (in tradepost.toml): \
+         the sections are auctions, auth, database, engine, feed, http, log, sandbox"
+    );
+}
+
+#[test]
+fn an_unknown_variable_is_refused_by_its_name() {
+    assert_eq!(
+        refusal("", &[("TRADEPOST_HTTP__BND", "127.0.0.1:1")]),
+        "unknown setting `http.bnd` (environment variable TRADEPOST_HTTP__BND): \
+         `http` has bind, request_timeout_ms, body_limit_bytes"
+    );
+    let sentence = refusal("", &[("TRADEPOST_HTTP_BIND", "127.0.0.1:1")]);
+    assert!(sentence.contains("environment variable TRADEPOST_HTTP_BIND"), "{sentence}");
+    assert!(sentence.ends_with("followed by two underscores"), "{sentence}");
+}
+
+#[test]
+fn the_variable_that_names_the_postgresql_programs_is_no_setting() {
+    assert_eq!(load(nowhere(), &[("TRADEPOST_PG_BIN", "/opt/pg/bin")]).unwrap(), Config::default());
+}
+
+#[test]
+fn an_unknown_option_of_the_command_line_is_refused() {
+    let flags = Serialized::defaults(json!({ "engine": { "batch": 1 } }));
+    let refused = Config::load(&Sources { file: nowhere(), env: Vec::new() }, flags).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "unknown setting `engine.batch` (command line): `engine` has batch_max, cache_aggregates, queue"
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_refused_with_its_place() {
+    assert_eq!(
+        refusal("", &[("TRADEPOST_ENGINE__QUEUE", "many")]),
+        "the setting `engine.queue` (environment variable TRADEPOST_ENGINE__QUEUE) cannot be used: \
+         it is string \"many\", not usize"
+    );
+    assert_eq!(
+        refusal("[log]\nformat = 'xml'", &[]),
+        "the setting `log.format` (in tradepost.toml) cannot be used: \
+         unknown variant: found `xml`, expected ``text` or `json``"
+    );
+}
+
+#[test]
+fn a_value_out_of_bounds_is_refused_with_its_bounds() {
+    assert_eq!(
+        refusal("[database]\npool_size = 3", &[]),
+        "the setting `database.pool_size` (in tradepost.toml) cannot be used: it must be from 4 to 1000"
+    );
+    for (text, key) in [
+        ("[engine]\nbatch_max = 0", "engine.batch_max"),
+        ("[engine]\nbatch_max = 4097", "engine.batch_max"),
+        ("[auth]\nsecret = 'short'", "auth.secret"),
+        ("[auth]\naccess_token_ttl_s = 700000", "auth.access_token_ttl_s"),
+        ("[database]\nurl = 'mysql://a/b'", "database.url"),
+        ("[log]\nfilter = 'a=b=c'", "log.filter"),
+        ("[feed]\npoll_ms = 0", "feed.poll_ms"),
+    ] {
+        let sentence = refusal(text, &[]);
+        assert!(sentence.starts_with(&format!("the setting `{key}` (in tradepost.toml)")), "{text}: {sentence}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_must_exist() {
+    let named = ConfigFile::Required("/nonexistent/tradepost.toml".into());
+    let sentence = load(named, &[]).unwrap_err().to_string();
+    assert_eq!(
+        sentence,
+        "the configuration file /nonexistent/tradepost.toml does not exist; it was named with --config"
+    );
+}
+
+#[test]
+fn a_secret_is_in_no_output_and_no_error() {
+    let config =
+        load(nowhere(), &[("TRADEPOST_AUTH__SECRET", SECRET), ("DATABASE_URL", "postgres://u:pw@h/d")]).unwrap();
+    let as_json = serde_json::to_string(&config).unwrap();
+    let shown = format!("{config:?} {as_json} {} {:?}", config.auth.secret.clone().unwrap(), config.auth.secret);
+    assert!(!shown.contains(SECRET) && !shown.contains("pw"), "{shown}");
+    assert!(shown.contains("<secret>"));
+    assert_eq!(config.auth.secret.unwrap().expose(), SECRET);
+
+    let of_the_wrong_kind = refusal("[auth]\nsecret = 123456789", &[]);
+    assert!(
+        of_the_wrong_kind.ends_with("it must be text") && !of_the_wrong_kind.contains("1234"),
+        "{of_the_wrong_kind}"
+    );
+    let cut_short = refusal(&format!("[http]\n[auth]\nsecret = '{SECRET}"), &[]);
+    assert!(cut_short.contains("line 3") && !cut_short.contains(SECRET), "{cut_short}");
+}
+
+#[test]
+fn a_secret_made_of_digits_stays_text() {
+    let digits = "12345678901234567890123456789012";
+    let config = load(nowhere(), &[("TRADEPOST_AUTH__SECRET", digits)]).unwrap();
+    assert_eq!(config.auth.secret.unwrap().expose(), digits);
+}
+
+#[test]
+fn the_description_lists_every_key_with_its_default() {
+    let Value::Dict(_, defaults) = Value::serialize(Config::default()).unwrap() else { panic!("a struct is a dict") };
+    let mut real = Vec::new();
+    for (section, values) in defaults {
+        let Value::Dict(_, values) = values else { panic!("{section} is a section") };
+        real.extend(values.into_iter().map(|(key, value)| (format!("{section}.{key}"), shown(&value))));
+    }
+    let mut described: Vec<_> =
+        describe().iter().map(|(key, default, _)| ((*key).to_owned(), (*default).to_owned())).collect();
+    described.sort();
+    real.sort();
+    assert_eq!(described, real);
+    assert!(describe().iter().all(|(_, _, meaning)| meaning.ends_with('.')), "a meaning is a sentence");
+}
+
+fn shown(value: &Value) -> String {
+    let number = value.to_u128().map(|number| number.to_string());
+    let flag = value.to_bool().map(|flag| flag.to_string());
+    number.or(flag).or(value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[test]
+fn serde_refuses_an_unknown_key_in_every_section_too() {
+    for section in ["http", "database", "auth", "auctions", "engine", "feed", "sandbox", "log"] {
+        let refused =
+            Figment::from(Serialized::defaults(json!({ section: { "?": 1 } }))).extract::<Config>().unwrap_err();
+        assert!(matches!(refused.kind, Kind::UnknownField(..)), "{section}: {refused}");
+    }
+}
+
+mod the_root_secret {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn embedded_in(folder: &TempDir) -> Config {
+        let mut config = Config::default();
+        config.database.embedded_dir = folder.path().join(".tradepost/postgres");
+        config
+    }
+
+    #[test]
+    fn is_the_one_that_is_set() {
+        let mut config = Config::default();
+        config.auth.secret = Some(Secret::new(SECRET.to_owned()));
+        assert_eq!(root_secret(&config).unwrap().expose(), SECRET);
+    }
+
+    #[test]
+    fn is_made_once_beside_the_private_database() {
+        let folder = TempDir::new().unwrap();
+        let first = root_secret(&embedded_in(&folder)).unwrap();
+        let file = folder.path().join(".tradepost/secret");
+
+        assert_eq!(root_secret(&embedded_in(&folder)).unwrap(), first);
+        assert_eq!(first.expose().len(), 64);
+        assert!(first.expose().bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "no draft stays behind");
+    }
+
+    #[test]
+    fn is_the_same_for_all_who_make_it_at_the_same_time() {
+        let folder = TempDir::new().unwrap();
+        let config = embedded_in(&folder);
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(|| root_secret(&config).unwrap())).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert!(made.iter().all(|secret| *secret == made[0]));
+    }
+
+    #[test]
+    fn is_not_replaced_when_its_file_is_cut_short() {
+        let folder = TempDir::new().unwrap();
+        root_secret(&embedded_in(&folder)).unwrap();
+        std::fs::write(folder.path().join(".tradepost/secret"), "cut").unwrap();
+        assert!(matches!(root_secret(&embedded_in(&folder)), Err(ConfigError::SecretFile { .. })));
+    }
+
+    #[test]
+    fn must_be_set_for_a_database_elsewhere() {
+        let mut config = Config::default();
+        config.database.url = Some(Secret::new("postgres://a/b".to_owned()));
+        let sentence = root_secret(&config).unwrap_err().to_string();
+        assert!(sentence.contains("openssl rand -hex 32") && sentence.contains("TRADEPOST_AUTH__SECRET"), "{sentence}");
+    }
+}

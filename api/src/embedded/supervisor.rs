@@ -1,0 +1,71 @@
+//! Watches Postgres and starts it again when it ends without having been told to.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, sleep},
+};
+
+use super::{EmbeddedError, cluster::Cluster, postmaster::Postmaster};
+
+/// The pause before Postgres is started again: the first one, and the longest after one that ended soon each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A Postgres that has run this long was well; the next pause is the first one again.
+const WELL_AFTER: Duration = Duration::from_secs(10);
+
+/// Holds the cluster (and so the lock of its folder) from the first start to the end.
+pub(super) struct Supervisor {
+    cluster: Cluster,
+    postmaster: Postmaster,
+    pid: watch::Sender<Option<u32>>,
+    pause: Duration,
+}
+
+impl Supervisor {
+    pub(super) fn new(cluster: Cluster, postmaster: Postmaster, pid: watch::Sender<Option<u32>>) -> Self {
+        Self { cluster, postmaster, pid, pause: FIRST_PAUSE }
+    }
+
+    /// Watches until told to stop Postgres, or until nobody can tell any more: then it is left running.
+    ///
+    /// Whether Postgres takes connections again is not waited for here. Clients see it, and an end is noticed anyway.
+    pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Result<(), EmbeddedError> {
+        loop {
+            let since = Instant::now();
+            let how = tokio::select! {
+                biased;
+                told = &mut stop => return self.end(told.is_ok()).await,
+                how = self.postmaster.ended() => how,
+            };
+            self.pid.send_replace(None);
+            tracing::warn!(pid = self.postmaster.pid(), how, "the private PostgreSQL has ended; starting it again");
+            if since.elapsed() > WELL_AFTER {
+                self.pause = FIRST_PAUSE;
+            }
+            tokio::select! {
+                biased;
+                _ = &mut stop => return Ok(()),
+                postmaster = self.started_again() => self.postmaster = postmaster,
+            }
+            self.pid.send_replace(Some(self.postmaster.pid()));
+        }
+    }
+
+    async fn end(self, told: bool) -> Result<(), EmbeddedError> {
+        if told { self.postmaster.shut_down().await } else { Ok(()) }
+    }
+
+    async fn started_again(&mut self) -> Postmaster {
+        loop {
+            sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            match self.cluster.spawn() {
+                Ok(postmaster) => return postmaster,
+                Err(error) => tracing::error!(%error, "the private PostgreSQL could not be started; trying on"),
+            }
+        }
+    }
+}

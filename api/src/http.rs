@@ -1,0 +1,54 @@
+//! The HTTP API: parse, execute, reply.
+//!
+//! A request passes, from the outside in: [`paths`] (every path a client may know becomes the canonical one),
+//! [`envelope`] (request id, span, time limit, panics and errors become problems), then its route. Reading a request is
+//! in [`extract`], answering in [`reply`], and what refusals look like in [`problem`] alone.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use tower::Layer;
+use tower::util::{MapRequest, MapRequestLayer};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+mod envelope;
+pub mod extract;
+pub mod live;
+pub mod openapi;
+pub mod pages;
+pub mod paths;
+pub mod problem;
+pub mod reply;
+pub mod routes;
+
+/// The router behind the canonical paths.
+pub type Api = MapRequest<Router, fn(axum::extract::Request) -> axum::extract::Request>;
+
+/// The whole API over a running node.
+pub fn api(app: App) -> Api {
+    let (router, document) = documented(app.settings.sandbox.enabled).split_for_parts();
+    let document = openapi::complete(document);
+    let router = router
+        .merge(openapi::router(&document))
+        .fallback(routes::no_such_route)
+        .method_not_allowed_fallback(routes::no_such_method)
+        .layer(DefaultBodyLimit::max(app.settings.http.body_limit_bytes))
+        .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
+        .with_state(app);
+    let canonical: fn(axum::extract::Request) -> axum::extract::Request = paths::canonical;
+    MapRequestLayer::new(canonical).layer(router)
+}
+
+/// Every route with its documentation.
+pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
+    let router = OpenApiRouter::with_openapi(openapi::base())
+        .nest("/api/v1", routes::auth::router())
+        .nest("/api/v1", routes::listings::router())
+        .nest("/api/v1", routes::auctions::router())
+        .nest("/api/v1", routes::wallet::router())
+        .nest("/api/v1", routes::admin::router())
+        .nest("/api/v1", routes::health::router());
+    if sandbox { router.nest("/api/v1", routes::sandbox::router()) } else { router }
+}

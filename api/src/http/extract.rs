@@ -1,0 +1,352 @@
+//! Reading a request: who sends it, what is in it, under which key, and what it must have seen.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use commands::CommandKey;
+use domain::{AccountId, SessionId};
+use eventstore::Position;
+use eventstore::event::Metadata;
+use garde::Validate;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::envelope::RequestId;
+use super::problem::{FieldError, Problem};
+use crate::app::App;
+
+/// The longest `Idempotency-Key`, in characters.
+const LONGEST_KEY: usize = 255;
+/// How long a read waits for its read model.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Somebody who has logged in.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Who.
+    pub account: AccountId,
+    /// In which session.
+    pub session: SessionId,
+}
+
+impl Caller {
+    fn from_headers(headers: &HeaderMap, app: &App) -> Result<Option<Self>, Problem> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+        let token = value.to_str().ok().and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        let token = token.ok_or_else(|| Problem::unauthenticated("Authorization must be `Bearer <access token>`."))?;
+        let (account, session) = app.tokens.verify(token).map_err(|_| {
+            let challenge = r#"Bearer error="invalid_token""#;
+            Problem::unauthenticated("The access token is not good.").with_header(header::WWW_AUTHENTICATE, challenge)
+        })?;
+        Ok(Some(Self { account, session }))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller
+where
+    App: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Self::from_headers(&parts.headers, &App::from_ref(state))?;
+        caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))
+    }
+}
+
+/// Somebody who may have logged in. A token that is not good is an error even where none is needed.
+#[derive(Clone, Copy, Debug)]
+pub struct MaybeCaller(pub Option<Caller>);
+
+impl<S: Send + Sync> FromRequestParts<S> for MaybeCaller
+where
+    App: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Caller::from_headers(&parts.headers, &App::from_ref(state)).map(Self)
+    }
+}
+
+/// An id in the path. One that cannot be an id names nothing, which is 404 like everything that is not there.
+#[derive(Clone, Copy, Debug)]
+pub struct Id<T>(pub T);
+
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        let id = path.ok().and_then(|path| path.0.parse().ok());
+        id.map(Self).ok_or_else(|| Problem::not_found("thing"))
+    }
+}
+
+/// A JSON body that has been read and validated.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T> FromRequest<S> for Body<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = read_body(request, state).await?;
+        parse(&bytes).map(|(body, _)| Self(body))
+    }
+}
+
+/// A command of somebody who has logged in: who, what, under which key, and which version it must find.
+#[derive(Debug)]
+pub struct Command<T> {
+    /// Who sends it.
+    pub caller: Caller,
+    /// What is in it.
+    pub body: T,
+    /// The version of `If-Match`.
+    pub expected_version: Option<u64>,
+    request: commands::Request,
+}
+
+impl<T> Command<T> {
+    /// What goes into the events, and the key.
+    pub fn request(&self) -> commands::Request {
+        self.request.clone()
+    }
+}
+
+impl<S: Send + Sync, T> FromRequest<S> for Command<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+    App: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let headers = request.headers();
+        let caller = Caller::from_headers(headers, &App::from_ref(state))?;
+        let caller = caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))?;
+        let key = idempotency_key(headers)?;
+        let expected_version = expected_version(headers)?;
+        let correlation = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let bytes = read_body(request, state).await?;
+        let (body, canonical) = parse(&bytes)?;
+        let metadata = Metadata::by_account(caller.account).with("correlation", correlation);
+        let request = match key {
+            None => commands::Request::once(metadata),
+            Some(text) => {
+                let scope = caller.account.to_string();
+                let key = CommandKey::from_client(&scope, &text, &[&method, &path, &canonical]);
+                commands::Request::keyed(metadata.with("command_key", text), key)
+            }
+        };
+        Ok(Self { caller, body, expected_version, request })
+    }
+}
+
+/// A body with nothing in it, for commands that their path says in full.
+#[derive(Clone, Copy, Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// The query of a read, and the position that its read model must have reached.
+#[derive(Debug)]
+pub struct Read<Q> {
+    /// What is asked for.
+    pub query: Q,
+    /// `min_position`, from the query or the `Tradepost-Min-Position` header.
+    pub min_position: Option<Position>,
+}
+
+impl<Q> Read<Q> {
+    /// Waits until the read model shows everything up to the position that the caller has seen.
+    pub async fn wait_for(&self, app: &App, projection: &'static str) -> Result<(), Problem> {
+        match self.min_position {
+            Some(position) => Ok(app.progress.wait_for(projection, position, READ_PATIENCE).await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A query with no parameters of its own.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoQuery {}
+
+impl<S: Send + Sync, Q: DeserializeOwned> FromRequestParts<S> for Read<Q> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> =
+            serde_urlencoded::from_str(parts.uri.query().unwrap_or_default())
+                .map_err(|error| Problem::bad_request("malformed-query", error.to_string()))?;
+        if pairs.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            return Err(Problem::bad_request("malformed-query", "A query may not contain U+0000."));
+        }
+        let (own, rest): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == "min_position");
+        let header = parts.headers.get("tradepost-min-position").map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let wanted = own.into_iter().next().map(|(_, value)| value).or(header);
+        let min_position = wanted.map(|wanted| wanted.parse().ok().filter(|position| *position >= 0));
+        let min_position = match min_position {
+            Some(None) => return Err(Problem::invalid_field("?min_position", "invalid", "must be a position in the log")),
+            Some(position) => position,
+            None => None,
+        };
+        // Back to text, since only the text form turns `20` into a number.
+        let rest = serde_urlencoded::to_string(rest).unwrap_or_default();
+        let deserializer = serde_urlencoded::Deserializer::new(form_pairs(&rest));
+        let query = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let name = error.path().to_string();
+            Problem::invalid_field(format!("?{name}"), "invalid", error.into_inner().to_string())
+        })?;
+        Ok(Self { query, min_position })
+    }
+}
+
+fn form_pairs(text: &str) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(text.as_bytes())
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    let key = key.ok_or_else(|| {
+        let detail = format!("Idempotency-Key must be 1 to {LONGEST_KEY} visible ASCII characters.");
+        Problem::bad_request("malformed-idempotency-key", detail)
+    })?;
+    Ok(Some(key.to_owned()))
+}
+
+/// The version in `If-Match: "<version>.<position>"`. `*` asks for nothing that the command does not ask itself.
+fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let tag = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let version = tag.and_then(|tag| tag.split('.').next()?.parse().ok());
+    let malformed = || Problem::bad_request("malformed-if-match", "If-Match must be one ETag as it was given, or *.");
+    version.map(Some).ok_or_else(malformed)
+}
+
+async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        status @ StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "too-large", "Too large", "The body is too large."),
+        _ => Problem::bad_request("malformed-body", "The body broke off."),
+    })?;
+    let essence = media_type.as_deref().and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
+    if !bytes.is_empty() && !essence.eq_ignore_ascii_case("application/json") {
+        let detail = "The body must be JSON, with Content-Type: application/json.";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not JSON", detail));
+    }
+    Ok(bytes)
+}
+
+/// The body, and its canonical text: the same for every way to write the same JSON.
+fn parse<T>(bytes: &[u8]) -> Result<(T, String), Problem>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| Problem::bad_request("malformed-json", format!("The body is not JSON: {error}.")))?;
+    let mut canonical = String::new();
+    write_canonical(&value, &mut canonical);
+    if canonical.contains("\\u0000") {
+        return Err(Problem::invalid_field("", "invalid", "text may not contain U+0000"));
+    }
+    let body: T = serde_path_to_error::deserialize(value).map_err(|error| {
+        let pointer = pointer(error.path());
+        Problem::invalid_field(pointer, "invalid", error.into_inner().to_string())
+    })?;
+    body.validate().map_err(|report| {
+        let fields = report.iter().map(|(path, error)| FieldError {
+            pointer: format!("/{}", path.to_string().replace('.', "/")),
+            code: "invalid",
+            detail: error.to_string(),
+        });
+        Problem::invalid(fields.collect())
+    })?;
+    Ok((body, canonical))
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment as S;
+    let segments = path.iter().map(|segment| match segment {
+        S::Seq { index } => format!("/{index}"),
+        S::Map { key } => format!("/{key}"),
+        S::Enum { variant } => format!("/{variant}"),
+        S::Unknown => "/?".to_owned(),
+    });
+    segments.collect()
+}
+
+/// JSON with the keys of every object in order and no spaces.
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            text.push('{');
+            for (index, (name, field)) in fields.into_iter().enumerate() {
+                text.push_str(if index == 0 { "" } else { "," });
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                write_canonical(field, text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                text.push_str(if index == 0 { "" } else { "," });
+                write_canonical(item, text);
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_canonical_text_knows_no_order_of_keys_and_no_spaces() {
+        let canonical = |text: &str| {
+            let mut canonical = String::new();
+            write_canonical(&serde_json::from_str(text).unwrap(), &mut canonical);
+            canonical
+        };
+        assert_eq!(canonical(r#"{ "b": [1, {"d": 2, "c": "x"}], "a": null }"#), r#"{"a":null,"b":[1,{"c":"x","d":2}]}"#);
+    }
+
+    #[test]
+    fn an_etag_names_a_version() {
+        let version = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_MATCH, value.parse().unwrap());
+            expected_version(&headers).ok()
+        };
+        assert_eq!(version(r#""7.123""#), Some(Some(7)));
+        assert_eq!(version("*"), Some(None));
+        assert_eq!(version("7.123"), None);
+        assert_eq!(version(r#"W/"7.123""#), None);
+    }
+}

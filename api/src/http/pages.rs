@@ -1,0 +1,64 @@
+//! Lists: a page of items and an opaque cursor to the next.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+
+const DEFAULT_LIMIT: u32 = 20;
+const LARGEST_LIMIT: u32 = 100;
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Give it as `cursor` to get the next page; none on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A page of rows, of which one more than `limit` was asked for, so that it is known whether there are more.
+    pub fn of<R, C: Serialize>(
+        mut rows: Vec<R>,
+        limit: i64,
+        cursor: impl FnOnce(&R) -> C,
+        item: impl FnMut(R) -> Result<T, Problem>,
+    ) -> Result<Self, Problem> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next_cursor = rows.last().filter(|_| more).map(|last| encode(&cursor(last)));
+        Ok(Self { items: rows.into_iter().map(item).collect::<Result<_, _>>()?, next_cursor })
+    }
+}
+
+/// How many items a page has.
+pub fn page_limit(limit: Option<u32>) -> Result<i64, Problem> {
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=LARGEST_LIMIT).contains(&limit) {
+        return Err(Problem::invalid_field("?limit", "out-of-range", format!("must be 1 to {LARGEST_LIMIT}")));
+    }
+    Ok(i64::from(limit))
+}
+
+/// A cursor that a client has given back.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor<C>(pub C);
+
+impl<'de, C: DeserializeOwned> Deserialize<'de> for Cursor<C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+        let cursor = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        cursor.map(Self).ok_or_else(|| serde::de::Error::custom("must be a next_cursor of this list"))
+    }
+}
+
+fn encode(cursor: &impl Serialize) -> String {
+    // Cursors are plain structs, which always serialise.
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default())
+}

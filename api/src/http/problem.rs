@@ -1,0 +1,375 @@
+//! Errors as RFC 9457 problems, and the one place that maps refusals of the domain to HTTP.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use commands::CommandError;
+use domain::money::MoneyError;
+use domain::{Money, Refusal, account, auction, claim, listing, session, wallet};
+use eventstore::Position;
+use eventstore::progress::Behind;
+use serde_json::{Map, Value, json};
+
+/// The media type of a problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+/// Tells the position that an answer rests on.
+pub const POSITION_HEADER: HeaderName = HeaderName::from_static("tradepost-position");
+
+/// Something wrong with one field of a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FieldError {
+    /// A JSON pointer into the body, or the name of a query parameter after `?`.
+    pub pointer: String,
+    /// What kind of error, stable.
+    pub code: &'static str,
+    /// In words.
+    pub detail: String,
+}
+
+/// An answer that is not what was asked for.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    slug: &'static str,
+    status: StatusCode,
+    title: &'static str,
+    detail: String,
+    numbers: Map<String, Value>,
+    fields: Vec<FieldError>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem of the kind that `slug` names for ever.
+    pub fn new(status: StatusCode, slug: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            slug,
+            status,
+            title,
+            detail: detail.into(),
+            numbers: Map::new(),
+            fields: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// A thing that does not exist, or that the caller may not see.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", format!("There is no such {what}."))
+    }
+
+    /// Nobody has proved to be anybody.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Not logged in", detail)
+            .with_header(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
+    /// The request cannot be read at all.
+    pub fn bad_request(slug: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, slug, "The request cannot be read", detail)
+    }
+
+    /// The request can be read, and some field of it is wrong.
+    pub fn invalid(fields: Vec<FieldError>) -> Self {
+        let detail = fields.iter().map(|field| format!("{}: {}", field.pointer, field.detail)).collect::<Vec<_>>();
+        Self {
+            fields,
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", "A field is wrong", detail.join("; "))
+        }
+    }
+
+    /// One field is wrong.
+    pub fn invalid_field(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError { pointer: pointer.into(), code, detail: detail.into() }])
+    }
+
+    /// The server cannot do it now.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail)
+            .with_header(header::RETRY_AFTER, "1")
+    }
+
+    /// A defect of the server. The cause goes to the log, never to the caller.
+    pub fn internal() -> Self {
+        let detail = "Something went wrong on our side; the request id finds it in the log.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+    }
+
+    /// The same, with a number of the rule.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.numbers.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same, with an amount of the rule.
+    #[must_use]
+    pub fn with_money(self, name: &str, amount: Money) -> Self {
+        self.with(name, json!(amount))
+    }
+
+    /// The same, with a header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
+        self
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable name of this kind of problem.
+    pub fn slug(&self) -> &'static str {
+        self.slug
+    }
+
+    /// The JSON document; `instance` is the id of the request.
+    pub fn document(&self, instance: &str) -> Value {
+        let mut document = Map::new();
+        document.insert("type".to_owned(), json!(format!("/problems/{}", self.slug)));
+        document.insert("title".to_owned(), json!(self.title));
+        document.insert("status".to_owned(), json!(self.status.as_u16()));
+        document.insert("detail".to_owned(), json!(self.detail));
+        document.insert("instance".to_owned(), json!(instance));
+        document.extend(self.numbers.clone());
+        if !self.fields.is_empty() {
+            let fields = self.fields.iter();
+            let fields = fields.map(|f| json!({ "pointer": f.pointer, "code": f.code, "detail": f.detail }));
+            document.insert("errors".to_owned(), fields.collect());
+        }
+        Value::Object(document)
+    }
+
+    /// The response, once the id of the request is known.
+    pub fn render(&self, instance: &str) -> Response {
+        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
+        let mut response = (self.status, headers, self.document(instance).to_string()).into_response();
+        response.headers_mut().extend(self.headers.iter().cloned());
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    /// Travels as an extension to the outermost layer, which knows the id of the request and renders it.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        if eventstore::database::is_outage(&error) {
+            tracing::warn!(%error, "the database is not available to a query");
+            return Self::unavailable("The database is not available.");
+        }
+        tracing::error!(%error, "a query failed");
+        Self::internal()
+    }
+}
+
+impl From<Behind> for Problem {
+    fn from(behind: Behind) -> Self {
+        let title = "The read model is behind";
+        let detail = "What was asked for has not reached this read model yet.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "projection-behind", title, detail)
+            .with("projection", behind.follower)
+            .with("reached", behind.reached)
+            .with("min_position", behind.wanted)
+            .with_header(header::RETRY_AFTER, "1")
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused { refusal, position } => Self::from(refusal).at(position),
+            CommandError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "Idempotency-Key used before",
+                "This Idempotency-Key was used before for another request.",
+            ),
+            CommandError::InFlight => Self::new(
+                StatusCode::CONFLICT,
+                "idempotency-key-in-flight",
+                "Idempotency-Key in use",
+                "A request with this Idempotency-Key is being carried out.",
+            ),
+            CommandError::Overloaded => Self::unavailable("Too many commands are waiting."),
+            CommandError::Unavailable => {
+                Self::unavailable("The database is not available. Whether this was carried out, a retry with the same Idempotency-Key tells.")
+            }
+            CommandError::Defect => Self::internal(),
+        }
+    }
+}
+
+impl Problem {
+    fn at(self, position: Position) -> Self {
+        self.with("position", position).with_header(POSITION_HEADER, &position.to_string())
+    }
+}
+
+/// A rule says no: 422 unless something better fits.
+fn rule(slug: &'static str, title: &'static str, refusal: impl std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, slug, title, sentence(refusal))
+}
+
+/// Somebody else or something else was first.
+fn conflict(slug: &'static str, title: &'static str, refusal: impl std::fmt::Display) -> Problem {
+    Problem { status: StatusCode::CONFLICT, ..rule(slug, title, refusal) }
+}
+
+fn sentence(refusal: impl std::fmt::Display) -> String {
+    let text = refusal.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Account(error) => account_problem(error),
+            Refusal::Auction(error) => auction_problem(error),
+            Refusal::Claim(error) => claim_problem(error),
+            Refusal::Listing(error) => listing_problem(error),
+            Refusal::Money(error) => money_problem(error),
+            Refusal::Session(error) => session_problem(error),
+            Refusal::Wallet(error) => wallet_problem(error),
+            Refusal::VersionMismatch { expected, actual } => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "version-mismatch",
+                "Changed meanwhile",
+                sentence(refusal),
+            )
+            .with("expected", expected)
+            .with("actual", actual),
+        }
+    }
+}
+
+fn account_problem(error: account::Error) -> Problem {
+    use account::Error as E;
+    match error {
+        E::NotRegistered => Problem::unauthenticated(sentence(error)),
+        E::AlreadyRegistered => conflict("already-registered", "Already registered", error),
+        E::SealedForAnother => Problem::internal(),
+        E::MissingCapability { needed } => {
+            let title = "Not allowed";
+            Problem::new(StatusCode::FORBIDDEN, "missing-capability", title, sentence(error)).with("needed", needed.name())
+        }
+    }
+}
+
+fn auction_problem(error: auction::Error) -> Problem {
+    use auction::Error as E;
+    match error {
+        E::NotScheduled => Problem::not_found("auction"),
+        E::AlreadyScheduled => conflict("already-scheduled", "Already scheduled", error),
+        E::DurationOutOfRange { shortest_s, longest_s, offered_s } => {
+            rule("duration-out-of-range", "Duration out of range", error)
+                .with("minimum_s", shortest_s)
+                .with("maximum_s", longest_s)
+                .with("offered_s", offered_s)
+        }
+        E::StartInPast { starts_at, now } => rule("start-in-past", "Start in the past", error)
+            .with("starts_at", json!(starts_at))
+            .with("now", json!(now)),
+        E::StartPriceNotPositive { offered } => {
+            rule("price-not-positive", "Price not above zero", error).with_money("offered", offered)
+        }
+        E::ReserveBelowStart { offered, minimum } => rule("reserve-below-start", "Reserve too low", error)
+            .with_money("offered", offered)
+            .with_money("minimum", minimum),
+        E::BuyNowTooLow { offered, minimum } => rule("buy-now-too-low", "Buy-now price too low", error)
+            .with_money("offered", offered)
+            .with_money("minimum", minimum),
+        E::WrongCurrency { expected, offered } => wrong_currency(error, expected, offered),
+        E::NotStarted { starts_at } => {
+            conflict("auction-not-started", "Not started", error).with("starts_at", json!(starts_at))
+        }
+        E::Ended { ended_at } => conflict("auction-ended", "Ended", error).with("ended_at", json!(ended_at)),
+        E::NotEnded { ends_at } => conflict("auction-not-ended", "Not ended", error).with("ends_at", json!(ends_at)),
+        E::Cancelled => conflict("auction-cancelled", "Cancelled", error),
+        E::OwnItem => rule("own-item", "Own item", error),
+        E::BidTooLow { minimum, offered } => {
+            rule("bid-too-low", "Bid too low", error).with_money("minimum", minimum).with_money("offered", offered)
+        }
+        E::BuyNowUnavailable => conflict("buy-now-unavailable", "Cannot be bought at once", error),
+        E::HasBids { bids } => conflict("auction-has-bids", "Has bids", error).with("bids", bids),
+    }
+}
+
+fn claim_problem(error: claim::Error) -> Problem {
+    match error {
+        claim::Error::Taken { kind: claim::Kind::Email } => {
+            taken("email-taken", "E-mail address taken", "/email", "This e-mail address belongs to an account.")
+        }
+        claim::Error::Taken { kind: claim::Kind::UserName } => {
+            taken("user-name-taken", "User name taken", "/user_name", "This user name belongs to an account.")
+        }
+        claim::Error::NotYours => conflict("not-yours", "Not yours", error),
+    }
+}
+
+fn taken(slug: &'static str, title: &'static str, pointer: &str, detail: &str) -> Problem {
+    let field = FieldError { pointer: pointer.to_owned(), code: "taken", detail: detail.to_owned() };
+    Problem { fields: vec![field], ..Problem::new(StatusCode::CONFLICT, slug, title, detail) }
+}
+
+fn listing_problem(error: listing::Error) -> Problem {
+    use listing::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("listing"),
+        E::AlreadyDrafted => conflict("already-exists", "Already exists", error),
+        E::PriceNotPositive { offered } => {
+            rule("price-not-positive", "Price not above zero", error).with_money("offered", offered)
+        }
+        E::Archived => conflict("listing-archived", "Archived", error),
+        E::AuctionPublished => conflict("auction-published", "Published", error),
+        E::AuctionRunning => conflict("auction-running", "Auction running", error),
+    }
+}
+
+fn money_problem(error: MoneyError) -> Problem {
+    match error {
+        MoneyError::OutOfRange => rule("amount-out-of-range", "Amount out of range", error),
+        MoneyError::CurrencyMismatch { left, right } => wrong_currency(error, right, left),
+    }
+}
+
+fn session_problem(error: session::Error) -> Problem {
+    match error {
+        session::Error::Ended | session::Error::Expired { .. } => Problem::unauthenticated("The refresh token is not good."),
+        session::Error::AlreadyOpen => conflict("already-open", "Already open", error),
+    }
+}
+
+fn wallet_problem(error: wallet::Error) -> Problem {
+    use wallet::Error as E;
+    match error {
+        E::AmountNotPositive { offered } => {
+            rule("amount-not-positive", "Amount not above zero", error).with_money("offered", offered)
+        }
+        E::WrongCurrency { expected, offered } => wrong_currency(error, expected, offered),
+        E::InsufficientFunds { available, requested } => rule("insufficient-funds", "Insufficient funds", error)
+            .with_money("available", available)
+            .with_money("requested", requested),
+        E::BalanceLimit { available, offered } => rule("balance-limit", "Balance limit", error)
+            .with_money("available", available)
+            .with_money("offered", offered),
+        E::NotUnderWay => conflict("not-under-way", "Not under way", error),
+        E::OperationReused => conflict("operation-reused", "Operation reused", error),
+    }
+}
+
+fn wrong_currency(
+    error: impl std::fmt::Display,
+    expected: domain::Currency,
+    offered: domain::Currency,
+) -> Problem {
+    rule("wrong-currency", "Wrong currency", error).with("expected", expected.code()).with("offered", offered.code())
+}

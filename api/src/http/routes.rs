@@ -1,0 +1,25 @@
+//! The routes, a file per subject.
+
+use axum::http::{Method, Uri};
+
+use super::problem::Problem;
+
+pub mod admin;
+pub mod auctions;
+pub mod auth;
+pub mod health;
+pub mod listings;
+pub mod sandbox;
+pub mod wallet;
+
+/// Nothing is served at this path.
+pub(super) async fn no_such_route(uri: Uri) -> Problem {
+    let detail = format!("Nothing is served at {}.", uri.path());
+    Problem::new(axum::http::StatusCode::NOT_FOUND, "no-such-route", "No such route", detail)
+}
+
+/// Something is served at this path, by other methods.
+pub(super) async fn no_such_method(method: Method) -> Problem {
+    let detail = format!("{method} is not answered here; Allow tells what is.");
+    Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+}

@@ -1,0 +1,109 @@
+//! For staff: the read models, and whether the books balance.
+
+use axum::Json;
+use axum::extract::State;
+use commands::accounts;
+use domain::account::Capability;
+use projections::ledger;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::http::extract::{Caller, NoQuery, Read};
+use crate::http::problem::Problem;
+
+const TAG: &str = "Administration";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_projections)).routes(routes!(trial_balance))
+}
+
+async fn require_staff(app: &App, caller: Caller) -> Result<(), Problem> {
+    let look = move |world: &mut commands::World<'_>| accounts::require(world, caller.account, Capability::Staff);
+    Ok(app.engine.read(look).await?)
+}
+
+/// The read models and how far they have followed the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProjectionsBody {
+    items: Vec<ProjectionBody>,
+}
+
+/// A read model and how far it has followed the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProjectionBody {
+    #[schema(example = "catalogue")]
+    name: String,
+    /// The version of its tables.
+    version: i32,
+    /// The last event that it shows.
+    position: i64,
+    /// The last event of the log.
+    head: i64,
+    /// Events that it has yet to take in.
+    lag: i64,
+}
+
+/// The read models and how far they have followed the log.
+#[utoipa::path(get, path = "/admin/projections", tag = TAG, security(("bearer" = [])),
+    responses((status = OK, body = ProjectionsBody, description = "The read models")))]
+async fn list_projections(State(app): State<App>, caller: Caller, _: Read<NoQuery>) -> Result<Json<ProjectionsBody>, Problem> {
+    require_staff(&app, caller).await?;
+    let rows = projections::list(&app.pool).await?;
+    let items = rows.into_iter().map(|row| ProjectionBody {
+        name: row.name,
+        version: row.version,
+        position: row.position,
+        head: row.head,
+        lag: row.lag,
+    });
+    Ok(Json(ProjectionsBody { items: items.collect() }))
+}
+
+/// Whether debits equal credits, per currency.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TrialBalance {
+    /// Whether every currency balances.
+    balanced: bool,
+    /// The last event that it shows.
+    position: i64,
+    currencies: Vec<CurrencyTotals>,
+}
+
+/// The books in one currency.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CurrencyTotals {
+    #[schema(example = "USD")]
+    currency: String,
+    /// All debits, in minor units.
+    debits: i64,
+    /// All credits, in minor units.
+    credits: i64,
+    /// Debits less credits: zero, always.
+    difference: i64,
+    /// Per kind of account.
+    accounts: Vec<KindTotals>,
+}
+
+/// The books of one kind of account.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KindTotals {
+    #[schema(example = "available")]
+    kind: String,
+    debits: i64,
+    credits: i64,
+    /// Credits less debits.
+    balance: i64,
+}
+
+/// The trial balance: debits equal credits per currency, always.
+#[utoipa::path(get, path = "/admin/trial-balance", tag = TAG, security(("bearer" = [])),
+    responses((status = OK, body = TrialBalance, description = "The trial balance")))]
+async fn trial_balance(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<Json<TrialBalance>, Problem> {
+    require_staff(&app, caller).await?;
+    read.wait_for(&app, ledger::NAME).await?;
+    todo_trial_balance(&app).await.map(Json)
+}

@@ -1,0 +1,398 @@
+//! Auctions: what is for sale by bidding, and bidding.
+
+use axum::Json;
+use axum::extract::State;
+use commands::auctions;
+use commands::listings::{self, NewListing};
+use domain::auction::Auction;
+use domain::listing::Sale;
+use domain::{AccountId, AuctionId, ListingId, Money, Timestamp};
+use eventstore::mint;
+use garde::Validate;
+use projections::auction_board;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::listings::{AuctionPlanBody, ConditionBody, DetailsBody};
+use super::wallet::stored_money;
+use crate::app::App;
+use crate::http::extract::{Command, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::openapi::MoneyBody;
+use crate::http::pages::{Cursor, Page, page_limit};
+use crate::http::problem::Problem;
+use crate::http::reply::{Done, One};
+
+const TAG: &str = "Auctions";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show))
+        .routes(routes!(bids, place_bid))
+        .routes(routes!(buy_now))
+        .routes(routes!(cancel))
+        .routes(routes!(crate::http::live::auction))
+}
+
+/// Something to be sold by auction, offered at once.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct NewAuctionBody {
+    #[garde(length(chars, min = 1, max = 200))]
+    #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200)]
+    title: String,
+    #[garde(length(chars, max = 10_000))]
+    #[serde(default)]
+    #[schema(max_length = 10_000)]
+    description: String,
+    /// The slug of a category.
+    #[garde(custom(super::listings::is_slug))]
+    #[schema(example = "watches", pattern = "^[a-z0-9-]{1,64}$")]
+    category: String,
+    #[garde(length(chars, max = 100))]
+    #[schema(example = "Cartier", max_length = 100)]
+    brand: Option<String>,
+    condition: ConditionBody,
+    /// The lowest first bid.
+    #[schema(value_type = MoneyBody)]
+    start_price: Money,
+    /// Below this secret price it is not sold.
+    #[schema(value_type = Option<MoneyBody>)]
+    reserve_price: Option<Money>,
+    /// Ends the auction at once; gone with the first bid, or once the reserve is met.
+    #[schema(value_type = Option<MoneyBody>)]
+    buy_now_price: Option<Money>,
+    /// When it starts; now unless told.
+    #[garde(inner(custom(super::listings::is_near)))]
+    starts_at: Option<Timestamp>,
+    /// How long it lasts, in seconds: a minute to sixty days.
+    #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]
+    duration_s: u32,
+}
+
+/// What a command has done to an auction.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub struct AuctionChanged {
+    id: uuid::Uuid,
+    /// How many events the auction has.
+    version: u64,
+}
+
+fn changed(world: &mut commands::World<'_>, auction: AuctionId) -> Result<AuctionChanged, commands::Halt> {
+    Ok(AuctionChanged { id: auction.0, version: world.version::<Auction>(auction)? })
+}
+
+/// Offers something by auction: makes the listing and publishes it in one step.
+#[utoipa::path(post, path = "/auctions", tag = TAG, security(("bearer" = [])), request_body = NewAuctionBody,
+    responses((status = CREATED, body = AuctionChanged, description = "Scheduled, or open if it starts now")))]
+async fn create(State(app): State<App>, command: Command<NewAuctionBody>) -> Result<Done<AuctionChanged>, Problem> {
+    let (request, seller, window) = (command.request(), command.caller.account, app.soft_close_window_ms());
+    let NewAuctionBody { title, description, category, brand, condition, .. } = command.body.clone();
+    let details = DetailsBody { title, description, category, brand, condition }.into();
+    let NewAuctionBody { start_price, reserve_price, buy_now_price, starts_at, duration_s, .. } = command.body;
+    let plan = AuctionPlanBody { start_price, reserve_price, buy_now_price, starts_at, duration_s };
+    let new = NewListing { listing: ListingId(mint::id()), seller, details, sale: Sale::Auction(plan.into()) };
+    let create = move |world: &mut commands::World<'_>| {
+        listings::draft(world, &new)?;
+        listings::publish(world, new.listing, seller, window)?;
+        changed(world, new.listing.into())
+    };
+    let accepted = app.engine.submit(request, create).await?;
+    let AuctionChanged { id, version } = accepted.value;
+    Ok(Done::created(accepted, format!("/api/v1/auctions/{id}")).at_version(version))
+}
+
+/// Which auctions to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct AuctionsQuery {
+    /// `open` unless told, `scheduled`, `closed` or `cancelled`.
+    status: Option<String>,
+    seller: Option<uuid::Uuid>,
+    /// `ending_soon` unless told, or `newest`.
+    sort: Option<auction_board::Sort>,
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<Cursor<auction_board::Cursor>>,
+}
+
+/// An auction as everybody sees it. Who bids is told by a pseudonym.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuctionBody {
+    pub(crate) id: uuid::Uuid,
+    seller_id: uuid::Uuid,
+    /// `scheduled`, `open`, `closed` or `cancelled`.
+    status: String,
+    #[schema(value_type = MoneyBody)]
+    start_price: Money,
+    /// The visible price as it stands.
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// The lowest maximum that would be accepted from somebody who does not lead.
+    #[schema(value_type = MoneyBody)]
+    minimum_bid: Money,
+    /// Take it at once at this price; gone once it is not available any more.
+    #[schema(value_type = Option<MoneyBody>)]
+    buy_now_price: Option<Money>,
+    /// Whether there is a secret reserve.
+    has_reserve: bool,
+    /// Whether it would be sold at the price as it stands.
+    reserve_met: bool,
+    /// Who leads.
+    #[schema(example = "Bidder 2")]
+    leader: Option<String>,
+    bids: i64,
+    bidders: i64,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+    /// How it ended: `won`, `bought_now` or `unsold`.
+    result: Option<String>,
+    /// Who has it.
+    winner: Option<String>,
+    /// The caller's own pseudonym, once it has bid.
+    you: Option<String>,
+    /// How many events the auction has.
+    version: u64,
+}
+
+/// The public name of a bidder.
+pub(crate) fn alias(number: i32) -> String {
+    format!("Bidder {number}")
+}
+
+pub(crate) fn auction_body(row: auction_board::AuctionRow, you: Option<i32>) -> Result<AuctionBody, Problem> {
+    let money = |minor| stored_money(minor, &row.currency);
+    Ok(AuctionBody {
+        start_price: money(row.start_price)?,
+        price: money(row.price)?,
+        minimum_bid: money(row.minimum_bid)?,
+        buy_now_price: row.buy_now_price.map(money).transpose()?,
+        id: row.id,
+        seller_id: row.seller_id,
+        status: row.status,
+        has_reserve: row.has_reserve,
+        reserve_met: row.reserve_met,
+        leader: row.leader_alias.map(alias),
+        bids: row.bids,
+        bidders: row.bidders,
+        starts_at: row.starts_at,
+        ends_at: row.ends_at,
+        result: row.result,
+        winner: row.winner_alias.map(alias),
+        you: you.map(alias),
+        version: row.version.unsigned_abs(),
+    })
+}
+
+/// What is for sale by bidding.
+#[utoipa::path(get, path = "/auctions", tag = TAG, params(AuctionsQuery),
+    responses((status = OK, body = Page<AuctionBody>, description = "A page")))]
+async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Json<Page<AuctionBody>>, Problem> {
+    read.wait_for(&app, auction_board::NAME).await?;
+    let query = read.query;
+    let limit = page_limit(query.limit)?;
+    let filter = auction_board::Filter { status: query.status, seller: query.seller.map(AccountId) };
+    let sort = query.sort.unwrap_or_default();
+    let rows = auction_board::page(&app.pool, &filter, sort, query.cursor.map(|cursor| cursor.0), limit).await?;
+    Page::of(rows, limit, |row| row.cursor(sort), |row| auction_body(row, None)).map(Json)
+}
+
+/// An auction.
+#[utoipa::path(get, path = "/auctions/{id}", tag = TAG, params(("id" = uuid::Uuid, Path)),
+    responses((status = OK, body = AuctionBody, description = "The auction")))]
+async fn show(
+    State(app): State<App>,
+    Id(id): Id<AuctionId>,
+    MaybeCaller(caller): MaybeCaller,
+    read: Read<NoQuery>,
+) -> Result<One<AuctionBody>, Problem> {
+    read.wait_for(&app, auction_board::NAME).await?;
+    let row = auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
+    let you = match caller {
+        Some(caller) => auction_board::alias_of(&app.pool, id, caller.account).await?,
+        None => None,
+    };
+    let (version, position) = (row.version.unsigned_abs(), row.position);
+    Ok(One { body: auction_body(row, you)?, version, position })
+}
+
+/// Which bids to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct BidsQuery {
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<Cursor<i64>>,
+}
+
+/// An accepted bid as everybody sees it. Nobody's maximum is told.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BidBody {
+    /// Its place among the auction's events.
+    sequence: i64,
+    #[schema(example = "Bidder 1")]
+    bidder: String,
+    /// The visible price after it.
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// Who led after it.
+    #[schema(example = "Bidder 2")]
+    leader: String,
+    placed_at: Timestamp,
+}
+
+/// The accepted bids, newest first.
+#[utoipa::path(get, path = "/auctions/{id}/bids", tag = TAG, params(("id" = uuid::Uuid, Path), BidsQuery),
+    responses((status = OK, body = Page<BidBody>, description = "A page")))]
+async fn bids(
+    State(app): State<App>,
+    Id(id): Id<AuctionId>,
+    read: Read<BidsQuery>,
+) -> Result<Json<Page<BidBody>>, Problem> {
+    read.wait_for(&app, auction_board::NAME).await?;
+    let auction = auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
+    let limit = page_limit(read.query.limit)?;
+    let rows = auction_board::bids_page(&app.pool, id, read.query.cursor.map(|cursor| cursor.0), limit).await?;
+    let body = |row: auction_board::BidRow| {
+        Ok(BidBody {
+            sequence: row.sequence,
+            bidder: alias(row.alias),
+            price: stored_money(row.price, &auction.currency)?,
+            leader: alias(row.leader_alias),
+            placed_at: row.placed_at,
+        })
+    };
+    Page::of(rows, limit, |row| row.sequence, body).map(Json)
+}
+
+/// A bid.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Bid {
+    /// The most that you would pay. The price moves only as far as it takes to beat others.
+    #[schema(value_type = MoneyBody)]
+    pub(crate) maximum: Money,
+}
+
+/// What stands after an accepted bid.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct BidPlaced {
+    auction_id: uuid::Uuid,
+    /// `leading`, or `outbid` if somebody's earlier maximum is as high or higher.
+    #[schema(example = "leading")]
+    standing: String,
+    /// The visible price now.
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// The lowest maximum that would be accepted from somebody who does not lead.
+    #[schema(value_type = MoneyBody)]
+    minimum_bid: Money,
+    reserve_met: bool,
+    ends_at: Timestamp,
+    bids: u32,
+    /// How many events the auction has.
+    version: u64,
+}
+
+/// Place a bid. Repeating the same `Idempotency-Key` is safe.
+#[utoipa::path(post, path = "/auctions/{id}/bids", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path)), request_body = Bid,
+    responses((status = CREATED, body = BidPlaced, description = "Accepted")))]
+async fn place_bid(
+    State(app): State<App>,
+    Id(id): Id<AuctionId>,
+    command: Command<Bid>,
+) -> Result<Done<BidPlaced>, Problem> {
+    let accepted = bid(&app, id, command.caller.account, command.body.maximum, command.request()).await?;
+    let version = accepted.value.version;
+    Ok(Done::created(accepted, format!("/api/v1/auctions/{id}/bids")).at_version(version))
+}
+
+/// Places a bid, however it has arrived.
+pub(crate) async fn bid(
+    app: &App,
+    auction: AuctionId,
+    bidder: AccountId,
+    maximum: Money,
+    request: commands::Request,
+) -> Result<commands::Accepted<BidPlaced>, commands::CommandError> {
+    let place = move |world: &mut commands::World<'_>| {
+        let live = auctions::place_bid(world, auction, bidder, maximum)?;
+        let version = world.version::<Auction>(auction)?;
+        let leads = live.standing.is_some_and(|standing| standing.leader == bidder);
+        Ok(BidPlaced {
+            auction_id: auction.0,
+            standing: if leads { "leading" } else { "outbid" }.to_owned(),
+            price: live.standing.map_or(live.terms.start_price, |standing| standing.price),
+            minimum_bid: live.minimum_bid(),
+            reserve_met: live.reserve_met(),
+            ends_at: live.ends_at,
+            bids: live.bids,
+            version,
+        })
+    };
+    app.engine.submit(request, place).await
+}
+
+/// What buying at once has led to.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub struct BoughtNow {
+    auction_id: uuid::Uuid,
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// How many events the auction has.
+    version: u64,
+}
+
+/// Takes an auction at its buy-now price, which ends it.
+#[utoipa::path(post, path = "/auctions/{id}/buy-now", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path)), responses((status = OK, body = BoughtNow, description = "Bought")))]
+async fn buy_now(
+    State(app): State<App>,
+    Id(id): Id<AuctionId>,
+    command: Command<Nothing>,
+) -> Result<Done<BoughtNow>, Problem> {
+    let buyer = command.caller.account;
+    let buy = move |world: &mut commands::World<'_>| {
+        let price = auctions::buy_now(world, id, buyer)?;
+        Ok(BoughtNow { auction_id: id.0, price, version: world.version::<Auction>(id)? })
+    };
+    let accepted = app.engine.submit(command.request(), buy).await?;
+    Ok(Done::ok(accepted).at_version(accepted.value.version))
+}
+
+/// Why an auction is called off.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Cancellation {
+    #[garde(length(chars, min = 1, max = 1000))]
+    #[schema(example = "The item was damaged.", min_length = 1, max_length = 1000)]
+    reason: String,
+}
+
+/// Calls an auction off: its seller before the first bid, staff at any time.
+#[utoipa::path(post, path = "/auctions/{id}/cancel", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path)), request_body = Cancellation,
+    responses((status = OK, body = AuctionChanged, description = "Cancelled")))]
+async fn cancel(
+    State(app): State<App>,
+    Id(id): Id<AuctionId>,
+    command: Command<Cancellation>,
+) -> Result<Done<AuctionChanged>, Problem> {
+    let (request, by, reason) = (command.request(), command.caller.account, command.body.reason);
+    let cancel = move |world: &mut commands::World<'_>| {
+        auctions::cancel(world, id, by, &reason)?;
+        changed(world, id)
+    };
+    let accepted = app.engine.submit(request, cancel).await?;
+    Ok(Done::ok(accepted).at_version(accepted.value.version))
+}

@@ -1,0 +1,360 @@
+//! Joining, logging in and out, and one's own profile. These routes take no `Idempotency-Key`: their answers hold
+//! tokens, which are never stored.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chrono::TimeDelta;
+use commands::accounts::{self, Newcomer};
+use commands::sessions::{self, NewSession, Trade, Traded};
+use commands::Request;
+use domain::account::{Account, Capability, Identity, ProfileChanges};
+use domain::claim::Kind;
+use domain::{AccountId, SessionId, Timestamp};
+use eventstore::Position;
+use eventstore::clock::Clock;
+use eventstore::event::Metadata;
+use eventstore::mint;
+use eventstore::sealing::PersonKey;
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::auth::passwords::PasswordError;
+use crate::auth::refresh::RefreshToken;
+use crate::auth::tickets;
+use crate::http::extract::{Body, Caller, Command, NoQuery, Nothing, Read};
+use crate::http::problem::Problem;
+use crate::http::reply::{Done, One};
+
+const TAG: &str = "Identity";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(login))
+        .routes(routes!(refresh))
+        .routes(routes!(logout))
+        .routes(routes!(me, change_me))
+        .routes(routes!(ws_ticket))
+}
+
+/// Who wants to join.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Registration {
+    /// The address to log in with. Its case does not matter.
+    #[garde(email, length(max = 254))]
+    #[schema(example = "ann@example.com", max_length = 254)]
+    email: String,
+    /// The public name: letters, digits, `-`, `_` and `.`. Its case does not matter.
+    #[garde(length(chars, min = 3, max = 40), custom(is_name))]
+    #[schema(example = "ann", min_length = 3, max_length = 40, pattern = "^[A-Za-z0-9._-]+$")]
+    user_name: String,
+    /// Eight characters or more, of any kind.
+    #[garde(length(chars, min = 8, max = 128))]
+    #[schema(example = "correct horse battery", min_length = 8, max_length = 128)]
+    password: String,
+    /// Whether to sell too; every account may buy.
+    #[serde(default)]
+    sell: bool,
+}
+
+fn is_name(name: &str, (): &()) -> garde::Result {
+    let fits = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
+    if fits { Ok(()) } else { Err(garde::Error::new("letters, digits, `-`, `_` and `.` only")) }
+}
+
+/// The tokens of a session.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Tokens {
+    /// The account that they speak for.
+    account_id: uuid::Uuid,
+    /// Send it as `Authorization: Bearer <access_token>`.
+    access_token: String,
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// Seconds until the access token expires.
+    #[schema(example = 900)]
+    expires_in: i64,
+    /// Trade it for new tokens at `/auth/refresh`; good once.
+    refresh_token: String,
+    /// The position of the log-in in the log.
+    position: Position,
+}
+
+impl IntoResponse for Tokens {
+    fn into_response(self) -> Response {
+        let no_store = [(axum::http::header::CACHE_CONTROL, "no-store")];
+        (no_store, Json(self)).into_response()
+    }
+}
+
+/// Joins: makes an account and logs it in.
+#[utoipa::path(post, path = "/auth/register", tag = TAG, request_body = Registration,
+    responses((status = CREATED, body = Tokens, description = "The account exists and is logged in")))]
+async fn register(
+    State(app): State<App>,
+    Body(registration): Body<Registration>,
+) -> Result<(StatusCode, Tokens), Problem> {
+    let account = AccountId(mint::id());
+    let password_hash = app.passwords.hash(registration.password.clone()).await?;
+    let mut capabilities = BTreeSet::from([Capability::Buy]);
+    capabilities.extend(registration.sell.then_some(Capability::Sell));
+    let newcomer = newcomer(&app, account, &registration.email, &registration.user_name, &password_hash, capabilities);
+    let metadata = Metadata::by_account(account);
+    let (session, token) = new_session(&app, account);
+    let join = move |world: &mut commands::World<'_>| {
+        accounts::register(world, &newcomer)?;
+        sessions::open(world, &session)
+    };
+    let accepted = app.engine.submit(Request::once(metadata), join).await?;
+    Ok((StatusCode::CREATED, tokens(&app, account, &token, accepted.position)?))
+}
+
+/// Somebody who wants to join, with the personal fields sealed under a key of their own.
+pub fn newcomer(
+    app: &App,
+    account: AccountId,
+    email: &str,
+    user_name: &str,
+    password_hash: &str,
+    capabilities: BTreeSet<Capability>,
+) -> Newcomer {
+    let key = PersonKey::mint(account);
+    let identity = Identity {
+        email: key.seal(email.trim()),
+        user_name: key.seal(user_name),
+        password_hash: key.seal(password_hash),
+    };
+    let (email, user_name) = (app.secret.claim(Kind::Email, email), app.secret.claim(Kind::UserName, user_name));
+    Newcomer { account, key, identity, email, user_name, capabilities }
+}
+
+/// Who logs in.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    #[garde(length(max = 254))]
+    #[schema(example = "ann@example.com")]
+    email: String,
+    #[garde(length(chars, max = 128))]
+    #[schema(example = "correct horse battery")]
+    password: String,
+}
+
+/// Logs in. An unknown address and a wrong password get the same answer.
+#[utoipa::path(post, path = "/auth/login", tag = TAG, request_body = Login,
+    responses((status = OK, body = Tokens, description = "Logged in")))]
+async fn login(State(app): State<App>, Body(login): Body<Login>) -> Result<Tokens, Problem> {
+    let claim = app.secret.claim(Kind::Email, &login.email);
+    let holder = app.engine.read(move |world| accounts::holder_of(world, claim)).await?;
+    let stored = match &holder {
+        Some((account, state)) => stored_hash(&app, *account, state).await?,
+        None => None,
+    };
+    let matches = app.passwords.verify(login.password, stored).await?;
+    let Some((account, _)) = holder.filter(|_| matches) else {
+        return Err(Problem::unauthenticated("The e-mail address or the password is wrong."));
+    };
+    let (session, token) = new_session(&app, account);
+    let open = move |world: &mut commands::World<'_>| sessions::open(world, &session);
+    let accepted = app.engine.submit(Request::once(Metadata::by_account(account)), open).await?;
+    tokens(&app, account, &token, accepted.position)
+}
+
+async fn stored_hash(app: &App, account: AccountId, state: &Account) -> Result<Option<String>, Problem> {
+    let Ok(registered) = state.registered() else { return Ok(None) };
+    let key = PersonKey::load(&app.pool, account).await?;
+    Ok(key.and_then(|key| key.open(&registered.identity.password_hash)))
+}
+
+/// A refresh token.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    #[garde(length(max = 512))]
+    refresh_token: String,
+}
+
+/// Trades a refresh token for new tokens. One that was traded before ends the session: somebody else has it.
+#[utoipa::path(post, path = "/auth/refresh", tag = TAG, request_body = Refresh,
+    responses((status = OK, body = Tokens, description = "New tokens")))]
+async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -> Result<Tokens, Problem> {
+    let bad = || Problem::unauthenticated("The refresh token is not good.");
+    let presented = RefreshToken::parse(&body.refresh_token).ok_or_else(bad)?;
+    let next = RefreshToken::mint(presented.session());
+    let trade = Trade {
+        session: presented.session(),
+        presented: presented.hash(),
+        next: next.hash(),
+        expires_at: refresh_expiry(&app),
+        now: Clock::real_now(),
+    };
+    let metadata = Metadata::anonymous();
+    let accepted = app.engine.submit(Request::once(metadata), move |world| sessions::refresh(world, &trade)).await?;
+    match accepted.value {
+        Traded::Refreshed(account) => tokens(&app, account, &next, accepted.position),
+        Traded::Reused => Err(bad()),
+    }
+}
+
+/// Logs out: the session's refresh tokens are good no more.
+#[utoipa::path(post, path = "/auth/logout", tag = TAG, security(("bearer" = [])),
+    responses((status = NO_CONTENT, description = "Logged out")))]
+async fn logout(State(app): State<App>, caller: Caller, _: Body<Nothing>) -> Result<StatusCode, Problem> {
+    let Caller { account, session } = caller;
+    let end = move |world: &mut commands::World<'_>| sessions::log_out(world, account, session);
+    app.engine.submit(Request::once(Metadata::by_account(account)), end).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// An account as its owner sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Profile {
+    id: uuid::Uuid,
+    email: Option<String>,
+    user_name: Option<String>,
+    display_name: Option<String>,
+    phone: Option<String>,
+    biography: Option<String>,
+    avatar_url: Option<String>,
+    #[schema(example = "en")]
+    language: Option<String>,
+    /// What the account may do: `buy`, `sell`, `staff`, `admin`, `audit`.
+    capabilities: Vec<String>,
+    registered_at: Timestamp,
+    /// For `If-Match`.
+    version: u64,
+}
+
+/// One's own account.
+#[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])),
+    responses((status = OK, body = Profile, description = "The account")))]
+async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<Profile>, Problem> {
+    read.wait_for(&app, projections::accounts::NAME).await?;
+    let row = projections::accounts::get(&app.pool, caller.account).await?;
+    let row = row.ok_or_else(|| Problem::not_found("account"))?;
+    let version = row.version.unsigned_abs();
+    let body = Profile {
+        id: row.id,
+        email: row.email,
+        user_name: row.user_name,
+        display_name: row.display_name,
+        phone: row.phone,
+        biography: row.biography,
+        avatar_url: row.avatar_url,
+        language: row.language,
+        capabilities: row.capabilities,
+        registered_at: row.registered_at,
+        version,
+    };
+    Ok(One { body, version, position: row.position })
+}
+
+/// What is to change. What is not named stays; an empty text clears.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct ProfilePatch {
+    #[garde(length(chars, max = 100))]
+    display_name: Option<String>,
+    #[garde(length(chars, max = 40))]
+    phone: Option<String>,
+    #[garde(length(chars, max = 2000))]
+    biography: Option<String>,
+    #[garde(length(chars, max = 2000))]
+    avatar_url: Option<String>,
+    /// A BCP 47 tag.
+    #[garde(length(chars, max = 35))]
+    #[schema(example = "ur-PK")]
+    language: Option<String>,
+}
+
+/// The version that a change has led to.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Changed {
+    version: u64,
+}
+
+/// Changes one's own profile.
+#[utoipa::path(patch, path = "/auth/me", tag = TAG, security(("bearer" = [])), request_body = ProfilePatch,
+    responses((status = OK, body = Changed, description = "Changed")))]
+async fn change_me(State(app): State<App>, command: Command<ProfilePatch>) -> Result<Done<Changed>, Problem> {
+    let account = command.caller.account;
+    let key = PersonKey::load(&app.pool, account).await?.ok_or_else(|| Problem::not_found("account"))?;
+    let (request, expected) = (command.request(), command.expected_version);
+    let patch = command.body;
+    let seal = |text: Option<String>| text.map(|text| key.seal(&text));
+    let changes = ProfileChanges {
+        display_name: seal(patch.display_name),
+        phone: seal(patch.phone),
+        biography: seal(patch.biography),
+        avatar_url: seal(patch.avatar_url),
+        language: patch.language,
+    };
+    let change = move |world: &mut commands::World<'_>| {
+        world.expect_version::<Account>(account, expected)?;
+        accounts::change_profile(world, account, changes.clone())?;
+        Ok(Changed { version: world.version::<Account>(account)? })
+    };
+    let accepted = app.engine.submit(request, change).await?;
+    Ok(Done::ok(accepted).at_version(accepted.value.version))
+}
+
+/// A ticket for opening a socket.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ticket {
+    /// Send it as `?ticket=` when opening a socket; good once.
+    ticket: String,
+    /// Seconds until it expires.
+    #[schema(example = 30)]
+    expires_in: u64,
+}
+
+/// Gives a ticket for opening one socket as this account.
+#[utoipa::path(post, path = "/auth/ws-ticket", tag = TAG, security(("bearer" = [])),
+    responses((status = CREATED, body = Ticket, description = "The ticket")))]
+async fn ws_ticket(State(app): State<App>, caller: Caller, _: Body<Nothing>) -> Result<(StatusCode, Json<Ticket>), Problem> {
+    let ticket = tickets::issue(&app.pool, caller.account).await?;
+    Ok((StatusCode::CREATED, Json(Ticket { ticket, expires_in: tickets::LIFETIME.as_secs() })))
+}
+
+fn new_session(app: &App, account: AccountId) -> (NewSession, RefreshToken) {
+    let session = SessionId(mint::id());
+    let token = RefreshToken::mint(session);
+    (NewSession { session, account, token_hash: token.hash(), expires_at: refresh_expiry(app) }, token)
+}
+
+fn refresh_expiry(app: &App) -> Timestamp {
+    let ttl = i64::try_from(app.settings.auth.refresh_token_ttl_s).unwrap_or(i64::MAX);
+    Clock::real_now() + TimeDelta::try_seconds(ttl).unwrap_or(TimeDelta::days(365))
+}
+
+fn tokens(app: &App, account: AccountId, refresh: &RefreshToken, position: Position) -> Result<Tokens, Problem> {
+    let access_token = app.tokens.issue(account, refresh.session()).map_err(|_| Problem::internal())?;
+    Ok(Tokens {
+        account_id: account.0,
+        access_token,
+        token_type: "Bearer",
+        expires_in: app.tokens.ttl_s(),
+        refresh_token: refresh.text(),
+        position,
+    })
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Overloaded => Self::unavailable("Too many passwords are being checked."),
+            PasswordError::Defect => Self::internal(),
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! The catalogue: what is offered, and what a seller does with it.
+
+use axum::Json;
+use axum::extract::State;
+use commands::listings::{self, NewListing};
+use domain::listing::{AuctionPlan, Changes, Condition, Details, Listing, Sale};
+use domain::{AccountId, ListingId, Money, Timestamp};
+use eventstore::mint;
+use garde::Validate;
+use projections::catalogue;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::wallet::stored_money;
+use crate::app::App;
+use crate::http::extract::{Command, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::openapi::MoneyBody;
+use crate::http::pages::{Cursor, Page, page_limit};
+use crate::http::problem::Problem;
+use crate::http::reply::{Done, One};
+
+const TAG: &str = "Catalogue";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, draft))
+        .routes(routes!(show, patch, put, archive))
+        .routes(routes!(publish))
+}
+
+/// How used something is.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionBody {
+    /// Never used.
+    New,
+    /// Used, and as good as new.
+    LikeNew,
+    /// Used, and shows it a little.
+    Good,
+    /// Used, and shows it.
+    Fair,
+    /// Does not work.
+    ForParts,
+}
+
+impl From<ConditionBody> for Condition {
+    fn from(body: ConditionBody) -> Self {
+        match body {
+            ConditionBody::New => Self::New,
+            ConditionBody::LikeNew => Self::LikeNew,
+            ConditionBody::Good => Self::Good,
+            ConditionBody::Fair => Self::Fair,
+            ConditionBody::ForParts => Self::ForParts,
+        }
+    }
+}
+
+/// What something is.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct DetailsBody {
+    #[garde(custom(is_title))]
+    #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200)]
+    pub title: String,
+    #[garde(length(chars, max = 10_000))]
+    #[serde(default)]
+    #[schema(max_length = 10_000)]
+    pub description: String,
+    /// The slug of a category.
+    #[garde(custom(is_slug))]
+    #[schema(example = "watches", pattern = "^[a-z0-9-]{1,64}$")]
+    pub category: String,
+    #[garde(length(chars, max = 100))]
+    #[schema(example = "Cartier", max_length = 100)]
+    pub brand: Option<String>,
+    pub condition: ConditionBody,
+}
+
+pub(super) fn is_title(title: &str, (): &()) -> garde::Result {
+    let fits = !title.trim().is_empty() && title.chars().count() <= 200;
+    if fits { Ok(()) } else { Err(garde::Error::new("must be 1 to 200 characters, not all of them spaces")) }
+}
+
+pub(super) fn is_slug(slug: &str, (): &()) -> garde::Result {
+    let letters = slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let fits = letters && (1..=64).contains(&slug.len());
+    if fits { Ok(()) } else { Err(garde::Error::new("must be 1 to 64 of a-z, 0-9 and `-`")) }
+}
+
+impl From<DetailsBody> for Details {
+    fn from(body: DetailsBody) -> Self {
+        Self {
+            title: body.title,
+            description: body.description,
+            category: body.category,
+            brand: body.brand.filter(|brand| !brand.is_empty()),
+            condition: body.condition.into(),
+        }
+    }
+}
+
+/// The wishes of a seller for an auction.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct AuctionPlanBody {
+    /// The lowest first bid.
+    #[schema(value_type = MoneyBody)]
+    pub start_price: Money,
+    /// Below this secret price it is not sold.
+    #[schema(value_type = Option<MoneyBody>)]
+    pub reserve_price: Option<Money>,
+    /// Ends the auction at once; gone with the first bid, or once the reserve is met.
+    #[schema(value_type = Option<MoneyBody>)]
+    pub buy_now_price: Option<Money>,
+    /// When it starts; when it is published unless told.
+    #[garde(inner(custom(is_near)))]
+    pub starts_at: Option<Timestamp>,
+    /// How long it lasts, in seconds: a minute to sixty days.
+    #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]
+    pub duration_s: u32,
+}
+
+/// Far from the ends of what a clock can show, so that adding a duration stays within.
+pub(super) fn is_near(time: &Timestamp, (): &()) -> garde::Result {
+    let fits = (0..=32_503_680_000).contains(&time.timestamp());
+    if fits { Ok(()) } else { Err(garde::Error::new("must be between the years 1970 and 3000")) }
+}
+
+impl From<AuctionPlanBody> for AuctionPlan {
+    fn from(body: AuctionPlanBody) -> Self {
+        Self {
+            start_price: body.start_price,
+            reserve_price: body.reserve_price,
+            buy_now_price: body.buy_now_price,
+            starts_at: body.starts_at,
+            duration_s: body.duration_s,
+        }
+    }
+}
+
+/// Something to be offered: at a fixed price, or by auction.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct NewListingBody {
+    #[garde(custom(is_title))]
+    #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200)]
+    title: String,
+    #[garde(length(chars, max = 10_000))]
+    #[serde(default)]
+    #[schema(max_length = 10_000)]
+    description: String,
+    /// The slug of a category.
+    #[garde(custom(is_slug))]
+    #[schema(example = "watches", pattern = "^[a-z0-9-]{1,64}$")]
+    category: String,
+    #[garde(length(chars, max = 100))]
+    #[schema(example = "Cartier", max_length = 100)]
+    brand: Option<String>,
+    condition: ConditionBody,
+    /// A fixed price. Either this or `auction`.
+    #[schema(value_type = Option<MoneyBody>)]
+    price: Option<Money>,
+    /// An auction. Either this or `price`.
+    #[garde(dive)]
+    auction: Option<AuctionPlanBody>,
+}
+
+impl NewListingBody {
+    fn parts(self) -> Result<(Details, Sale), Problem> {
+        let Self { title, description, category, brand, condition, price, auction } = self;
+        let sale = sale(price, auction)?.ok_or_else(either_or)?;
+        Ok((DetailsBody { title, description, category, brand, condition }.into(), sale))
+    }
+}
+
+fn sale(price: Option<Money>, auction: Option<AuctionPlanBody>) -> Result<Option<Sale>, Problem> {
+    match (price, auction) {
+        (Some(price), None) => Ok(Some(Sale::FixedPrice { price })),
+        (None, Some(plan)) => Ok(Some(Sale::Auction(plan.into()))),
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(either_or()),
+    }
+}
+
+fn either_or() -> Problem {
+    Problem::invalid_field("/price", "either-or", "give either `price` or `auction`")
+}
+
+/// What a command has done to a listing.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ListingChanged {
+    id: uuid::Uuid,
+    /// For `If-Match`.
+    version: u64,
+}
+
+pub(super) fn changed(world: &mut commands::World<'_>, listing: ListingId) -> Result<ListingChanged, commands::Halt> {
+    Ok(ListingChanged { id: listing.0, version: world.version::<Listing>(listing)? })
+}
+
+/// Writes a listing down as a draft. Only its seller sees it until it is published.
+#[utoipa::path(post, path = "/listings", tag = TAG, security(("bearer" = [])), request_body = NewListingBody,
+    responses((status = CREATED, body = ListingChanged, description = "The draft")))]
+async fn draft(State(app): State<App>, command: Command<NewListingBody>) -> Result<Done<ListingChanged>, Problem> {
+    let (request, seller) = (command.request(), command.caller.account);
+    let (details, sale) = command.body.parts()?;
+    let new = NewListing { listing: ListingId(mint::id()), seller, details, sale };
+    let accepted = app
+        .engine
+        .submit(request, move |world| {
+            listings::draft(world, &new)?;
+            changed(world, new.listing)
+        })
+        .await?;
+    let ListingChanged { id, version } = accepted.value;
+    Ok(Done::created(accepted, format!("/api/v1/listings/{id}")).at_version(version))
+}
+
+/// Which listings to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ListingsQuery {
+    /// Words in title, brand or description.
+    q: Option<String>,
+    category: Option<String>,
+    brand: Option<String>,
+    /// `new`, `like_new`, `good`, `fair` or `for_parts`.
+    condition: Option<String>,
+    /// `fixed_price` or `auction`.
+    kind: Option<String>,
+    /// `active` unless told; `archived` shows what is offered no more, `draft` one's own drafts.
+    status: Option<String>,
+    seller: Option<uuid::Uuid>,
+    /// The currency of `min_price` and `max_price`.
+    currency: Option<String>,
+    /// In minor units.
+    min_price: Option<i64>,
+    /// In minor units.
+    max_price: Option<i64>,
+    /// `newest` unless told, `price_asc`, `price_desc` or `ending_soon`.
+    sort: Option<catalogue::Sort>,
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<Cursor<catalogue::Cursor>>,
+}
+
+/// A listing.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListingBody {
+    id: uuid::Uuid,
+    /// `fixed_price` or `auction`; an auction is at `/auctions/{id}` too.
+    kind: String,
+    /// `draft`, `active` or `archived`.
+    status: String,
+    title: String,
+    description: String,
+    category: String,
+    brand: Option<String>,
+    condition: String,
+    seller: SellerBody,
+    /// The price; of an auction the visible price as it stands.
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// When an auction ends.
+    ends_at: Option<Timestamp>,
+    /// How many bids an auction has.
+    bids: Option<i64>,
+    created_at: Timestamp,
+    published_at: Option<Timestamp>,
+    archived_at: Option<Timestamp>,
+    /// For `If-Match`.
+    version: u64,
+}
+
+/// Who sells.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SellerBody {
+    id: uuid::Uuid,
+    name: Option<String>,
+}
+
+fn body(row: catalogue::ListingRow) -> Result<ListingBody, Problem> {
+    let is_auction = row.kind == "auction";
+    Ok(ListingBody {
+        price: stored_money(row.price_minor, &row.currency)?,
+        version: row.version.unsigned_abs(),
+        id: row.id,
+        kind: row.kind,
+        status: row.status,
+        title: row.title,
+        description: row.description,
+        category: row.category,
+        brand: row.brand,
+        condition: row.condition,
+        seller: SellerBody { id: row.seller_id, name: row.seller_name },
+        ends_at: row.ends_at,
+        bids: is_auction.then_some(row.bids),
+        created_at: row.created_at,
+        published_at: row.published_at,
+        archived_at: row.archived_at,
+    })
+}
+
+/// What is offered.
+#[utoipa::path(get, path = "/listings", tag = TAG, params(ListingsQuery),
+    responses((status = OK, body = Page<ListingBody>, description = "A page")))]
+async fn list(
+    State(app): State<App>,
+    MaybeCaller(caller): MaybeCaller,
+    read: Read<ListingsQuery>,
+) -> Result<Json<Page<ListingBody>>, Problem> {
+    read.wait_for(&app, catalogue::NAME).await?;
+    let query = read.query;
+    let limit = page_limit(query.limit)?;
+    let viewer = caller.map(|caller| caller.account);
+    let filter = catalogue::Filter {
+        status: query.status,
+        seller: query.seller.map(AccountId),
+        category: query.category,
+        kind: query.kind,
+        condition: query.condition,
+        brand: query.brand,
+        currency: query.currency,
+        min_price: query.min_price,
+        max_price: query.max_price,
+        q: query.q,
+        viewer,
+    };
+    let sort = query.sort.unwrap_or_default();
+    let rows = catalogue::page(&app.pool, &filter, sort, query.cursor.map(|cursor| cursor.0), limit).await?;
+    Page::of(rows, limit, |row| row.cursor(sort), body).map(Json)
+}
+
+/// A listing. A draft is there for its seller alone.
+#[utoipa::path(get, path = "/listings/{id}", tag = TAG, params(("id" = uuid::Uuid, Path)),
+    responses((status = OK, body = ListingBody, description = "The listing")))]
+async fn show(
+    State(app): State<App>,
+    Id(id): Id<ListingId>,
+    MaybeCaller(caller): MaybeCaller,
+    read: Read<NoQuery>,
+) -> Result<One<ListingBody>, Problem> {
+    read.wait_for(&app, catalogue::NAME).await?;
+    let row = catalogue::get(&app.pool, id, caller.map(|caller| caller.account)).await?;
+    let row = row.ok_or_else(|| Problem::not_found("listing"))?;
+    let (version, position) = (row.version.unsigned_abs(), row.position);
+    Ok(One { body: body(row)?, version, position })
+}
+
+/// What is to change. What is not named stays; an empty `brand` clears it.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct ListingPatch {
+    #[garde(inner(custom(is_title)))]
+    title: Option<String>,
+    #[garde(length(chars, max = 10_000))]
+    description: Option<String>,
+    #[garde(inner(custom(is_slug)))]
+    category: Option<String>,
+    #[garde(length(chars, max = 100))]
+    brand: Option<String>,
+    condition: Option<ConditionBody>,
+    #[schema(value_type = Option<MoneyBody>)]
+    price: Option<Money>,
+    /// How a draft is sold by auction.
+    #[garde(dive)]
+    auction: Option<AuctionPlanBody>,
+}
+
+/// Changes parts of a listing. How a published auction is sold cannot change.
+#[utoipa::path(patch, path = "/listings/{id}", tag = TAG, security(("bearer" = [])), params(("id" = uuid::Uuid, Path)),
+    request_body = ListingPatch, responses((status = OK, body = ListingChanged, description = "Changed")))]
+async fn patch(
+    State(app): State<App>,
+    Id(id): Id<ListingId>,
+    command: Command<ListingPatch>,
+) -> Result<Done<ListingChanged>, Problem> {
+    let patch = command.body.clone();
+    let changes = Changes {
+        title: patch.title,
+        description: patch.description,
+        category: patch.category,
+        brand: patch.brand,
+        condition: patch.condition.map(Condition::from),
+        sale: sale(patch.price, patch.auction)?,
+    };
+    revise(&app, id, &command, changes).await
+}
+
+/// Replaces a listing. How a published auction is sold cannot change.
+#[utoipa::path(put, path = "/listings/{id}", tag = TAG, security(("bearer" = [])), params(("id" = uuid::Uuid, Path)),
+    request_body = NewListingBody, responses((status = OK, body = ListingChanged, description = "Replaced")))]
+async fn put(
+    State(app): State<App>,
+    Id(id): Id<ListingId>,
+    command: Command<NewListingBody>,
+) -> Result<Done<ListingChanged>, Problem> {
+    let (details, sale) = command.body.clone().parts()?;
+    let changes = Changes {
+        title: Some(details.title),
+        description: Some(details.description),
+        category: Some(details.category),
+        brand: Some(details.brand.unwrap_or_default()),
+        condition: Some(details.condition),
+        sale: Some(sale),
+    };
+    revise(&app, id, &command, changes).await
+}
+
+async fn revise<T>(
+    app: &App,
+    id: ListingId,
+    command: &Command<T>,
+    changes: Changes,
+) -> Result<Done<ListingChanged>, Problem> {
+    let (by, expected) = (command.caller.account, command.expected_version);
+    let revise = move |world: &mut commands::World<'_>| {
+        world.get::<Listing>(id)?.owned_by(by)?;
+        world.expect_version::<Listing>(id, expected)?;
+        listings::revise(world, id, by, changes.clone())?;
+        changed(world, id)
+    };
+    let accepted = app.engine.submit(command.request(), revise).await?;
+    Ok(Done::ok(accepted).at_version(accepted.value.version))
+}
+
+/// Takes a listing off for good. A running auction is cancelled instead.
+#[utoipa::path(delete, path = "/listings/{id}", tag = TAG, security(("bearer" = [])), params(("id" = uuid::Uuid, Path)),
+    responses((status = OK, body = ListingChanged, description = "Archived")))]
+async fn archive(
+    State(app): State<App>,
+    Id(id): Id<ListingId>,
+    command: Command<Nothing>,
+) -> Result<Done<ListingChanged>, Problem> {
+    let (by, expected) = (command.caller.account, command.expected_version);
+    let archive = move |world: &mut commands::World<'_>| {
+        world.get::<Listing>(id)?.owned_by(by)?;
+        world.expect_version::<Listing>(id, expected)?;
+        listings::archive(world, id, by)?;
+        changed(world, id)
+    };
+    let accepted = app.engine.submit(command.request(), archive).await?;
+    Ok(Done::ok(accepted).at_version(accepted.value.version))
+}
+
+/// Offers a listing. An auction starts at its planned time, or now.
+#[utoipa::path(post, path = "/listings/{id}/publish", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path)), responses((status = OK, body = ListingChanged, description = "Published")))]
+async fn publish(
+    State(app): State<App>,
+    Id(id): Id<ListingId>,
+    command: Command<Nothing>,
+) -> Result<Done<ListingChanged>, Problem> {
+    let (by, expected, window) = (command.caller.account, command.expected_version, app.soft_close_window_ms());
+    let publish = move |world: &mut commands::World<'_>| {
+        world.get::<Listing>(id)?.owned_by(by)?;
+        world.expect_version::<Listing>(id, expected)?;
+        listings::publish(world, id, by, window)?;
+        changed(world, id)
+    };
+    let accepted = app.engine.submit(command.request(), publish).await?;
+    Ok(Done::ok(accepted).at_version(accepted.value.version))
+}

@@ -1,0 +1,73 @@
+//! The sandbox's clock: rehearse a close or a deadline without waiting for it. Served with `--sandbox` only.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::TimeDelta;
+use domain::Timestamp;
+use eventstore::Position;
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::http::extract::Body;
+use crate::http::problem::Problem;
+
+const TAG: &str = "Sandbox";
+/// The furthest that the clock may be set ahead at once.
+const LONGEST_JUMP: TimeDelta = TimeDelta::days(3_660);
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show, set))
+}
+
+/// The marketplace's time.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Shown {
+    now: Timestamp,
+    /// The head of the log once everything due until then has happened; not told when the clock is only read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+}
+
+/// The marketplace's time.
+#[utoipa::path(get, path = "/sandbox/clock", tag = TAG, responses((status = OK, body = Shown, description = "The time")))]
+async fn show(State(app): State<App>) -> Json<Shown> {
+    Json(Shown { now: app.clock.now(), position: None })
+}
+
+/// Where to set the clock: one of the two.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Setting {
+    /// To this time.
+    set: Option<Timestamp>,
+    /// By this many milliseconds.
+    #[garde(range(min = 0))]
+    advance_ms: Option<i64>,
+}
+
+/// Sets the marketplace's clock, forward only, and waits until everything due until then has happened at its time.
+#[utoipa::path(post, path = "/sandbox/clock", tag = TAG, request_body = Setting,
+    responses((status = OK, body = Shown, description = "The time, and the head of the log")))]
+async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<Json<Shown>, Problem> {
+    let now = app.clock.now();
+    let target = match (setting.set, setting.advance_ms) {
+        (Some(target), None) => target,
+        (None, Some(ms)) => TimeDelta::try_milliseconds(ms).and_then(|jump| now.checked_add_signed(jump)).unwrap_or(now + LONGEST_JUMP),
+        _ => return Err(Problem::invalid_field("", "invalid", "give either `set` or `advance_ms`")),
+    };
+    if target - now > LONGEST_JUMP {
+        return Err(Problem::invalid_field("", "too-far", format!("the clock moves at most {} days at once", LONGEST_JUMP.num_days())));
+    }
+    if target < now {
+        return Err(Problem::invalid_field("/set", "in-past", format!("the clock only moves forward; it shows {now}")));
+    }
+    let position = app.time_travel.set_forward(target).await;
+    let position = position.ok_or_else(|| Problem::unavailable("The timers did not settle in time."))?;
+    Ok(Json(Shown { now: app.clock.now(), position: Some(position) }))
+}

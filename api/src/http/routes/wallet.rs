@@ -1,0 +1,225 @@
+//! One's own money: balances, movements, deposits and withdrawals.
+
+use axum::Json;
+use axum::extract::State;
+use commands::wallets;
+use domain::wallet::PaymentMethod;
+use domain::{Currency, DepositId, Money, Timestamp, WithdrawalId};
+use eventstore::mint;
+use garde::Validate;
+use projections::wallet_statement;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::http::extract::{Caller, Command, NoQuery, Read};
+use crate::http::openapi::MoneyBody;
+use crate::http::pages::{Cursor, Page, page_limit};
+use crate::http::problem::Problem;
+use crate::http::reply::Done;
+
+const TAG: &str = "Wallet";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(show))
+        .routes(routes!(transactions))
+        .routes(routes!(deposit))
+        .routes(routes!(withdraw))
+}
+
+/// One's own money, a balance per currency.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WalletBody {
+    balances: Vec<BalanceBody>,
+}
+
+/// The money of an account in one currency.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BalanceBody {
+    #[schema(example = "USD")]
+    currency: String,
+    /// What may be spent or withdrawn.
+    #[schema(value_type = MoneyBody)]
+    available: Money,
+    /// What is set aside for a second step.
+    #[schema(value_type = MoneyBody)]
+    held: Money,
+    /// What is on its way out.
+    #[schema(value_type = MoneyBody)]
+    payout_pending: Money,
+}
+
+/// One's own balances.
+#[utoipa::path(get, path = "/wallet", tag = TAG, security(("bearer" = [])),
+    responses((status = OK, body = WalletBody, description = "A balance per currency")))]
+async fn show(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<Json<WalletBody>, Problem> {
+    read.wait_for(&app, wallet_statement::NAME).await?;
+    let rows = wallet_statement::balances(&app.pool, caller.account).await?;
+    let balances = rows.into_iter().map(balance).collect::<Result<_, _>>()?;
+    Ok(Json(WalletBody { balances }))
+}
+
+fn balance(row: wallet_statement::BalanceRow) -> Result<BalanceBody, Problem> {
+    let money = |minor| stored_money(minor, &row.currency);
+    Ok(BalanceBody {
+        available: money(row.available)?,
+        held: money(row.held)?,
+        payout_pending: money(row.payout_pending)?,
+        currency: row.currency.clone(),
+    })
+}
+
+/// An amount as a read model has it. Read models are made of amounts that the domain has checked.
+pub(super) fn stored_money(minor: i64, currency: &str) -> Result<Money, Problem> {
+    let currency: Currency = currency.parse().map_err(|_| Problem::internal())?;
+    Money::new(minor, currency).map_err(|_| Problem::internal())
+}
+
+/// Which movements to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct TransactionsQuery {
+    /// Only this currency.
+    #[param(example = "USD")]
+    currency: Option<String>,
+    /// Only this kind: `deposit`, `withdrawal`, `hold`.
+    kind: Option<String>,
+    /// Only this status: `pending`, `succeeded`, `failed`, `released`.
+    status: Option<String>,
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<Cursor<wallet_statement::Cursor>>,
+}
+
+/// One movement of money.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TransactionBody {
+    id: uuid::Uuid,
+    #[schema(example = "deposit")]
+    kind: String,
+    #[schema(example = "succeeded")]
+    status: String,
+    /// What it does to the available balance: negative for money that leaves it.
+    #[schema(value_type = MoneyBody)]
+    amount: Money,
+    /// The available balance right after it last moved money; not told before it has.
+    #[schema(value_type = Option<MoneyBody>)]
+    balance_after: Option<Money>,
+    /// The payment method's token.
+    payment_method: Option<String>,
+    /// The provider's name for it.
+    reference: Option<String>,
+    /// Why it failed.
+    failure: Option<String>,
+    requested_at: Timestamp,
+    settled_at: Option<Timestamp>,
+}
+
+/// One's own movements of money, newest first.
+#[utoipa::path(get, path = "/payments/transactions", tag = TAG, security(("bearer" = [])), params(TransactionsQuery),
+    responses((status = OK, body = Page<TransactionBody>, description = "A page")))]
+async fn transactions(
+    State(app): State<App>,
+    caller: Caller,
+    read: Read<TransactionsQuery>,
+) -> Result<Json<Page<TransactionBody>>, Problem> {
+    read.wait_for(&app, wallet_statement::NAME).await?;
+    let TransactionsQuery { currency, kind, status, limit, cursor } = read.query;
+    let limit = page_limit(limit)?;
+    let filter = wallet_statement::Filter { currency, kind, status };
+    let rows = wallet_statement::transactions(&app.pool, caller.account, &filter, cursor.map(|c| c.0), limit).await?;
+    Page::of(rows, limit, wallet_statement::TransactionRow::cursor, transaction).map(Json)
+}
+
+fn transaction(row: wallet_statement::TransactionRow) -> Result<TransactionBody, Problem> {
+    Ok(TransactionBody {
+        amount: stored_money(row.amount, &row.currency)?,
+        balance_after: row.balance_after.map(|minor| stored_money(minor, &row.currency)).transpose()?,
+        id: row.id,
+        kind: row.kind,
+        status: row.status,
+        payment_method: row.method_token,
+        reference: row.reference,
+        failure: row.failure,
+        requested_at: row.requested_at,
+        settled_at: row.settled_at,
+    })
+}
+
+/// Money to bring in or send out.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Transfer {
+    #[schema(value_type = MoneyBody)]
+    amount: Money,
+    /// How to pay. The sandbox knows `sandbox-succeeds`, `sandbox-declines` and `sandbox-delays`.
+    #[serde(default = "sandbox_method")]
+    #[garde(length(chars, min = 1, max = 200))]
+    #[schema(default = "sandbox-succeeds", example = "sandbox-succeeds")]
+    payment_method: String,
+}
+
+fn sandbox_method() -> String {
+    commands::payments::sandbox::SUCCEEDS.to_owned()
+}
+
+/// A transfer that has begun. `/payments/transactions` tells how it ends.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Begun {
+    /// Names it in `/payments/transactions`.
+    id: uuid::Uuid,
+    #[schema(example = "pending")]
+    status: String,
+    #[schema(value_type = MoneyBody)]
+    amount: Money,
+    /// What is available now.
+    #[schema(value_type = MoneyBody)]
+    available: Money,
+}
+
+/// Asks the payment provider for money. It is available once the provider says so.
+#[utoipa::path(post, path = "/payments/deposit", tag = TAG, security(("bearer" = [])), request_body = Transfer,
+    responses((status = ACCEPTED, body = Begun, description = "Begun")))]
+async fn deposit(State(app): State<App>, command: Command<Transfer>) -> Result<Done<Begun>, Problem> {
+    let (owner, amount) = (command.caller.account, command.body.amount);
+    let source = method(&app, &command.body.payment_method)?;
+    let deposit = DepositId(mint::id());
+    let ask = move |world: &mut commands::World<'_>| {
+        wallets::request_deposit(world, owner, deposit, amount, source.clone())?;
+        let available = wallets::available(world, owner, amount.currency())?;
+        Ok(Begun { id: deposit.0, status: "pending".to_owned(), amount, available })
+    };
+    Ok(Done::begun(app.engine.submit(command.request(), ask).await?))
+}
+
+/// Sends money out. It leaves the balance at once, and comes back if the provider refuses.
+#[utoipa::path(post, path = "/payments/withdraw", tag = TAG, security(("bearer" = [])), request_body = Transfer,
+    responses((status = ACCEPTED, body = Begun, description = "Begun")))]
+async fn withdraw(State(app): State<App>, command: Command<Transfer>) -> Result<Done<Begun>, Problem> {
+    let (owner, amount) = (command.caller.account, command.body.amount);
+    let destination = method(&app, &command.body.payment_method)?;
+    let withdrawal = WithdrawalId(mint::id());
+    let ask = move |world: &mut commands::World<'_>| {
+        wallets::request_withdrawal(world, owner, withdrawal, amount, destination.clone())?;
+        let available = wallets::available(world, owner, amount.currency())?;
+        Ok(Begun { id: withdrawal.0, status: "pending".to_owned(), amount, available })
+    };
+    Ok(Done::begun(app.engine.submit(command.request(), ask).await?))
+}
+
+fn method(app: &App, token: &str) -> Result<PaymentMethod, Problem> {
+    let method =
+        PaymentMethod { provider: commands::payments::sandbox::NAME.to_owned(), token: token.to_owned() };
+    if app.providers.knows(&method) {
+        return Ok(method);
+    }
+    let known = "the sandbox knows sandbox-succeeds, sandbox-declines and sandbox-delays";
+    Err(Problem::invalid_field("/payment_method", "unknown", known))
+}

@@ -1,0 +1,241 @@
+//! The decision loop, from the outside: send a function over the [`World`], get its answer once it is committed.
+//!
+//! One task per process decides commands one after another in memory and appends their events in batches, each under
+//! the condition that the log's head is where the task believes it is. See [`decider`] for how it recovers when that
+//! is not so. What callers may rely on:
+//!
+//! - **Strict serialisability.** Every answer, a refusal as well, rests on all events before the position that it
+//!   carries, on whichever node it was decided, and is given only after what it rests on is committed.
+//! - **All or nothing.** The events of one command, with its idempotency key, are one unit of work.
+//! - **A function may run several times** before its answer: it must not do anything but look at the world and change
+//!   it.
+//! - A caller that goes away cancels nothing.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::Refusal;
+use eventstore::Position;
+use eventstore::clock::Clock;
+use eventstore::database::{Database, DatabaseError};
+use eventstore::event::Metadata;
+use eventstore::log::{Digest, Head};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+mod cache;
+mod decider;
+mod job;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use decider::Decider;
+use job::{Job, TypedJob};
+pub use world::{Halt, World};
+
+/// How large the loop may grow.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    /// The most commands in one batch.
+    pub batch_max: usize,
+    /// The most aggregates whose states stay in memory.
+    pub cache_aggregates: usize,
+    /// The most commands that may wait; further ones are turned away.
+    pub queue: usize,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self { batch_max: 256, cache_aggregates: 100_000, queue: 4_096 }
+    }
+}
+
+/// A command under which the same answer is to be given again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CommandKey {
+    /// The key within its scope.
+    pub key: Digest,
+    /// What is asked under it.
+    pub fingerprint: Digest,
+}
+
+impl CommandKey {
+    /// The key that a client sent: `scope` is the account, `asked` names method, path and body.
+    pub fn from_client(scope: &str, key: &str, asked: &[&str]) -> Self {
+        Self { key: digest(&["client", scope, key]), fingerprint: digest(asked) }
+    }
+
+    /// The key of a process: what it does at one `step` because of one `cause` is done once.
+    pub fn of_process(process: &str, cause: &str, step: &str) -> Self {
+        let key = digest(&["process", process, cause, step]);
+        Self { key, fingerprint: key }
+    }
+}
+
+/// The first 16 bytes of a SHA-256 over the parts and their lengths.
+fn digest(parts: &[&str]) -> Digest {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let hash = hash.finalize();
+    std::array::from_fn(|index| hash[index])
+}
+
+/// Who sends a command, and under which key.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Goes into every event of the command.
+    pub metadata: Metadata,
+    /// Present if the command may be sent again.
+    pub key: Option<CommandKey>,
+}
+
+impl Request {
+    /// A command that is not sent again.
+    pub fn once(metadata: Metadata) -> Self {
+        Self { metadata, key: None }
+    }
+
+    /// A command that may be sent again under `key`.
+    pub fn keyed(metadata: Metadata, key: CommandKey) -> Self {
+        Self { metadata, key: Some(key) }
+    }
+}
+
+/// The answer to an accepted command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Accepted<T> {
+    /// What the use case answered.
+    pub value: T,
+    /// The position of the command's last event; of the log's head where it caused none.
+    pub position: Position,
+    /// Whether this is the answer that was given before under the same key.
+    pub replayed: bool,
+}
+
+/// Why a command was not accepted.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum CommandError {
+    /// A rule refuses it. The log is as it was.
+    #[error("{refusal}")]
+    Refused {
+        /// Which rule, with its numbers.
+        refusal: Refusal,
+        /// The refusal rests on all events up to here.
+        position: Position,
+    },
+    /// The key was used before for something else.
+    #[error("this idempotency key was used before for something else")]
+    KeyReused,
+    /// A command with this key is being decided on this node.
+    #[error("a command with this idempotency key is being carried out")]
+    InFlight,
+    /// Too many commands wait.
+    #[error("too many commands wait to be decided")]
+    Overloaded,
+    /// The database is away. The command may have been carried out; sending it again under its key tells.
+    #[error("the database is not available")]
+    Unavailable,
+    /// A defect: the decision panicked, or the database refuses its events. Nothing was written.
+    #[error("the command could not be carried out because of a defect")]
+    Defect,
+}
+
+/// A handle to the loop. Clones share it; the loop ends, after what waits is done, when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+    in_flight: Arc<Mutex<HashSet<Digest>>>,
+    available: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// Starts the loop at the head of the log. The task ends when the last handle is dropped.
+    pub async fn start(
+        database: &Database,
+        settings: EngineSettings,
+        clock: Clock,
+        head: Head,
+    ) -> Result<(Self, JoinHandle<()>), DatabaseError> {
+        let (jobs, submitted) = mpsc::channel(settings.queue);
+        let available = Arc::new(AtomicBool::new(true));
+        let decider = Decider::connect(database, settings, clock, head, submitted, available.clone()).await?;
+        let task = tokio::spawn(decider.run());
+        Ok((Self { jobs, in_flight: Arc::default(), available }, task))
+    }
+
+    /// Decides `decide` against the world as it then is, and answers once that is committed.
+    pub async fn submit<T, F>(&self, request: Request, decide: F) -> Result<Accepted<T>, CommandError>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnMut(&mut World<'_>) -> Result<T, Halt> + Send + 'static,
+    {
+        let in_flight = request.key.map(|key| InFlight::enter(&self.in_flight, key.key)).transpose()?;
+        let (reply, answer) = oneshot::channel();
+        let job = TypedJob::new(request, decide, reply, in_flight);
+        self.jobs.try_send(Box::new(job)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CommandError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => CommandError::Unavailable,
+        })?;
+        // The loop answers every job; it can only vanish with the process.
+        answer.await.unwrap_or(Err(CommandError::Unavailable))
+    }
+
+    /// Looks at the world without changing it, as serialisable as a command.
+    pub async fn read<T, F>(&self, mut look: F) -> Result<T, CommandError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut World<'_>) -> Result<T, Halt> + Send + 'static,
+    {
+        // What was seen leaves through a slot: it is never stored as the answer of a key.
+        let seen = Arc::new(Mutex::new(None));
+        let slot = seen.clone();
+        let look = move |world: &mut World<'_>| {
+            let value = look(world)?;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+            Ok(())
+        };
+        self.submit(Request::once(Metadata::default()), look).await?;
+        let value = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or(CommandError::Defect)
+    }
+
+    /// Whether the loop reaches its database.
+    pub fn is_available(&self) -> bool {
+        self.available.load(Ordering::Relaxed)
+    }
+}
+
+/// Marks a key as being decided on this node, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    keys: Arc<Mutex<HashSet<Digest>>>,
+    key: Digest,
+}
+
+impl InFlight {
+    fn enter(keys: &Arc<Mutex<HashSet<Digest>>>, key: Digest) -> Result<Self, CommandError> {
+        let entered = keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        if entered { Ok(Self { keys: keys.clone(), key }) } else { Err(CommandError::InFlight) }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// How long the loop waits for Postgres before it takes an answer for lost.
+const STATEMENT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a caller waits while the database is away before it is told so.
+const OUTAGE_PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,121 @@
+//! States of aggregates in memory, of any type, each with its version.
+
+use std::any::Any;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use domain::Aggregate;
+use futures::future::BoxFuture;
+use lru::LruCache;
+use uuid::Uuid;
+
+use eventstore::cqrs::{LoadError, Streams};
+
+/// Names a stream.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct StreamKey {
+    /// [`Aggregate::TYPE`].
+    pub(crate) aggregate_type: &'static str,
+    /// Which one.
+    pub(crate) id: Uuid,
+}
+
+impl StreamKey {
+    pub(crate) fn of<A: Aggregate>(id: A::Id) -> Self {
+        Self { aggregate_type: A::TYPE, id: id.into() }
+    }
+}
+
+/// The state of an aggregate of any type.
+pub(crate) trait AnyState: Any + Send + Sync {
+    fn cloned(&self) -> Arc<dyn AnyState>;
+    fn evolve_json(&mut self, payload: &str) -> Result<(), serde_json::Error>;
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<A: Aggregate> AnyState for A {
+    fn cloned(&self) -> Arc<dyn AnyState> {
+        Arc::new(self.clone())
+    }
+
+    fn evolve_json(&mut self, payload: &str) -> Result<(), serde_json::Error> {
+        self.evolve(&serde_json::from_str(payload)?);
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+/// A state and the number of events in it. Shared until it is changed.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    state: Arc<dyn AnyState>,
+    pub(crate) version: u64,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<state at version {}>", self.version)
+    }
+}
+
+impl Entry {
+    pub(crate) fn new<A: Aggregate>(state: A, version: u64) -> Self {
+        Self { state: Arc::new(state), version }
+    }
+
+    /// The state, if it is one of `A`, as its [`StreamKey`] promises.
+    pub(crate) fn state<A: Aggregate>(&self) -> Option<&A> {
+        self.state.as_any().downcast_ref()
+    }
+
+    /// The state to change; copied first if somebody else can see it.
+    pub(crate) fn state_mut<A: Aggregate>(&mut self) -> Option<&mut A> {
+        self.unshared()?.as_any_mut().downcast_mut()
+    }
+
+    /// Takes in an event that was read from the log. Events that it has already are passed over; after a gap or an
+    /// unreadable event the entry is good for nothing, which `false` says.
+    pub(crate) fn catch_up(&mut self, sequence: u64, payload: &str) -> bool {
+        if sequence <= self.version {
+            return true;
+        }
+        let next = sequence == self.version + 1;
+        let evolved = next && self.unshared().is_some_and(|state| state.evolve_json(payload).is_ok());
+        self.version = sequence;
+        evolved
+    }
+
+    fn unshared(&mut self) -> Option<&mut dyn AnyState> {
+        if Arc::get_mut(&mut self.state).is_none() {
+            self.state = self.state.cloned();
+        }
+        Arc::get_mut(&mut self.state)
+    }
+}
+
+/// Reads the state of one stream from the log.
+pub(crate) type Load = for<'a> fn(&'a Streams, Uuid) -> BoxFuture<'a, Result<Entry, LoadError>>;
+
+/// The [`Load`] of one type.
+pub(crate) fn load<A: Aggregate>(streams: &Streams, id: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
+    Box::pin(async move {
+        let (state, version) = streams.load::<A>(id).await?;
+        Ok(Entry::new(state, version))
+    })
+}
+
+/// The states that were used last.
+pub(crate) type Cache = LruCache<StreamKey, Entry>;
+
+pub(crate) fn cache(aggregates: usize) -> Cache {
+    LruCache::new(NonZeroUsize::new(aggregates).unwrap_or(NonZeroUsize::MIN))
+}

@@ -1,0 +1,576 @@
+//! The loop: take, decide, append, answer.
+//!
+//! A batch is decided in memory on a working copy over the cache and appended in one statement, which takes effect only
+//! if the log's head is where this loop believes it is. What may come of it:
+//!
+//! | outcome | what the loop does |
+//! | --- | --- |
+//! | committed | folds the working copy into the cache, answers everybody, wakes followers |
+//! | the head was elsewhere | another node has written: reads on from the believed head, decides again; after two misses locks the head first |
+//! | a key was seen before | gives its stored answer, decides the others again |
+//! | refused by the database | decides one command at a time, and fails the one that is refused alone |
+//! | lost | waits for the head's lock, so that a statement still running on the server has ended, and looks whether the batch is there, before it does anything else |
+//!
+//! Nothing is ever decided upon events that may not come to be, and nothing is answered before it is committed.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::{Refusal, Timestamp};
+use eventstore::Position;
+use eventstore::clock::Clock;
+use eventstore::cqrs::{LoadError, Streams};
+use eventstore::database::{Database, DatabaseError};
+use eventstore::event::{RecordedEvent, known_type};
+use eventstore::log::{self, AcceptedKey, AppendError, Appended, Batch, Digest, Head, StoredAnswer};
+use lru::LruCache;
+use sqlx::{Connection, PgConnection};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::cache::{Cache, Entry, StreamKey, cache};
+use super::job::Job;
+use super::world::{Changes, Halt, Layer, Missing, World};
+use super::{CommandError, EngineSettings, OUTAGE_PATIENCE, STATEMENT_PATIENCE};
+
+type Jobs = Vec<Box<dyn Job>>;
+
+/// Answers to accepted keys that are kept in memory.
+const REMEMBERED_KEYS: usize = 65_536;
+/// Connections for loading aggregates that are not in memory.
+const LOADING_CONNECTIONS: u32 = 4;
+/// How many events are read at once to catch up with other nodes.
+const CATCH_UP_EVENTS: Position = 1_000;
+/// How often the head may be found elsewhere before it is locked first.
+const MISSES_BEFORE_LOCK: u32 = 2;
+/// Pauses between attempts to reach a database that is away.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+pub(crate) struct Decider {
+    settings: EngineSettings,
+    clock: Clock,
+    head: Head,
+    database: Database,
+    /// The loop's own; dropped whenever an answer was lost on it.
+    connection: Option<PgConnection>,
+    streams: Arc<Streams>,
+    submitted: mpsc::Receiver<Box<dyn Job>>,
+    loading: Loading,
+    available: Arc<AtomicBool>,
+    /// Where this loop believes the head to be. The cache is the fold of the events up to here.
+    known: Position,
+    last_recorded_at: Option<Timestamp>,
+    cache: Cache,
+    answers: LruCache<Digest, StoredAnswer>,
+}
+
+/// Aggregates on their way into memory, and who waits for them.
+struct Loading {
+    waiting: HashMap<StreamKey, Waiting>,
+    done: mpsc::UnboundedReceiver<(StreamKey, Result<Entry, LoadError>)>,
+    tell: mpsc::UnboundedSender<(StreamKey, Result<Entry, LoadError>)>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: Jobs,
+    /// Events of other nodes that arrived after the load began: sequence and payload.
+    arrived: Vec<(u64, String)>,
+}
+
+/// A batch that has been decided and not yet committed.
+struct Decided {
+    batch: Batch,
+    states: Layer,
+    verdicts: Vec<(Box<dyn Job>, Verdict)>,
+    last_recorded_at: Timestamp,
+}
+
+enum Verdict {
+    /// Accepted; `offset` counts the batch's events up to and including the command's own.
+    Accepted { offset: usize },
+    /// Refused after `offset` events of the batch.
+    Refused { refusal: Refusal, offset: usize },
+    /// The decision panicked.
+    Panicked,
+}
+
+/// Why a batch did not come to be committed by an attempt.
+enum Missed {
+    HeadMoved,
+    KeySeen,
+    Refused,
+    Lost,
+}
+
+impl Decider {
+    pub(crate) async fn connect(
+        database: &Database,
+        settings: EngineSettings,
+        clock: Clock,
+        head: Head,
+        submitted: mpsc::Receiver<Box<dyn Job>>,
+        available: Arc<AtomicBool>,
+    ) -> Result<Self, DatabaseError> {
+        let mut connection = database.connect(None).await?;
+        let known = log::head(&mut connection).await?;
+        let last_recorded_at = log::last_recorded_at(&mut connection).await?;
+        head.seen_at(known);
+        let (tell, done) = mpsc::unbounded_channel();
+        Ok(Self {
+            settings,
+            clock,
+            head,
+            database: database.clone(),
+            connection: Some(connection),
+            streams: Arc::new(Streams::new(database.pool(LOADING_CONNECTIONS))),
+            submitted,
+            loading: Loading { waiting: HashMap::new(), done, tell },
+            available,
+            known,
+            last_recorded_at,
+            cache: cache(settings.cache_aggregates),
+            answers: LruCache::new(NonZeroUsize::new(REMEMBERED_KEYS).unwrap_or(NonZeroUsize::MIN)),
+        })
+    }
+
+    pub(crate) async fn run(mut self) {
+        while let Some(jobs) = self.take().await {
+            self.process(jobs).await;
+        }
+    }
+
+    /// Waits for commands: those whose aggregates have been loaded first, then new ones up to a full batch. Nothing
+    /// once all handles are dropped and nobody waits.
+    async fn take(&mut self) -> Option<Jobs> {
+        let mut jobs = Vec::new();
+        let limit = self.settings.batch_max;
+        let Loading { waiting, done, .. } = &mut self.loading;
+        tokio::select! {
+            biased;
+            Some((key, loaded)) = done.recv(), if !waiting.is_empty() => self.loaded(key, loaded, &mut jobs),
+            taken = self.submitted.recv_many(&mut jobs, limit) => {
+                if taken == 0 {
+                    // All handles are gone; the loads under way end first.
+                    let (key, loaded) = if waiting.is_empty() { None } else { done.recv().await }?;
+                    self.loaded(key, loaded, &mut jobs);
+                }
+            }
+        }
+        while let Ok((key, loaded)) = self.loading.done.try_recv() {
+            self.loaded(key, loaded, &mut jobs);
+        }
+        while jobs.len() < limit
+            && let Ok(job) = self.submitted.try_recv()
+        {
+            jobs.push(job);
+        }
+        Some(jobs)
+    }
+
+    /// Puts a loaded aggregate into memory, with the events that other nodes wrote meanwhile.
+    fn loaded(&mut self, key: StreamKey, loaded: Result<Entry, LoadError>, jobs: &mut Jobs) {
+        let Some(waiting) = self.loading.waiting.remove(&key) else { return };
+        match loaded {
+            Ok(mut entry) => {
+                if waiting.arrived.iter().all(|(sequence, payload)| entry.catch_up(*sequence, payload)) {
+                    self.cache.put(key, entry);
+                }
+                jobs.extend(waiting.jobs);
+            }
+            Err(error) => {
+                tracing::error!(aggregate_type = key.aggregate_type, id = %key.id, %error, "an aggregate cannot be loaded");
+                let failure = match error {
+                    LoadError::Unreachable(_) => CommandError::Unavailable,
+                    LoadError::Unreadable { .. } => CommandError::Defect,
+                };
+                waiting.jobs.into_iter().for_each(|job| job.fail(failure));
+            }
+        }
+    }
+
+    /// Decides and appends until everybody has an answer or waits for an aggregate.
+    async fn process(&mut self, jobs: Jobs) {
+        let mut jobs = self.answer_from_memory(jobs);
+        let mut misses = 0;
+        while !jobs.is_empty() {
+            let locked = misses >= MISSES_BEFORE_LOCK;
+            let (decided, outcome) = if locked { self.attempt_locked(jobs).await } else { self.attempt(jobs).await };
+            jobs = match outcome {
+                Ok(()) => {
+                    let refused = self.fold(decided);
+                    return self.answer_refused(refused).await;
+                }
+                Err(Missed::HeadMoved) => {
+                    misses += 1;
+                    match self.catch_up().await {
+                        Ok(()) => decided.into_jobs(),
+                        Err(_) => self.recover(decided, None).await,
+                    }
+                }
+                Err(Missed::KeySeen) => self.answer_seen(decided).await,
+                Err(Missed::Refused) => return self.process_singly(decided.into_jobs()).await,
+                Err(Missed::Lost) => {
+                    let first = decided.batch.events.first().map(|event| event.event_id);
+                    self.recover(decided, first).await
+                }
+            };
+        }
+    }
+
+    /// One attempt under the believed head.
+    async fn attempt(&mut self, jobs: Jobs) -> (Decided, Result<(), Missed>) {
+        let decided = self.decide(jobs);
+        if decided.verdicts.is_empty() {
+            return (decided, Ok(()));
+        }
+        let known = self.known;
+        let outcome = self
+            .statement(async |connection| {
+                if decided.batch.events.is_empty() && decided.batch.keys.is_empty() {
+                    let here = log::head(connection).await? == known;
+                    return Ok(if here { Appended::Committed } else { Appended::HeadMoved });
+                }
+                log::append(connection, known, &decided.batch).await
+            })
+            .await;
+        (decided, into_missed(outcome))
+    }
+
+    /// One attempt with the head locked first, so that no other node can come between.
+    async fn attempt_locked(&mut self, jobs: Jobs) -> (Decided, Result<(), Missed>) {
+        let mut connection = match self.take_connection().await {
+            Ok(connection) => connection,
+            Err(_) => return (self.decide(jobs), Err(Missed::Lost)),
+        };
+        let known = self.known;
+        let locked = tokio::time::timeout(STATEMENT_PATIENCE, async {
+            let mut transaction = connection.begin().await?;
+            let head = log::lock_head(&mut transaction).await?;
+            let events = log::read_range(&mut transaction, known, head).await?;
+            Ok::<_, sqlx::Error>((transaction, events))
+        });
+        let Ok(Ok((mut transaction, events))) = locked.await else { return (self.decide(jobs), Err(Missed::Lost)) };
+        self.take_in(&events);
+        let decided = self.decide(jobs);
+        let (known, batch) = (self.known, &decided.batch);
+        let outcome = tokio::time::timeout(STATEMENT_PATIENCE, async move {
+            let appended = log::append(&mut transaction, known, batch).await?;
+            transaction.commit().await.map_err(AppendError::Unknown)?;
+            Ok(appended)
+        });
+        let outcome = outcome.await.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
+        if !matches!(outcome, Err(AppendError::Unknown(_))) {
+            self.connection = Some(connection);
+        }
+        (decided, into_missed(outcome))
+    }
+
+    /// Decides commands one after another on a working copy. Those that miss an aggregate are set aside.
+    fn decide(&mut self, jobs: Jobs) -> Decided {
+        let now = self.last_recorded_at.map_or(self.clock.now(), |last| last.max(self.clock.now()));
+        let mut decided =
+            Decided { batch: Batch::default(), states: Layer::new(), verdicts: Vec::new(), last_recorded_at: now };
+        for mut job in jobs {
+            let metadata = job.metadata().to_owned();
+            let mut world = World::new(now, &metadata, &mut self.cache, &decided.states);
+            let verdict = catch_unwind(AssertUnwindSafe(|| job.decide(&mut world)));
+            let changes = world.into_changes();
+            match verdict {
+                Ok(Ok(())) => decided.accept(job, changes),
+                Ok(Err(Halt::Refused(refusal))) => {
+                    let offset = decided.batch.events.len();
+                    decided.verdicts.push((job, Verdict::Refused { refusal, offset }));
+                }
+                Ok(Err(Halt::Missing(missing))) => self.loading.set_aside(job, &missing, &self.streams),
+                Err(_) => decided.verdicts.push((job, Verdict::Panicked)),
+            }
+        }
+        decided
+    }
+
+    /// Takes a committed batch in: cache, keys, answers. Gives back the refused commands that carry a key, which may
+    /// have been accepted before.
+    fn fold(&mut self, decided: Decided) -> Vec<(Box<dyn Job>, CommandError)> {
+        let base = self.known;
+        if !decided.batch.events.is_empty() {
+            self.known += i64::try_from(decided.batch.events.len()).unwrap_or(i64::MAX);
+            self.last_recorded_at = Some(decided.last_recorded_at);
+        }
+        for (key, entry) in decided.states {
+            self.cache.put(key, entry);
+        }
+        let at = |offset: usize| base + i64::try_from(offset).unwrap_or(i64::MAX);
+        for key in decided.batch.keys {
+            let AcceptedKey { key, fingerprint, offset, answer, .. } = key;
+            self.answers.put(key, StoredAnswer { fingerprint, position: at(offset), answer });
+        }
+        self.head.seen_at(self.known);
+        let mut refused = Vec::new();
+        for (job, verdict) in decided.verdicts {
+            match verdict {
+                Verdict::Accepted { offset } => job.accept(at(offset)),
+                Verdict::Refused { refusal, offset } => {
+                    let error = CommandError::Refused { refusal, position: at(offset) };
+                    if job.key().is_some() { refused.push((job, error)) } else { job.fail(error) }
+                }
+                Verdict::Panicked => job.fail(CommandError::Defect),
+            }
+        }
+        refused
+    }
+
+    /// Refuses commands, except those that were accepted before under their key: they get that answer again.
+    async fn answer_refused(&mut self, refused: Vec<(Box<dyn Job>, CommandError)>) {
+        if refused.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = refused.iter().filter_map(|(job, _)| job.key()).map(|key| key.key).collect();
+        let found = self.statement(async |connection| Ok(log::answers(connection, &keys).await?)).await;
+        let found: Option<HashMap<_, _>> = found.ok().map(|found| found.into_iter().collect());
+        for (job, error) in refused {
+            match (&found, job.key()) {
+                (None, _) => job.fail(CommandError::Unavailable),
+                (Some(found), Some(key)) if found.contains_key(&key.key) => job.replay(&found[&key.key]),
+                (Some(_), _) => job.fail(error),
+            }
+        }
+    }
+
+    /// Answers the commands whose keys are remembered.
+    fn answer_from_memory(&mut self, jobs: Jobs) -> Jobs {
+        let mut new = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match job.key().and_then(|key| self.answers.get(&key.key)) {
+                Some(stored) => job.replay(stored),
+                None => new.push(job),
+            }
+        }
+        new
+    }
+
+    /// Some key of the batch was accepted before: learns which, answers them, and gives the others back.
+    async fn answer_seen(&mut self, decided: Decided) -> Jobs {
+        let keys: Vec<_> = decided.batch.keys.iter().map(|key| key.key).collect();
+        match self.statement(async |connection| Ok(log::answers(connection, &keys).await?)).await {
+            Ok(found) => {
+                for (key, stored) in found {
+                    self.answers.put(key, stored);
+                }
+                self.answer_from_memory(decided.into_jobs())
+            }
+            Err(_) => self.recover(decided, None).await,
+        }
+    }
+
+    /// The database refuses a batch, though not for want of itself: finds the command that it refuses.
+    async fn process_singly(&mut self, mut jobs: Jobs) {
+        if jobs.len() == 1 {
+            return jobs.drain(..).for_each(|job| job.fail(CommandError::Defect));
+        }
+        for job in jobs {
+            Box::pin(self.process(vec![job])).await;
+        }
+    }
+
+    /// The answer to an append was lost, or the database is away. Waits until it is known whether the batch that begins
+    /// with `first` is there; gives back its commands if it is not. Whoever waits longer than is polite is told so.
+    async fn recover(&mut self, decided: Decided, first: Option<Uuid>) -> Jobs {
+        let began = Instant::now();
+        let mut in_doubt = Some(decided);
+        self.connection = None;
+        loop {
+            match self.committed_after(self.known, first).await {
+                Ok(committed) => {
+                    if !self.available.swap(true, Ordering::Relaxed) {
+                        tracing::info!("the database is back");
+                    }
+                    return self.resolve(in_doubt, committed).await;
+                }
+                Err(error) => {
+                    if self.available.swap(false, Ordering::Relaxed) {
+                        tracing::warn!(%error, "the database is away");
+                    }
+                }
+            }
+            if began.elapsed() > OUTAGE_PATIENCE {
+                in_doubt.take().into_iter().flat_map(Decided::into_jobs).for_each(unavailable);
+                self.turn_away();
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// What was in doubt is known: the batch is there, or its commands are decided again upon the whole log.
+    async fn resolve(&mut self, in_doubt: Option<Decided>, committed: bool) -> Jobs {
+        let jobs = match in_doubt {
+            Some(decided) if committed => {
+                // Whether the keys of those that are refused were accepted before, the next attempt tells.
+                self.fold(decided).into_iter().for_each(|(job, _)| unavailable(job));
+                Jobs::new()
+            }
+            Some(decided) => decided.into_jobs(),
+            None => Jobs::new(),
+        };
+        match self.catch_up().await {
+            Ok(()) => jobs,
+            // Away again: nothing of these commands is in the log.
+            Err(_) => {
+                jobs.into_iter().for_each(unavailable);
+                Jobs::new()
+            }
+        }
+    }
+
+    /// Whether the event after `known` is `first`. Waits for the head's lock before it looks, so that a statement of
+    /// ours that still runs on the server has ended.
+    async fn committed_after(&mut self, known: Position, first: Option<Uuid>) -> Result<bool, sqlx::Error> {
+        let look = async |connection: &mut PgConnection| {
+            let mut transaction = connection.begin().await?;
+            log::lock_head(&mut transaction).await?;
+            let there = log::event_id_at(&mut *transaction, known + 1).await?;
+            transaction.rollback().await?;
+            Ok(first.is_some() && there == first)
+        };
+        self.statement(look).await.map_err(|error| match error {
+            AppendError::Refused(error) | AppendError::Unknown(error) => error,
+            AppendError::KeySeen => sqlx::Error::RowNotFound,
+        })
+    }
+
+    /// Everybody who has come while the database is away is told so.
+    fn turn_away(&mut self) {
+        while let Ok(job) = self.submitted.try_recv() {
+            unavailable(job);
+        }
+        let mut loaded = Jobs::new();
+        while let Ok((key, entry)) = self.loading.done.try_recv() {
+            self.loaded(key, entry, &mut loaded);
+        }
+        loaded.into_iter().for_each(unavailable);
+    }
+
+    /// Reads what other nodes have written and evolves the states that are in memory.
+    async fn catch_up(&mut self) -> Result<(), AppendError> {
+        loop {
+            let known = self.known;
+            let read = async |connection: &mut PgConnection| {
+                Ok(log::read_range(connection, known, known + CATCH_UP_EVENTS).await?)
+            };
+            let events = self.statement(read).await?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            self.take_in(&events);
+        }
+    }
+
+    fn take_in(&mut self, events: &[RecordedEvent]) {
+        for event in events {
+            self.known = event.position;
+            self.last_recorded_at = self.last_recorded_at.max(Some(event.recorded_at));
+            let Some(aggregate_type) = known_type(&event.aggregate_type) else { continue };
+            let key = StreamKey { aggregate_type, id: event.aggregate_id.0 };
+            let sequence = event.sequence.unsigned_abs();
+            if let Some(waiting) = self.loading.waiting.get_mut(&key) {
+                waiting.arrived.push((sequence, event.payload.clone()));
+            }
+            let usable = self.cache.peek_mut(&key).is_none_or(|entry| entry.catch_up(sequence, &event.payload));
+            if !usable {
+                self.cache.pop(&key);
+            }
+        }
+        self.head.seen_at(self.known);
+    }
+
+    /// Runs one statement over the loop's own connection, for a bounded time. After a lost answer the connection is
+    /// dropped, since nobody knows what is still on its way.
+    async fn statement<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, AppendError>,
+    ) -> Result<T, AppendError> {
+        let mut connection = self.take_connection().await.map_err(AppendError::Unknown)?;
+        let done = tokio::time::timeout(STATEMENT_PATIENCE, work(&mut connection)).await;
+        let done = done.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
+        if !matches!(done, Err(AppendError::Unknown(_))) {
+            self.connection = Some(connection);
+        }
+        done
+    }
+
+    async fn take_connection(&mut self) -> Result<PgConnection, sqlx::Error> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => match tokio::time::timeout(STATEMENT_PATIENCE, self.database.connect(None)).await {
+                Ok(Ok(connection)) => Ok(connection),
+                Ok(Err(DatabaseError::Unreachable { source, .. } | DatabaseError::Sql(source))) => Err(source),
+                Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
+            },
+        }
+    }
+}
+
+impl Decided {
+    fn accept(&mut self, job: Box<dyn Job>, changes: Changes) {
+        let Changes { states, events, people } = changes;
+        let end = self.batch.events.len() + events.len();
+        self.batch.unit_ends.extend(events.iter().map(|_| end - 1));
+        self.batch.events.extend(events);
+        self.batch.people.extend(people);
+        self.states.extend(states);
+        if let Some(key) = job.key() {
+            self.batch.keys.push(AcceptedKey {
+                key: key.key,
+                fingerprint: key.fingerprint,
+                offset: end,
+                answer: job.answer(),
+                recorded_at: self.last_recorded_at,
+            });
+        }
+        self.verdicts.push((job, Verdict::Accepted { offset: end }));
+    }
+
+    fn into_jobs(self) -> Jobs {
+        self.verdicts.into_iter().map(|(job, _)| job).collect()
+    }
+}
+
+impl Loading {
+    fn set_aside(&mut self, job: Box<dyn Job>, missing: &Missing, streams: &Arc<Streams>) {
+        let Missing { key, load } = *missing;
+        let under_way = self.waiting.contains_key(&key);
+        self.waiting.entry(key).or_default().jobs.push(job);
+        if !under_way {
+            let (streams, tell) = (streams.clone(), self.tell.clone());
+            tokio::spawn(async move {
+                let loaded = load(&streams, key.id).await;
+                // The loop lives until nobody waits, so somebody listens.
+                let _ = tell.send((key, loaded));
+            });
+        }
+    }
+}
+
+fn into_missed(outcome: Result<Appended, AppendError>) -> Result<(), Missed> {
+    match outcome {
+        Ok(Appended::Committed) => Ok(()),
+        Ok(Appended::HeadMoved) => Err(Missed::HeadMoved),
+        Err(AppendError::KeySeen) => Err(Missed::KeySeen),
+        Err(AppendError::Refused(error)) => {
+            tracing::error!(%error, "the database refuses a batch");
+            Err(Missed::Refused)
+        }
+        Err(AppendError::Unknown(error)) => {
+            tracing::warn!(%error, "the answer to an append was lost");
+            Err(Missed::Lost)
+        }
+    }
+}
+
+fn unavailable(job: Box<dyn Job>) {
+    job.fail(CommandError::Unavailable);
+}

@@ -1,0 +1,99 @@
+//! A command in the loop: its function, and whom to answer.
+
+use std::fmt;
+
+use eventstore::Position;
+use eventstore::log::StoredAnswer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::world::{Halt, World};
+use super::{Accepted, CommandError, CommandKey, InFlight, Request};
+
+/// A command whose answer's type the loop need not know.
+pub(crate) trait Job: Send + fmt::Debug {
+    fn key(&self) -> Option<CommandKey>;
+    fn metadata(&self) -> &str;
+    /// Runs the function. A decision that succeeds is kept until the job is accepted or decided again.
+    fn decide(&mut self, world: &mut World<'_>) -> Result<(), Halt>;
+    /// What was decided, as JSON, to be stored under the key.
+    fn answer(&self) -> String;
+    fn accept(self: Box<Self>, position: Position);
+    fn replay(self: Box<Self>, stored: &StoredAnswer);
+    fn fail(self: Box<Self>, error: CommandError);
+}
+
+pub(crate) struct TypedJob<T, F> {
+    key: Option<CommandKey>,
+    metadata: String,
+    decide: F,
+    decided: Option<T>,
+    reply: oneshot::Sender<Result<Accepted<T>, CommandError>>,
+    /// Given up before the answer, so that whoever has the answer can send the key again.
+    in_flight: Option<InFlight>,
+}
+
+impl<T, F> fmt::Debug for TypedJob<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("key", &self.key).field("metadata", &self.metadata).finish_non_exhaustive()
+    }
+}
+
+impl<T, F> TypedJob<T, F> {
+    pub(crate) fn new(
+        request: Request,
+        decide: F,
+        reply: oneshot::Sender<Result<Accepted<T>, CommandError>>,
+        in_flight: Option<InFlight>,
+    ) -> Self {
+        Self { key: request.key, metadata: request.metadata.to_json(), decide, decided: None, reply, in_flight }
+    }
+
+    fn reply(self, answer: Result<Accepted<T>, CommandError>) {
+        drop(self.in_flight);
+        // The caller may have gone away, which is its right.
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl<T, F> Job for TypedJob<T, F>
+where
+    T: Serialize + DeserializeOwned + Send,
+    F: FnMut(&mut World<'_>) -> Result<T, Halt> + Send,
+{
+    fn key(&self) -> Option<CommandKey> {
+        self.key
+    }
+
+    fn metadata(&self) -> &str {
+        &self.metadata
+    }
+
+    fn decide(&mut self, world: &mut World<'_>) -> Result<(), Halt> {
+        self.decided = Some((self.decide)(world)?);
+        Ok(())
+    }
+
+    fn answer(&self) -> String {
+        // Answers are plain data with string keys, which always serialise.
+        self.decided.as_ref().and_then(|value| serde_json::to_string(value).ok()).unwrap_or_else(|| "null".to_owned())
+    }
+
+    fn accept(mut self: Box<Self>, position: Position) {
+        let value = self.decided.take().ok_or(CommandError::Defect);
+        self.reply(value.map(|value| Accepted { value, position, replayed: false }));
+    }
+
+    fn replay(self: Box<Self>, stored: &StoredAnswer) {
+        if self.key.is_none_or(|key| key.fingerprint != stored.fingerprint) {
+            return self.reply(Err(CommandError::KeyReused));
+        }
+        let value = serde_json::from_str(&stored.answer).map_err(|_| CommandError::KeyReused);
+        self.reply(value.map(|value| Accepted { value, position: stored.position, replayed: true }));
+    }
+
+    fn fail(self: Box<Self>, error: CommandError) {
+        self.reply(Err(error));
+    }
+}

@@ -1,0 +1,248 @@
+//! Money from outside: the interface to payment providers, and the process that asks them.
+//!
+//! A request is an event first; the process reads it from the log, asks the provider, and sends what the provider says
+//! as a command with a key derived from that event. A crash at any point repeats the question under the same operation
+//! id, which the provider answers as before, and the report, which the key makes harmless.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use domain::wallet::{Event, PaymentMethod, Wallet};
+use domain::{Money, Timestamp, WalletId};
+use eventstore::clock::Clock;
+use eventstore::event::{DomainEvent, Metadata};
+use eventstore::follower::{Batch, Delivery, FollowError, Follower, Recorded};
+use futures::future::BoxFuture;
+use futures::TryStreamExt;
+use sqlx::PgConnection;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::engine::{CommandError, CommandKey, Engine, Request};
+use crate::wallets;
+
+pub mod sandbox;
+
+/// The name of the process, and of its checkpoint.
+pub const NAME: &str = "payments";
+/// How many questions to providers are under way at once.
+const CONCURRENT: usize = 32;
+
+/// What a provider is asked to move.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Names the movement: asking twice moves it once.
+    pub operation: Uuid,
+    /// How much.
+    pub amount: Money,
+    /// The provider's token for the payment method.
+    pub token: String,
+    /// The marketplace's time of the question.
+    pub now: Timestamp,
+    /// When the provider has asked to be asked again, if this is that second question.
+    pub check_at: Option<Timestamp>,
+}
+
+/// What a provider says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The money has moved.
+    Succeeded {
+        /// The provider's name for the movement.
+        reference: String,
+    },
+    /// It will not move.
+    Declined {
+        /// Why, in words for the user.
+        reason: String,
+    },
+    /// Not known yet.
+    Pending {
+        /// When to ask again.
+        check_at: Timestamp,
+    },
+}
+
+/// The provider could not be asked; the question is asked again.
+#[derive(Debug, Error)]
+#[error("the payment provider cannot be reached: {0}")]
+pub struct ProviderUnreachable(pub String);
+
+/// A payment provider. Every method may be called again for the same operation and then moves nothing again.
+pub trait PaymentProvider: Send + Sync {
+    /// The name in [`PaymentMethod::provider`].
+    fn name(&self) -> &'static str;
+
+    /// Whether a token names a payment method here; asked before a request is accepted.
+    fn knows(&self, token: &str) -> bool;
+
+    /// Brings money in.
+    fn charge<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Outcome, ProviderUnreachable>>;
+
+    /// Sends money out.
+    fn payout<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Outcome, ProviderUnreachable>>;
+}
+
+/// The providers of this deployment, by name.
+#[derive(Clone)]
+pub struct Providers(Arc<HashMap<&'static str, Arc<dyn PaymentProvider>>>);
+
+impl fmt::Debug for Providers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Providers {
+    /// These providers.
+    pub fn new(providers: impl IntoIterator<Item = Arc<dyn PaymentProvider>>) -> Self {
+        Self(Arc::new(providers.into_iter().map(|provider| (provider.name(), provider)).collect()))
+    }
+
+    /// Whether a payment method can be used here.
+    pub fn knows(&self, method: &PaymentMethod) -> bool {
+        self.0.get(method.provider.as_str()).is_some_and(|provider| provider.knows(&method.token))
+    }
+
+    async fn ask(&self, direction: Direction, method: &PaymentMethod, order: &Order) -> Result<Outcome, FollowError> {
+        let Some(provider) = self.0.get(method.provider.as_str()) else {
+            return Ok(Outcome::Declined { reason: format!("the provider `{}` is not in use", method.provider) });
+        };
+        let outcome = match direction {
+            Direction::In => provider.charge(order).await,
+            Direction::Out => provider.payout(order).await,
+        };
+        outcome.map_err(|error| FollowError::Command(error.to_string()))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    In,
+    Out,
+}
+
+/// The process: asks providers what the log says is to be asked, and reports what they say.
+#[derive(Clone, Debug)]
+pub struct Payments {
+    /// Where it reports.
+    pub engine: Engine,
+    /// Whom it asks.
+    pub providers: Providers,
+    /// The marketplace's clock.
+    pub clock: Clock,
+}
+
+impl Follower for Payments {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery::AtLeastOnce
+    }
+
+    fn apply<'a>(
+        &'a mut self,
+        _: &'a mut PgConnection,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<(), FollowError>> {
+        let questions = futures::stream::iter(batch.events.iter().map(Ok));
+        Box::pin(questions.try_for_each_concurrent(CONCURRENT, |event| self.react(event)))
+    }
+}
+
+impl Payments {
+    async fn react(&self, recorded: &Recorded) -> Result<(), FollowError> {
+        let DomainEvent::Wallet(wallet, event) = &recorded.event else { return Ok(()) };
+        let cause = recorded.event_id.to_string();
+        match event {
+            Event::DepositRequested { deposit, amount, source, .. } => {
+                let order = order(deposit.0, *amount, source, recorded.recorded_at);
+                self.ask_and_report(Direction::In, *wallet, source, &order, &cause).await
+            }
+            Event::WithdrawalRequested { withdrawal, amount, destination, .. } => {
+                let order = order(withdrawal.0, *amount, destination, recorded.recorded_at);
+                self.ask_and_report(Direction::Out, *wallet, destination, &order, &cause).await
+            }
+            Event::WalletOpened { .. }
+            | Event::DepositDelayed { .. }
+            | Event::DepositSettled { .. }
+            | Event::DepositFailed { .. }
+            | Event::WithdrawalDelayed { .. }
+            | Event::WithdrawalPaid { .. }
+            | Event::WithdrawalFailed { .. }
+            | Event::HoldPlaced { .. }
+            | Event::HoldReleased { .. } => Ok(()),
+        }
+    }
+
+    /// Asks again about a deposit that was delayed until now.
+    pub(crate) async fn check_deposit(&self, wallet: WalletId, deposit: Uuid, cause: &str) -> Result<(), FollowError> {
+        self.check(Direction::In, wallet, deposit, cause).await
+    }
+
+    /// Asks again about a withdrawal that was delayed until now.
+    pub(crate) async fn check_withdrawal(&self, wallet: WalletId, withdrawal: Uuid, cause: &str) -> Result<(), FollowError> {
+        self.check(Direction::Out, wallet, withdrawal, cause).await
+    }
+
+    async fn check(
+        &self,
+        direction: Direction,
+        wallet: WalletId,
+        operation: Uuid,
+        cause: &str,
+    ) -> Result<(), FollowError> {
+        let look = move |world: &mut crate::World<'_>| {
+            let pending = match (world.get::<Wallet>(wallet)?, direction) {
+                (Wallet::Open(balance), Direction::In) => balance.pending_deposit(domain::DepositId(operation)).cloned(),
+                (Wallet::Open(balance), Direction::Out) => {
+                    balance.pending_withdrawal(domain::WithdrawalId(operation)).cloned()
+                }
+                (Wallet::Unopened, _) => None,
+            };
+            Ok(pending)
+        };
+        let pending = self.engine.read(look).await.map_err(|error| FollowError::Command(error.to_string()))?;
+        let Some(pending) = pending else { return Ok(()) };
+        let order = Order {
+            check_at: pending.check_at,
+            ..order(operation, pending.amount, &pending.method, self.clock.now())
+        };
+        self.ask_and_report(direction, wallet, &pending.method, &order, cause).await
+    }
+
+    async fn ask_and_report(
+        &self,
+        direction: Direction,
+        wallet: WalletId,
+        method: &PaymentMethod,
+        order: &Order,
+        cause: &str,
+    ) -> Result<(), FollowError> {
+        let outcome = self.providers.ask(direction, method, order).await?;
+        let operation = order.operation;
+        let request = Request::keyed(
+            Metadata::by_process(NAME).with("causation", cause.to_owned()),
+            CommandKey::of_process(NAME, cause, "report"),
+        );
+        let report = move |world: &mut crate::World<'_>| match direction {
+            Direction::In => wallets::report_deposit(world, wallet, domain::DepositId(operation), outcome.clone()),
+            Direction::Out => wallets::report_withdrawal(world, wallet, domain::WithdrawalId(operation), outcome.clone()),
+        };
+        match self.engine.submit(request, report).await {
+            Ok(_) => Ok(()),
+            Err(CommandError::Refused { refusal, .. }) => {
+                tracing::warn!(%operation, %refusal, "a provider's report came too late");
+                Ok(())
+            }
+            Err(error) => Err(FollowError::Command(error.to_string())),
+        }
+    }
+}
+
+fn order(operation: Uuid, amount: Money, method: &PaymentMethod, now: Timestamp) -> Order {
+    Order { operation, amount, token: method.token.clone(), now, check_at: None }
+}

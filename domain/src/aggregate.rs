@@ -1,0 +1,65 @@
+//! What every noun of the marketplace has in common.
+
+use std::fmt::Debug;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::refusal::Refusal;
+
+/// A consistency boundary: a state that is the fold of its events, and a decision over it.
+///
+/// The state serialises because long streams are snapshotted; the events serialise because they are the truth.
+pub trait Aggregate: Clone + Debug + Default + DeserializeOwned + Serialize + Send + Sync + 'static {
+    /// The name under which its streams are stored (`events.aggregate_type`). Never changes.
+    const TYPE: &'static str;
+    /// The name of one stream.
+    type Id: Copy + Into<Uuid> + Send;
+    /// What may be asked of it. Carries the time, the actor and every id that the decision may need.
+    type Command: Debug + Send;
+    /// What may happen to it: the storage format.
+    type Event: Event;
+    /// Why it may refuse, with the numbers of the rule.
+    type Error: Debug + Into<Refusal> + Send;
+
+    /// Answers `command` with the events that it causes. No events means: nothing left to do, the command has been
+    /// carried out before.
+    fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
+
+    /// Takes one event in. Total: whatever was once decided can always be folded.
+    fn evolve(&mut self, event: &Self::Event);
+}
+
+/// A fact in the past tense, in its storage format.
+pub trait Event: Clone + Debug + DeserializeOwned + JsonSchema + PartialEq + Serialize + Send + Sync + 'static {
+    /// Every event type that can be read, with the version that is written today.
+    const TYPES: &'static [(&'static str, &'static str)];
+
+    /// The name under which it is stored (`events.event_type`).
+    fn event_type(&self) -> &'static str;
+
+    /// The version of its payload (`events.event_version`).
+    fn event_version(&self) -> &'static str;
+}
+
+/// Implements [`Event`] for an enum: one line per variant with the version that is written today.
+///
+/// The variant's name is its stored name, so a golden file breaks when a variant is renamed.
+macro_rules! event_versions {
+    ($enum:ident { $($variant:ident = $version:literal),+ $(,)? }) => {
+        impl $crate::aggregate::Event for $enum {
+            const TYPES: &'static [(&'static str, &'static str)] = &[$((stringify!($variant), $version)),+];
+
+            fn event_type(&self) -> &'static str {
+                match self { $(Self::$variant { .. } => stringify!($variant)),+ }
+            }
+
+            fn event_version(&self) -> &'static str {
+                match self { $(Self::$variant { .. } => $version),+ }
+            }
+        }
+    };
+}
+pub(crate) use event_versions;

@@ -1,0 +1,604 @@
+//! The sale of one listing by proxy bidding: second price, public increments, soft close.
+//!
+//! `Unscheduled → Live → Closed | Cancelled`. A live auction takes bids from its start to its end, whether or not the
+//! start has been announced yet. Bidders name a maximum; the price moves only as far as it takes to beat the
+//! runner-up. Invariants: the price never falls and never passes the leader's maximum; the leader holds the highest
+//! maximum, the earlier one on a tie; nothing changes after the end. The rules are numbered as in the domain rules
+//! under "Proxy bidding".
+
+use chrono::TimeDelta;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::Timestamp;
+use crate::aggregate::{Aggregate, event_versions};
+use crate::ids::{AccountId, AuctionId};
+use crate::increments::Increments;
+use crate::money::{AMOUNT_LIMIT, Currency, Money};
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod tests;
+
+/// The shortest auction: an end before its start by the clock of the seller is a typing error.
+pub const SHORTEST: TimeDelta = TimeDelta::seconds(60);
+/// The longest auction, from its start.
+pub const LONGEST: TimeDelta = TimeDelta::days(60);
+
+/// What is asked of an auction.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Offer the listing under these terms.
+    Schedule {
+        /// The terms, frozen from here on.
+        terms: Terms,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Announce that the start has come.
+    Open {
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Bid up to a maximum.
+    PlaceBid {
+        /// Who bids.
+        bidder: AccountId,
+        /// The most that the bidder would pay. Secret while the auction lives.
+        maximum: Money,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Take it at the buy-now price.
+    BuyNow {
+        /// Who buys.
+        buyer: AccountId,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Declare the outcome, once the end has come.
+    Close {
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Call it off.
+    Cancel {
+        /// Who calls it off.
+        by: Canceller,
+        /// Why.
+        reason: String,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+}
+
+/// Who may call an auction off.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Canceller {
+    /// The seller, before the first bid.
+    Seller,
+    /// Staff, at any time.
+    Staff(AccountId),
+}
+
+/// The conditions of the sale. Part of the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// Who sells.
+    pub seller: AccountId,
+    /// The lowest first bid.
+    pub start_price: Money,
+    /// Below this secret price it is not sold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve_price: Option<Money>,
+    /// Ends the auction at once; gone with the first bid, or once the reserve is met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buy_now_price: Option<Money>,
+    /// From when bids are taken.
+    pub starts_at: Timestamp,
+    /// When it ends, unless a late bid moves the end.
+    pub ends_at: Timestamp,
+    /// A bid with less than this left moves the end to this much from now.
+    pub soft_close_window_ms: u32,
+    /// By how much a bid must top the price.
+    pub increments: Increments,
+}
+
+/// What happens to an auction. This is the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub enum Event {
+    /// It was offered.
+    AuctionScheduled {
+        /// Under these terms.
+        terms: Terms,
+    },
+    /// Its start was announced.
+    AuctionOpened {},
+    /// A bid was accepted; what stands after it.
+    BidPlaced {
+        /// Who bid.
+        bidder: AccountId,
+        /// The bidder's maximum, secret while the auction lives.
+        maximum: Money,
+        /// What stands now.
+        standing: Standing,
+        /// Whether the price satisfies the secret reserve (true without one).
+        reserve_met: bool,
+        /// Whether it may still be bought at once.
+        buy_now_available: bool,
+    },
+    /// A late bid moved the end.
+    AuctionExtended {
+        /// The new end.
+        ends_at: Timestamp,
+    },
+    /// It ended.
+    AuctionClosed {
+        /// With this outcome.
+        outcome: Outcome,
+        /// At its end, or when somebody bought it at once.
+        ended_at: Timestamp,
+    },
+    /// It was called off.
+    AuctionCancelled {
+        /// By whom.
+        by: Canceller,
+        /// Why.
+        reason: String,
+    },
+}
+
+event_versions!(Event {
+    AuctionScheduled = "1",
+    AuctionOpened = "1",
+    BidPlaced = "1",
+    AuctionExtended = "1",
+    AuctionClosed = "1",
+    AuctionCancelled = "1",
+});
+
+/// Who leads, up to what, and at which visible price. Part of the storage format.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standing {
+    /// The account with the highest maximum, the earlier one on a tie.
+    pub leader: AccountId,
+    /// That maximum. Secret while the auction lives.
+    pub leader_maximum: Money,
+    /// The highest maximum of anybody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_up_maximum: Option<Money>,
+    /// The visible price.
+    pub price: Money,
+}
+
+/// How an auction ended. Part of the storage format.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields, tag = "result")]
+pub enum Outcome {
+    /// The leader won at the visible price.
+    Won {
+        /// Who won.
+        winner: AccountId,
+        /// What the winner pays.
+        price: Money,
+    },
+    /// Somebody took it at the buy-now price.
+    BoughtNow {
+        /// Who bought.
+        winner: AccountId,
+        /// What the buyer pays.
+        price: Money,
+    },
+    /// Nobody bid, or the highest bid stayed below the reserve.
+    Unsold {
+        /// Whether it was a reserve that was not reached.
+        reserve_missed: bool,
+    },
+}
+
+/// Why an auction refuses, with the rule's numbers.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Error {
+    /// The listing is not for sale by auction.
+    #[error("there is no such auction")]
+    NotScheduled,
+    /// One listing, one auction.
+    #[error("the auction has been scheduled already")]
+    AlreadyScheduled,
+    /// The end must follow the start within bounds.
+    #[error("an auction lasts from {shortest_s} s to {longest_s} s; this one would last {offered_s} s")]
+    DurationOutOfRange {
+        /// The shortest, in seconds.
+        shortest_s: i64,
+        /// The longest, in seconds.
+        longest_s: i64,
+        /// What was asked, in seconds.
+        offered_s: i64,
+    },
+    /// An auction cannot start in the past.
+    #[error("the start {starts_at} is in the past; it is {now}")]
+    StartInPast {
+        /// What was asked.
+        starts_at: Timestamp,
+        /// The marketplace's time.
+        now: Timestamp,
+    },
+    /// A start price is above zero.
+    #[error("the start price must be above zero; {offered} was offered")]
+    StartPriceNotPositive {
+        /// What was asked.
+        offered: Money,
+    },
+    /// A reserve below the start price reserves nothing.
+    #[error("the reserve {offered} is below the start price {minimum}")]
+    ReserveBelowStart {
+        /// The reserve.
+        offered: Money,
+        /// The start price.
+        minimum: Money,
+    },
+    /// Buy-now must be worth at least the first bid and the reserve.
+    #[error("the buy-now price {offered} is below {minimum}")]
+    BuyNowTooLow {
+        /// The buy-now price.
+        offered: Money,
+        /// The start price or the reserve, whichever is higher.
+        minimum: Money,
+    },
+    /// All prices of an auction are in one currency.
+    #[error("this auction is in {expected}, the amount is in {offered}")]
+    WrongCurrency {
+        /// The currency of the start price.
+        expected: Currency,
+        /// The currency of the amount.
+        offered: Currency,
+    },
+    /// Bids are taken from the start on.
+    #[error("the auction starts at {starts_at}")]
+    NotStarted {
+        /// When it starts.
+        starts_at: Timestamp,
+    },
+    /// Bids are taken until the end.
+    #[error("the auction ended at {ended_at}")]
+    Ended {
+        /// When it ended.
+        ended_at: Timestamp,
+    },
+    /// It cannot be closed before its end.
+    #[error("the auction ends at {ends_at}")]
+    NotEnded {
+        /// When it ends.
+        ends_at: Timestamp,
+    },
+    /// It was called off.
+    #[error("the auction was cancelled")]
+    Cancelled,
+    /// Sellers do not bid on what they sell.
+    #[error("a seller cannot bid on or buy their own item")]
+    OwnItem,
+    /// The maximum does not reach the next increment (rules 1 and 2), or does not raise one's own (rule 3).
+    #[error("the bid {offered} is below the minimum {minimum}")]
+    BidTooLow {
+        /// The lowest maximum that would be accepted now.
+        minimum: Money,
+        /// The maximum that was offered.
+        offered: Money,
+    },
+    /// There is no buy-now price, or it went with a bid.
+    #[error("the item cannot be bought at once")]
+    BuyNowUnavailable,
+    /// A seller cannot call an auction off that has bids.
+    #[error("the auction has {bids} bids and can only be cancelled by staff")]
+    HasBids {
+        /// How many bids were accepted.
+        bids: u32,
+    },
+}
+
+/// An auction.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub enum Auction {
+    /// Not for sale by auction.
+    #[default]
+    Unscheduled,
+    /// For sale; bids are taken between its start and its end.
+    Live(Live),
+    /// Over, with an outcome.
+    Closed {
+        /// What the terms were.
+        terms: Terms,
+        /// When it ended.
+        ended_at: Timestamp,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Called off.
+    Cancelled {
+        /// Who was selling.
+        seller: AccountId,
+    },
+}
+
+/// An auction that is for sale.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Live {
+    /// The conditions of the sale.
+    pub terms: Terms,
+    /// Whether the start has been announced.
+    pub opened: bool,
+    /// The end as it stands.
+    pub ends_at: Timestamp,
+    /// How many bids were accepted.
+    pub bids: u32,
+    /// Who leads, once there is a bid.
+    pub standing: Option<Standing>,
+}
+
+impl Aggregate for Auction {
+    const TYPE: &'static str = "auction";
+    type Id = AuctionId;
+    type Command = Command;
+    type Event = Event;
+    type Error = Error;
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
+        use Command::{BuyNow, Cancel, Close, Open, PlaceBid, Schedule};
+        match (self, command) {
+            (Self::Unscheduled, Schedule { terms, now }) => schedule(terms, now),
+            (Self::Unscheduled, _) => Err(Error::NotScheduled),
+            (_, Schedule { .. }) => Err(Error::AlreadyScheduled),
+            (Self::Live(live), Open { now }) => live.open(now),
+            (Self::Live(live), PlaceBid { bidder, maximum, now }) => live.place_bid(bidder, maximum, now),
+            (Self::Live(live), BuyNow { buyer, now }) => live.buy_now(buyer, now),
+            (Self::Live(live), Close { now }) => live.close(now),
+            (Self::Live(live), Cancel { by, reason, now }) => live.cancel(by, reason, now),
+            (Self::Closed { .. } | Self::Cancelled { .. }, Open { .. } | Close { .. })
+            | (Self::Cancelled { .. }, Cancel { .. }) => Ok(vec![]),
+            (&Self::Closed { ended_at, .. }, PlaceBid { .. } | BuyNow { .. } | Cancel { .. }) => {
+                Err(Error::Ended { ended_at })
+            }
+            (Self::Cancelled { .. }, PlaceBid { .. } | BuyNow { .. }) => Err(Error::Cancelled),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        *self = match (std::mem::take(self), event) {
+            (Self::Unscheduled, Event::AuctionScheduled { terms }) => Self::Live(Live {
+                terms: terms.clone(),
+                opened: false,
+                ends_at: terms.ends_at,
+                bids: 0,
+                standing: None,
+            }),
+            (Self::Live(live), Event::AuctionOpened {}) => Self::Live(Live { opened: true, ..live }),
+            (Self::Live(live), Event::BidPlaced { standing, .. }) => {
+                Self::Live(Live { bids: live.bids + 1, standing: Some(*standing), ..live })
+            }
+            (Self::Live(live), Event::AuctionExtended { ends_at }) => Self::Live(Live { ends_at: *ends_at, ..live }),
+            (Self::Live(live), &Event::AuctionClosed { outcome, ended_at }) => {
+                Self::Closed { terms: live.terms, ended_at, outcome }
+            }
+            (Self::Live(live), Event::AuctionCancelled { .. }) => Self::Cancelled { seller: live.terms.seller },
+            // No decision leads here; a fold never fails.
+            (
+                state,
+                Event::AuctionScheduled { .. }
+                | Event::AuctionOpened {}
+                | Event::BidPlaced { .. }
+                | Event::AuctionExtended { .. }
+                | Event::AuctionClosed { .. }
+                | Event::AuctionCancelled { .. },
+            ) => state,
+        }
+    }
+}
+
+fn schedule(terms: Terms, now: Timestamp) -> Result<Vec<Event>, Error> {
+    let start = terms.start_price;
+    let in_currency = |amount: Money| match amount.minor_in(start.currency()) {
+        Ok(_) => Ok(amount),
+        Err(_) => Err(Error::WrongCurrency { expected: start.currency(), offered: amount.currency() }),
+    };
+    if !start.is_positive() {
+        return Err(Error::StartPriceNotPositive { offered: start });
+    }
+    let mut floor = start;
+    if let Some(offered) = terms.reserve_price.map(in_currency).transpose()? {
+        if offered.minor() < floor.minor() {
+            return Err(Error::ReserveBelowStart { offered, minimum: floor });
+        }
+        floor = offered;
+    }
+    if let Some(offered) = terms.buy_now_price.map(in_currency).transpose()?
+        && offered.minor() < floor.minor()
+    {
+        return Err(Error::BuyNowTooLow { offered, minimum: floor });
+    }
+    if terms.starts_at < now {
+        return Err(Error::StartInPast { starts_at: terms.starts_at, now });
+    }
+    let duration = terms.ends_at - terms.starts_at;
+    if !(SHORTEST..=LONGEST).contains(&duration) {
+        return Err(Error::DurationOutOfRange {
+            shortest_s: SHORTEST.num_seconds(),
+            longest_s: LONGEST.num_seconds(),
+            offered_s: duration.num_seconds(),
+        });
+    }
+    Ok(vec![Event::AuctionScheduled { terms }])
+}
+
+impl Live {
+    /// Whether it may be bought at once: a price was set, and no bid has met what makes it disappear (rule 6).
+    pub fn buy_now_available(&self) -> bool {
+        self.terms.buy_now_price.is_some() && !self.buy_now_spent(self.standing.as_ref())
+    }
+
+    /// Whether the visible price satisfies the reserve; true without one.
+    pub fn reserve_met(&self) -> bool {
+        self.terms.reserve_price.is_none()
+            || self.standing.as_ref().is_some_and(|standing| self.meets_reserve(standing))
+    }
+
+    /// The lowest maximum that a rival of the leader may bid now (rules 1 and 2).
+    pub fn minimum_bid(&self) -> Money {
+        match &self.standing {
+            None => self.terms.start_price,
+            Some(standing) => self.topped(standing.price),
+        }
+    }
+
+    fn open(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        if now < self.terms.starts_at {
+            return Err(Error::NotStarted { starts_at: self.terms.starts_at });
+        }
+        Ok(if self.opened { vec![] } else { vec![Event::AuctionOpened {}] })
+    }
+
+    fn place_bid(&self, bidder: AccountId, maximum: Money, now: Timestamp) -> Result<Vec<Event>, Error> {
+        self.check_trading(bidder, now)?;
+        self.check_currency(maximum)?;
+        let minimum = match &self.standing {
+            Some(standing) if standing.leader == bidder => raised(standing.leader_maximum, 1),
+            _ => self.minimum_bid(),
+        };
+        if maximum.minor() < minimum.minor() {
+            return Err(Error::BidTooLow { minimum, offered: maximum });
+        }
+        let standing = self.standing_after(bidder, maximum);
+        let placed = Event::BidPlaced {
+            bidder,
+            maximum,
+            standing,
+            reserve_met: self.meets_reserve(&standing),
+            buy_now_available: self.terms.buy_now_price.is_some() && !self.buy_now_spent(Some(&standing)),
+        };
+        let announcement = (!self.opened).then_some(Event::AuctionOpened {});
+        let extension = self.extended(now).map(|ends_at| Event::AuctionExtended { ends_at });
+        Ok(announcement.into_iter().chain([placed]).chain(extension).collect())
+    }
+
+    fn buy_now(&self, buyer: AccountId, now: Timestamp) -> Result<Vec<Event>, Error> {
+        self.check_trading(buyer, now)?;
+        match self.terms.buy_now_price {
+            Some(price) if self.buy_now_available() => {
+                let outcome = Outcome::BoughtNow { winner: buyer, price };
+                Ok(vec![Event::AuctionClosed { outcome, ended_at: now }])
+            }
+            _ => Err(Error::BuyNowUnavailable),
+        }
+    }
+
+    fn close(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        if now < self.ends_at {
+            return Err(Error::NotEnded { ends_at: self.ends_at });
+        }
+        let outcome = match &self.standing {
+            None => Outcome::Unsold { reserve_missed: false },
+            Some(standing) if !self.meets_reserve(standing) => Outcome::Unsold { reserve_missed: true },
+            Some(standing) => Outcome::Won { winner: standing.leader, price: standing.price },
+        };
+        Ok(vec![Event::AuctionClosed { outcome, ended_at: self.ends_at }])
+    }
+
+    fn cancel(&self, by: Canceller, reason: String, now: Timestamp) -> Result<Vec<Event>, Error> {
+        match by {
+            Canceller::Seller if self.bids > 0 => Err(Error::HasBids { bids: self.bids }),
+            Canceller::Seller if now >= self.ends_at => Err(Error::Ended { ended_at: self.ends_at }),
+            Canceller::Seller | Canceller::Staff(_) => Ok(vec![Event::AuctionCancelled { by, reason }]),
+        }
+    }
+
+    fn check_trading(&self, who: AccountId, now: Timestamp) -> Result<(), Error> {
+        if now < self.terms.starts_at {
+            return Err(Error::NotStarted { starts_at: self.terms.starts_at });
+        }
+        if now >= self.ends_at {
+            return Err(Error::Ended { ended_at: self.ends_at });
+        }
+        if who == self.terms.seller {
+            return Err(Error::OwnItem);
+        }
+        Ok(())
+    }
+
+    fn check_currency(&self, amount: Money) -> Result<(), Error> {
+        let expected = self.terms.start_price.currency();
+        match amount.minor_in(expected) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::WrongCurrency { expected, offered: amount.currency() }),
+        }
+    }
+
+    /// Rules 2 to 5, for a bid that has been found high enough.
+    fn standing_after(&self, bidder: AccountId, maximum: Money) -> Standing {
+        let (leader, leader_maximum, runner_up_maximum) = match &self.standing {
+            None => (bidder, maximum, None),
+            Some(old) if old.leader == bidder => (bidder, maximum, old.runner_up_maximum),
+            Some(old) if maximum.minor() > old.leader_maximum.minor() => (bidder, maximum, Some(old.leader_maximum)),
+            Some(old) => (old.leader, old.leader_maximum, Some(higher(old.runner_up_maximum, maximum))),
+        };
+        let mut price = self.standing.as_ref().map_or(self.terms.start_price, |old| old.price);
+        if let Some(runner_up) = runner_up_maximum {
+            price = larger(price, smaller(leader_maximum, self.topped(runner_up)));
+        }
+        if let Some(reserve) = self.terms.reserve_price
+            && leader_maximum.minor() >= reserve.minor()
+        {
+            price = larger(price, reserve);
+        }
+        Standing { leader, leader_maximum, runner_up_maximum, price }
+    }
+
+    /// Rule 8.
+    fn extended(&self, now: Timestamp) -> Option<Timestamp> {
+        let window = TimeDelta::milliseconds(i64::from(self.terms.soft_close_window_ms));
+        (self.ends_at - now < window).then(|| now + window)
+    }
+
+    fn buy_now_spent(&self, standing: Option<&Standing>) -> bool {
+        match (self.terms.reserve_price, standing) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(_), Some(standing)) => self.meets_reserve(standing),
+        }
+    }
+
+    fn meets_reserve(&self, standing: &Standing) -> bool {
+        let reserve = self.terms.reserve_price;
+        reserve.is_none_or(|reserve| standing.leader_maximum.minor() >= reserve.minor())
+    }
+
+    /// `amount` and one increment at that amount.
+    fn topped(&self, amount: Money) -> Money {
+        raised(amount, self.terms.increments.at(amount.minor()))
+    }
+}
+
+/// At the very top of the range the largest amount there is stands for whatever would be above it.
+fn raised(amount: Money, step: i64) -> Money {
+    let raised = amount.minor().saturating_add(step).min(AMOUNT_LIMIT - 1);
+    Money::new(raised, amount.currency()).unwrap_or(amount)
+}
+
+fn higher(known: Option<Money>, other: Money) -> Money {
+    known.map_or(other, |known| larger(known, other))
+}
+
+/// Amounts of one auction share a currency, which [`Live::check_currency`] has made sure of.
+fn larger(a: Money, b: Money) -> Money {
+    if b.minor() > a.minor() { b } else { a }
+}
+
+fn smaller(a: Money, b: Money) -> Money {
+    if b.minor() < a.minor() { b } else { a }
+}

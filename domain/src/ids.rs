@@ -1,0 +1,101 @@
+//! Names of streams and operations. All are UUIDs, minted outside the domain (version 7) or derived from what they
+//! name (version 5), so that a retry names the same thing.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::money::Currency;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    };
+}
+
+id!(
+    /// A person or firm that buys, sells or works here.
+    AccountId
+);
+id!(
+    /// Something offered for sale.
+    ListingId
+);
+id!(
+    /// The sale of a listing by auction; the same value as its [`ListingId`].
+    AuctionId
+);
+id!(
+    /// The money of one account in one currency.
+    WalletId
+);
+id!(
+    /// One log-in: a family of refresh tokens.
+    SessionId
+);
+id!(
+    /// One value that only one owner may have, such as an e-mail address, by its keyed hash.
+    ClaimId
+);
+id!(
+    /// One attempt to bring money in.
+    DepositId
+);
+id!(
+    /// One attempt to take money out.
+    WithdrawalId
+);
+id!(
+    /// Money set aside for a second step.
+    HoldId
+);
+
+impl From<ListingId> for AuctionId {
+    fn from(id: ListingId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<AuctionId> for ListingId {
+    fn from(id: AuctionId) -> Self {
+        Self(id.0)
+    }
+}
+
+/// The name space of [`WalletId`]s. Part of the storage format.
+const WALLETS: Uuid = Uuid::from_u128(0x6f0c_62f1_9d0b_5c57_8f0e_3f5d_7a61_2b44);
+
+impl WalletId {
+    /// The one wallet that `owner` has in `currency`.
+    pub fn of(owner: AccountId, currency: Currency) -> Self {
+        let mut name = owner.0.as_bytes().to_vec();
+        name.extend_from_slice(currency.code().as_bytes());
+        Self(Uuid::new_v5(&WALLETS, &name))
+    }
+}

@@ -1,0 +1,99 @@
+//! Double entry. Every money event carries its complete postings, so that books never depend on a second event.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::ids::AccountId;
+use crate::money::Money;
+
+/// Where money can be. Written as `kind` or `kind:whose`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum LedgerAccount {
+    /// Money that a payment provider holds for us (`provider-clearing:sandbox`).
+    ProviderClearing(String),
+    /// What the owner may spend or withdraw (`available:<account>`).
+    Available(AccountId),
+    /// What the owner has set aside for a second step (`held:<account>`).
+    Held(AccountId),
+    /// What is on its way out to the owner's bank (`payout-pending:<account>`).
+    PayoutPending(AccountId),
+}
+
+impl fmt::Display for LedgerAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProviderClearing(provider) => write!(f, "provider-clearing:{provider}"),
+            Self::Available(owner) => write!(f, "available:{owner}"),
+            Self::Held(owner) => write!(f, "held:{owner}"),
+            Self::PayoutPending(owner) => write!(f, "payout-pending:{owner}"),
+        }
+    }
+}
+
+/// The text names no place where money can be.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("`{0}` is not a ledger account")]
+pub struct UnknownLedgerAccount(pub String);
+
+impl FromStr for LedgerAccount {
+    type Err = UnknownLedgerAccount;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownLedgerAccount(text.to_owned());
+        let (kind, whose) = text.split_once(':').ok_or_else(unknown)?;
+        let owner = || whose.parse().map_err(|_| unknown());
+        match kind {
+            "provider-clearing" => Ok(Self::ProviderClearing(whose.to_owned())),
+            "available" => Ok(Self::Available(owner()?)),
+            "held" => Ok(Self::Held(owner()?)),
+            "payout-pending" => Ok(Self::PayoutPending(owner()?)),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl Serialize for LedgerAccount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for LedgerAccount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for LedgerAccount {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "LedgerAccount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(provider-clearing|available|held|payout-pending):.+$" })
+    }
+}
+
+/// One movement: `amount` leaves nothing unbalanced, since it is debited once and credited once.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Posting {
+    /// The account that is debited.
+    pub debit: LedgerAccount,
+    /// The account that is credited.
+    pub credit: LedgerAccount,
+    /// How much, above zero.
+    pub amount: Money,
+}
+
+impl Posting {
+    /// `amount` from `debit` to `credit`, in the notation of the domain rules.
+    pub fn new(debit: LedgerAccount, credit: LedgerAccount, amount: Money) -> Self {
+        Self { debit, credit, amount }
+    }
+}

@@ -1,0 +1,36 @@
+//! The marketplace as pure functions.
+//!
+//! Every noun is an [`Aggregate`]: commands go into [`Aggregate::decide`], which answers with events or with a
+//! refusal that carries its numbers; events go into [`Aggregate::evolve`], which never fails. Time, actors and ids
+//! arrive inside commands.
+//!
+//! **Architecture invariant:** nothing here performs IO, reads a clock, draws a random number or uses a float; the
+//! tidy test of the workspace fails on the first one.
+
+pub mod account;
+pub mod aggregate;
+pub mod auction;
+pub mod claim;
+pub mod formats;
+pub mod ids;
+pub mod increments;
+pub mod ledger;
+pub mod listing;
+pub mod money;
+pub mod refusal;
+pub mod sealed;
+pub mod session;
+pub mod wallet;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use aggregate::{Aggregate, Event};
+pub use ids::{AccountId, AuctionId, ClaimId, DepositId, HoldId, ListingId, SessionId, WalletId, WithdrawalId};
+pub use ledger::{LedgerAccount, Posting};
+pub use money::{Currency, Money};
+pub use refusal::Refusal;
+pub use sealed::Sealed;
+
+/// An instant of the marketplace's one clock, in UTC.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;

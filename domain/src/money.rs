@@ -1,0 +1,352 @@
+//! Money: whole minor units of one currency. Arithmetic is checked, mixing currencies is an error, and nothing is
+//! ever rounded except by the rules named here.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+/// Amounts stay below 2^53 so that every JSON reader, JavaScript included, keeps them exact.
+pub const AMOUNT_LIMIT: i64 = 1 << 53;
+
+/// One hundred percent in basis points.
+pub const FULL_BPS: u32 = 10_000;
+
+/// An ISO 4217 currency that has a minor unit.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Currency(iso_currency::Currency);
+
+impl Currency {
+    /// United States dollar, the default of examples and tests.
+    pub const USD: Self = Self(iso_currency::Currency::USD);
+    /// Japanese yen, which has no decimals.
+    pub const JPY: Self = Self(iso_currency::Currency::JPY);
+    /// Kuwaiti dinar, which has three decimals.
+    pub const KWD: Self = Self(iso_currency::Currency::KWD);
+
+    /// The three letters of ISO 4217.
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+
+    /// Decimals of the major unit: USD 2, JPY 0, KWD 3.
+    pub fn exponent(self) -> u32 {
+        self.0.exponent().map_or(0, u32::from)
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Currency {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.code().cmp(other.code())
+    }
+}
+
+/// The text is not the code of a currency with a minor unit.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("`{0}` is not an ISO 4217 code of a currency with a minor unit")]
+pub struct UnknownCurrency(pub String);
+
+impl FromStr for Currency {
+    type Err = UnknownCurrency;
+
+    fn from_str(code: &str) -> Result<Self, Self::Err> {
+        iso_currency::Currency::from_code(code)
+            .filter(|currency| currency.exponent().is_some())
+            .map(Self)
+            .ok_or_else(|| UnknownCurrency(code.to_owned()))
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = Cow::<'de, str>::deserialize(deserializer)?;
+        code.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Currency {
+    fn schema_name() -> Cow<'static, str> {
+        "Currency".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[A-Z]{3}$" })
+    }
+}
+
+/// Why an amount could not be computed or accepted.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum MoneyError {
+    /// The result would not be exact in every JSON reader.
+    #[error("the amount is not below 2^53 minor units")]
+    OutOfRange,
+    /// There is no implicit conversion.
+    #[error("{left} and {right} are different currencies")]
+    CurrencyMismatch {
+        /// What the amount was in.
+        left: Currency,
+        /// What it was to be combined with.
+        right: Currency,
+    },
+}
+
+/// An amount of minor units in a currency; |amount| < 2^53.
+#[derive(Clone, Copy, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(try_from = "RawMoney", into = "RawMoney")]
+#[schemars(with = "RawMoney")]
+pub struct Money {
+    minor: i64,
+    currency: Currency,
+}
+
+/// The JSON form of [`Money`], before its range is checked.
+#[derive(Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Money")]
+struct RawMoney {
+    /// Minor units, |amount| < 2^53.
+    amount: i64,
+    currency: Currency,
+}
+
+impl TryFrom<RawMoney> for Money {
+    type Error = MoneyError;
+
+    fn try_from(raw: RawMoney) -> Result<Self, Self::Error> {
+        Self::new(raw.amount, raw.currency)
+    }
+}
+
+impl From<Money> for RawMoney {
+    fn from(money: Money) -> Self {
+        Self { amount: money.minor, currency: money.currency }
+    }
+}
+
+impl fmt::Debug for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Money {
+    /// `12.50 USD`, by the exponent of the currency.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exponent = self.currency.exponent();
+        let unit = 10_u64.pow(exponent);
+        let sign = if self.minor < 0 { "-" } else { "" };
+        let (major, minor) = (self.minor.unsigned_abs() / unit, self.minor.unsigned_abs() % unit);
+        match exponent {
+            0 => write!(f, "{sign}{major} {}", self.currency),
+            width => write!(f, "{sign}{major}.{minor:0width$} {}", self.currency, width = width as usize),
+        }
+    }
+}
+
+impl Money {
+    /// An amount of minor units.
+    pub fn new(minor: i64, currency: Currency) -> Result<Self, MoneyError> {
+        if minor.unsigned_abs() < AMOUNT_LIMIT.unsigned_abs() {
+            Ok(Self { minor, currency })
+        } else {
+            Err(MoneyError::OutOfRange)
+        }
+    }
+
+    /// Nothing, in a currency.
+    pub fn zero(currency: Currency) -> Self {
+        Self { minor: 0, currency }
+    }
+
+    /// The amount in minor units.
+    pub fn minor(self) -> i64 {
+        self.minor
+    }
+
+    /// The currency.
+    pub fn currency(self) -> Currency {
+        self.currency
+    }
+
+    /// More than nothing.
+    pub fn is_positive(self) -> bool {
+        self.minor > 0
+    }
+
+    /// The amount in minor units, if it is in `currency`.
+    pub fn minor_in(self, currency: Currency) -> Result<i64, MoneyError> {
+        if self.currency == currency {
+            Ok(self.minor)
+        } else {
+            Err(MoneyError::CurrencyMismatch { left: self.currency, right: currency })
+        }
+    }
+
+    /// The sum.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        Self::new(self.minor + other.minor_in(self.currency)?, self.currency)
+    }
+
+    /// The difference.
+    pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
+        Self::new(self.minor - other.minor_in(self.currency)?, self.currency)
+    }
+
+    /// The larger of two amounts of one currency.
+    pub fn max(self, other: Self) -> Result<Self, MoneyError> {
+        Ok(if other.minor_in(self.currency)? > self.minor { other } else { self })
+    }
+
+    /// The smaller of two amounts of one currency.
+    pub fn min(self, other: Self) -> Result<Self, MoneyError> {
+        Ok(if other.minor_in(self.currency)? < self.minor { other } else { self })
+    }
+
+    /// A share in basis points, rounded half up (away from zero for a negative amount), as fees are.
+    pub fn share_bps(self, bps: u32) -> Result<Self, MoneyError> {
+        let full = i128::from(FULL_BPS);
+        let scaled = i128::from(self.minor) * i128::from(bps);
+        let rounded = (scaled.abs() + full / 2) / full * scaled.signum();
+        Self::new(i64::try_from(rounded).map_err(|_| MoneyError::OutOfRange)?, self.currency)
+    }
+
+    /// Splits the amount in proportion to `weights` by largest remainder, so that the parts sum to the whole. Equal
+    /// remainders go to the earlier part. With no weight at all everything goes to the first part.
+    pub fn split(self, weights: &[u64]) -> Vec<Self> {
+        let total: u128 = weights.iter().copied().map(u128::from).sum();
+        if total == 0 {
+            let first = weights.iter().take(1).map(|_| self);
+            return first.chain(weights.iter().skip(1).map(|_| Self::zero(self.currency))).collect();
+        }
+        let amount = u128::from(self.minor.unsigned_abs());
+        let mut parts: Vec<u128> = weights.iter().map(|&weight| amount * u128::from(weight) / total).collect();
+        let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
+        by_remainder.sort_by_key(|&i| std::cmp::Reverse(amount * u128::from(weights[i]) % total));
+        let missing = amount - parts.iter().sum::<u128>();
+        for &index in by_remainder.iter().cycle().take(usize::try_from(missing).unwrap_or(0)) {
+            parts[index] += 1;
+        }
+        parts
+            .into_iter()
+            .map(|part| Self {
+                minor: self.minor.signum() * i64::try_from(part).unwrap_or(i64::MAX),
+                currency: self.currency,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn usd(minor: i64) -> Money {
+        Money::new(minor, Currency::USD).unwrap()
+    }
+
+    #[test]
+    fn money_prints_by_the_exponent_of_its_currency() {
+        assert_eq!(usd(-1205).to_string(), "-12.05 USD");
+        assert_eq!(Money::new(500, Currency::JPY).unwrap().to_string(), "500 JPY");
+        assert_eq!(Money::new(1234, Currency::KWD).unwrap().to_string(), "1.234 KWD");
+    }
+
+    #[test]
+    fn mixed_currencies_are_refused() {
+        let yen = Money::new(1, Currency::JPY).unwrap();
+        assert_eq!(usd(1).plus(yen), Err(MoneyError::CurrencyMismatch { left: Currency::JPY, right: Currency::USD }));
+    }
+
+    #[test]
+    fn amounts_of_two_to_the_53_are_refused_from_json_and_arithmetic() {
+        let largest = AMOUNT_LIMIT - 1;
+        assert!(serde_json::from_str::<Money>(&format!(r#"{{"amount":{largest},"currency":"USD"}}"#)).is_ok());
+        assert!(serde_json::from_str::<Money>(&format!(r#"{{"amount":{AMOUNT_LIMIT},"currency":"USD"}}"#)).is_err());
+        assert_eq!(usd(largest).plus(usd(1)), Err(MoneyError::OutOfRange));
+    }
+
+    #[test]
+    fn floats_strings_unknown_fields_and_unknown_currencies_are_not_money() {
+        for text in [
+            r#"{"amount":1.5,"currency":"USD"}"#,
+            r#"{"amount":"1","currency":"USD"}"#,
+            r#"{"amount":1,"currency":"USD","x":1}"#,
+            r#"{"amount":1,"currency":"XXX"}"#,
+            r#"{"amount":1,"currency":"usd"}"#,
+        ] {
+            assert!(serde_json::from_str::<Money>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_rounded_half_up() {
+        assert_eq!(usd(25).share_bps(200).unwrap(), usd(1));
+        assert_eq!(usd(24).share_bps(200).unwrap(), usd(0));
+        assert_eq!(usd(-25).share_bps(200).unwrap(), usd(-1));
+    }
+
+    #[test]
+    fn a_split_gives_the_odd_cents_to_the_largest_remainders() {
+        assert_eq!(usd(100).split(&[1, 1, 1]), [usd(34), usd(33), usd(33)]);
+        assert_eq!(usd(7).split(&[0, 0]), [usd(7), usd(0)]);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_of_a_split_sum_to_the_whole(
+            minor in -AMOUNT_LIMIT + 1..AMOUNT_LIMIT,
+            weights in prop::collection::vec(0..=u64::MAX, 1..12),
+        ) {
+            let parts = usd(minor).split(&weights);
+            prop_assert_eq!(parts.len(), weights.len());
+            prop_assert_eq!(parts.iter().map(|part| part.minor()).sum::<i64>(), minor);
+        }
+
+        #[test]
+        fn no_part_is_more_than_one_minor_unit_from_its_share(
+            minor in 0..1_000_000_i64,
+            weights in prop::collection::vec(1..10_000_u64, 1..12),
+        ) {
+            let total = i128::from(weights.iter().sum::<u64>());
+            for (part, weight) in usd(minor).split(&weights).iter().zip(&weights) {
+                let off = i128::from(part.minor()) * total - i128::from(minor) * i128::from(*weight);
+                prop_assert!(off.abs() < total);
+            }
+        }
+
+        #[test]
+        fn money_survives_json(minor in -AMOUNT_LIMIT + 1..AMOUNT_LIMIT) {
+            let text = serde_json::to_string(&usd(minor)).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Money>(&text).unwrap(), usd(minor));
+        }
+    }
+}

@@ -1,0 +1,551 @@
+//! The money of one account in one currency: available to spend, held for a second step.
+//!
+//! Money comes in by a deposit (`requested → settled | failed`) and leaves by a withdrawal (`requested → paid |
+//! failed`, which gives it back). Invariants: neither balance is ever below zero; an operation moves money once,
+//! however often it is reported; every event that moves money carries its complete postings.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::Timestamp;
+use crate::aggregate::{Aggregate, event_versions};
+use crate::ids::{AccountId, DepositId, HoldId, WalletId, WithdrawalId};
+use crate::ledger::{LedgerAccount, Posting};
+use crate::money::{AMOUNT_LIMIT, Currency, Money};
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;
+
+/// What is asked of a wallet.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Ask a provider for money.
+    RequestDeposit {
+        /// Names the attempt.
+        deposit: DepositId,
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// How much to bring in.
+        amount: Money,
+        /// Which provider, and which of the owner's payment methods there.
+        source: PaymentMethod,
+    },
+    /// Note that the provider will know more later.
+    DelayDeposit {
+        /// The attempt.
+        deposit: DepositId,
+        /// When to ask again.
+        check_at: Timestamp,
+    },
+    /// Take in what the provider has collected.
+    SettleDeposit {
+        /// The attempt.
+        deposit: DepositId,
+        /// The provider's name for the charge.
+        provider_reference: String,
+    },
+    /// Give the attempt up.
+    FailDeposit {
+        /// The attempt.
+        deposit: DepositId,
+        /// The provider's reason.
+        reason: String,
+    },
+    /// Send money out.
+    RequestWithdrawal {
+        /// Names the attempt.
+        withdrawal: WithdrawalId,
+        /// How much to send.
+        amount: Money,
+        /// Which provider, and which of the owner's payment methods there.
+        destination: PaymentMethod,
+    },
+    /// Note that the provider will know more later.
+    DelayWithdrawal {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// When to ask again.
+        check_at: Timestamp,
+    },
+    /// Note that the provider has paid it out.
+    ConfirmWithdrawal {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// The provider's name for the payout.
+        provider_reference: String,
+    },
+    /// Give the money back.
+    FailWithdrawal {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// The provider's reason.
+        reason: String,
+    },
+    /// Set money aside for a second step.
+    PlaceHold {
+        /// Names the hold.
+        hold: HoldId,
+        /// How much to set aside.
+        amount: Money,
+    },
+    /// Make held money available again.
+    ReleaseHold {
+        /// The hold.
+        hold: HoldId,
+    },
+}
+
+/// A way to pay at a provider. Part of the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentMethod {
+    /// The provider's name, such as `sandbox`.
+    pub provider: String,
+    /// The provider's token for the method; never a card number.
+    pub token: String,
+}
+
+/// What happens to a wallet. This is the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub enum Event {
+    /// It was used for the first time.
+    WalletOpened {
+        /// Whose money it holds.
+        owner: AccountId,
+        /// In which currency.
+        currency: Currency,
+    },
+    /// A provider is to be asked for money.
+    DepositRequested {
+        /// The attempt.
+        deposit: DepositId,
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// How much.
+        amount: Money,
+        /// From where.
+        source: PaymentMethod,
+    },
+    /// The provider does not know yet.
+    DepositDelayed {
+        /// The attempt.
+        deposit: DepositId,
+        /// When to ask again.
+        check_at: Timestamp,
+    },
+    /// The money is in.
+    DepositSettled {
+        /// The attempt.
+        deposit: DepositId,
+        /// The provider's name for the charge.
+        provider_reference: String,
+        /// Provider clearing → available.
+        postings: Vec<Posting>,
+    },
+    /// The provider refused.
+    DepositFailed {
+        /// The attempt.
+        deposit: DepositId,
+        /// The provider's reason.
+        reason: String,
+    },
+    /// Money is on its way out.
+    WithdrawalRequested {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// How much.
+        amount: Money,
+        /// Where to.
+        destination: PaymentMethod,
+        /// Available → payout pending.
+        postings: Vec<Posting>,
+    },
+    /// The provider does not know yet.
+    WithdrawalDelayed {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// When to ask again.
+        check_at: Timestamp,
+    },
+    /// The provider has paid it out.
+    WithdrawalPaid {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// The provider's name for the payout.
+        provider_reference: String,
+        /// Payout pending → provider clearing.
+        postings: Vec<Posting>,
+    },
+    /// The provider refused, the money is back.
+    WithdrawalFailed {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// The provider's reason.
+        reason: String,
+        /// Payout pending → available.
+        postings: Vec<Posting>,
+    },
+    /// Money was set aside.
+    HoldPlaced {
+        /// The hold.
+        hold: HoldId,
+        /// How much.
+        amount: Money,
+        /// Available → held.
+        postings: Vec<Posting>,
+    },
+    /// Held money is available again.
+    HoldReleased {
+        /// The hold.
+        hold: HoldId,
+        /// Held → available.
+        postings: Vec<Posting>,
+    },
+}
+
+event_versions!(Event {
+    WalletOpened = "1",
+    DepositRequested = "1",
+    DepositDelayed = "1",
+    DepositSettled = "1",
+    DepositFailed = "1",
+    WithdrawalRequested = "1",
+    WithdrawalDelayed = "1",
+    WithdrawalPaid = "1",
+    WithdrawalFailed = "1",
+    HoldPlaced = "1",
+    HoldReleased = "1",
+});
+
+impl Event {
+    /// The movements of money that this event is.
+    pub fn postings(&self) -> &[Posting] {
+        match self {
+            Self::WalletOpened { .. }
+            | Self::DepositRequested { .. }
+            | Self::DepositDelayed { .. }
+            | Self::DepositFailed { .. }
+            | Self::WithdrawalDelayed { .. } => &[],
+            Self::DepositSettled { postings, .. }
+            | Self::WithdrawalRequested { postings, .. }
+            | Self::WithdrawalPaid { postings, .. }
+            | Self::WithdrawalFailed { postings, .. }
+            | Self::HoldPlaced { postings, .. }
+            | Self::HoldReleased { postings, .. } => postings,
+        }
+    }
+}
+
+/// Why a wallet refuses, with the rule's numbers.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Error {
+    /// An amount to move is above zero.
+    #[error("the amount must be above zero; {offered} was given")]
+    AmountNotPositive {
+        /// What was asked.
+        offered: Money,
+    },
+    /// A wallet has one currency.
+    #[error("this wallet is in {expected}, the amount is in {offered}")]
+    WrongCurrency {
+        /// The wallet's.
+        expected: Currency,
+        /// The amount's.
+        offered: Currency,
+    },
+    /// There is less available than was asked for.
+    #[error("{requested} was requested and {available} is available")]
+    InsufficientFunds {
+        /// What may be spent.
+        available: Money,
+        /// What was asked.
+        requested: Money,
+    },
+    /// The balance would not be exact in every JSON reader.
+    #[error("the balance {available} and {offered} more would reach the limit of 2^53 minor units")]
+    BalanceLimit {
+        /// What may be spent.
+        available: Money,
+        /// What would come in.
+        offered: Money,
+    },
+    /// The operation has ended before, or never was: either way there is nothing to move.
+    #[error("no operation of this name is under way")]
+    NotUnderWay,
+    /// The name is taken by another attempt.
+    #[error("an operation of this name is under way with another amount")]
+    OperationReused,
+}
+
+/// A wallet.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub enum Wallet {
+    /// Never used.
+    #[default]
+    Unopened,
+    /// In use.
+    Open(Balance),
+}
+
+/// What an open wallet holds, and what is under way.
+///
+/// Settled operations are forgotten: whatever is not under way cannot move money, so the state stays small.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Balance {
+    /// Whose money it is.
+    pub owner: AccountId,
+    /// What may be spent or withdrawn; never negative.
+    pub available: Money,
+    /// What is set aside; never negative.
+    pub held: Money,
+    deposits: BTreeMap<DepositId, Pending>,
+    withdrawals: BTreeMap<WithdrawalId, Pending>,
+    holds: BTreeMap<HoldId, Money>,
+}
+
+/// An operation that a provider has not finished.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pending {
+    /// How much it moves.
+    pub amount: Money,
+    /// At which provider, by which method.
+    pub method: PaymentMethod,
+    /// When the provider is to be asked again, if it asked for time.
+    pub check_at: Option<Timestamp>,
+}
+
+impl Aggregate for Wallet {
+    const TYPE: &'static str = "wallet";
+    type Id = WalletId;
+    type Command = Command;
+    type Event = Event;
+    type Error = Error;
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
+        use Command as C;
+        match (self, command) {
+            (Self::Unopened, C::RequestDeposit { deposit, owner, amount, source }) => {
+                check_positive(amount)?;
+                let currency = amount.currency();
+                let opened = Event::WalletOpened { owner, currency };
+                Ok(vec![opened, Event::DepositRequested { deposit, owner, amount, source }])
+            }
+            (Self::Unopened, C::RequestWithdrawal { amount, .. } | C::PlaceHold { amount, .. }) => {
+                check_positive(amount)?;
+                Err(Error::InsufficientFunds { available: Money::zero(amount.currency()), requested: amount })
+            }
+            (
+                Self::Unopened,
+                C::DelayDeposit { .. }
+                | C::SettleDeposit { .. }
+                | C::FailDeposit { .. }
+                | C::DelayWithdrawal { .. }
+                | C::ConfirmWithdrawal { .. }
+                | C::FailWithdrawal { .. }
+                | C::ReleaseHold { .. },
+            ) => Err(Error::NotUnderWay),
+            (Self::Open(balance), command) => balance.decide(command),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match (&mut *self, event) {
+            (Self::Unopened, &Event::WalletOpened { owner, currency }) => {
+                *self = Self::Open(Balance::new(owner, currency));
+            }
+            (Self::Open(balance), event) => balance.evolve(event),
+            // No decision leads here; a fold never fails.
+            (Self::Unopened, _) => {}
+        }
+    }
+}
+
+fn check_positive(offered: Money) -> Result<(), Error> {
+    if offered.is_positive() { Ok(()) } else { Err(Error::AmountNotPositive { offered }) }
+}
+
+impl Balance {
+    fn new(owner: AccountId, currency: Currency) -> Self {
+        Self {
+            owner,
+            available: Money::zero(currency),
+            held: Money::zero(currency),
+            deposits: BTreeMap::new(),
+            withdrawals: BTreeMap::new(),
+            holds: BTreeMap::new(),
+        }
+    }
+
+    /// The deposit under way that has this name.
+    pub fn pending_deposit(&self, deposit: DepositId) -> Option<&Pending> {
+        self.deposits.get(&deposit)
+    }
+
+    /// The withdrawal under way that has this name.
+    pub fn pending_withdrawal(&self, withdrawal: WithdrawalId) -> Option<&Pending> {
+        self.withdrawals.get(&withdrawal)
+    }
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
+        use Command as C;
+        let (available, held) = (LedgerAccount::Available(self.owner), LedgerAccount::Held(self.owner));
+        let payout = LedgerAccount::PayoutPending(self.owner);
+        match command {
+            C::RequestDeposit { deposit, amount, source, .. } => match self.deposits.get(&deposit) {
+                Some(pending) if pending.amount == amount => Ok(vec![]),
+                Some(_) => Err(Error::OperationReused),
+                None => {
+                    self.check_room(amount)?;
+                    // Not the command's: a wallet has one owner for ever.
+                    let owner = self.owner;
+                    Ok(vec![Event::DepositRequested { deposit, owner, amount, source }])
+                }
+            },
+            C::DelayDeposit { deposit, check_at } => match self.deposits.get(&deposit) {
+                Some(pending) if pending.check_at == Some(check_at) => Ok(vec![]),
+                Some(_) => Ok(vec![Event::DepositDelayed { deposit, check_at }]),
+                None => Err(Error::NotUnderWay),
+            },
+            C::SettleDeposit { deposit, provider_reference } => {
+                let Some(pending) = self.deposits.get(&deposit) else { return Err(Error::NotUnderWay) };
+                let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
+                let postings = vec![Posting::new(clearing, available, pending.amount)];
+                Ok(vec![Event::DepositSettled { deposit, provider_reference, postings }])
+            }
+            C::FailDeposit { deposit, reason } => match self.deposits.get(&deposit) {
+                Some(_) => Ok(vec![Event::DepositFailed { deposit, reason }]),
+                None => Err(Error::NotUnderWay),
+            },
+            C::RequestWithdrawal { withdrawal, amount, destination } => match self.withdrawals.get(&withdrawal) {
+                Some(pending) if pending.amount == amount => Ok(vec![]),
+                Some(_) => Err(Error::OperationReused),
+                None => {
+                    self.check_funds(amount)?;
+                    let postings = vec![Posting::new(available, payout, amount)];
+                    let owner = self.owner;
+                    Ok(vec![Event::WithdrawalRequested { withdrawal, owner, amount, destination, postings }])
+                }
+            },
+            C::DelayWithdrawal { withdrawal, check_at } => match self.withdrawals.get(&withdrawal) {
+                Some(pending) if pending.check_at == Some(check_at) => Ok(vec![]),
+                Some(_) => Ok(vec![Event::WithdrawalDelayed { withdrawal, check_at }]),
+                None => Err(Error::NotUnderWay),
+            },
+            C::ConfirmWithdrawal { withdrawal, provider_reference } => {
+                let Some(pending) = self.withdrawals.get(&withdrawal) else { return Err(Error::NotUnderWay) };
+                let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
+                let postings = vec![Posting::new(payout, clearing, pending.amount)];
+                Ok(vec![Event::WithdrawalPaid { withdrawal, provider_reference, postings }])
+            }
+            C::FailWithdrawal { withdrawal, reason } => {
+                let Some(pending) = self.withdrawals.get(&withdrawal) else { return Err(Error::NotUnderWay) };
+                let postings = vec![Posting::new(payout, available, pending.amount)];
+                Ok(vec![Event::WithdrawalFailed { withdrawal, reason, postings }])
+            }
+            C::PlaceHold { hold, amount } => match self.holds.get(&hold) {
+                Some(&placed) if placed == amount => Ok(vec![]),
+                Some(_) => Err(Error::OperationReused),
+                None => {
+                    self.check_funds(amount)?;
+                    let postings = vec![Posting::new(available, held, amount)];
+                    Ok(vec![Event::HoldPlaced { hold, amount, postings }])
+                }
+            },
+            C::ReleaseHold { hold } => match self.holds.get(&hold) {
+                Some(&amount) => {
+                    let postings = vec![Posting::new(held, available, amount)];
+                    Ok(vec![Event::HoldReleased { hold, postings }])
+                }
+                None => Err(Error::NotUnderWay),
+            },
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        for posting in event.postings() {
+            self.post(posting);
+        }
+        let pending =
+            |amount: Money, method: &PaymentMethod| Pending { amount, method: method.clone(), check_at: None };
+        match event {
+            Event::WalletOpened { .. } => {}
+            Event::DepositRequested { deposit, amount, source, .. } => {
+                self.deposits.insert(*deposit, pending(*amount, source));
+            }
+            Event::DepositDelayed { deposit, check_at } => {
+                if let Some(pending) = self.deposits.get_mut(deposit) {
+                    pending.check_at = Some(*check_at);
+                }
+            }
+            Event::DepositSettled { deposit, .. } | Event::DepositFailed { deposit, .. } => {
+                self.deposits.remove(deposit);
+            }
+            Event::WithdrawalRequested { withdrawal, amount, destination, .. } => {
+                self.withdrawals.insert(*withdrawal, pending(*amount, destination));
+            }
+            Event::WithdrawalDelayed { withdrawal, check_at } => {
+                if let Some(pending) = self.withdrawals.get_mut(withdrawal) {
+                    pending.check_at = Some(*check_at);
+                }
+            }
+            Event::WithdrawalPaid { withdrawal, .. } | Event::WithdrawalFailed { withdrawal, .. } => {
+                self.withdrawals.remove(withdrawal);
+            }
+            Event::HoldPlaced { hold, amount, .. } => {
+                self.holds.insert(*hold, *amount);
+            }
+            Event::HoldReleased { hold, .. } => {
+                self.holds.remove(hold);
+            }
+        }
+    }
+
+    /// A balance is the sum of its postings, and nothing else.
+    fn post(&mut self, posting: &Posting) {
+        for (account, amount) in [(&posting.credit, posting.amount.minor()), (&posting.debit, -posting.amount.minor())]
+        {
+            let balance = match account {
+                LedgerAccount::Available(owner) if *owner == self.owner => &mut self.available,
+                LedgerAccount::Held(owner) if *owner == self.owner => &mut self.held,
+                _ => continue,
+            };
+            // Cannot leave the range: `check_room` and `check_funds` stand before every posting.
+            *balance = Money::new(balance.minor() + amount, balance.currency()).unwrap_or(*balance);
+        }
+    }
+
+    fn check_amount(&self, amount: Money) -> Result<(), Error> {
+        check_positive(amount)?;
+        let (expected, offered) = (self.available.currency(), amount.currency());
+        if expected == offered { Ok(()) } else { Err(Error::WrongCurrency { expected, offered }) }
+    }
+
+    fn check_funds(&self, requested: Money) -> Result<(), Error> {
+        self.check_amount(requested)?;
+        if requested.minor() > self.available.minor() {
+            return Err(Error::InsufficientFunds { available: self.available, requested });
+        }
+        Ok(())
+    }
+
+    /// Everything that may ever come back or in must fit, so that no later event can overflow the balance.
+    fn check_room(&self, offered: Money) -> Result<(), Error> {
+        self.check_amount(offered)?;
+        let under_way =
+            self.deposits.values().chain(self.withdrawals.values()).map(|pending| i128::from(pending.amount.minor()));
+        let total: i128 = under_way.sum::<i128>()
+            + [self.available, self.held, offered].iter().map(|amount| i128::from(amount.minor())).sum::<i128>();
+        if total >= i128::from(AMOUNT_LIMIT) {
+            return Err(Error::BalanceLimit { available: self.available, offered });
+        }
+        Ok(())
+    }
+}

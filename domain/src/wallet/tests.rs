@@ -1,0 +1,426 @@
+//! Every command of a wallet, before and after its time. Amounts are in cents.
+
+use chrono::{TimeZone, Utc};
+use uuid::Uuid;
+
+use super::*;
+use crate::testing::{Given, given};
+
+const ANN: AccountId = AccountId(Uuid::from_u128(1));
+const BOB: AccountId = AccountId(Uuid::from_u128(2));
+const DEPOSIT: DepositId = DepositId(Uuid::from_u128(11));
+const OTHER_DEPOSIT: DepositId = DepositId(Uuid::from_u128(12));
+const WITHDRAWAL: WithdrawalId = WithdrawalId(Uuid::from_u128(21));
+const OTHER_WITHDRAWAL: WithdrawalId = WithdrawalId(Uuid::from_u128(22));
+const HOLD: HoldId = HoldId(Uuid::from_u128(31));
+const OTHER_HOLD: HoldId = HoldId(Uuid::from_u128(32));
+const LARGEST: i64 = AMOUNT_LIMIT - 1;
+
+fn usd(minor: i64) -> Money {
+    Money::new(minor, Currency::USD).unwrap()
+}
+
+fn yen(minor: i64) -> Money {
+    Money::new(minor, Currency::JPY).unwrap()
+}
+
+fn at(second: i64) -> Timestamp {
+    Utc.timestamp_opt(1_700_000_000 + second, 0).unwrap()
+}
+
+fn card() -> PaymentMethod {
+    PaymentMethod { provider: "sandbox".to_owned(), token: "pm_card".to_owned() }
+}
+
+fn bank() -> PaymentMethod {
+    PaymentMethod { provider: "stripe".to_owned(), token: "ba_bank".to_owned() }
+}
+
+fn posting(debit: LedgerAccount, credit: LedgerAccount, minor: i64) -> Vec<Posting> {
+    vec![Posting::new(debit, credit, usd(minor))]
+}
+
+fn available() -> LedgerAccount {
+    LedgerAccount::Available(ANN)
+}
+
+fn held() -> LedgerAccount {
+    LedgerAccount::Held(ANN)
+}
+
+fn payout_pending() -> LedgerAccount {
+    LedgerAccount::PayoutPending(ANN)
+}
+
+/// What the provider of [`card`] or [`bank`] holds for us.
+fn clearing(method: PaymentMethod) -> LedgerAccount {
+    LedgerAccount::ProviderClearing(method.provider)
+}
+
+fn request_deposit(deposit: DepositId, amount: Money) -> Command {
+    Command::RequestDeposit { deposit, owner: ANN, amount, source: card() }
+}
+
+fn delay_deposit(deposit: DepositId, second: i64) -> Command {
+    Command::DelayDeposit { deposit, check_at: at(second) }
+}
+
+fn settle(deposit: DepositId) -> Command {
+    Command::SettleDeposit { deposit, provider_reference: "ch_1".to_owned() }
+}
+
+fn fail_deposit(deposit: DepositId) -> Command {
+    Command::FailDeposit { deposit, reason: "declined".to_owned() }
+}
+
+fn request_withdrawal(withdrawal: WithdrawalId, amount: Money) -> Command {
+    Command::RequestWithdrawal { withdrawal, amount, destination: bank() }
+}
+
+fn delay_withdrawal(withdrawal: WithdrawalId, second: i64) -> Command {
+    Command::DelayWithdrawal { withdrawal, check_at: at(second) }
+}
+
+fn confirm(withdrawal: WithdrawalId) -> Command {
+    Command::ConfirmWithdrawal { withdrawal, provider_reference: "po_1".to_owned() }
+}
+
+fn fail_withdrawal(withdrawal: WithdrawalId) -> Command {
+    Command::FailWithdrawal { withdrawal, reason: "account closed".to_owned() }
+}
+
+fn place_hold(hold: HoldId, amount: Money) -> Command {
+    Command::PlaceHold { hold, amount }
+}
+
+fn release(hold: HoldId) -> Command {
+    Command::ReleaseHold { hold }
+}
+
+fn deposit_requested(deposit: DepositId, minor: i64) -> Event {
+    Event::DepositRequested { deposit, owner: ANN, amount: usd(minor), source: card() }
+}
+
+fn withdrawal_requested(withdrawal: WithdrawalId, minor: i64) -> Event {
+    Event::WithdrawalRequested {
+        withdrawal,
+        owner: ANN,
+        amount: usd(minor),
+        destination: bank(),
+        postings: posting(available(), payout_pending(), minor),
+    }
+}
+
+fn hold_placed(hold: HoldId, minor: i64) -> Event {
+    Event::HoldPlaced { hold, amount: usd(minor), postings: posting(available(), held(), minor) }
+}
+
+fn unopened() -> Given<Wallet> {
+    given([])
+}
+
+/// Ann's wallet with nothing in it and nothing under way.
+fn empty() -> Given<Wallet> {
+    given([Event::WalletOpened { owner: ANN, currency: Currency::USD }])
+}
+
+/// Ann's wallet with this much available and nothing under way.
+fn holding(minor: i64) -> Given<Wallet> {
+    unopened().and(request_deposit(OTHER_DEPOSIT, usd(minor))).and(settle(OTHER_DEPOSIT))
+}
+
+fn balance(wallet: &Given<Wallet>) -> &Balance {
+    match wallet.state() {
+        Wallet::Open(balance) => balance,
+        Wallet::Unopened => panic!("never opened"),
+    }
+}
+
+/// Available and held, in minor units.
+fn balances(wallet: &Given<Wallet>) -> (i64, i64) {
+    let balance = balance(wallet);
+    (balance.available.minor(), balance.held.minor())
+}
+
+// Deposits.
+
+#[test]
+fn the_first_deposit_opens_the_wallet() {
+    unopened()
+        .when(request_deposit(DEPOSIT, usd(500)))
+        .then([Event::WalletOpened { owner: ANN, currency: Currency::USD }, deposit_requested(DEPOSIT, 500)]);
+    empty().when(request_deposit(DEPOSIT, usd(500))).then([deposit_requested(DEPOSIT, 500)]);
+}
+
+#[test]
+fn a_requested_deposit_is_not_yet_money() {
+    let requested = unopened().and(request_deposit(DEPOSIT, usd(500)));
+    assert_eq!(balances(&requested), (0, 0));
+    let pending = Pending { amount: usd(500), method: card(), check_at: None };
+    assert_eq!(balance(&requested).pending_deposit(DEPOSIT), Some(&pending));
+}
+
+#[test]
+fn a_settled_deposit_is_available() {
+    let settled = || unopened().and(request_deposit(DEPOSIT, usd(500))).and(settle(DEPOSIT));
+    empty().and(request_deposit(DEPOSIT, usd(500))).when(settle(DEPOSIT)).then([Event::DepositSettled {
+        deposit: DEPOSIT,
+        provider_reference: "ch_1".to_owned(),
+        postings: posting(clearing(card()), available(), 500),
+    }]);
+    assert_eq!(balances(&settled()), (500, 0));
+    assert_eq!(balance(&settled()).pending_deposit(DEPOSIT), None);
+}
+
+#[test]
+fn a_failed_deposit_moves_nothing() {
+    let requested = || empty().and(request_deposit(DEPOSIT, usd(500)));
+    requested()
+        .when(fail_deposit(DEPOSIT))
+        .then([Event::DepositFailed { deposit: DEPOSIT, reason: "declined".to_owned() }]);
+    let failed = || requested().and(fail_deposit(DEPOSIT));
+    assert_eq!(balances(&failed()), (0, 0));
+    assert_eq!(balance(&failed()).pending_deposit(DEPOSIT), None);
+    failed().when(settle(DEPOSIT)).then_refused(Error::NotUnderWay);
+}
+
+#[test]
+fn a_deposit_that_is_reported_twice_is_money_once() {
+    let settled = || empty().and(request_deposit(DEPOSIT, usd(500))).and(settle(DEPOSIT));
+    settled().when(settle(DEPOSIT)).then_refused(Error::NotUnderWay);
+    settled().when(fail_deposit(DEPOSIT)).then_refused(Error::NotUnderWay);
+    settled().when(delay_deposit(DEPOSIT, 60)).then_refused(Error::NotUnderWay);
+}
+
+#[test]
+fn a_delayed_deposit_is_asked_for_later_and_may_still_settle() {
+    let requested = || empty().and(request_deposit(DEPOSIT, usd(500)));
+    let delayed = |second| Event::DepositDelayed { deposit: DEPOSIT, check_at: at(second) };
+    requested().when(delay_deposit(DEPOSIT, 60)).then([delayed(60)]);
+    requested().and(delay_deposit(DEPOSIT, 60)).when(delay_deposit(DEPOSIT, 60)).then_nothing();
+    requested().and(delay_deposit(DEPOSIT, 60)).when(delay_deposit(DEPOSIT, 120)).then([delayed(120)]);
+    let twice = requested().and(delay_deposit(DEPOSIT, 60)).and(delay_deposit(DEPOSIT, 120));
+    assert_eq!(balance(&twice).pending_deposit(DEPOSIT).unwrap().check_at, Some(at(120)));
+    assert_eq!(balances(&twice.and(settle(DEPOSIT))), (500, 0));
+}
+
+#[test]
+fn a_deposit_that_is_requested_twice_is_under_way_once() {
+    let requested = || empty().and(request_deposit(DEPOSIT, usd(500)));
+    requested().when(request_deposit(DEPOSIT, usd(500))).then_nothing();
+    requested().when(request_deposit(DEPOSIT, usd(501))).then_refused(Error::OperationReused);
+    requested().when(request_deposit(DEPOSIT, yen(500))).then_refused(Error::OperationReused);
+}
+
+#[test]
+fn several_deposits_are_under_way_at_once() {
+    let both = || empty().and(request_deposit(DEPOSIT, usd(500))).and(request_deposit(OTHER_DEPOSIT, usd(70)));
+    assert_eq!(balances(&both().and(settle(OTHER_DEPOSIT))), (70, 0));
+    assert_eq!(balances(&both().and(settle(OTHER_DEPOSIT)).and(settle(DEPOSIT))), (570, 0));
+}
+
+#[test]
+fn a_deposit_is_recorded_for_the_owner_of_the_wallet_whoever_is_named() {
+    let named = Command::RequestDeposit { deposit: DEPOSIT, owner: BOB, amount: usd(500), source: card() };
+    empty().when(named).then([deposit_requested(DEPOSIT, 500)]);
+}
+
+#[test]
+fn a_deposit_is_above_zero_and_in_the_currency_of_the_wallet() {
+    for offered in [usd(0), usd(-1)] {
+        let expected = Error::AmountNotPositive { offered };
+        unopened().when(request_deposit(DEPOSIT, offered)).then_refused(expected);
+        empty().when(request_deposit(DEPOSIT, offered)).then_refused(expected);
+    }
+    let expected = Error::WrongCurrency { expected: Currency::USD, offered: Currency::JPY };
+    empty().when(request_deposit(DEPOSIT, yen(500))).then_refused(expected);
+}
+
+#[test]
+fn a_wallet_in_yen_counts_yen() {
+    let wallet = unopened().and(request_deposit(DEPOSIT, yen(500))).and(settle(DEPOSIT));
+    assert_eq!(balance(&wallet).available, yen(500));
+    let expected = Error::WrongCurrency { expected: Currency::JPY, offered: Currency::USD };
+    wallet.when(request_withdrawal(WITHDRAWAL, usd(1))).then_refused(expected);
+}
+
+// The limit of 2^53.
+
+#[test]
+fn a_wallet_holds_no_more_than_every_json_reader_can_count() {
+    let expected = |available| Error::BalanceLimit { available: usd(available), offered: usd(1) };
+    holding(LARGEST).when(request_deposit(DEPOSIT, usd(1))).then_refused(expected(LARGEST));
+    let one_below = || holding(LARGEST - 1);
+    one_below().when(request_deposit(DEPOSIT, usd(1))).then([deposit_requested(DEPOSIT, 1)]);
+    assert_eq!(balances(&one_below().and(request_deposit(DEPOSIT, usd(1))).and(settle(DEPOSIT))), (LARGEST, 0));
+}
+
+#[test]
+fn whatever_may_still_come_in_or_back_counts_towards_the_limit() {
+    let deposit = || request_deposit(DEPOSIT, usd(1));
+    let expected = |available| Error::BalanceLimit { available: usd(available), offered: usd(1) };
+    let coming_in = empty().and(request_deposit(OTHER_DEPOSIT, usd(LARGEST)));
+    coming_in.when(deposit()).then_refused(expected(0));
+    let on_hold = holding(LARGEST).and(place_hold(HOLD, usd(LARGEST)));
+    on_hold.when(deposit()).then_refused(expected(0));
+    let going_out = || holding(LARGEST).and(request_withdrawal(WITHDRAWAL, usd(LARGEST)));
+    going_out().when(deposit()).then_refused(expected(0));
+    going_out().and(confirm(WITHDRAWAL)).when(deposit()).then([deposit_requested(DEPOSIT, 1)]);
+}
+
+// Withdrawals.
+
+#[test]
+fn a_withdrawal_leaves_what_is_available_at_once() {
+    holding(500).when(request_withdrawal(WITHDRAWAL, usd(300))).then([withdrawal_requested(WITHDRAWAL, 300)]);
+    let requested = holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    assert_eq!(balances(&requested), (200, 0));
+    let pending = Pending { amount: usd(300), method: bank(), check_at: None };
+    assert_eq!(balance(&requested).pending_withdrawal(WITHDRAWAL), Some(&pending));
+}
+
+#[test]
+fn no_more_is_withdrawn_than_is_available() {
+    let refused = |available, requested| Error::InsufficientFunds { available, requested };
+    holding(500).when(request_withdrawal(WITHDRAWAL, usd(501))).then_refused(refused(usd(500), usd(501)));
+    holding(500).when(request_withdrawal(WITHDRAWAL, usd(500))).then([withdrawal_requested(WITHDRAWAL, 500)]);
+    unopened().when(request_withdrawal(WITHDRAWAL, yen(1))).then_refused(refused(yen(0), yen(1)));
+    let on_hold = holding(500).and(place_hold(HOLD, usd(400)));
+    on_hold.when(request_withdrawal(WITHDRAWAL, usd(101))).then_refused(refused(usd(100), usd(101)));
+    let coming_in = empty().and(request_deposit(DEPOSIT, usd(500)));
+    coming_in.when(request_withdrawal(WITHDRAWAL, usd(1))).then_refused(refused(usd(0), usd(1)));
+}
+
+#[test]
+fn a_withdrawal_is_above_zero_and_in_the_currency_of_the_wallet() {
+    for offered in [usd(0), usd(-1)] {
+        let expected = Error::AmountNotPositive { offered };
+        unopened().when(request_withdrawal(WITHDRAWAL, offered)).then_refused(expected);
+        holding(500).when(request_withdrawal(WITHDRAWAL, offered)).then_refused(expected);
+    }
+    let expected = Error::WrongCurrency { expected: Currency::USD, offered: Currency::JPY };
+    holding(500).when(request_withdrawal(WITHDRAWAL, yen(1))).then_refused(expected);
+}
+
+#[test]
+fn a_paid_withdrawal_leaves_through_the_provider() {
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    requested().when(confirm(WITHDRAWAL)).then([Event::WithdrawalPaid {
+        withdrawal: WITHDRAWAL,
+        provider_reference: "po_1".to_owned(),
+        postings: posting(payout_pending(), clearing(bank()), 300),
+    }]);
+    let paid = requested().and(confirm(WITHDRAWAL));
+    assert_eq!(balances(&paid), (200, 0));
+    assert_eq!(balance(&paid).pending_withdrawal(WITHDRAWAL), None);
+}
+
+#[test]
+fn a_failed_withdrawal_comes_back() {
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    requested().when(fail_withdrawal(WITHDRAWAL)).then([Event::WithdrawalFailed {
+        withdrawal: WITHDRAWAL,
+        reason: "account closed".to_owned(),
+        postings: posting(payout_pending(), available(), 300),
+    }]);
+    assert_eq!(balances(&requested().and(fail_withdrawal(WITHDRAWAL))), (500, 0));
+}
+
+#[test]
+fn a_withdrawal_that_is_reported_twice_is_paid_or_given_back_once() {
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    for end in [confirm(WITHDRAWAL), fail_withdrawal(WITHDRAWAL)] {
+        let ended = || requested().and(end.clone());
+        ended().when(confirm(WITHDRAWAL)).then_refused(Error::NotUnderWay);
+        ended().when(fail_withdrawal(WITHDRAWAL)).then_refused(Error::NotUnderWay);
+        ended().when(delay_withdrawal(WITHDRAWAL, 60)).then_refused(Error::NotUnderWay);
+    }
+}
+
+#[test]
+fn a_delayed_withdrawal_is_asked_for_later_and_may_still_be_paid() {
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    let delayed = |second| Event::WithdrawalDelayed { withdrawal: WITHDRAWAL, check_at: at(second) };
+    requested().when(delay_withdrawal(WITHDRAWAL, 60)).then([delayed(60)]);
+    requested().and(delay_withdrawal(WITHDRAWAL, 60)).when(delay_withdrawal(WITHDRAWAL, 60)).then_nothing();
+    requested().and(delay_withdrawal(WITHDRAWAL, 60)).when(delay_withdrawal(WITHDRAWAL, 120)).then([delayed(120)]);
+    let later = requested().and(delay_withdrawal(WITHDRAWAL, 60));
+    assert_eq!(balance(&later).pending_withdrawal(WITHDRAWAL).unwrap().check_at, Some(at(60)));
+    assert_eq!(balances(&later.and(confirm(WITHDRAWAL))), (200, 0));
+}
+
+#[test]
+fn a_withdrawal_that_is_requested_twice_is_under_way_once() {
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    requested().when(request_withdrawal(WITHDRAWAL, usd(300))).then_nothing();
+    requested().when(request_withdrawal(WITHDRAWAL, usd(100))).then_refused(Error::OperationReused);
+    let another = requested().and(request_withdrawal(OTHER_WITHDRAWAL, usd(200)));
+    assert_eq!(balances(&another), (0, 0));
+}
+
+// Holds.
+
+#[test]
+fn a_hold_sets_money_aside() {
+    holding(500).when(place_hold(HOLD, usd(300))).then([hold_placed(HOLD, 300)]);
+    assert_eq!(balances(&holding(500).and(place_hold(HOLD, usd(300)))), (200, 300));
+}
+
+#[test]
+fn a_released_hold_is_available_again() {
+    let placed = || holding(500).and(place_hold(HOLD, usd(300)));
+    placed()
+        .when(release(HOLD))
+        .then([Event::HoldReleased { hold: HOLD, postings: posting(held(), available(), 300) }]);
+    assert_eq!(balances(&placed().and(release(HOLD))), (500, 0));
+    placed().and(release(HOLD)).when(release(HOLD)).then_refused(Error::NotUnderWay);
+}
+
+#[test]
+fn a_hold_that_is_placed_twice_is_placed_once() {
+    let placed = || holding(500).and(place_hold(HOLD, usd(300)));
+    placed().when(place_hold(HOLD, usd(300))).then_nothing();
+    placed().when(place_hold(HOLD, usd(100))).then_refused(Error::OperationReused);
+    let another = placed().and(place_hold(OTHER_HOLD, usd(100)));
+    assert_eq!(balances(&another), (100, 400));
+    assert_eq!(balances(&another.and(release(HOLD))), (400, 100));
+}
+
+#[test]
+fn no_more_is_held_than_is_available() {
+    let refused = |available, requested| Error::InsufficientFunds { available, requested };
+    holding(500).when(place_hold(HOLD, usd(501))).then_refused(refused(usd(500), usd(501)));
+    unopened().when(place_hold(HOLD, usd(1))).then_refused(refused(usd(0), usd(1)));
+    let rest = holding(500).and(request_withdrawal(WITHDRAWAL, usd(450)));
+    rest.when(place_hold(HOLD, usd(51))).then_refused(refused(usd(50), usd(51)));
+}
+
+#[test]
+fn a_hold_is_above_zero_and_in_the_currency_of_the_wallet() {
+    for offered in [usd(0), usd(-1)] {
+        let expected = Error::AmountNotPositive { offered };
+        unopened().when(place_hold(HOLD, offered)).then_refused(expected);
+        holding(500).when(place_hold(HOLD, offered)).then_refused(expected);
+    }
+    let expected = Error::WrongCurrency { expected: Currency::USD, offered: Currency::JPY };
+    holding(500).when(place_hold(HOLD, yen(1))).then_refused(expected);
+}
+
+// Reports.
+
+#[test]
+fn a_report_on_what_was_never_asked_for_is_refused() {
+    for report in [
+        delay_deposit(DEPOSIT, 60),
+        settle(DEPOSIT),
+        fail_deposit(DEPOSIT),
+        delay_withdrawal(WITHDRAWAL, 60),
+        confirm(WITHDRAWAL),
+        fail_withdrawal(WITHDRAWAL),
+        release(HOLD),
+    ] {
+        unopened().when(report.clone()).then_refused(Error::NotUnderWay);
+        empty().when(report.clone()).then_refused(Error::NotUnderWay);
+        holding(500).when(report).then_refused(Error::NotUnderWay);
+    }
+}

@@ -1,0 +1,189 @@
+//! Events on their way into the log and out of it.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    AccountId, Aggregate, AuctionId, ClaimId, ListingId, SessionId, Timestamp, WalletId, account, auction, claim, listing,
+    session, wallet,
+};
+use serde::de::DeserializeOwned;
+use sqlx::FromRow;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::Position;
+
+/// Who and what caused an event: a flat object of strings, as postgres-es reads it.
+#[derive(Clone, Debug, Default)]
+pub struct Metadata(BTreeMap<&'static str, String>);
+
+impl Metadata {
+    /// What an account does by a request.
+    pub fn by_account(actor: AccountId) -> Self {
+        Self::default().with("actor", format!("account:{actor}"))
+    }
+
+    /// What the marketplace does by itself, in the name of one of its processes.
+    pub fn by_process(name: &str) -> Self {
+        Self::default().with("actor", format!("process:{name}"))
+    }
+
+    /// What somebody does who has not logged in.
+    pub fn anonymous() -> Self {
+        Self::default().with("actor", "anonymous".to_owned())
+    }
+
+    /// What an operator does at the command line.
+    pub fn by_operator() -> Self {
+        Self::default().with("actor", "operator".to_owned())
+    }
+
+    /// The same, with one more entry: `causation` (the event that led here), `correlation` (the request), `command_key`.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: String) -> Self {
+        self.0.insert(name, value);
+        self
+    }
+
+    /// The stored form.
+    pub fn to_json(&self) -> String {
+        serde_json::json!(self.0).to_string()
+    }
+}
+
+/// An event that has been decided and waits to be appended. Serialised once, here.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Names the event for ever.
+    pub event_id: Uuid,
+    /// [`Aggregate::TYPE`].
+    pub aggregate_type: &'static str,
+    /// The stream.
+    pub aggregate_id: Uuid,
+    /// Its place in the stream, from 1.
+    pub sequence: u64,
+    /// [`domain::Event::event_type`].
+    pub event_type: &'static str,
+    /// [`domain::Event::event_version`].
+    pub event_version: &'static str,
+    /// The event as JSON.
+    pub payload: String,
+    /// [`Metadata::to_json`].
+    pub metadata: String,
+    /// When it was decided.
+    pub recorded_at: Timestamp,
+}
+
+/// An event as the log has it.
+#[derive(Clone, Debug, FromRow)]
+pub struct RecordedEvent {
+    /// Its place in the log.
+    pub position: Position,
+    /// The last position of the same unit of work.
+    pub commit_position: Position,
+    /// Its name.
+    pub event_id: Uuid,
+    /// The kind of aggregate.
+    pub aggregate_type: String,
+    /// The stream.
+    #[sqlx(try_from = "String")]
+    pub aggregate_id: StreamId,
+    /// Its place in the stream, from 1.
+    pub sequence: i64,
+    /// What happened.
+    pub event_type: String,
+    /// In which version of its format.
+    pub event_version: String,
+    /// The event as JSON.
+    pub payload: String,
+    /// When it was decided.
+    pub recorded_at: Timestamp,
+}
+
+/// The id of a stream, stored as text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StreamId(pub Uuid);
+
+impl TryFrom<String> for StreamId {
+    type Error = uuid::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Uuid::parse_str(&text).map(Self)
+    }
+}
+
+/// The event cannot be read: written by a newer node, or damaged.
+#[derive(Debug, Error)]
+#[error("event {position} ({aggregate_type} {event_type} v{event_version}) cannot be read: {reason}")]
+pub struct UnreadableEvent {
+    /// Where it is.
+    pub position: Position,
+    /// The kind of aggregate.
+    pub aggregate_type: String,
+    /// What happened.
+    pub event_type: String,
+    /// In which version of its format.
+    pub event_version: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What happened, to whom.
+#[derive(Clone, Debug)]
+pub enum DomainEvent {
+    /// To an account.
+    Account(AccountId, account::Event),
+    /// To an auction.
+    Auction(AuctionId, auction::Event),
+    /// To a unique value.
+    Claim(ClaimId, claim::Event),
+    /// To a listing.
+    Listing(ListingId, listing::Event),
+    /// To a session.
+    Session(SessionId, session::Event),
+    /// To a wallet.
+    Wallet(WalletId, wallet::Event),
+}
+
+/// The static name of a stored aggregate type, if this binary knows it.
+pub fn known_type(aggregate_type: &str) -> Option<&'static str> {
+    const TYPES: [&str; 6] = [
+        account::Account::TYPE,
+        auction::Auction::TYPE,
+        claim::Claim::TYPE,
+        listing::Listing::TYPE,
+        session::Session::TYPE,
+        wallet::Wallet::TYPE,
+    ];
+    TYPES.into_iter().find(|known| *known == aggregate_type)
+}
+
+impl RecordedEvent {
+    /// What happened, in the terms of the domain.
+    pub fn decode(&self) -> Result<DomainEvent, UnreadableEvent> {
+        let id = self.aggregate_id.0;
+        Ok(match self.aggregate_type.as_str() {
+            account::Account::TYPE => DomainEvent::Account(AccountId(id), self.parse()?),
+            auction::Auction::TYPE => DomainEvent::Auction(AuctionId(id), self.parse()?),
+            claim::Claim::TYPE => DomainEvent::Claim(ClaimId(id), self.parse()?),
+            listing::Listing::TYPE => DomainEvent::Listing(ListingId(id), self.parse()?),
+            session::Session::TYPE => DomainEvent::Session(SessionId(id), self.parse()?),
+            wallet::Wallet::TYPE => DomainEvent::Wallet(WalletId(id), self.parse()?),
+            _ => return Err(self.unreadable("no such aggregate type is known".to_owned())),
+        })
+    }
+
+    fn parse<E: DeserializeOwned>(&self) -> Result<E, UnreadableEvent> {
+        serde_json::from_str(&self.payload).map_err(|error| self.unreadable(error.to_string()))
+    }
+
+    fn unreadable(&self, reason: String) -> UnreadableEvent {
+        UnreadableEvent {
+            position: self.position,
+            aggregate_type: self.aggregate_type.clone(),
+            event_type: self.event_type.clone(),
+            event_version: self.event_version.clone(),
+            reason,
+        }
+    }
+}

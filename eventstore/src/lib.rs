@@ -1,0 +1,21 @@
+//! The log, on which both sides of the marketplace stand.
+//!
+//! [`log`] appends batches under the head and reads on from a position; [`follower`] carries events to read models and
+//! processes with a checkpoint each; [`sealing`] keeps personal fields; [`cqrs`] lets cqrs-es and postgres-es read the
+//! same tables.
+//!
+//! **Architecture invariant:** nothing here decides anything, and nothing here knows a read model.
+
+pub mod clock;
+pub mod cqrs;
+pub mod database;
+pub mod event;
+pub mod follower;
+pub mod log;
+pub mod mint;
+pub mod progress;
+pub mod sealing;
+pub mod secrets;
+
+/// A place in the log, from 1 without gaps in commit order; 0 is before the first event.
+pub type Position = i64;

@@ -1,0 +1,60 @@
+//! How far each follower has come, so that a reader can wait for its own writes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::Position;
+
+/// The follower had not come so far in time.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("`{follower}` is at position {reached}, not yet at {wanted}")]
+pub struct Behind {
+    /// Which follower.
+    pub follower: &'static str,
+    /// Where it was expected.
+    pub wanted: Position,
+    /// Where it is.
+    pub reached: Position,
+}
+
+/// The positions of all followers of this process. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<HashMap<&'static str, watch::Sender<Position>>>>);
+
+impl Progress {
+    /// Notes that `follower` has come to `position`, which is what its tables now show.
+    pub fn reached(&self, follower: &'static str, position: Position) {
+        self.with(follower, |sender| {
+            sender.send_if_modified(|known| std::mem::replace(known, position) != position);
+        });
+    }
+
+    /// How far `follower` has come; 0 before its first batch.
+    pub fn position(&self, follower: &'static str) -> Position {
+        self.with(follower, |sender| *sender.borrow())
+    }
+
+    /// To be woken whenever `follower` moves.
+    pub fn subscribe(&self, follower: &'static str) -> watch::Receiver<Position> {
+        self.with(follower, watch::Sender::subscribe)
+    }
+
+    /// Waits until `follower` has come to `wanted`, for at most `patience`.
+    pub async fn wait_for(&self, follower: &'static str, wanted: Position, patience: Duration) -> Result<(), Behind> {
+        let mut positions = self.subscribe(follower);
+        let arrival = positions.wait_for(|reached| *reached >= wanted);
+        match tokio::time::timeout(patience, arrival).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Behind { follower, wanted, reached: self.position(follower) }),
+        }
+    }
+
+    fn with<T>(&self, follower: &'static str, look: impl FnOnce(&watch::Sender<Position>) -> T) -> T {
+        let mut followers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(followers.entry(follower).or_insert_with(|| watch::Sender::new(0)))
+    }
+}

@@ -1,0 +1,163 @@
+//! Who is this account, and what may it do?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::account::{Capability, Event, ProfileChanges};
+use domain::{AccountId, Sealed, Timestamp};
+use eventstore::Position;
+use eventstore::event::DomainEvent;
+use eventstore::follower::{Batch, FollowError, Recorded};
+use eventstore::sealing::PersonKeys;
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::{ReadModel, Text, rows};
+
+/// The read model.
+pub const MODEL: ReadModel = ReadModel {
+    name: "accounts",
+    next: "accounts_next",
+    version: 1,
+    ddl: include_str!("accounts.sql"),
+    apply: |connection, batch| Box::pin(apply(connection, batch)),
+};
+
+/// What an account shows. Personal fields are `None` once the person is forgotten.
+#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
+pub struct Profile {
+    /// The account.
+    pub id: Uuid,
+    /// The address it logs in with.
+    pub email: Option<String>,
+    /// The public name.
+    pub user_name: Option<String>,
+    /// The name shown to others.
+    pub display_name: Option<String>,
+    /// A telephone number.
+    pub phone: Option<String>,
+    /// A few words about oneself.
+    pub biography: Option<String>,
+    /// The address of a picture.
+    pub avatar_url: Option<String>,
+    /// The preferred language, as a BCP 47 tag.
+    pub language: Option<String>,
+    /// What it may do, in the order of [`Capability::ALL`].
+    pub capabilities: Vec<Text<Capability>>,
+    /// Since when there is an account.
+    pub registered_at: Timestamp,
+    /// How many events its stream has.
+    pub version: i64,
+    /// Where the last of them is.
+    pub position: Position,
+}
+
+/// The profiles that a batch is about.
+#[derive(Debug, Default)]
+struct Accounts {
+    profiles: BTreeMap<Uuid, Profile>,
+}
+
+async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
+    let mut accounts = Accounts::load(connection, &batch.events).await?;
+    for recorded in &batch.events {
+        accounts.take(recorded, &batch.people);
+    }
+    accounts.store(connection).await
+}
+
+impl Accounts {
+    /// Takes one event in.
+    fn take(&mut self, recorded: &Recorded, people: &PersonKeys) {
+        let DomainEvent::Account(AccountId(id), event) = &recorded.event else { return };
+        match event {
+            Event::AccountRegistered { identity, capabilities } => {
+                let profile = Profile {
+                    id: *id,
+                    email: people.open(&identity.email),
+                    user_name: people.open(&identity.user_name),
+                    display_name: None,
+                    phone: None,
+                    biography: None,
+                    avatar_url: None,
+                    language: None,
+                    capabilities: capabilities.iter().copied().map(Text).collect(),
+                    registered_at: recorded.recorded_at,
+                    version: 0,
+                    position: 0,
+                };
+                self.profiles.insert(*id, profile);
+            }
+            Event::ProfileChanged { changes } => {
+                if let Some(profile) = self.profiles.get_mut(id) {
+                    profile.change(changes, people);
+                }
+            }
+            Event::CapabilitiesGranted { capabilities, by: _ } => {
+                if let Some(profile) = self.profiles.get_mut(id) {
+                    profile.grant(capabilities);
+                }
+            }
+        }
+        if let Some(profile) = self.profiles.get_mut(id) {
+            (profile.version, profile.position) = (recorded.sequence, recorded.position);
+        }
+    }
+
+    async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
+        let ids: BTreeSet<Uuid> = events
+            .iter()
+            .filter_map(|recorded| match recorded.event {
+                DomainEvent::Account(AccountId(id), _) => Some(id),
+                _ => None,
+            })
+            .collect();
+        if ids.is_empty() {
+            return Ok(Self::default());
+        }
+        let profiles: Vec<Profile> = sqlx::query_as("select * from profiles where id = any($1)")
+            .bind(Vec::from_iter(ids))
+            .fetch_all(connection)
+            .await?;
+        Ok(Self { profiles: profiles.into_iter().map(|profile| (profile.id, profile)).collect() })
+    }
+
+    async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
+        let statement = "
+            insert into profiles select * from json_populate_recordset(null::profiles, $1::json)
+            on conflict on constraint profiles_id do update set
+                (email, user_name, display_name, phone, biography, avatar_url, language, capabilities, version, position)
+                = row (excluded.email, excluded.user_name, excluded.display_name, excluded.phone, excluded.biography,
+                    excluded.avatar_url, excluded.language, excluded.capabilities, excluded.version, excluded.position)";
+        Ok(rows::write(connection, statement, self.profiles.into_values()).await?)
+    }
+}
+
+impl Profile {
+    fn change(&mut self, changes: &ProfileChanges, people: &PersonKeys) {
+        let ProfileChanges { display_name, phone, biography, avatar_url, language } = changes;
+        let set = |field: &mut Option<String>, change: &Option<Sealed<String>>| {
+            if let Some(sealed) = change {
+                *field = people.open(sealed);
+            }
+        };
+        set(&mut self.display_name, display_name);
+        set(&mut self.phone, phone);
+        set(&mut self.biography, biography);
+        set(&mut self.avatar_url, avatar_url);
+        if let Some(language) = language {
+            self.language = Some(language.clone());
+        }
+    }
+
+    fn grant(&mut self, capabilities: &BTreeSet<Capability>) {
+        let known = self.capabilities.iter().map(|Text(capability)| *capability);
+        let all: BTreeSet<Capability> = known.chain(capabilities.iter().copied()).collect();
+        self.capabilities = all.into_iter().map(Text).collect();
+    }
+}
+
+/// The profile of an account.
+pub async fn get(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Profile>, sqlx::Error> {
+    sqlx::query_as("select * from accounts.profiles where id = $1").bind(account.0).fetch_optional(executor).await
+}

@@ -1,0 +1,60 @@
+//! What every read model has in common, and the list of them.
+
+use eventstore::follower::{Batch, Delivery, FollowError, Follower};
+use futures::future::BoxFuture;
+use sqlx::PgConnection;
+
+use crate::{accounts, auction_board, catalogue, ledger, wallet_statement};
+
+/// Takes a batch into tables whose schema is first on the connection's search path.
+pub(crate) type Apply = for<'a> fn(&'a mut PgConnection, &'a Batch) -> BoxFuture<'a, Result<(), FollowError>>;
+
+/// One read model: a follower of the log with tables of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadModel {
+    /// Its name, which is also that of its schema and of its checkpoint.
+    pub name: &'static str,
+    /// Its name while it is rebuilt beside the live one.
+    pub next: &'static str,
+    /// Raised whenever its tables change or its `apply` gives other rows: it is then built anew.
+    pub version: i32,
+    /// Creates its tables, in the schema that is on the search path.
+    pub(crate) ddl: &'static str,
+    pub(crate) apply: Apply,
+}
+
+impl Follower for ReadModel {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery::ExactlyOnce
+    }
+
+    fn schema(&self) -> Option<&'static str> {
+        Some(self.name)
+    }
+
+    fn apply<'a>(
+        &'a mut self,
+        connection: &'a mut PgConnection,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<(), FollowError>> {
+        (self.apply)(connection, batch)
+    }
+}
+
+/// Every read model.
+pub const ALL: [ReadModel; 5] =
+    [accounts::MODEL, catalogue::MODEL, auction_board::MODEL, wallet_statement::MODEL, ledger::MODEL];
+
+/// Every read model, for the runner.
+pub fn all() -> Vec<Box<dyn Follower>> {
+    ALL.into_iter().map(|model| Box::new(model) as Box<dyn Follower>).collect()
+}
+
+/// The read model of this name.
+pub fn find(name: &str) -> Option<ReadModel> {
+    ALL.into_iter().find(|model| model.name == name)
+}

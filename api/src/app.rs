@@ -84,8 +84,8 @@ pub struct Parts {
     pub live: LiveAuctions,
     /// Sets the clock forward.
     pub time_travel: TimeTravel,
-    /// Cancelled when the node stops.
-    pub stop: CancellationToken,
+    /// Cancelled when the server is told to stop: sockets close, requests that have begun are finished.
+    pub closing: CancellationToken,
 }
 
 impl Parts {
@@ -98,7 +98,7 @@ impl Parts {
 
 /// The names of all followers.
 pub fn followers() -> impl Iterator<Item = &'static str> {
-    projections::names().into_iter().chain([timers::NAME, payments::NAME])
+    projections::ALL.iter().map(|model| model.name).chain([timers::NAME, payments::NAME])
 }
 
 /// Brings a database up to date: log, read models, checkpoints.
@@ -149,7 +149,7 @@ impl Node {
             database: database.clone(),
             head: head.clone(),
             progress: progress.clone(),
-            batch_events: settings.feed.batch_events,
+            batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
         };
         let own: [Box<dyn Follower>; 2] = [Box::new(TimerTable), Box::new(payments.clone())];
         for follower in projections::all().into_iter().chain(own) {
@@ -183,7 +183,7 @@ impl Node {
             providers,
             live,
             time_travel,
-            stop: stop.clone(),
+            closing: CancellationToken::new(),
         }));
         Ok(Self { app, deciding, followers: tasks, stop })
     }

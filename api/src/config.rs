@@ -58,7 +58,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("feed.batch_events", "1000", "Most events that a follower takes at a time."),
     ("sandbox.enabled", "false", "Offer the sandbox, where the clock can be moved and payments are played."),
     ("log.format", "text", "`text` for people, `json` for machines."),
-    ("log.filter", "info", "What is logged, as in RUST_LOG: `info,sqlx=warn`."),
+    ("log.filter", "info,sqlx=warn", "What is logged, as in RUST_LOG: `info,sqlx=warn`."),
 ];
 
 /// Settings whose values are never repeated, not even in an error.
@@ -230,7 +230,7 @@ impl Default for Feed {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        Self { format: LogFormat::Text, filter: "info,sqlx=warn".to_owned() }
     }
 }
 

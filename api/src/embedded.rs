@@ -45,6 +45,7 @@ use binaries::Places;
 pub use binaries::{HOW_TO_INSTALL, PG_BIN_VARIABLE};
 use cluster::Cluster;
 use home::Home;
+use postmaster::PidFile;
 use supervisor::Supervisor;
 
 /// The role and the database that [`EmbeddedPostgres::url`] leads to. The role is a superuser: this is its own cluster.
@@ -106,6 +107,14 @@ impl EmbeddedPostgres {
     /// Postgres is started again. Loopback is always open on the same port with the same password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where clients connect to the Postgres that another process of ours runs in `dir`, as [`EmbeddedError::InUse`]
+    /// names it: for an operator's command beside a running server. `None` if it does not run after all.
+    pub fn url_in(dir: &Path) -> Option<String> {
+        let running = PidFile::read(&dir.join("data"))?;
+        let password = std::fs::read_to_string(dir.join("password")).ok()?;
+        Some(cluster::url(running.socket.as_deref(), running.port, password.trim()))
     }
 
     /// The folder it really lives in: `settings.dir` made absolute, or its substitute under `/var/lib/tradepost`.

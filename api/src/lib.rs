@@ -1,4 +1,13 @@
-//! x
+//! The HTTP API of Tradepost and the one binary: a thin layer that turns requests into commands and queries.
+//!
+//! [`app`] is a running node, [`http`] what it answers, [`cli`] how an operator starts it; [`embedded`] is the private
+//! Postgres of a first run.
 
+pub mod app;
+pub mod auth;
+pub mod bench;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod embedded;
+pub mod http;

@@ -1,2 +1,16 @@
-//! x
-fn main(){}
+//! The one binary, `tradepost`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match api::cli::Arguments::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tradepost: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -105,20 +105,15 @@ impl Accounts {
     }
 
     async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
-        let ids: BTreeSet<Uuid> = events
-            .iter()
-            .filter_map(|recorded| match recorded.event {
-                DomainEvent::Account(AccountId(id), _) => Some(id),
-                _ => None,
-            })
-            .collect();
+        let ids = rows::touched(events, |event| match event {
+            DomainEvent::Account(id, _) => Some(id.0),
+            _ => None,
+        });
         if ids.is_empty() {
             return Ok(Self::default());
         }
-        let profiles: Vec<Profile> = sqlx::query_as("select * from profiles where id = any($1)")
-            .bind(Vec::from_iter(ids))
-            .fetch_all(connection)
-            .await?;
+        let profiles: Vec<Profile> =
+            sqlx::query_as("select * from profiles where id = any($1)").bind(ids).fetch_all(connection).await?;
         Ok(Self { profiles: profiles.into_iter().map(|profile| (profile.id, profile)).collect() })
     }
 

@@ -1,10 +1,20 @@
-//! Rows on their way into a table.
+//! Rows on their way out of a table and back.
 
+use std::collections::BTreeSet;
 use std::io;
 
+use eventstore::event::DomainEvent;
+use eventstore::follower::Recorded;
 use serde::Serialize;
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter, Serializer};
 use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// The ids that `of` finds in the events of a batch, each once.
+pub(crate) fn touched(events: &[Recorded], of: impl Fn(&DomainEvent) -> Option<Uuid>) -> Vec<Uuid> {
+    let ids: BTreeSet<Uuid> = events.iter().filter_map(|recorded| of(&recorded.event)).collect();
+    ids.into_iter().collect()
+}
 
 /// Writes rows with one statement, which finds them in `$1` by `json_populate_recordset`.
 pub(crate) async fn write<R: Serialize>(

@@ -25,7 +25,7 @@ impl<T> Type<Postgres> for Text<T> {
 
 impl<T> PgHasArrayType for Text<T> {
     fn array_type_info() -> PgTypeInfo {
-        <str as PgHasArrayType>::array_type_info()
+        <&str as PgHasArrayType>::array_type_info()
     }
 }
 

@@ -1,1 +1,18 @@
-//! placeholder
+//! Tradepost seen from outside: what the end to end tests and `make real` stand on.
+//!
+//! [`server`] runs the marketplace, within the process or as a process of its own, each on a [`database`] that nobody
+//! else uses; [`client`] and [`socket`] talk to it; [`load`] keeps it busy and writes down every request and answer
+//! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
+//! [`models`] tells whether read models equal their rebuild; [`real`] replays real records.
+
+pub mod checker;
+pub mod client;
+pub mod database;
+pub mod fail;
+pub mod history;
+pub mod load;
+pub mod market;
+pub mod models;
+pub mod real;
+pub mod server;
+pub mod socket;

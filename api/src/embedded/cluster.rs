@@ -87,14 +87,8 @@ impl Cluster {
         self.home.dir()
     }
 
-    /// Where clients connect. The folder of the socket stands in the place of the host, percent-encoded: libpq and sqlx
-    /// both read this, and the database is still what follows the last slash.
     pub(super) fn url(&self) -> String {
-        let host = match self.endpoint.socket.as_ref().and_then(|folder| folder.to_str()) {
-            Some(folder) => percent_encoded(folder),
-            None => Ipv4Addr::LOCALHOST.to_string(),
-        };
-        format!("postgres://{NAME}:{}@{host}:{}/{NAME}", self.password.expose(), self.endpoint.port)
+        url(self.endpoint.socket.as_deref(), self.endpoint.port, self.password.expose())
     }
 
     /// Adopts the Postgres that runs, or starts one, and waits until it takes connections.
@@ -312,6 +306,16 @@ const FIXED: [(&str, &str); 13] = [
     // So that `ps` tells it from other servers.
     ("cluster_name", NAME),
 ];
+
+/// Where clients connect. The folder of the socket stands in the place of the host, percent-encoded: libpq and sqlx
+/// both read this, and the database is still what follows the last slash.
+pub(super) fn url(socket: Option<&Path>, port: u16, password: &str) -> String {
+    let host = match socket.and_then(Path::to_str) {
+        Some(folder) => percent_encoded(folder),
+        None => Ipv4Addr::LOCALHOST.to_string(),
+    };
+    format!("postgres://{NAME}:{password}@{host}:{port}/{NAME}")
+}
 
 /// Runs `initdb` in a draft and puts the result into its place.
 async fn make(home: &Home, binaries: &Binaries, durable: bool) -> Result<(), EmbeddedError> {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use projections::page::PageError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -21,28 +22,34 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// A page of rows, of which one more than `limit` was asked for, so that it is known whether there are more.
+    /// The page that a read model gives, as the API shows it.
     pub fn of<R, C: Serialize>(
-        mut rows: Vec<R>,
-        limit: i64,
-        cursor: impl FnOnce(&R) -> C,
+        page: projections::Page<R, C>,
         item: impl FnMut(R) -> Result<T, Problem>,
     ) -> Result<Self, Problem> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next_cursor = rows.last().filter(|_| more).map(|last| encode(&cursor(last)));
-        Ok(Self { items: rows.into_iter().map(item).collect::<Result<_, _>>()?, next_cursor })
+        let next_cursor = page.next.as_ref().map(encode);
+        Ok(Self { items: page.items.into_iter().map(item).collect::<Result<_, _>>()?, next_cursor })
+    }
+}
+
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::CursorOfAnotherSort => {
+                Self::invalid_field("?cursor", "invalid", "must be a next_cursor of this list in this order")
+            }
+            PageError::Sql(error) => error.into(),
+        }
     }
 }
 
 /// How many items a page has.
-pub fn page_limit(limit: Option<u32>) -> Result<i64, Problem> {
+pub fn page_limit(limit: Option<u32>) -> Result<u32, Problem> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
         return Err(Problem::invalid_field("?limit", "out-of-range", format!("must be 1 to {LARGEST_LIMIT}")));
     }
-    Ok(i64::from(limit))
+    Ok(limit)
 }
 
 /// A cursor that a client has given back.

@@ -38,7 +38,7 @@ pub struct ProjectionBody {
     #[schema(example = "catalogue")]
     name: String,
     /// The version of its tables.
-    version: i32,
+    version: Option<i32>,
     /// The last event that it shows.
     position: i64,
     /// The last event of the log.
@@ -52,7 +52,7 @@ pub struct ProjectionBody {
     responses((status = OK, body = ProjectionsBody, description = "The read models")))]
 async fn list_projections(State(app): State<App>, caller: Caller, _: Read<NoQuery>) -> Result<Json<ProjectionsBody>, Problem> {
     require_staff(&app, caller).await?;
-    let rows = projections::list(&app.pool).await?;
+    let rows = projections::schema::list(&app.pool).await?;
     let items = rows.into_iter().map(|row| ProjectionBody {
         name: row.name,
         version: row.version,
@@ -68,22 +68,23 @@ async fn list_projections(State(app): State<App>, caller: Caller, _: Read<NoQuer
 pub struct TrialBalance {
     /// Whether every currency balances.
     balanced: bool,
-    /// The last event that it shows.
-    position: i64,
     currencies: Vec<CurrencyTotals>,
 }
 
-/// The books in one currency.
+/// The books in one currency. Sums are texts, since they may pass what a JSON number keeps exact.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CurrencyTotals {
     #[schema(example = "USD")]
     currency: String,
     /// All debits, in minor units.
-    debits: i64,
+    #[schema(example = "125000")]
+    debits: String,
     /// All credits, in minor units.
-    credits: i64,
+    #[schema(example = "125000")]
+    credits: String,
     /// Debits less credits: zero, always.
-    difference: i64,
+    #[schema(example = "0")]
+    difference: String,
     /// Per kind of account.
     accounts: Vec<KindTotals>,
 }
@@ -91,19 +92,46 @@ pub struct CurrencyTotals {
 /// The books of one kind of account.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KindTotals {
-    #[schema(example = "available")]
-    kind: String,
-    debits: i64,
-    credits: i64,
+    #[schema(value_type = String, example = "available")]
+    kind: ledger::Kind,
+    /// How many accounts of the kind there are.
+    accounts: i64,
+    debits: String,
+    credits: String,
     /// Credits less debits.
-    balance: i64,
+    balance: String,
 }
 
 /// The trial balance: debits equal credits per currency, always.
 #[utoipa::path(get, path = "/admin/trial-balance", tag = TAG, security(("bearer" = [])),
     responses((status = OK, body = TrialBalance, description = "The trial balance")))]
-async fn trial_balance(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<Json<TrialBalance>, Problem> {
+async fn trial_balance(
+    State(app): State<App>,
+    caller: Caller,
+    read: Read<NoQuery>,
+) -> Result<Json<TrialBalance>, Problem> {
     require_staff(&app, caller).await?;
-    read.wait_for(&app, ledger::NAME).await?;
-    todo_trial_balance(&app).await.map(Json)
+    read.wait_for(&app, ledger::MODEL.name).await?;
+    let books = ledger::trial_balance(&app.pool).await?;
+    Ok(Json(TrialBalance {
+        balanced: books.iter().all(|currency| currency.difference.0 == 0),
+        currencies: books.into_iter().map(currency_totals).collect(),
+    }))
+}
+
+fn currency_totals(books: ledger::TrialBalance) -> CurrencyTotals {
+    let kinds = books.kinds.into_iter().map(|totals| KindTotals {
+        balance: totals.credit_balance().0.to_string(),
+        kind: totals.kind,
+        accounts: totals.accounts,
+        debits: totals.debits.0.to_string(),
+        credits: totals.credits.0.to_string(),
+    });
+    CurrencyTotals {
+        currency: books.currency.0.code().to_owned(),
+        debits: books.debits.0.to_string(),
+        credits: books.credits.0.to_string(),
+        difference: books.difference.0.to_string(),
+        accounts: kinds.collect(),
+    }
 }

@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use commands::auctions;
 use commands::listings::{self, NewListing};
 use domain::auction::Auction;
 use domain::listing::Sale;
-use domain::{AccountId, AuctionId, ListingId, Money, Timestamp};
+use domain::{AccountId, AuctionId, ListingId, Money};
 use eventstore::mint;
 use garde::Validate;
 use projections::auction_board;
@@ -42,7 +43,7 @@ pub fn router() -> OpenApiRouter<App> {
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct NewAuctionBody {
-    #[garde(length(chars, min = 1, max = 200))]
+    #[garde(custom(super::listings::is_title))]
     #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200)]
     title: String,
     #[garde(length(chars, max = 10_000))]
@@ -68,7 +69,7 @@ pub struct NewAuctionBody {
     buy_now_price: Option<Money>,
     /// When it starts; now unless told.
     #[garde(inner(custom(super::listings::is_near)))]
-    starts_at: Option<Timestamp>,
+    starts_at: Option<DateTime<Utc>>,
     /// How long it lasts, in seconds: a minute to sixty days.
     #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]
     duration_s: u32,
@@ -112,13 +113,16 @@ async fn create(State(app): State<App>, command: Command<NewAuctionBody>) -> Res
 #[serde(deny_unknown_fields)]
 pub struct AuctionsQuery {
     /// `open` unless told, `scheduled`, `closed` or `cancelled`.
-    status: Option<String>,
+    #[param(value_type = Option<String>)]
+    status: Option<auction_board::Status>,
     seller: Option<uuid::Uuid>,
     /// `ending_soon` unless told, or `newest`.
+    #[param(value_type = Option<String>)]
     sort: Option<auction_board::Sort>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<auction_board::Cursor>>,
 }
 
@@ -128,7 +132,8 @@ pub struct AuctionBody {
     pub(crate) id: uuid::Uuid,
     seller_id: uuid::Uuid,
     /// `scheduled`, `open`, `closed` or `cancelled`.
-    status: String,
+    #[schema(value_type = String, example = "open")]
+    status: auction_board::Status,
     #[schema(value_type = MoneyBody)]
     start_price: Money,
     /// The visible price as it stands.
@@ -147,12 +152,17 @@ pub struct AuctionBody {
     /// Who leads.
     #[schema(example = "Bidder 2")]
     leader: Option<String>,
-    bids: i64,
-    bidders: i64,
-    starts_at: Timestamp,
-    ends_at: Timestamp,
+    bids: i32,
+    /// How many accounts have bid.
+    bidders: i32,
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
     /// How it ended: `won`, `bought_now` or `unsold`.
-    result: Option<String>,
+    #[schema(value_type = Option<String>, example = "won")]
+    result: Option<auction_board::Ending>,
+    /// What the winner pays.
+    #[schema(value_type = Option<MoneyBody>)]
+    closing_price: Option<Money>,
     /// Who has it.
     winner: Option<String>,
     /// The caller's own pseudonym, once it has bid.
@@ -162,17 +172,18 @@ pub struct AuctionBody {
 }
 
 /// The public name of a bidder.
-pub(crate) fn alias(number: i32) -> String {
+pub(crate) fn alias(number: impl std::fmt::Display) -> String {
     format!("Bidder {number}")
 }
 
-pub(crate) fn auction_body(row: auction_board::AuctionRow, you: Option<i32>) -> Result<AuctionBody, Problem> {
-    let money = |minor| stored_money(minor, &row.currency);
+pub(crate) fn auction_body(row: auction_board::Auction, you: Option<i32>) -> Result<AuctionBody, Problem> {
+    let money = |minor| stored_money(minor, row.currency.0);
     Ok(AuctionBody {
         start_price: money(row.start_price)?,
         price: money(row.price)?,
         minimum_bid: money(row.minimum_bid)?,
         buy_now_price: row.buy_now_price.map(money).transpose()?,
+        closing_price: row.closing_price.map(money).transpose()?,
         id: row.id,
         seller_id: row.seller_id,
         status: row.status,
@@ -194,13 +205,14 @@ pub(crate) fn auction_body(row: auction_board::AuctionRow, you: Option<i32>) -> 
 #[utoipa::path(get, path = "/auctions", tag = TAG, params(AuctionsQuery),
     responses((status = OK, body = Page<AuctionBody>, description = "A page")))]
 async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Json<Page<AuctionBody>>, Problem> {
-    read.wait_for(&app, auction_board::NAME).await?;
+    read.wait_for(&app, auction_board::MODEL.name).await?;
     let query = read.query;
     let limit = page_limit(query.limit)?;
-    let filter = auction_board::Filter { status: query.status, seller: query.seller.map(AccountId) };
+    let status = query.status.unwrap_or(auction_board::Status::Open);
+    let filter = auction_board::Filter { status: Some(status), seller: query.seller.map(AccountId) };
     let sort = query.sort.unwrap_or_default();
-    let rows = auction_board::page(&app.pool, &filter, sort, query.cursor.map(|cursor| cursor.0), limit).await?;
-    Page::of(rows, limit, |row| row.cursor(sort), |row| auction_body(row, None)).map(Json)
+    let page = auction_board::page(&app.pool, filter, sort, query.cursor.map(|cursor| cursor.0), limit).await?;
+    Page::of(page, |row| auction_body(row, None)).map(Json)
 }
 
 /// An auction.
@@ -212,7 +224,7 @@ async fn show(
     MaybeCaller(caller): MaybeCaller,
     read: Read<NoQuery>,
 ) -> Result<One<AuctionBody>, Problem> {
-    read.wait_for(&app, auction_board::NAME).await?;
+    read.wait_for(&app, auction_board::MODEL.name).await?;
     let row = auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
     let you = match caller {
         Some(caller) => auction_board::alias_of(&app.pool, id, caller.account).await?,
@@ -230,6 +242,7 @@ pub struct BidsQuery {
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<i64>>,
 }
 
@@ -246,7 +259,7 @@ pub struct BidBody {
     /// Who led after it.
     #[schema(example = "Bidder 2")]
     leader: String,
-    placed_at: Timestamp,
+    placed_at: DateTime<Utc>,
 }
 
 /// The accepted bids, newest first.
@@ -257,20 +270,20 @@ async fn bids(
     Id(id): Id<AuctionId>,
     read: Read<BidsQuery>,
 ) -> Result<Json<Page<BidBody>>, Problem> {
-    read.wait_for(&app, auction_board::NAME).await?;
+    read.wait_for(&app, auction_board::MODEL.name).await?;
     let auction = auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
     let limit = page_limit(read.query.limit)?;
-    let rows = auction_board::bids_page(&app.pool, id, read.query.cursor.map(|cursor| cursor.0), limit).await?;
-    let body = |row: auction_board::BidRow| {
+    let page = auction_board::bids_page(&app.pool, id, read.query.cursor.map(|cursor| cursor.0), limit).await?;
+    let body = |row: auction_board::Bid| {
         Ok(BidBody {
             sequence: row.sequence,
             bidder: alias(row.alias),
-            price: stored_money(row.price, &auction.currency)?,
-            leader: alias(row.leader_alias),
+            price: stored_money(row.price, auction.currency.0)?,
+            leader: alias(row.leading_alias),
             placed_at: row.placed_at,
         })
     };
-    Page::of(rows, limit, |row| row.sequence, body).map(Json)
+    Page::of(page, body).map(Json)
 }
 
 /// A bid.
@@ -297,7 +310,7 @@ pub struct BidPlaced {
     #[schema(value_type = MoneyBody)]
     minimum_bid: Money,
     reserve_met: bool,
-    ends_at: Timestamp,
+    ends_at: DateTime<Utc>,
     bids: u32,
     /// How many events the auction has.
     version: u64,

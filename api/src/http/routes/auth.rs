@@ -7,18 +7,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use commands::accounts::{self, Newcomer};
 use commands::sessions::{self, NewSession, Trade, Traded};
 use commands::Request;
 use domain::account::{Account, Capability, Identity, ProfileChanges};
 use domain::claim::Kind;
-use domain::{AccountId, SessionId, Timestamp};
+use domain::{AccountId, SessionId};
 use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
+use eventstore::secrets::RootSecret;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -109,7 +110,7 @@ async fn register(
     let password_hash = app.passwords.hash(registration.password.clone()).await?;
     let mut capabilities = BTreeSet::from([Capability::Buy]);
     capabilities.extend(registration.sell.then_some(Capability::Sell));
-    let newcomer = newcomer(&app, account, &registration.email, &registration.user_name, &password_hash, capabilities);
+    let newcomer = newcomer(&app.secret, account, &registration.email, &registration.user_name, &password_hash, capabilities);
     let metadata = Metadata::by_account(account);
     let (session, token) = new_session(&app, account);
     let join = move |world: &mut commands::World<'_>| {
@@ -122,7 +123,7 @@ async fn register(
 
 /// Somebody who wants to join, with the personal fields sealed under a key of their own.
 pub fn newcomer(
-    app: &App,
+    secret: &RootSecret,
     account: AccountId,
     email: &str,
     user_name: &str,
@@ -135,7 +136,7 @@ pub fn newcomer(
         user_name: key.seal(user_name),
         password_hash: key.seal(password_hash),
     };
-    let (email, user_name) = (app.secret.claim(Kind::Email, email), app.secret.claim(Kind::UserName, user_name));
+    let (email, user_name) = (secret.claim(Kind::Email, email), secret.claim(Kind::UserName, user_name));
     Newcomer { account, key, identity, email, user_name, capabilities }
 }
 
@@ -231,7 +232,7 @@ pub struct Profile {
     language: Option<String>,
     /// What the account may do: `buy`, `sell`, `staff`, `admin`, `audit`.
     capabilities: Vec<String>,
-    registered_at: Timestamp,
+    registered_at: DateTime<Utc>,
     /// For `If-Match`.
     version: u64,
 }
@@ -240,7 +241,7 @@ pub struct Profile {
 #[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])),
     responses((status = OK, body = Profile, description = "The account")))]
 async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<Profile>, Problem> {
-    read.wait_for(&app, projections::accounts::NAME).await?;
+    read.wait_for(&app, projections::accounts::MODEL.name).await?;
     let row = projections::accounts::get(&app.pool, caller.account).await?;
     let row = row.ok_or_else(|| Problem::not_found("account"))?;
     let version = row.version.unsigned_abs();
@@ -253,7 +254,7 @@ async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Resu
         biography: row.biography,
         avatar_url: row.avatar_url,
         language: row.language,
-        capabilities: row.capabilities,
+        capabilities: row.capabilities.iter().map(|capability| capability.0.name().to_owned()).collect(),
         registered_at: row.registered_at,
         version,
     };
@@ -333,7 +334,7 @@ fn new_session(app: &App, account: AccountId) -> (NewSession, RefreshToken) {
     (NewSession { session, account, token_hash: token.hash(), expires_at: refresh_expiry(app) }, token)
 }
 
-fn refresh_expiry(app: &App) -> Timestamp {
+fn refresh_expiry(app: &App) -> DateTime<Utc> {
     let ttl = i64::try_from(app.settings.auth.refresh_token_ttl_s).unwrap_or(i64::MAX);
     Clock::real_now() + TimeDelta::try_seconds(ttl).unwrap_or(TimeDelta::days(365))
 }

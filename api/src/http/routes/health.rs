@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use eventstore::Position;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::http::problem::Problem;
 
 const TAG: &str = "Health";
 
@@ -34,10 +35,9 @@ async fn health() -> Json<Health> {
 /// How the parts are.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Details {
-    /// `ok`, or `degraded` when the database is away or a follower is far behind.
     #[schema(example = "ok")]
     status: &'static str,
-    /// `ok` or `unavailable`.
+    /// `ok`; otherwise the answer is a problem.
     #[schema(example = "ok")]
     database: &'static str,
     /// The position of the last event.
@@ -60,9 +60,8 @@ const LAG_LIMIT: Position = 10_000;
 
 /// How the database and the followers are. 503 when something is wrong.
 #[utoipa::path(get, path = "/health/detailed", tag = TAG,
-    responses((status = OK, body = Details, description = "All is well"),
-        (status = SERVICE_UNAVAILABLE, body = Details, description = "Something is wrong")))]
-async fn detailed(State(app): State<App>) -> (StatusCode, Json<Details>) {
+    responses((status = OK, body = Details, description = "All is well")))]
+async fn detailed(State(app): State<App>) -> Result<Json<Details>, Problem> {
     let head = eventstore::log::head(&app.pool).await.ok();
     let reachable = head.is_some() && app.engine.is_available();
     let followers: Vec<_> = crate::app::followers()
@@ -72,12 +71,10 @@ async fn detailed(State(app): State<App>) -> (StatusCode, Json<Details>) {
         })
         .collect();
     let well = reachable && followers.iter().all(|follower| follower.lag <= LAG_LIMIT);
-    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let details = Details {
-        status: if well { "ok" } else { "degraded" },
-        database: if reachable { "ok" } else { "unavailable" },
-        head,
-        followers,
-    };
-    (status, Json(details))
+    let database = if reachable { "ok" } else { "unavailable" };
+    if well {
+        return Ok(Json(Details { status: "ok", database, head, followers }));
+    }
+    let problem = Problem::unavailable("The database is away, or a follower is far behind.");
+    Err(problem.with("database", database).with("head", head).with("followers", json!(followers)))
 }

@@ -2,9 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use commands::listings::{self, NewListing};
 use domain::listing::{AuctionPlan, Changes, Condition, Details, Listing, Sale};
-use domain::{AccountId, ListingId, Money, Timestamp};
+use domain::{AccountId, Currency, ListingId, Money};
 use eventstore::mint;
 use garde::Validate;
 use projections::catalogue;
@@ -120,14 +121,14 @@ pub struct AuctionPlanBody {
     pub buy_now_price: Option<Money>,
     /// When it starts; when it is published unless told.
     #[garde(inner(custom(is_near)))]
-    pub starts_at: Option<Timestamp>,
+    pub starts_at: Option<DateTime<Utc>>,
     /// How long it lasts, in seconds: a minute to sixty days.
     #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]
     pub duration_s: u32,
 }
 
 /// Far from the ends of what a clock can show, so that adding a duration stays within.
-pub(super) fn is_near(time: &Timestamp, (): &()) -> garde::Result {
+pub(super) fn is_near(time: &DateTime<Utc>, (): &()) -> garde::Result {
     let fits = (0..=32_503_680_000).contains(&time.timestamp());
     if fits { Ok(()) } else { Err(garde::Error::new("must be between the years 1970 and 3000")) }
 }
@@ -233,24 +234,54 @@ pub struct ListingsQuery {
     category: Option<String>,
     brand: Option<String>,
     /// `new`, `like_new`, `good`, `fair` or `for_parts`.
-    condition: Option<String>,
+    #[param(value_type = Option<String>)]
+    condition: Option<Condition>,
     /// `fixed_price` or `auction`.
-    kind: Option<String>,
+    #[param(value_type = Option<String>)]
+    kind: Option<catalogue::Kind>,
     /// `active` unless told; `archived` shows what is offered no more, `draft` one's own drafts.
-    status: Option<String>,
+    #[param(value_type = Option<String>)]
+    status: Option<catalogue::Status>,
     seller: Option<uuid::Uuid>,
     /// The currency of `min_price` and `max_price`.
-    currency: Option<String>,
-    /// In minor units.
+    #[param(value_type = Option<String>, example = "USD")]
+    currency: Option<Currency>,
+    /// In minor units; takes `currency`.
     min_price: Option<i64>,
-    /// In minor units.
+    /// In minor units; takes `currency`.
     max_price: Option<i64>,
     /// `newest` unless told, `price_asc`, `price_desc` or `ending_soon`.
+    #[param(value_type = Option<String>)]
     sort: Option<catalogue::Sort>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<catalogue::Cursor>>,
+}
+
+impl ListingsQuery {
+    fn filter(self, viewer: Option<AccountId>) -> Result<catalogue::Filter, Problem> {
+        let price = match (self.currency, self.min_price, self.max_price) {
+            (None, None, None) => None,
+            (Some(currency), from, to) => Some(catalogue::PriceRange { currency, from, to }),
+            (None, _, _) => {
+                let detail = "prices compare in one currency: give it with min_price and max_price";
+                return Err(Problem::invalid_field("?currency", "missing", detail));
+            }
+        };
+        Ok(catalogue::Filter {
+            viewer,
+            status: self.status,
+            seller: self.seller.map(AccountId),
+            category: self.category,
+            kind: self.kind,
+            condition: self.condition,
+            brand: self.brand,
+            price,
+            words: self.q,
+        })
+    }
 }
 
 /// A listing.
@@ -258,25 +289,28 @@ pub struct ListingsQuery {
 pub struct ListingBody {
     id: uuid::Uuid,
     /// `fixed_price` or `auction`; an auction is at `/auctions/{id}` too.
-    kind: String,
+    #[schema(value_type = String, example = "auction")]
+    kind: catalogue::Kind,
     /// `draft`, `active` or `archived`.
-    status: String,
+    #[schema(value_type = String, example = "active")]
+    status: catalogue::Status,
     title: String,
     description: String,
     category: String,
     brand: Option<String>,
-    condition: String,
+    #[schema(value_type = ConditionBody)]
+    condition: Condition,
     seller: SellerBody,
     /// The price; of an auction the visible price as it stands.
     #[schema(value_type = MoneyBody)]
     price: Money,
     /// When an auction ends.
-    ends_at: Option<Timestamp>,
+    ends_at: Option<DateTime<Utc>>,
     /// How many bids an auction has.
-    bids: Option<i64>,
-    created_at: Timestamp,
-    published_at: Option<Timestamp>,
-    archived_at: Option<Timestamp>,
+    bids: Option<i32>,
+    created_at: DateTime<Utc>,
+    published_at: Option<DateTime<Utc>>,
+    archived_at: Option<DateTime<Utc>>,
     /// For `If-Match`.
     version: u64,
 }
@@ -288,10 +322,11 @@ pub struct SellerBody {
     name: Option<String>,
 }
 
-fn body(row: catalogue::ListingRow) -> Result<ListingBody, Problem> {
-    let is_auction = row.kind == "auction";
+fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
+    let catalogue::Offer { listing: row, seller_name } = offer;
+    let is_auction = row.kind == catalogue::Kind::Auction;
     Ok(ListingBody {
-        price: stored_money(row.price_minor, &row.currency)?,
+        price: stored_money(row.price_minor, row.currency.0)?,
         version: row.version.unsigned_abs(),
         id: row.id,
         kind: row.kind,
@@ -299,9 +334,9 @@ fn body(row: catalogue::ListingRow) -> Result<ListingBody, Problem> {
         title: row.title,
         description: row.description,
         category: row.category,
-        brand: row.brand,
-        condition: row.condition,
-        seller: SellerBody { id: row.seller_id, name: row.seller_name },
+        brand: row.brand.filter(|brand| !brand.is_empty()),
+        condition: row.condition.0,
+        seller: SellerBody { id: row.seller_id, name: seller_name },
         ends_at: row.ends_at,
         bids: is_auction.then_some(row.bids),
         created_at: row.created_at,
@@ -318,26 +353,13 @@ async fn list(
     MaybeCaller(caller): MaybeCaller,
     read: Read<ListingsQuery>,
 ) -> Result<Json<Page<ListingBody>>, Problem> {
-    read.wait_for(&app, catalogue::NAME).await?;
-    let query = read.query;
-    let limit = page_limit(query.limit)?;
-    let viewer = caller.map(|caller| caller.account);
-    let filter = catalogue::Filter {
-        status: query.status,
-        seller: query.seller.map(AccountId),
-        category: query.category,
-        kind: query.kind,
-        condition: query.condition,
-        brand: query.brand,
-        currency: query.currency,
-        min_price: query.min_price,
-        max_price: query.max_price,
-        q: query.q,
-        viewer,
-    };
-    let sort = query.sort.unwrap_or_default();
-    let rows = catalogue::page(&app.pool, &filter, sort, query.cursor.map(|cursor| cursor.0), limit).await?;
-    Page::of(rows, limit, |row| row.cursor(sort), body).map(Json)
+    read.wait_for(&app, catalogue::MODEL.name).await?;
+    let mut query = read.query;
+    let (limit, sort) = (page_limit(query.limit)?, query.sort.unwrap_or_default());
+    let cursor = query.cursor.take().map(|cursor| cursor.0);
+    let filter = query.filter(caller.map(|caller| caller.account))?;
+    let page = catalogue::page(&app.pool, &filter, sort, cursor, limit).await?;
+    Page::of(page, body).map(Json)
 }
 
 /// A listing. A draft is there for its seller alone.
@@ -349,10 +371,10 @@ async fn show(
     MaybeCaller(caller): MaybeCaller,
     read: Read<NoQuery>,
 ) -> Result<One<ListingBody>, Problem> {
-    read.wait_for(&app, catalogue::NAME).await?;
+    read.wait_for(&app, catalogue::MODEL.name).await?;
     let row = catalogue::get(&app.pool, id, caller.map(|caller| caller.account)).await?;
     let row = row.ok_or_else(|| Problem::not_found("listing"))?;
-    let (version, position) = (row.version.unsigned_abs(), row.position);
+    let (version, position) = (row.listing.version.unsigned_abs(), row.listing.position);
     Ok(One { body: body(row)?, version, position })
 }
 

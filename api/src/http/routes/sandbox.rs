@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use chrono::TimeDelta;
-use domain::Timestamp;
+use chrono::{DateTime, TimeDelta, Utc};
+
 use eventstore::Position;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub fn router() -> OpenApiRouter<App> {
 /// The marketplace's time.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Shown {
-    now: Timestamp,
+    now: DateTime<Utc>,
     /// The head of the log once everything due until then has happened; not told when the clock is only read.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<Position>,
@@ -45,7 +45,7 @@ async fn show(State(app): State<App>) -> Json<Shown> {
 #[garde(allow_unvalidated)]
 pub struct Setting {
     /// To this time.
-    set: Option<Timestamp>,
+    set: Option<DateTime<Utc>>,
     /// By this many milliseconds.
     #[garde(range(min = 0))]
     advance_ms: Option<i64>,

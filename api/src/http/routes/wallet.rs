@@ -2,9 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use commands::wallets;
 use domain::wallet::PaymentMethod;
-use domain::{Currency, DepositId, Money, Timestamp, WithdrawalId};
+use domain::{Currency, DepositId, Money, WithdrawalId};
 use eventstore::mint;
 use garde::Validate;
 use projections::wallet_statement;
@@ -40,8 +41,8 @@ pub struct WalletBody {
 /// The money of an account in one currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BalanceBody {
-    #[schema(example = "USD")]
-    currency: String,
+    #[schema(value_type = String, example = "USD")]
+    currency: Currency,
     /// What may be spent or withdrawn.
     #[schema(value_type = MoneyBody)]
     available: Money,
@@ -57,25 +58,24 @@ pub struct BalanceBody {
 #[utoipa::path(get, path = "/wallet", tag = TAG, security(("bearer" = [])),
     responses((status = OK, body = WalletBody, description = "A balance per currency")))]
 async fn show(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<Json<WalletBody>, Problem> {
-    read.wait_for(&app, wallet_statement::NAME).await?;
+    read.wait_for(&app, wallet_statement::MODEL.name).await?;
     let rows = wallet_statement::balances(&app.pool, caller.account).await?;
     let balances = rows.into_iter().map(balance).collect::<Result<_, _>>()?;
     Ok(Json(WalletBody { balances }))
 }
 
-fn balance(row: wallet_statement::BalanceRow) -> Result<BalanceBody, Problem> {
-    let money = |minor| stored_money(minor, &row.currency);
+fn balance(row: wallet_statement::Balance) -> Result<BalanceBody, Problem> {
+    let money = |minor| stored_money(minor, row.currency.0);
     Ok(BalanceBody {
         available: money(row.available)?,
         held: money(row.held)?,
         payout_pending: money(row.payout_pending)?,
-        currency: row.currency.clone(),
+        currency: row.currency.0,
     })
 }
 
 /// An amount as a read model has it. Read models are made of amounts that the domain has checked.
-pub(super) fn stored_money(minor: i64, currency: &str) -> Result<Money, Problem> {
-    let currency: Currency = currency.parse().map_err(|_| Problem::internal())?;
+pub(super) fn stored_money(minor: i64, currency: Currency) -> Result<Money, Problem> {
     Money::new(minor, currency).map_err(|_| Problem::internal())
 }
 
@@ -85,15 +85,18 @@ pub(super) fn stored_money(minor: i64, currency: &str) -> Result<Money, Problem>
 #[serde(deny_unknown_fields)]
 pub struct TransactionsQuery {
     /// Only this currency.
-    #[param(example = "USD")]
-    currency: Option<String>,
+    #[param(value_type = Option<String>, example = "USD")]
+    currency: Option<Currency>,
     /// Only this kind: `deposit`, `withdrawal`, `hold`.
-    kind: Option<String>,
+    #[param(value_type = Option<String>)]
+    kind: Option<wallet_statement::Kind>,
     /// Only this status: `pending`, `succeeded`, `failed`, `released`.
-    status: Option<String>,
+    #[param(value_type = Option<String>)]
+    status: Option<wallet_statement::Status>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<Cursor<wallet_statement::Cursor>>,
 }
 
@@ -101,10 +104,10 @@ pub struct TransactionsQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TransactionBody {
     id: uuid::Uuid,
-    #[schema(example = "deposit")]
-    kind: String,
-    #[schema(example = "succeeded")]
-    status: String,
+    #[schema(value_type = String, example = "deposit")]
+    kind: wallet_statement::Kind,
+    #[schema(value_type = String, example = "succeeded")]
+    status: wallet_statement::Status,
     /// What it does to the available balance: negative for money that leaves it.
     #[schema(value_type = MoneyBody)]
     amount: Money,
@@ -117,8 +120,8 @@ pub struct TransactionBody {
     reference: Option<String>,
     /// Why it failed.
     failure: Option<String>,
-    requested_at: Timestamp,
-    settled_at: Option<Timestamp>,
+    requested_at: DateTime<Utc>,
+    settled_at: Option<DateTime<Utc>>,
 }
 
 /// One's own movements of money, newest first.
@@ -129,24 +132,25 @@ async fn transactions(
     caller: Caller,
     read: Read<TransactionsQuery>,
 ) -> Result<Json<Page<TransactionBody>>, Problem> {
-    read.wait_for(&app, wallet_statement::NAME).await?;
+    read.wait_for(&app, wallet_statement::MODEL.name).await?;
     let TransactionsQuery { currency, kind, status, limit, cursor } = read.query;
     let limit = page_limit(limit)?;
     let filter = wallet_statement::Filter { currency, kind, status };
-    let rows = wallet_statement::transactions(&app.pool, caller.account, &filter, cursor.map(|c| c.0), limit).await?;
-    Page::of(rows, limit, wallet_statement::TransactionRow::cursor, transaction).map(Json)
+    let cursor = cursor.map(|cursor| cursor.0);
+    let page = wallet_statement::transactions(&app.pool, caller.account, filter, cursor, limit).await?;
+    Page::of(page, transaction).map(Json)
 }
 
-fn transaction(row: wallet_statement::TransactionRow) -> Result<TransactionBody, Problem> {
+fn transaction(row: wallet_statement::Transaction) -> Result<TransactionBody, Problem> {
     Ok(TransactionBody {
-        amount: stored_money(row.amount, &row.currency)?,
-        balance_after: row.balance_after.map(|minor| stored_money(minor, &row.currency)).transpose()?,
+        amount: stored_money(row.amount, row.currency.0)?,
+        balance_after: row.balance_after.map(|minor| stored_money(minor, row.currency.0)).transpose()?,
         id: row.id,
         kind: row.kind,
         status: row.status,
         payment_method: row.method_token,
         reference: row.reference,
-        failure: row.failure,
+        failure: row.failure_reason,
         requested_at: row.requested_at,
         settled_at: row.settled_at,
     })

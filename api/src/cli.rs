@@ -1,0 +1,199 @@
+//! The command line: what an operator can ask of the binary.
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use eventstore::database::Database;
+use eventstore::secrets::RootSecret;
+use figment::providers::Serialized;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat, Sources, root_secret};
+use crate::embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings};
+
+mod admin;
+mod bench;
+mod projections;
+mod serve;
+
+/// What an operator is told when something does not work: one sentence.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Tradepost: an event-sourced marketplace engine.
+///
+/// Without a database address it runs a private PostgreSQL under `.tradepost/`, so `tradepost demo` needs nothing but
+/// an installed PostgreSQL. Settings come from `tradepost.toml`, then the environment (`TRADEPOST_HTTP__BIND=…`), then
+/// the options below; the README lists every one.
+#[derive(Debug, Parser)]
+#[command(name = "tradepost", version, propagate_version = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+struct Settings {
+    /// The configuration file; `tradepost.toml` in the working folder is read if it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The database; DATABASE_URL in the environment does the same. Without one a private PostgreSQL is run.
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the HTTP API until SIGTERM or Ctrl-C.
+    ///
+    /// Brings the database up to date first, prints the address once it answers, and ends gracefully: what has begun
+    /// is finished, sockets are told.
+    ///
+    /// Examples:
+    ///   tradepost serve
+    ///   tradepost serve --bind 0.0.0.0:80 --database-url postgres://tradepost@db/tradepost
+    ///   tradepost serve --sandbox        (with a clock that can be set forward)
+    #[command(verbatim_doc_comment)]
+    Serve(Serve),
+    /// Serve a sample marketplace: sellers, listings, live and closed auctions, funded wallets.
+    ///
+    /// Made once, through the engine's own commands; a second start keeps the data. Prints log-ins for a buyer, a
+    /// seller and an admin. Runs with the sandbox, so the clock can be set forward.
+    Demo(Serve),
+    /// Bring the database up to date and end.
+    ///
+    /// `serve` does this too; run it alone to do it before a deployment.
+    Migrate,
+    /// Look at the read models, or make one anew from the log.
+    #[command(subcommand)]
+    Projections(projections::Projections),
+    /// Do what takes an administrator before there is one.
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// Measure this machine. Needs a release build.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+/// Options of a server.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<SocketAddr>,
+    /// Offer the sandbox: `/sandbox/clock` sets the marketplace's time forward. Never in production.
+    #[arg(long)]
+    sandbox: bool,
+}
+
+impl Arguments {
+    /// Does what was asked.
+    pub async fn run(self) -> Result<(), Failure> {
+        let (serve, demo) = match &self.command {
+            Command::Serve(serve) => (Some(serve), false),
+            Command::Demo(serve) => (Some(serve), true),
+            _ => (None, false),
+        };
+        let config = self.settings.load(serve, demo)?;
+        start_logging(&config)?;
+        match self.command {
+            Command::Serve(_) => serve::run(config, false).await,
+            Command::Demo(_) => serve::run(config, true).await,
+            Command::Migrate => migrate(&config).await,
+            Command::Projections(command) => command.run(&config).await,
+            Command::Admin(command) => command.run(&config).await,
+            Command::Bench(command) => command.run(&config).await,
+        }
+    }
+}
+
+impl Settings {
+    fn load(&self, serve: Option<&Serve>, demo: bool) -> Result<Config, Failure> {
+        let bind = serve.and_then(|serve| serve.bind);
+        let sandbox = (demo || serve.is_some_and(|serve| serve.sandbox)).then_some(true);
+        let flags = json!({
+            "http": { "bind": bind },
+            "database": { "url": self.database_url },
+            "sandbox": { "enabled": sandbox },
+        });
+        Ok(Config::load(&Sources::of_process(self.config.clone()), Serialized::defaults(flags))?)
+    }
+}
+
+/// Logs go to standard error; standard output is for what was asked.
+fn start_logging(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.log.filter)?;
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => logs.with_target(false).try_init(),
+        LogFormat::Json => logs.json().try_init(),
+    }
+}
+
+/// A database to work on: the one of the settings, or the private one.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) database: Database,
+    /// Present if this process runs the private Postgres.
+    embedded: Option<EmbeddedPostgres>,
+}
+
+impl Place {
+    /// For a server: the private Postgres, if it is to be used, is this process's own.
+    pub(crate) async fn own(config: &Config) -> Result<Self, Failure> {
+        let embedded = match &config.database.url {
+            Some(_) => None,
+            None => Some(EmbeddedPostgres::start(embedded_settings(config)).await?),
+        };
+        let configured = config.database.url.as_ref().map(|url| url.expose().clone());
+        let url = configured.or_else(|| embedded.as_ref().map(|postgres| postgres.url().to_owned())).unwrap_or_default();
+        Ok(Self { database: Database::at(&url)?, embedded })
+    }
+
+    /// For an operator's command: if a server runs the private Postgres, beside it.
+    pub(crate) async fn beside(config: &Config) -> Result<Self, Failure> {
+        let error = match Self::own(config).await {
+            Ok(place) => return Ok(place),
+            Err(error) => error,
+        };
+        let running = match error.downcast_ref() {
+            Some(EmbeddedError::InUse { dir, .. }) => EmbeddedPostgres::url_in(dir),
+            _ => None,
+        };
+        let url = running.ok_or(error)?;
+        Ok(Self { database: Database::at(&url)?, embedded: None })
+    }
+
+    /// Ends the private Postgres, if it is this process's own.
+    pub(crate) async fn leave(self) -> Result<(), Failure> {
+        match self.embedded {
+            Some(postgres) => Ok(postgres.stop().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+fn embedded_settings(config: &Config) -> EmbeddedSettings {
+    EmbeddedSettings { dir: config.database.embedded_dir.clone(), ..EmbeddedSettings::default() }
+}
+
+/// The deployment's root secret.
+pub(crate) fn secret(config: &Config) -> Result<RootSecret, Failure> {
+    Ok(RootSecret::new(root_secret(config)?.expose().as_bytes()))
+}
+
+async fn migrate(config: &Config) -> Result<(), Failure> {
+    let place = Place::beside(config).await?;
+    let done = crate::app::prepare(&place.database).await;
+    place.leave().await?;
+    done?;
+    println!("The database is up to date.");
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! `tradepost admin`: what takes an administrator before there is one.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal};
+
+use clap::Subcommand;
+use commands::{CommandError, Engine, EngineSettings, Request, accounts};
+use domain::account::Capability;
+use domain::claim::Kind;
+use domain::{AccountId, Refusal, claim};
+use eventstore::clock::Clock;
+use eventstore::event::Metadata;
+use eventstore::log::Head;
+use eventstore::mint;
+
+use super::{Failure, Place, secret};
+use crate::auth::passwords;
+use crate::config::Config;
+use crate::http::routes::auth::newcomer;
+
+/// The shortest password that is taken.
+const SHORTEST_PASSWORD: usize = 8;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Admin {
+    /// Create an account that may do everything: buy, sell, staff, admin, audit.
+    ///
+    /// The password is read from standard input, so that it is in no history and no process list:
+    ///   echo 'correct horse battery' | tradepost admin create --email root@example.com --user-name root
+    /// Works beside a running server.
+    #[command(verbatim_doc_comment)]
+    Create {
+        /// The address to log in with.
+        #[arg(long)]
+        email: String,
+        /// The public name.
+        #[arg(long)]
+        user_name: String,
+    },
+}
+
+impl Admin {
+    pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
+        let Self::Create { email, user_name } = self;
+        let password = read_password()?;
+        let place = Place::beside(config).await?;
+        let created = create(config, &place, &email, &user_name, &password).await;
+        place.leave().await?;
+        println!("{email} may do everything; account {}.", created?);
+        Ok(())
+    }
+}
+
+fn read_password() -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("Password (it is shown as you type):");
+    }
+    let mut password = String::new();
+    std::io::stdin().lock().read_line(&mut password)?;
+    let password = password.trim_end_matches(['\r', '\n']).to_owned();
+    if password.chars().count() < SHORTEST_PASSWORD {
+        return Err(format!("the password on standard input must have at least {SHORTEST_PASSWORD} characters").into());
+    }
+    Ok(password)
+}
+
+async fn create(
+    config: &Config,
+    place: &Place,
+    email: &str,
+    user_name: &str,
+    password: &str,
+) -> Result<AccountId, Failure> {
+    let secret = secret(config)?;
+    crate::app::prepare(&place.database).await?;
+    let settings = EngineSettings::default();
+    let (engine, deciding) = Engine::start(&place.database, settings, Clock::new(), Head::at(0)).await?;
+    let account = AccountId(mint::id());
+    let password_hash = passwords::hash(password)?;
+    let newcomer = newcomer(&secret, account, email, user_name, &password_hash, BTreeSet::from(Capability::ALL));
+    let register = move |world: &mut commands::World<'_>| accounts::register(world, &newcomer);
+    let registered = engine.submit(Request::once(Metadata::by_operator()), register).await;
+    drop(engine);
+    deciding.await?;
+    match registered {
+        Ok(_) => Ok(account),
+        Err(CommandError::Refused { refusal: Refusal::Claim(claim::Error::Taken { kind }), .. }) => {
+            let what = match kind {
+                Kind::Email => format!("the e-mail address {email}"),
+                Kind::UserName => format!("the user name {user_name}"),
+            };
+            Err(format!("{what} belongs to an account already").into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,535 @@
+//! What is on offer?
+//!
+//! Draft, offered and archived listings of both kinds. What was never published is shown to its seller alone. An
+//! auction's listing shows what lists need of the auction; the [`crate::auction_board`] tells the rest.
+
+use std::collections::BTreeMap;
+
+use domain::listing::{Changes, Condition, Details, Event, Sale};
+use domain::{AccountId, Currency, ListingId, Money, Timestamp, account, auction};
+use eventstore::Position;
+use eventstore::event::DomainEvent;
+use eventstore::follower::{Batch, FollowError, Recorded};
+use eventstore::sealing::PersonKeys;
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
+use uuid::Uuid;
+
+use crate::page::{Page, PageError};
+use crate::{ReadModel, Text, rows};
+
+/// The read model.
+pub const MODEL: ReadModel = ReadModel {
+    name: "catalogue",
+    next: "catalogue_next",
+    version: 1,
+    ddl: include_str!("catalogue.sql"),
+    apply: |connection, batch| Box::pin(apply(connection, batch)),
+};
+
+/// Something offered for sale.
+#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
+pub struct Listing {
+    /// The listing; its auction has the same id.
+    pub id: Uuid,
+    /// Who sells.
+    pub seller_id: Uuid,
+    /// How it is sold.
+    pub kind: Kind,
+    /// Where it is in its life.
+    pub status: Status,
+    /// In a few words.
+    pub title: String,
+    /// In many.
+    pub description: String,
+    /// The slug of its category.
+    pub category: String,
+    /// Who made it.
+    pub brand: Option<String>,
+    /// How used it is.
+    pub condition: Text<Condition>,
+    /// The fixed price, or what the auction stands at, in minor units.
+    pub price_minor: i64,
+    /// The currency of the price.
+    pub currency: Text<Currency>,
+    /// When the auction starts; of a draft what its seller wishes, if anything.
+    pub starts_at: Option<Timestamp>,
+    /// When the auction ends, as it stands.
+    pub ends_at: Option<Timestamp>,
+    /// How many bids the auction has.
+    pub bids: i32,
+    /// When it was written down.
+    pub created_at: Timestamp,
+    /// When it was first offered.
+    pub published_at: Option<Timestamp>,
+    /// When it was taken off.
+    pub archived_at: Option<Timestamp>,
+    /// How many events its own stream has; its auction has a stream and a version of its own.
+    pub version: i64,
+    /// Where the last event is that changed this row, its auction's included.
+    pub position: Position,
+}
+
+/// A listing and the name of its seller.
+#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
+pub struct Offer {
+    /// The listing.
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub listing: Listing,
+    /// The seller's public name; `None` once the person is forgotten.
+    pub seller_name: Option<String>,
+}
+
+/// How something is sold.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Kind {
+    /// To the first who pays the price.
+    FixedPrice,
+    /// To the highest bidder.
+    Auction,
+}
+
+/// Where a listing is in its life.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Status {
+    /// Written down, not offered.
+    Draft,
+    /// Offered.
+    Active,
+    /// Off for good.
+    Archived,
+}
+
+#[derive(Debug, Serialize)]
+struct Seller {
+    seller_id: Uuid,
+    user_name: Option<String>,
+}
+
+/// The listings and sellers that a batch is about.
+#[derive(Debug, Default)]
+struct Catalogue {
+    listings: BTreeMap<Uuid, Listing>,
+    registered: BTreeMap<Uuid, Seller>,
+}
+
+async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
+    let mut catalogue = Catalogue::load(connection, &batch.events).await?;
+    for recorded in &batch.events {
+        catalogue.take(recorded, &batch.people);
+    }
+    catalogue.store(connection).await
+}
+
+impl Catalogue {
+    /// Takes one event in.
+    fn take(&mut self, recorded: &Recorded, people: &PersonKeys) {
+        match &recorded.event {
+            DomainEvent::Account(seller, event) => self.take_account(seller.0, event, people),
+            DomainEvent::Auction(auction, event) => {
+                if let Some(listing) = self.listings.get_mut(&auction.0)
+                    && listing.take_auction(event)
+                {
+                    listing.position = recorded.position;
+                }
+            }
+            DomainEvent::Listing(listing, event) => self.take_listing(listing.0, event, recorded),
+            DomainEvent::Claim(..) | DomainEvent::Session(..) | DomainEvent::Wallet(..) => {}
+        }
+    }
+
+    fn take_account(&mut self, id: Uuid, event: &account::Event, people: &PersonKeys) {
+        match event {
+            account::Event::AccountRegistered { identity, .. } => {
+                let seller = Seller { seller_id: id, user_name: people.open(&identity.user_name) };
+                self.registered.insert(id, seller);
+            }
+            account::Event::ProfileChanged { .. } | account::Event::CapabilitiesGranted { .. } => {}
+        }
+    }
+
+    fn take_listing(&mut self, id: Uuid, event: &Event, recorded: &Recorded) {
+        if let Event::ListingDrafted { seller, details, sale } = event {
+            self.listings.insert(id, Listing::drafted(id, seller.0, details, sale, recorded.recorded_at));
+        }
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        match event {
+            Event::ListingDrafted { .. } => {}
+            Event::ListingRevised { changes } => listing.revise(changes),
+            Event::ListingPublished {} => {
+                listing.status = Status::Active;
+                listing.published_at = Some(recorded.recorded_at);
+            }
+            Event::ListingArchived { .. } => {
+                listing.status = Status::Archived;
+                listing.archived_at = Some(recorded.recorded_at);
+            }
+        }
+        (listing.version, listing.position) = (recorded.sequence, recorded.position);
+    }
+
+    async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
+        let ids = rows::touched(events, |event| match event {
+            DomainEvent::Auction(id, _) => Some(id.0),
+            DomainEvent::Listing(id, _) => Some(id.0),
+            _ => None,
+        });
+        if ids.is_empty() {
+            return Ok(Self::default());
+        }
+        let statement = "
+            select id, seller_id, kind, status, title, description, category, brand, condition, price_minor, currency,
+                starts_at, ends_at, bids, created_at, published_at, archived_at, version, position
+            from listings where id = any($1)";
+        let listings: Vec<Listing> = sqlx::query_as(statement).bind(ids).fetch_all(connection).await?;
+        let listings = listings.into_iter().map(|listing| (listing.id, listing)).collect();
+        Ok(Self { listings, registered: BTreeMap::new() })
+    }
+
+    async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
+        let statement = "
+            insert into listings (id, seller_id, kind, status, title, description, category, brand, condition,
+                price_minor, currency, starts_at, ends_at, bids, created_at, published_at, archived_at, version,
+                position)
+            select id, seller_id, kind, status, title, description, category, brand, condition,
+                price_minor, currency, starts_at, ends_at, bids, created_at, published_at, archived_at, version,
+                position
+            from json_populate_recordset(null::listings, $1::json)
+            on conflict on constraint listings_id do update set
+                (kind, status, title, description, category, brand, condition, price_minor, currency, starts_at,
+                    ends_at, bids, published_at, archived_at, version, position)
+                = row (excluded.kind, excluded.status, excluded.title, excluded.description, excluded.category,
+                    excluded.brand, excluded.condition, excluded.price_minor, excluded.currency, excluded.starts_at,
+                    excluded.ends_at, excluded.bids, excluded.published_at, excluded.archived_at, excluded.version,
+                    excluded.position)";
+        rows::write(connection, statement, self.listings.into_values()).await?;
+        let statement = "
+            insert into sellers select * from json_populate_recordset(null::sellers, $1::json)
+            on conflict on constraint sellers_id do update set user_name = excluded.user_name";
+        Ok(rows::write(connection, statement, self.registered.into_values()).await?)
+    }
+}
+
+impl Listing {
+    fn drafted(id: Uuid, seller_id: Uuid, details: &Details, sale: &Sale, created_at: Timestamp) -> Self {
+        let Details { title, description, category, brand, condition } = details.clone();
+        let Terms { kind, price, starts_at, ends_at } = Terms::of(sale);
+        Self {
+            id,
+            seller_id,
+            kind,
+            status: Status::Draft,
+            title,
+            description,
+            category,
+            brand,
+            condition: Text(condition),
+            price_minor: price.minor(),
+            currency: Text(price.currency()),
+            starts_at,
+            ends_at,
+            bids: 0,
+            created_at,
+            published_at: None,
+            archived_at: None,
+            version: 0,
+            position: 0,
+        }
+    }
+
+    fn revise(&mut self, changes: &Changes) {
+        let Changes { title, description, category, brand, condition, sale } = changes.clone();
+        self.title = title.unwrap_or_else(|| std::mem::take(&mut self.title));
+        self.description = description.unwrap_or_else(|| std::mem::take(&mut self.description));
+        self.category = category.unwrap_or_else(|| std::mem::take(&mut self.category));
+        self.brand = brand.or_else(|| self.brand.take());
+        self.condition = condition.map_or(self.condition, Text);
+        if let Some(sale) = sale {
+            let Terms { kind, price, starts_at, ends_at } = Terms::of(&sale);
+            (self.kind, self.starts_at, self.ends_at) = (kind, starts_at, ends_at);
+            self.set_price(price);
+        }
+    }
+
+    /// Takes an event of its auction in, and tells whether lists show something else from now on.
+    fn take_auction(&mut self, event: &auction::Event) -> bool {
+        match event {
+            auction::Event::AuctionScheduled { terms } => {
+                self.set_price(terms.start_price);
+                self.starts_at = Some(terms.starts_at);
+                self.ends_at = Some(terms.ends_at);
+            }
+            auction::Event::BidPlaced { standing, .. } => {
+                self.set_price(standing.price);
+                self.bids += 1;
+            }
+            auction::Event::AuctionExtended { ends_at } => self.ends_at = Some(*ends_at),
+            auction::Event::AuctionClosed { outcome, ended_at } => {
+                self.ends_at = Some(*ended_at);
+                match outcome {
+                    auction::Outcome::Won { price, .. } | auction::Outcome::BoughtNow { price, .. } => {
+                        self.set_price(*price);
+                    }
+                    auction::Outcome::Unsold { .. } => {}
+                }
+            }
+            auction::Event::AuctionOpened {} | auction::Event::AuctionCancelled { .. } => return false,
+        }
+        true
+    }
+
+    fn set_price(&mut self, price: Money) {
+        (self.price_minor, self.currency) = (price.minor(), Text(price.currency()));
+    }
+
+    fn listed_at(&self) -> Timestamp {
+        self.published_at.unwrap_or(self.created_at)
+    }
+}
+
+/// What a seller's wishes come to in a list.
+struct Terms {
+    kind: Kind,
+    price: Money,
+    starts_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+}
+
+impl Terms {
+    fn of(sale: &Sale) -> Self {
+        match sale {
+            Sale::FixedPrice { price } => {
+                Self { kind: Kind::FixedPrice, price: *price, starts_at: None, ends_at: None }
+            }
+            Sale::Auction(plan) => Self {
+                kind: Kind::Auction,
+                price: plan.start_price,
+                starts_at: plan.starts_at,
+                // Without a start of its own it starts, and so ends, by the time of its publication.
+                ends_at: plan.starts_at.map(|starts_at| plan.times(starts_at).1),
+            },
+        }
+    }
+}
+
+/// Which listings to show. The default is everything active.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Who looks. What was never published is shown to its seller alone.
+    pub viewer: Option<AccountId>,
+    /// Where in their life; `None` for anywhere.
+    pub status: Option<Status>,
+    /// Whose.
+    pub seller: Option<AccountId>,
+    /// Of which category.
+    pub category: Option<String>,
+    /// Sold how.
+    pub kind: Option<Kind>,
+    /// How used.
+    pub condition: Option<Condition>,
+    /// Made by whom, exactly as written.
+    pub brand: Option<String>,
+    /// At which price.
+    pub price: Option<PriceRange>,
+    /// With which words in title, brand or description, as one types them into a search engine.
+    pub words: Option<String>,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            viewer: None,
+            status: Some(Status::Active),
+            seller: None,
+            category: None,
+            kind: None,
+            condition: None,
+            brand: None,
+            price: None,
+            words: None,
+        }
+    }
+}
+
+/// Prices of one currency, bounds included.
+#[derive(Clone, Copy, Debug)]
+pub struct PriceRange {
+    /// Prices in this currency.
+    pub currency: Currency,
+    /// At least this, in minor units.
+    pub from: Option<i64>,
+    /// At most this, in minor units.
+    pub to: Option<i64>,
+}
+
+/// In which order.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// What was published last, first.
+    #[default]
+    Newest,
+    /// The cheapest first, each currency by itself.
+    PriceAsc,
+    /// The dearest first, each currency by itself.
+    PriceDesc,
+    /// Auctions only, by their end.
+    EndingSoon,
+}
+
+/// Where a page ends: the sort key of its last row.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields, tag = "sort")]
+pub enum Cursor {
+    /// In [`Sort::Newest`].
+    Newest {
+        /// Since when it is new to the reader.
+        listed_at: Timestamp,
+        /// The listing.
+        id: Uuid,
+    },
+    /// In [`Sort::PriceAsc`].
+    PriceAsc {
+        /// The price's currency.
+        currency: Text<Currency>,
+        /// The price in minor units.
+        price: i64,
+        /// The listing.
+        id: Uuid,
+    },
+    /// In [`Sort::PriceDesc`].
+    PriceDesc {
+        /// The price's currency.
+        currency: Text<Currency>,
+        /// The price in minor units.
+        price: i64,
+        /// The listing.
+        id: Uuid,
+    },
+    /// In [`Sort::EndingSoon`].
+    EndingSoon {
+        /// When the auction ends.
+        ends_at: Timestamp,
+        /// The listing.
+        id: Uuid,
+    },
+}
+
+impl Cursor {
+    fn after(Offer { listing, .. }: &Offer, sort: Sort) -> Self {
+        let (id, currency, price) = (listing.id, listing.currency, listing.price_minor);
+        match (sort, listing.ends_at) {
+            (Sort::PriceAsc, _) => Self::PriceAsc { currency, price, id },
+            (Sort::PriceDesc, _) => Self::PriceDesc { currency, price, id },
+            (Sort::EndingSoon, Some(ends_at)) => Self::EndingSoon { ends_at, id },
+            (Sort::Newest | Sort::EndingSoon, _) => Self::Newest { listed_at: listing.listed_at(), id },
+        }
+    }
+}
+
+/// Up to the condition on what the viewer may see, whose id follows.
+const VISIBLE: &str = "
+    select id, seller_id, kind, status, title, description, category, brand, condition, price_minor, currency,
+        starts_at, ends_at, bids, created_at, published_at, archived_at, version, position, user_name as seller_name
+    from catalogue.listings left join catalogue.sellers using (seller_id)
+    where (published_at is not null or seller_id = ";
+
+/// One listing, if the viewer may see it.
+pub async fn get(
+    executor: impl PgExecutor<'_>,
+    listing: ListingId,
+    viewer: Option<AccountId>,
+) -> Result<Option<Offer>, sqlx::Error> {
+    let mut query = QueryBuilder::new(VISIBLE);
+    query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = ").push_bind(listing.0);
+    query.build_query_as().fetch_optional(executor).await
+}
+
+/// Several listings, as far as the viewer may see them, in no order.
+pub async fn get_all(
+    executor: impl PgExecutor<'_>,
+    listings: &[ListingId],
+    viewer: Option<AccountId>,
+) -> Result<Vec<Offer>, sqlx::Error> {
+    let ids: Vec<Uuid> = listings.iter().map(|listing| listing.0).collect();
+    let mut query = QueryBuilder::new(VISIBLE);
+    query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = any(").push_bind(ids).push(")");
+    query.build_query_as().fetch_all(executor).await
+}
+
+/// Listings after a cursor, at most `limit`.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    sort: Sort,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<Offer, Cursor>, PageError> {
+    let mut query = QueryBuilder::new(VISIBLE);
+    query.push_bind(filter.viewer.map(|viewer| viewer.0)).push(")");
+    if let Some(status) = filter.status {
+        query.push(" and status = ").push_bind(status);
+    }
+    if let Some(seller) = filter.seller {
+        query.push(" and seller_id = ").push_bind(seller.0);
+    }
+    if let Some(category) = &filter.category {
+        // The first condition is the index's.
+        query.push(" and left(category, 64) = left(").push_bind(category).push(", 64)");
+        query.push(" and category = ").push_bind(category);
+    }
+    if let Some(kind) = filter.kind {
+        query.push(" and kind = ").push_bind(kind);
+    }
+    if let Some(condition) = filter.condition {
+        query.push(" and condition = ").push_bind(Text(condition));
+    }
+    if let Some(brand) = &filter.brand {
+        query.push(" and brand = ").push_bind(brand);
+    }
+    if let Some(PriceRange { currency, from, to }) = filter.price {
+        query.push(" and currency = ").push_bind(Text(currency));
+        query.push(" and price_minor between ").push_bind(from.unwrap_or(i64::MIN));
+        query.push(" and ").push_bind(to.unwrap_or(i64::MAX));
+    }
+    if let Some(words) = &filter.words {
+        query.push(" and words @@ websearch_to_tsquery('english', ").push_bind(words).push(")");
+    }
+    if sort == Sort::EndingSoon {
+        query.push(" and kind = 'auction' and ends_at is not null");
+    }
+    match (sort, after) {
+        (_, None) => {}
+        (Sort::Newest, Some(Cursor::Newest { listed_at, id })) => {
+            query.push(" and (listed_at, id) < (").push_bind(listed_at).push(", ").push_bind(id).push(")");
+        }
+        (Sort::PriceAsc, Some(Cursor::PriceAsc { currency, price, id })) => {
+            query.push(" and (currency, price_minor, id) > (").push_bind(currency).push(", ").push_bind(price);
+            query.push(", ").push_bind(id).push(")");
+        }
+        (Sort::PriceDesc, Some(Cursor::PriceDesc { currency, price, id })) => {
+            query.push(" and (currency, price_minor, id) < (").push_bind(currency).push(", ").push_bind(price);
+            query.push(", ").push_bind(id).push(")");
+        }
+        (Sort::EndingSoon, Some(Cursor::EndingSoon { ends_at, id })) => {
+            query.push(" and (ends_at, id) > (").push_bind(ends_at).push(", ").push_bind(id).push(")");
+        }
+        (Sort::Newest | Sort::PriceAsc | Sort::PriceDesc | Sort::EndingSoon, Some(_)) => {
+            return Err(PageError::CursorOfAnotherSort);
+        }
+    }
+    query.push(match sort {
+        Sort::Newest => " order by listed_at desc, id desc",
+        Sort::PriceAsc => " order by currency, price_minor, id",
+        Sort::PriceDesc => " order by currency desc, price_minor desc, id desc",
+        Sort::EndingSoon => " order by ends_at, id",
+    });
+    query.push(" limit ").push_bind(Page::<Offer, Cursor>::rows_to_fetch(limit));
+    let offers = query.build_query_as().fetch_all(executor).await?;
+    Ok(Page::of(offers, limit, |offer| Cursor::after(offer, sort)))
+}

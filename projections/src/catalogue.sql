@@ -1,0 +1,45 @@
+-- What is offered, and who offers it.
+-- Serves: one listing by its id, and pages of listings by status, seller, category, price, end and words.
+create table listings (
+    id uuid not null,
+    seller_id uuid not null,
+    kind text not null,
+    status text not null,
+    title text not null,
+    description text not null,
+    category text not null,
+    brand text,
+    condition text not null,
+    -- Minor units: the fixed price, or what an auction stands at.
+    price_minor bigint not null,
+    currency text not null,
+    starts_at timestamptz,
+    ends_at timestamptz,
+    bids integer not null,
+    created_at timestamptz not null,
+    published_at timestamptz,
+    archived_at timestamptz,
+    version bigint not null,
+    position bigint not null,
+    -- Since when it is new to the reader.
+    listed_at timestamptz not null generated always as (coalesce(published_at, created_at)) stored,
+    -- Cut, because a tsvector of more than a megabyte is an error.
+    words tsvector not null generated always as
+        (to_tsvector('english', title || ' ' || coalesce(brand, '') || ' ' || left(description, 100000))) stored,
+    constraint listings_id primary key (id)
+);
+
+create index listings_newest on listings (status, listed_at, id);
+create index listings_of_seller on listings (seller_id, listed_at, id);
+-- Cut, because an entry of more than 2,700 bytes is an error.
+create index listings_in_category on listings (left(category, 64), status, listed_at, id);
+create index listings_by_price on listings (status, currency, price_minor, id);
+create index listings_ending_soon on listings (status, ends_at, id) where ends_at is not null;
+create index listings_words on listings using gin (words);
+
+create table sellers (
+    seller_id uuid not null,
+    -- Null once the person is forgotten.
+    user_name text,
+    constraint sellers_id primary key (seller_id)
+);

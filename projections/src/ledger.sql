@@ -1,0 +1,36 @@
+-- Double entry: every movement of money, and what each ledger account comes to.
+-- Serves: the trial balance, the balance of one ledger account.
+create table postings (
+    position bigint not null,
+    -- Its place among the postings of one event, from 1.
+    ordinal integer not null,
+    event_id uuid not null,
+    aggregate_type text not null,
+    aggregate_id uuid not null,
+    operation uuid not null,
+    step text not null,
+    debit_account text not null,
+    credit_account text not null,
+    amount bigint not null,
+    currency text not null,
+    recorded_at timestamptz not null,
+    constraint postings_ordinal primary key (position, ordinal),
+    constraint postings_once_per_step unique (operation, step, ordinal),
+    constraint postings_amount_positive check (amount > 0),
+    constraint postings_between_two_accounts check (debit_account <> credit_account)
+);
+
+create table balances (
+    account text not null,
+    currency text not null,
+    kind text not null,
+    -- Sums of the whole history, which 64 bits need not hold.
+    debits numeric(38) not null,
+    credits numeric(38) not null,
+    position bigint not null,
+    constraint balances_account primary key (account, currency),
+    constraint balances_only_grow check (debits >= 0 and credits >= 0),
+    -- What belongs to a user is never overdrawn. A user's balance is credits minus debits.
+    constraint balances_of_users_not_negative
+        check (credits >= debits or kind not in ('available', 'held', 'payout-pending'))
+);

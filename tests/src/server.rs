@@ -1,0 +1,8 @@
+//! The marketplace, running: within this process, where its parts can be reached, or as a process of its own, which can
+//! be killed.
+
+mod in_process;
+mod spawned;
+
+pub use in_process::InProcess;
+pub use spawned::{Ended, Spawned, binary};

@@ -1,0 +1,84 @@
+//! A node and its HTTP server within this process.
+
+use std::net::Ipv4Addr;
+
+use api::app::{App, Node};
+use api::config::Config;
+use axum::ServiceExt;
+use axum::extract::Request;
+use eventstore::database::Database;
+use eventstore::secrets::RootSecret;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::Client;
+use crate::database::TestDatabase;
+use crate::fail::OrFail;
+
+/// The secret of every server of the tests.
+pub(super) const SECRET: &str = "a secret of the tests, good for nothing else";
+
+/// A marketplace within this process, with the sandbox's clock.
+#[derive(Debug)]
+pub struct InProcess {
+    /// Its parts.
+    pub app: App,
+    /// Its database.
+    pub database: TestDatabase,
+    node: Node,
+    address: String,
+    quit: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl InProcess {
+    /// On a database of its own.
+    pub async fn start() -> Self {
+        Self::start_with(Config::default()).await
+    }
+
+    /// The same, configured.
+    pub async fn start_with(settings: Config) -> Self {
+        Self::start_on(TestDatabase::fresh().await, settings).await
+    }
+
+    /// On a database that is there already. The sandbox is switched on whatever the settings say.
+    pub async fn start_on(database: TestDatabase, mut settings: Config) -> Self {
+        settings.sandbox.enabled = true;
+        let secret = RootSecret::new(SECRET.as_bytes());
+        let reached = Database::at(database.url()).or_fail("read the address of the database");
+        let node = Node::start(settings, &reached, secret).await.or_fail("start a node");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.or_fail("listen on a free port");
+        let address = format!("http://{}", listener.local_addr().or_fail("tell the port"));
+        let service = ServiceExt::<Request>::into_make_service(api::http::api(node.app.clone()));
+        let (quit, told) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let until = async move { drop(told.await) };
+            axum::serve(listener, service).with_graceful_shutdown(until).await.or_fail("serve");
+        });
+        Self { app: node.app.clone(), database, node, address, quit, serving }
+    }
+
+    /// Where it listens (`http://host:port`).
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Nobody in particular, at this server.
+    pub fn client(&self) -> Client {
+        Client::anonymous(&self.address)
+    }
+
+    /// Stops as the binary does: the server first, then the node. Leaves the database.
+    pub async fn stop(self) -> TestDatabase {
+        let Self { app, database, node, quit, serving, .. } = self;
+        app.stop.cancel();
+        drop(app);
+        // The server may have ended by itself.
+        let _ = quit.send(());
+        serving.await.or_fail("end the server");
+        node.stop().await;
+        database
+    }
+}

@@ -1,0 +1,121 @@
+//! The binary `tradepost serve` as a process of its own.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use super::in_process::SECRET;
+use crate::client::Client;
+use crate::fail::{OrFail, fail};
+
+/// What the binary says on its standard output once it is ready.
+const READY: &str = "tradepost listens on ";
+/// A start takes about a second; a busy machine may take longer.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// A graceful stop.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
+
+/// The binary: `TRADEPOST_BIN`, or the one that cargo has put beside the tests.
+pub fn binary() -> PathBuf {
+    let named = std::env::var_os("TRADEPOST_BIN").map(PathBuf::from);
+    let ours = std::env::current_exe().or_fail("tell where this program is");
+    let built = || ours.ancestors().skip(1).take(2).map(|folder| folder.join("tradepost")).find(|path| path.is_file());
+    let sentence = "find the binary `tradepost`: build it with `cargo build -p tradepost`, as `make test` does";
+    named.or_else(built).or_fail(sentence)
+}
+
+/// A running `tradepost serve`. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Spawned {
+    child: Child,
+    address: String,
+    stdout: BufReader<ChildStdout>,
+    /// Where it runs: an empty folder, so that no configuration file is found. Its standard error is in here too.
+    folder: TempDir,
+}
+
+/// How a server has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it wrote to its standard output after the line that it was ready.
+    pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+}
+
+impl Spawned {
+    /// Starts the binary on a free port and waits until it is ready.
+    pub async fn start(database_url: &str, arguments: &[&str]) -> Self {
+        let folder = TempDir::new().or_fail("make a folder for the server");
+        let stderr = File::create(folder.path().join("stderr")).or_fail("make a file for what the server says");
+        let mut child = Self::command(&["--bind", "127.0.0.1:0"])
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("DATABASE_URL", database_url)
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .or_fail("start the binary `tradepost`");
+        let mut stdout = BufReader::new(child.stdout.take().or_fail("read what the server says"));
+        let mut line = String::new();
+        let read = timeout(STARTS_WITHIN, stdout.read_line(&mut line)).await;
+        let said = || fs::read_to_string(folder.path().join("stderr")).unwrap_or_default();
+        match (read, line.trim_end().strip_prefix(READY)) {
+            (Ok(Ok(_)), Some(address)) => Self { child, address: address.to_owned(), stdout, folder },
+            (Err(_), _) => fail(&format!("the server was not ready in time; it said: {}", said())),
+            _ => fail(&format!("the server said `{line}` instead of being ready, and on standard error: {}", said())),
+        }
+    }
+
+    /// `tradepost serve` with these arguments, the tests' secret, and nothing of our environment but where programs are.
+    pub fn command(arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("serve").args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("TRADEPOST_AUTH__SECRET", SECRET).env("TRADEPOST_AUTH__ACCESS_TOKEN_TTL_S", "86400");
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Where it listens (`http://host:port`).
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Nobody in particular, at this server.
+    pub fn client(&self) -> Client {
+        Client::anonymous(&self.address)
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.or_fail("kill the server");
+    }
+
+    /// SIGTERM, and waits until it has ended by itself.
+    pub async fn terminate(mut self) -> Ended {
+        self.tell_to_stop();
+        let status = timeout(STOPS_WITHIN, self.child.wait()).await.or_fail("wait longer for the server to stop");
+        let status = status.or_fail("wait for the server");
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).await.or_fail("read what the server said");
+        let stderr = fs::read_to_string(self.folder.path().join("stderr")).or_fail("read what the server said");
+        Ended { status, stdout, stderr }
+    }
+
+    /// SIGTERM.
+    pub fn tell_to_stop(&self) {
+        // The id is only there while the child has not been waited for, so it is its own.
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).or_fail("find the server still running");
+        kill(Pid::from_raw(id), Signal::SIGTERM).or_fail("tell the server to stop");
+    }
+}

@@ -1,6 +1,209 @@
-//! Stand-in while the bench is being written.
-/// Options.
-#[derive(clap::Args, Debug)]
-pub struct BenchWrite {}
-/// Measures.
-pub async fn write(_: BenchWrite, _: &str) -> Result<String, std::io::Error> { Ok(String::new()) }
+//! `tradepost bench`: our write path and what people would otherwise pick, measured in one run.
+//!
+//! The decision loop and the plain pair of cqrs-es and postgres-es take turns on the same Postgres: after a warm-up each
+//! repetition gives every variant a slot, and the table shows medians over the repetitions. Both sides run the same
+//! aggregates of the domain, so they write the same events; at the end their logs are counted and checked for gaps, and
+//! a run that lost or repeated an event fails instead of looking fast.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`scratch`] | the database of the run, and what can be told of its server |
+//! | [`decision_loop`], [`plain`] | the two sides |
+//! | [`workload`] | what callers do, and how it is timed |
+//! | [`plan`] | who has a slot when |
+//! | [`report`] | medians, ratios, table and JSON |
+//!
+//! Only the write path runs: no follower, no HTTP.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use commands::CommandError;
+use eventstore::database::DatabaseError;
+use thiserror::Error;
+
+mod decision_loop;
+mod plain;
+mod plan;
+mod report;
+mod scratch;
+mod workload;
+
+pub use report::Report;
+
+/// The longest slot that makes sense; it also keeps the arithmetic of durations in range.
+const LONGEST_SLOT_S: f64 = 3_600.0;
+
+/// Measure the write path beside plain cqrs-es and postgres-es, interleaved in one run.
+///
+/// Two kinds of work, for every number of callers in --callers and for one hot auction:
+///   wallets      each command places or releases a hold in one of --wallets wallets
+///   hot auction  rising bids on one auction, 32 callers; whoever loses a race tries again
+///
+/// Four variants, each with the same aggregates, commands and events:
+///   decision loop          the engine of `tradepost serve`, commands without an Idempotency-Key
+///   decision loop, keys    the same with a key per command, stored with the events
+///   plain                  `postgres_cqrs`: loads the stream, decides, inserts; retries on a conflict
+///   plain, snapshots       `postgres_snapshot_cqrs`, on the hot auction only
+///
+/// The run works in a database of its own on the server (named `tradepost_bench_…`), drops it at the end, and fails if
+/// the events in it are not exactly those that were acknowledged. It takes about four minutes, with --quick half a
+/// minute. Leave the machine alone meanwhile: two runs differ by several percent, the ratios within one run do not.
+///
+/// Examples:
+///   tradepost bench write
+///   tradepost bench write --quick
+///   tradepost bench write --callers 1,32 --repetitions 9 --json write.json
+///   tradepost bench write --plain-seconds 0      (all bids of the hot auction, however long the plain pair takes)
+#[derive(Args, Clone, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct BenchWrite {
+    /// One repetition of half a second each: to see that it runs, not to quote.
+    #[arg(long)]
+    quick: bool,
+    /// Repetitions of each slot after the warm-up; the table shows medians [default: 5].
+    #[arg(long, value_name = "N")]
+    repetitions: Option<usize>,
+    /// Seconds per slot [default: 2].
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Callers at a time on the wallets.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,32,256")]
+    callers: Vec<usize>,
+    /// Wallets that the commands are spread over.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    wallets: usize,
+    /// Bids that make a hot auction.
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    bids: u64,
+    /// Callers at a time on the hot auction.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    bidders: usize,
+    /// Seconds after which the plain pair is stopped on the hot auction, where each bid costs it more than the one
+    /// before; 0 waits for all bids [default: 8].
+    #[arg(long, value_name = "SECONDS")]
+    plain_seconds: Option<f64>,
+    /// Most connections of the plain pair; it gets one per caller up to this.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    plain_connections: u32,
+    /// Most commands that the decision loop commits together.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    batch_max: usize,
+    /// Also write the report, with every repetition, as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// Figures of a debug build mislead.
+    #[error("this is a debug build, whose figures say nothing: run `cargo run --release -- bench write`")]
+    DebugBuild,
+    /// An option that cannot be meant.
+    #[error("{option} must be {expected}")]
+    Option {
+        /// Which one.
+        option: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// The database could not be reached or prepared.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A query of the bench itself failed.
+    #[error("the bench's database could not be used: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// A command that must succeed did not.
+    #[error("the decision loop did not carry out a command: {0}")]
+    Loop(#[from] CommandError),
+    /// A command that must succeed did not.
+    #[error("the plain pair did not carry out a command: {0}")]
+    Plain(String),
+    /// What is in a log is not what was acknowledged.
+    #[error("{side}: {what} should be {expected} and is {found}; these figures are worth nothing")]
+    Wrong {
+        /// Whose log.
+        side: &'static str,
+        /// What was counted.
+        what: &'static str,
+        /// What the answers say.
+        expected: i64,
+        /// What the log says.
+        found: i64,
+    },
+    /// A task of the bench ended without a result.
+    #[error("a caller of the bench is gone: {0}")]
+    Caller(#[from] tokio::task::JoinError),
+    /// Ctrl-C.
+    #[error("the bench was interrupted; its database is dropped")]
+    Interrupted,
+    /// The bench's own material could not be made.
+    #[error("the bench cannot make its {0}")]
+    Material(&'static str),
+    /// The JSON file could not be written.
+    #[error("could not write {}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Measures on the server at `database_url`. Its role must be able to create databases and roles.
+pub async fn write(options: BenchWrite, database_url: &str) -> Result<Report, BenchError> {
+    if cfg!(debug_assertions) {
+        return Err(BenchError::DebugBuild);
+    }
+    let plan = options.plan()?;
+    let scratch = scratch::Scratch::create(database_url).await?;
+    let measured = tokio::select! {
+        measured = plan::measure(&plan, &scratch) => measured,
+        _ = tokio::signal::ctrl_c() => Err(BenchError::Interrupted),
+    };
+    let dropped = scratch.discard().await;
+    let report = measured?;
+    dropped?;
+    if let Some(path) = options.json {
+        let json = serde_json::to_string_pretty(&report).map_err(std::io::Error::from);
+        let written = json.and_then(|json| std::fs::write(&path, json));
+        written.map_err(|source| BenchError::Json { path, source })?;
+    }
+    Ok(report)
+}
+
+impl BenchWrite {
+    fn plan(&self) -> Result<plan::Plan, BenchError> {
+        let (repetitions, slot_s, plain_s) = if self.quick { (1, 0.5, 2.0) } else { (5, 2.0, 8.0) };
+        let refuse = |option, expected| Err(BenchError::Option { option, expected });
+        let most_callers = self.callers.iter().copied().max().unwrap_or(0).max(self.bidders);
+        if most_callers == 0 || self.callers.contains(&0) || self.bidders == 0 || most_callers > self.wallets {
+            return refuse("--callers and --bidders", "from 1 to the number of --wallets");
+        }
+        if self.wallets > 90_000 {
+            // The engine's cache holds 100,000 aggregates; beyond it the bench would measure cold loads.
+            return refuse("--wallets", "at most 90000, since more do not fit into the engine's cache");
+        }
+        if self.bids == 0 || self.batch_max == 0 || self.plain_connections == 0 || self.repetitions == Some(0) {
+            return refuse("--bids, --batch-max, --plain-connections and --repetitions", "at least 1");
+        }
+        let slot_s = self.seconds.unwrap_or(slot_s);
+        let plain_s = self.plain_seconds.unwrap_or(plain_s);
+        if !(0.05..=LONGEST_SLOT_S).contains(&slot_s) || !(0.0..=LONGEST_SLOT_S).contains(&plain_s) {
+            return refuse("--seconds and --plain-seconds", "from 0.05 to 3600 (--plain-seconds also 0)");
+        }
+        Ok(plan::Plan {
+            repetitions: self.repetitions.unwrap_or(repetitions),
+            slot: Duration::from_secs_f64(slot_s),
+            callers: self.callers.clone(),
+            wallets: self.wallets,
+            bids: self.bids,
+            bidders: self.bidders,
+            plain_limit: (plain_s > 0.0).then(|| Duration::from_secs_f64(plain_s)),
+            plain_connections: self.plain_connections,
+            batch_max: self.batch_max,
+        })
+    }
+}

@@ -52,6 +52,12 @@ impl Database {
         Ok(Self { options: options.application_name("tradepost") })
     }
 
+    /// Another database on the same server, reached in the same way.
+    #[must_use]
+    pub fn named(&self, database: &str) -> Self {
+        Self { options: self.options.clone().database(database) }
+    }
+
     /// A connection as whoever the URL names: for migrations and other work of the owner.
     pub async fn connect_as_owner(&self) -> Result<PgConnection, DatabaseError> {
         PgConnection::connect_with(&self.options).await.map_err(|source| self.unreachable(source))

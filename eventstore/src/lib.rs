@@ -16,6 +16,8 @@ pub mod mint;
 pub mod progress;
 pub mod sealing;
 pub mod secrets;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 /// A place in the log, from 1 without gaps in commit order; 0 is before the first event.
 pub type Position = i64;

@@ -1,1 +1,9 @@
+//! What takes a Postgres to show. Histories are random but repeatable, and decided by the domain itself.
 
+mod books;
+mod cuts;
+mod database;
+pub(crate) mod history;
+mod questions;
+mod rebuilding;
+mod versions;

@@ -165,10 +165,9 @@ fn a_secret_is_in_no_output_and_no_error() {
 }
 
 #[test]
-fn a_secret_made_of_digits_stays_text() {
-    let digits = "12345678901234567890123456789012";
-    let config = load(nowhere(), &[("TRADEPOST_AUTH__SECRET", digits)]).unwrap();
-    assert_eq!(config.auth.secret.unwrap().expose(), digits);
+fn text_made_of_digits_stays_text() {
+    let config = load(nowhere(), &[("TRADEPOST_AUTH__ISSUER", "2024"), ("TRADEPOST_AUTH__AUDIENCE", "true")]).unwrap();
+    assert_eq!((config.auth.issuer.as_str(), config.auth.audience.as_str()), ("2024", "true"));
 }
 
 #[test]

@@ -51,6 +51,10 @@ const NOT_NOW: &str = "57P03";
 /// The error of connecting to a database that is not there (`invalid_catalog_name`).
 const NO_SUCH_DATABASE: &str = "3D000";
 
+/// The errors of making a database that is there, or that another has just made (`duplicate_database`,
+/// `unique_violation`).
+const ALREADY_MADE: [&str; 2] = ["42P04", "23505"];
+
 /// The cluster in its locked folder.
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -241,7 +245,8 @@ impl Cluster {
         ))
     }
 
-    /// Makes the database `tradepost` unless it is there.
+    /// Makes the database `tradepost` unless it is there. A process before us that was killed while Postgres was making
+    /// it for that process has not ended this: it may come to be between our look and our own try.
     pub(super) async fn ensure_database(&self) -> Result<(), EmbeddedError> {
         let ensure = async {
             match self.connect(NAME).await {
@@ -250,8 +255,10 @@ impl Cluster {
                 Err(error) => return Err(error),
             }
             let mut connection = self.connect("postgres").await?;
-            sqlx::query("create database tradepost").execute(&mut connection).await?;
-            connection.close().await
+            match sqlx::query("create database tradepost").execute(&mut connection).await {
+                Err(error) if !ALREADY_MADE.iter().any(|code| has_code(&error, code)) => Err(error),
+                _ => connection.close().await,
+            }
         };
         ensure.await.map_err(EmbeddedError::database("make the database `tradepost`"))
     }

@@ -1,0 +1,62 @@
+# `make run` and `make test` do all the set-up on a fresh machine; the README says what each command shows.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: help run test real check fmt clippy doc deny tidy schemas bench tools postgres
+
+DATA ?=
+# The newest that this toolchain builds; checked against the lock file that it ships.
+CARGO_DENY_VERSION := 0.20.2
+TOOLS := $(CURDIR)/target/tools
+TESTBED := target/debug/testbed --
+
+help: ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+run: postgres ## Build and serve a sample marketplace; prints the address and log-ins.
+	cargo build --release --package tradepost
+	exec target/release/tradepost demo
+
+test: postgres tools ## Run all tests, with a Postgres of their own.
+	cargo build --workspace --bins
+	$(TESTBED) cargo nextest run --workspace
+
+real: postgres ## Replay real auctions through HTTP and compare: make real DATA=<folder>
+	cargo build --workspace --bins
+	$(TESTBED) target/debug/real $(if $(DATA),--data "$(DATA)")
+
+check: fmt clippy doc deny test schemas ## Everything that CI checks.
+
+fmt: ## The code is formatted.
+	cargo fmt --all --check
+
+clippy: ## No lint speaks.
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+doc: ## The documentation builds and its links lead somewhere.
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps
+
+deny: $(TOOLS)/bin/cargo-deny ## Licences, sources and bans of dependencies.
+	$(TOOLS)/bin/cargo-deny --locked check bans licenses sources
+
+schemas: ## The committed schemas of events are those of the code.
+	UPDATE_SCHEMAS=1 cargo nextest run --package domain formats
+	git diff --exit-code -- domain/schemas domain/golden
+
+bench: postgres ## Measure the write path beside plain cqrs-es and postgres-es.
+	cargo build --release --package tradepost
+	target/release/tradepost bench write
+
+# A build for use here, not for speed: it runs for a second.
+$(TOOLS)/bin/cargo-deny:
+	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+tools:
+	@command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked
+
+# The binary looks in the same places; this only spares a first run its error.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq postgresql; } || \
+	    { echo "PostgreSQL is not installed; on Debian: apt-get install postgresql" >&2; exit 1; }

@@ -1,0 +1,40 @@
+//! Databases for tests: one per test, on the throw-away server of `make test`.
+
+use std::env;
+
+use sqlx::{Connection, Executor};
+
+use crate::database::Database;
+use crate::mint;
+
+/// The address of the throw-away server, as somebody who may create databases.
+pub const SERVER: &str = "TEST_DATABASE_URL";
+
+/// A fresh, migrated database. It goes with the server.
+///
+/// # Panics
+///
+/// Without a server, with a sentence that says how to get one.
+pub async fn database() -> Database {
+    let url = fresh_url().await;
+    let database = Database::at(&url).unwrap_or_else(|error| panic!("{error}"));
+    database.migrate().await.unwrap_or_else(|error| panic!("{error}"));
+    database
+}
+
+/// The address of a fresh, empty database.
+///
+/// # Panics
+///
+/// Without a server, with a sentence that says how to get one.
+pub async fn fresh_url() -> String {
+    let server = env::var(SERVER).unwrap_or_else(|_| panic!("{SERVER} is not set: run the tests with `make test`"));
+    let name = format!("test_{}", mint::id().simple());
+    let connection = Database::at(&server).unwrap_or_else(|error| panic!("{error}")).connect_as_owner().await;
+    let mut connection = connection.unwrap_or_else(|error| panic!("{error}"));
+    let create = format!("create database {name}");
+    connection.execute(create.as_str()).await.unwrap_or_else(|error| panic!("{error}"));
+    connection.close().await.unwrap_or_else(|error| panic!("{error}"));
+    let (base, _) = server.rsplit_once('/').unwrap_or((&server, ""));
+    format!("{base}/{name}")
+}

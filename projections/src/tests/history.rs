@@ -1,0 +1,460 @@
+//! Random histories from seeds. What happens is drawn; whether it may happen, the domain decides.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta};
+use domain::account::{self, Account, Capability, Granter, Identity, ProfileChanges};
+use domain::auction::{self, Auction, Canceller, Terms};
+use domain::increments::Increments;
+use domain::listing::{self, ArchiveCause, AuctionPlan, Changes, Condition, Details, Listing, Sale};
+use domain::wallet::{self, PaymentMethod, Wallet};
+use domain::{
+    AccountId, Aggregate, AuctionId, Currency, DepositId, Event, HoldId, ListingId, Money, Timestamp, WalletId,
+    WithdrawalId,
+};
+use eventstore::event::{Metadata, NewEvent, RecordedEvent, StreamId};
+use eventstore::follower::Recorded;
+use eventstore::log;
+use eventstore::sealing::PersonKey;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use uuid::Uuid;
+
+/// Texts that a seller may type, some of which no table would take as they are.
+const TEXTS: [&str; 8] = [
+    "Silver watch, running",
+    "Roman coin",
+    "a\0b",
+    "tab\tline\nbackslash\\N",
+    "\"quoted\" {\"json\": [1]}",
+    "'; drop table listings; --",
+    "時計 ⌚ Ζenith",
+    "",
+];
+const CATEGORIES: [&str; 3] = ["watches", "coins", "books"];
+const CURRENCIES: [Currency; 2] = [Currency::USD, Currency::JPY];
+
+/// The events of one command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unit {
+    pub(crate) events: Vec<NewEvent>,
+    people: Vec<PersonKey>,
+}
+
+/// What an append takes: the events of some units, none of which may be split.
+pub(crate) fn batch(units: &[Unit]) -> log::Batch {
+    let mut batch = log::Batch::default();
+    for unit in units {
+        batch.events.extend(unit.events.iter().cloned());
+        batch.unit_ends.resize(batch.events.len(), batch.events.len().saturating_sub(1));
+        batch.people.extend(unit.people.iter().cloned());
+    }
+    batch
+}
+
+/// A history so far: its units, and the state of everything.
+pub(crate) struct History {
+    random: StdRng,
+    now: Timestamp,
+    pub(crate) units: Vec<Unit>,
+    unit: Unit,
+    people: BTreeMap<Uuid, PersonKey>,
+    pub(crate) accounts: Streams<Account>,
+    pub(crate) listings: Streams<Listing>,
+    pub(crate) auctions: Streams<Auction>,
+    pub(crate) wallets: Streams<Wallet>,
+    deposits: Vec<(WalletId, DepositId)>,
+    withdrawals: Vec<(WalletId, WithdrawalId)>,
+    holds: Vec<(WalletId, HoldId)>,
+}
+
+/// The states of all aggregates of one type, and how many events each has.
+pub(crate) struct Streams<A>(pub(crate) BTreeMap<Uuid, (A, u64)>);
+
+impl<A: Aggregate> Streams<A> {
+    pub(crate) fn state(&self, id: A::Id) -> A {
+        self.0.get(&id.into()).map(|(state, _)| state.clone()).unwrap_or_default()
+    }
+
+    /// Decides, and takes the events in and down. Whether anything happened.
+    fn execute(&mut self, unit: &mut Unit, now: Timestamp, event_id: Uuid, id: A::Id, command: A::Command) -> bool {
+        let id = id.into();
+        let (state, version) = self.0.entry(id).or_default();
+        let events = state.decide(command).unwrap_or_default();
+        for event in &events {
+            state.evolve(event);
+            *version += 1;
+            unit.events.push(NewEvent {
+                event_id: Uuid::from_u128(event_id.as_u128().wrapping_add(u128::from(*version))),
+                aggregate_type: A::TYPE,
+                aggregate_id: id,
+                sequence: *version,
+                event_type: event.event_type(),
+                event_version: event.event_version(),
+                payload: serde_json::to_string(event).unwrap(),
+                metadata: Metadata::anonymous().to_json(),
+                recorded_at: now,
+            });
+        }
+        !events.is_empty()
+    }
+}
+
+impl History {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            random: StdRng::seed_from_u64(seed),
+            now: DateTime::from_timestamp_millis(1_750_000_000_000).unwrap(),
+            units: Vec::new(),
+            unit: Unit::default(),
+            people: BTreeMap::new(),
+            accounts: Streams(BTreeMap::new()),
+            listings: Streams(BTreeMap::new()),
+            auctions: Streams(BTreeMap::new()),
+            wallets: Streams(BTreeMap::new()),
+            deposits: Vec::new(),
+            withdrawals: Vec::new(),
+            holds: Vec::new(),
+        }
+    }
+
+    /// A history of some accounts and then `commands` commands, many of which are refused.
+    pub(crate) fn random(seed: u64, commands: usize) -> Self {
+        let mut history = Self::new(seed);
+        for _ in 0..6 {
+            history.register();
+        }
+        for _ in 0..commands {
+            history.go_on();
+        }
+        history
+    }
+
+    /// The events as a read model gets them.
+    pub(crate) fn recorded(&self) -> Vec<Recorded> {
+        let events = self.units.iter().flat_map(|unit| &unit.events);
+        (1..).zip(events).map(|(position, event)| recorded(position, event)).collect()
+    }
+
+    /// One more command.
+    pub(crate) fn go_on(&mut self) {
+        match self.random.random_range(0..100) {
+            0..2 => drop(self.register()),
+            2..6 => self.change_account(),
+            6..12 => drop(self.draft()),
+            12..20 => self.change_listing(),
+            20..48 => self.bid(),
+            48..60 => self.steer_auction(),
+            60..66 => self.now += TimeDelta::seconds(self.random.random_range(1..900)),
+            66..76 => drop(self.deposit()),
+            76..86 => self.withdraw_or_hold(),
+            _ => self.report(),
+        }
+        self.now += TimeDelta::milliseconds(self.random.random_range(0..2_000));
+    }
+
+    pub(crate) fn register(&mut self) -> AccountId {
+        let account = AccountId(self.id());
+        let key = PersonKey::mint(account);
+        let seal = |text: &str| key.seal(text);
+        let number = self.accounts.0.len();
+        let identity = Identity {
+            email: seal(&format!("{number}@example.com")),
+            user_name: seal(&format!("user {number} {}", self.text())),
+            password_hash: seal("hash"),
+        };
+        let capabilities = [Capability::Sell, Capability::Buy].into();
+        self.people.insert(account.0, key.clone());
+        self.unit.people.push(key);
+        self.account(account, account::Command::Register { account, identity, capabilities });
+        self.commit();
+        account
+    }
+
+    fn change_account(&mut self) {
+        let account = self.anybody();
+        if self.random.random_bool(0.3) {
+            let capabilities = [*Capability::ALL.choose(&mut self.random).unwrap()].into();
+            self.account(account, account::Command::Grant { capabilities, by: Granter::Operator });
+        } else {
+            let text = self.text();
+            let sealed = Some(self.people[&account.0].seal(text));
+            let mut changes = ProfileChanges::default();
+            match self.random.random_range(0..5) {
+                0 => changes.display_name = sealed,
+                1 => changes.phone = sealed,
+                2 => changes.biography = sealed,
+                3 => changes.avatar_url = sealed,
+                _ => changes.language = Some(text.to_owned()),
+            }
+            self.account(account, account::Command::ChangeProfile { changes });
+        }
+        self.commit();
+    }
+
+    pub(crate) fn draft(&mut self) -> ListingId {
+        let listing = ListingId(self.id());
+        let (seller, details, sale) = (self.anybody(), self.details(), self.sale());
+        self.listing(listing, listing::Command::Draft { seller, details, sale });
+        if self.random.random_bool(0.7) {
+            self.publish(listing);
+        }
+        self.commit();
+        listing
+    }
+
+    fn change_listing(&mut self) {
+        let Some(listing) = self.any_listing() else { return };
+        let Ok(by) = self.listings.state(listing).offer().map(|offer| offer.seller) else { return };
+        match self.random.random_range(0..4) {
+            0 => self.publish(listing),
+            1 => drop(self.listing(listing, listing::Command::Archive { cause: ArchiveCause::Seller(by) })),
+            _ => {
+                let Details { title, description, category, brand, condition } = self.details();
+                let mut changes = Changes::default();
+                match self.random.random_range(0..5) {
+                    0 => changes.title = Some(title),
+                    1 => changes.description = Some(description),
+                    2 => changes.category = Some(category),
+                    3 => (changes.brand, changes.condition) = (brand, Some(condition)),
+                    _ => changes.sale = Some(self.sale()),
+                }
+                self.listing(listing, listing::Command::Revise { by, changes });
+            }
+        }
+        self.commit();
+    }
+
+    /// As the write side does it: the auction is scheduled in the same commit.
+    pub(crate) fn publish(&mut self, listing: ListingId) {
+        let Ok(offer) = self.listings.state(listing).offer().cloned() else { return };
+        let published = self.listing(listing, listing::Command::Publish { by: offer.seller });
+        if let Sale::Auction(plan) = offer.sale
+            && published
+        {
+            let (starts_at, ends_at) = plan.times(self.now);
+            let terms = Terms {
+                seller: offer.seller,
+                start_price: plan.start_price,
+                reserve_price: plan.reserve_price,
+                buy_now_price: plan.buy_now_price,
+                starts_at,
+                ends_at,
+                soft_close_window_ms: 120_000,
+                increments: Increments::standard(plan.start_price.currency()),
+            };
+            let now = self.now;
+            self.auction(listing.into(), auction::Command::Schedule { terms, now });
+        }
+    }
+
+    fn bid(&mut self) {
+        let Some(auction) = self.any_live_auction() else { return };
+        let bidder = self.anybody();
+        let Auction::Live(live) = self.auctions.state(auction) else { return };
+        let minimum = live.minimum_bid();
+        let more = self.random.random_range(-20..3_000);
+        let maximum = Money::new(minimum.minor() + more, minimum.currency()).unwrap();
+        self.place_bid(auction, bidder, maximum);
+    }
+
+    pub(crate) fn place_bid(&mut self, auction: AuctionId, bidder: AccountId, maximum: Money) {
+        let now = self.now;
+        self.auction(auction, auction::Command::PlaceBid { bidder, maximum, now });
+        self.commit();
+    }
+
+    /// As the write side does it: whatever ends an auction archives its listing in the same commit.
+    fn steer_auction(&mut self) {
+        let Some(auction) = self.any_live_auction() else { return };
+        let now = self.now;
+        let (command, cause) = match self.random.random_range(0..10) {
+            0..3 => {
+                self.auction(auction, auction::Command::Open { now });
+                return self.commit();
+            }
+            3..8 => (auction::Command::Close { now }, ArchiveCause::AuctionEnded),
+            8 => (auction::Command::BuyNow { buyer: self.anybody(), now }, ArchiveCause::AuctionEnded),
+            _ => {
+                let by = if self.random.random_bool(0.7) { Canceller::Seller } else { Canceller::Staff(self.anybody()) };
+                let reason = self.text().to_owned();
+                (auction::Command::Cancel { by, reason, now }, ArchiveCause::AuctionCancelled)
+            }
+        };
+        if self.auction(auction, command) {
+            self.listing(auction.into(), listing::Command::Archive { cause });
+        }
+        self.commit();
+    }
+
+    pub(crate) fn deposit(&mut self) -> (WalletId, DepositId) {
+        let owner = self.anybody();
+        let amount = self.amount();
+        let (wallet, deposit) = (WalletId::of(owner, amount.currency()), DepositId(self.id()));
+        let source = method();
+        self.wallet(wallet, wallet::Command::RequestDeposit { deposit, owner, amount, source });
+        self.commit();
+        self.deposits.push((wallet, deposit));
+        (wallet, deposit)
+    }
+
+    fn withdraw_or_hold(&mut self) {
+        let amount = self.amount();
+        let wallet = WalletId::of(self.anybody(), amount.currency());
+        if self.random.random_bool(0.6) {
+            let withdrawal = WithdrawalId(self.id());
+            let destination = method();
+            if self.wallet(wallet, wallet::Command::RequestWithdrawal { withdrawal, amount, destination }) {
+                self.withdrawals.push((wallet, withdrawal));
+            }
+        } else {
+            let hold = HoldId(self.id());
+            if self.wallet(wallet, wallet::Command::PlaceHold { hold, amount }) {
+                self.holds.push((wallet, hold));
+            }
+        }
+        self.commit();
+    }
+
+    /// A provider says something about what is, or once was, under way.
+    fn report(&mut self) {
+        let (reason, provider_reference) = (self.text().to_owned(), format!("ref {}", self.units.len()));
+        let check_at = self.now + TimeDelta::seconds(60);
+        let what = self.random.random_range(0..10);
+        match self.random.random_range(0..10) {
+            0..5 => {
+                let Some(&(wallet, deposit)) = self.deposits.choose(&mut self.random) else { return };
+                let command = match what {
+                    0 => wallet::Command::DelayDeposit { deposit, check_at },
+                    1..3 => wallet::Command::FailDeposit { deposit, reason },
+                    _ => wallet::Command::SettleDeposit { deposit, provider_reference },
+                };
+                self.wallet(wallet, command);
+            }
+            5..8 => {
+                let Some(&(wallet, withdrawal)) = self.withdrawals.choose(&mut self.random) else { return };
+                let command = match what {
+                    0 => wallet::Command::DelayWithdrawal { withdrawal, check_at },
+                    1..5 => wallet::Command::FailWithdrawal { withdrawal, reason },
+                    _ => wallet::Command::ConfirmWithdrawal { withdrawal, provider_reference },
+                };
+                self.wallet(wallet, command);
+            }
+            _ => {
+                let Some(&(wallet, hold)) = self.holds.choose(&mut self.random) else { return };
+                self.wallet(wallet, wallet::Command::ReleaseHold { hold });
+            }
+        }
+        self.commit();
+    }
+
+    fn account(&mut self, id: AccountId, command: account::Command) -> bool {
+        let event_id = self.id();
+        self.accounts.execute(&mut self.unit, self.now, event_id, id, command)
+    }
+
+    fn listing(&mut self, id: ListingId, command: listing::Command) -> bool {
+        let event_id = self.id();
+        self.listings.execute(&mut self.unit, self.now, event_id, id, command)
+    }
+
+    fn auction(&mut self, id: AuctionId, command: auction::Command) -> bool {
+        let event_id = self.id();
+        self.auctions.execute(&mut self.unit, self.now, event_id, id, command)
+    }
+
+    pub(crate) fn wallet(&mut self, id: WalletId, command: wallet::Command) -> bool {
+        let event_id = self.id();
+        self.wallets.execute(&mut self.unit, self.now, event_id, id, command)
+    }
+
+    /// Ends the unit of work, if anything has happened in it.
+    pub(crate) fn commit(&mut self) {
+        let unit = std::mem::take(&mut self.unit);
+        if !unit.events.is_empty() {
+            self.units.push(unit);
+        }
+    }
+
+    fn id(&mut self) -> Uuid {
+        Uuid::from_u128(self.random.random())
+    }
+
+    fn text(&mut self) -> &'static str {
+        TEXTS.choose(&mut self.random).unwrap()
+    }
+
+    fn anybody(&mut self) -> AccountId {
+        let accounts: Vec<Uuid> = self.accounts.0.keys().copied().collect();
+        AccountId(*accounts.choose(&mut self.random).unwrap())
+    }
+
+    fn any_listing(&mut self) -> Option<ListingId> {
+        let listings: Vec<Uuid> = self.listings.0.keys().copied().collect();
+        listings.choose(&mut self.random).copied().map(ListingId)
+    }
+
+    fn any_live_auction(&mut self) -> Option<AuctionId> {
+        let live = self.auctions.0.iter().filter(|(_, (auction, _))| matches!(auction, Auction::Live(_)));
+        let live: Vec<Uuid> = live.map(|(id, _)| *id).collect();
+        live.choose(&mut self.random).copied().map(AuctionId)
+    }
+
+    fn amount(&mut self) -> Money {
+        let currency = *CURRENCIES.choose(&mut self.random).unwrap();
+        Money::new(self.random.random_range(1..20_000), currency).unwrap()
+    }
+
+    fn details(&mut self) -> Details {
+        Details {
+            title: self.text().to_owned(),
+            description: self.text().to_owned(),
+            category: (*CATEGORIES.choose(&mut self.random).unwrap()).to_owned(),
+            brand: self.random.random_bool(0.5).then(|| "Zenith".to_owned()),
+            condition: *[Condition::New, Condition::LikeNew, Condition::ForParts].choose(&mut self.random).unwrap(),
+        }
+    }
+
+    fn sale(&mut self) -> Sale {
+        let price = self.amount();
+        if self.random.random_bool(0.4) {
+            return Sale::FixedPrice { price };
+        }
+        let over = |factor: i64| Money::new(price.minor() * factor, price.currency()).unwrap();
+        Sale::Auction(AuctionPlan {
+            start_price: price,
+            reserve_price: self.random.random_bool(0.4).then(|| over(2)),
+            buy_now_price: self.random.random_bool(0.4).then(|| over(3)),
+            starts_at: self.random.random_bool(0.2).then(|| self.now + TimeDelta::seconds(60)),
+            duration_s: self.random.random_range(60..4_000),
+        })
+    }
+}
+
+/// A payment method of the sandbox.
+pub(crate) fn method() -> PaymentMethod {
+    PaymentMethod { provider: "sandbox".to_owned(), token: "tok_1".to_owned() }
+}
+
+fn recorded(position: i64, event: &NewEvent) -> Recorded {
+    let stored = RecordedEvent {
+        position,
+        commit_position: position,
+        event_id: event.event_id,
+        aggregate_type: event.aggregate_type.to_owned(),
+        aggregate_id: StreamId(event.aggregate_id),
+        sequence: event.sequence.cast_signed(),
+        event_type: event.event_type.to_owned(),
+        event_version: event.event_version.to_owned(),
+        payload: event.payload.clone(),
+        recorded_at: event.recorded_at,
+    };
+    Recorded {
+        position,
+        event_id: event.event_id,
+        sequence: stored.sequence,
+        recorded_at: event.recorded_at,
+        event: stored.decode().unwrap(),
+    }
+}

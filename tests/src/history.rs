@@ -1,0 +1,184 @@
+//! What clients have asked, and what they were told: the other half of what the [`checker`](crate::checker) looks at.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use domain::{AccountId, AuctionId, Money, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Client};
+use crate::fail::OrFail;
+
+/// Every command of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct History {
+    /// In no particular order.
+    pub commands: Vec<Command>,
+}
+
+/// Something that an account wanted done, and every attempt at it under one key.
+#[derive(Clone, Debug, Serialize)]
+pub struct Command {
+    /// Who wanted it.
+    pub actor: AccountId,
+    /// The `Idempotency-Key` of every attempt.
+    pub key: String,
+    /// What was wanted.
+    pub intent: Intent,
+    /// One after another.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What can be wanted.
+#[derive(Clone, Debug, Serialize)]
+pub enum Intent {
+    /// Bid up to a maximum.
+    Bid {
+        /// Where.
+        auction: AuctionId,
+        /// Up to what.
+        maximum: Money,
+    },
+    /// Ask for money.
+    Deposit {
+        /// How much.
+        amount: Money,
+        /// The sandbox's token.
+        method: String,
+    },
+    /// Send money out.
+    Withdraw {
+        /// How much.
+        amount: Money,
+        /// The sandbox's token.
+        method: String,
+    },
+}
+
+/// One request and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    /// Which server was asked.
+    pub node: usize,
+    /// When the request was sent, counted from the beginning of the run.
+    pub began: Duration,
+    /// When its outcome was known.
+    pub ended: Duration,
+    /// The same, by the clock on the wall.
+    pub ended_at: Timestamp,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What can come of a request.
+#[derive(Clone, Debug, Serialize)]
+pub enum Outcome {
+    /// It was carried out.
+    Accepted {
+        /// The position of its last event.
+        position: i64,
+        /// Whether this answer was given before under the same key.
+        replayed: bool,
+        /// What else was told.
+        body: Value,
+    },
+    /// A rule said no.
+    Refused {
+        /// The position that the refusal rests on.
+        position: i64,
+        /// The problem.
+        problem: Value,
+    },
+    /// Nobody knows: no answer, or one that says so.
+    Unknown {
+        /// How that came.
+        why: String,
+    },
+    /// An answer that must never be given.
+    Improper {
+        /// Which.
+        why: String,
+    },
+}
+
+impl Outcome {
+    /// What an answer, or the lack of one, means.
+    pub fn of(answer: Result<Answer, reqwest::Error>) -> Self {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Self::Unknown { why: format!("no answer: {error}") },
+        };
+        let (status, slug) = (answer.status, answer.slug().unwrap_or_default());
+        let body_position = answer.body["position"].as_i64();
+        match (status, answer.position, body_position) {
+            (200..=299, Some(position), Some(same)) if position == same => {
+                Self::Accepted { position, replayed: answer.replayed(), body: answer.body }
+            }
+            (409 | 412 | 422, Some(position), Some(same)) if position == same => {
+                Self::Refused { position, problem: answer.body }
+            }
+            (503, ..) if answer.header("retry-after").is_some() => Self::Unknown { why: format!("503 {slug}") },
+            (409, ..) if slug == "idempotency-key-in-flight" => Self::Unknown { why: format!("409 {slug}") },
+            _ => Self::Improper { why: format!("{status} {}", answer.text) },
+        }
+    }
+
+    /// Whether it is known what has become of the command.
+    pub fn is_definite(&self) -> bool {
+        matches!(self, Self::Accepted { .. } | Self::Refused { .. })
+    }
+}
+
+impl Intent {
+    /// Asks for it once.
+    pub async fn send(&self, client: &Client, key: &str) -> Outcome {
+        let (path, body) = match self {
+            Self::Bid { auction, maximum } => (format!("/auctions/{auction}/bids"), json!({ "maximum": maximum })),
+            Self::Deposit { amount, method } => {
+                ("/payments/deposit".to_owned(), json!({ "amount": amount, "payment_method": method }))
+            }
+            Self::Withdraw { amount, method } => {
+                ("/payments/withdraw".to_owned(), json!({ "amount": amount, "payment_method": method }))
+            }
+        };
+        Outcome::of(client.post(&path, &body).key(key).attempt().await)
+    }
+}
+
+/// How many commands ended how.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Carried out.
+    pub accepted: usize,
+    /// Refused by a rule.
+    pub refused: usize,
+    /// Attempts whose outcome was unknown.
+    pub unknown_attempts: usize,
+}
+
+impl History {
+    /// How many commands ended how; `node` narrows it to the attempts at one server.
+    pub fn counts(&self, node: Option<usize>) -> Counts {
+        let mut counts = Counts::default();
+        let attempts = self.commands.iter().flat_map(|command| &command.attempts);
+        for attempt in attempts.filter(|attempt| node.is_none_or(|node| attempt.node == node)) {
+            match attempt.outcome {
+                Outcome::Accepted { replayed: false, .. } => counts.accepted += 1,
+                Outcome::Accepted { replayed: true, .. } => {}
+                Outcome::Refused { .. } => counts.refused += 1,
+                Outcome::Unknown { .. } | Outcome::Improper { .. } => counts.unknown_attempts += 1,
+            }
+        }
+        counts
+    }
+
+    /// Writes everything down for whoever has to find out what went wrong. Tells where.
+    pub fn keep(&self) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("tradepost-history-{}.json", std::process::id()));
+        let text = serde_json::to_string_pretty(self).or_fail("write the history down");
+        fs::write(&path, text).or_fail("write the history down");
+        path
+    }
+}

@@ -157,7 +157,7 @@ async fn a_rebuild_brings_the_live_model_to_the_version_of_the_code() {
     assert_eq!(test.digests().await, before, "no node has to empty it");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_that_a_node_of_another_version_has_overtaken_is_given_up() {
     let history = History::random(14, 200);
     let mut test = TestDatabase::showing(&history.units).await;

@@ -73,7 +73,7 @@ impl InProcess {
     /// Stops as the binary does: the server first, then the node. Leaves the database.
     pub async fn stop(self) -> TestDatabase {
         let Self { app, database, node, quit, serving, .. } = self;
-        app.stop.cancel();
+        app.closing.cancel();
         drop(app);
         // The server may have ended by itself.
         let _ = quit.send(());

@@ -155,8 +155,8 @@ impl Node {
         for follower in projections::all().into_iter().chain(own) {
             tasks.spawn(runner.clone().run(follower, stop.clone()));
         }
-        let poll = head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(poll));
+        let watch_head = head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(watch_head));
         let live = LiveAuctions::default();
         let watch = live.clone().watch(pool.clone(), progress.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(watch));

@@ -57,7 +57,7 @@ enum Command {
     ///
     /// Examples:
     ///   tradepost serve
-    ///   tradepost serve --bind 0.0.0.0:80 --database-url postgres://tradepost@db/tradepost
+    ///   tradepost serve --bind 0.0.0.0:80 --database-url "$DATABASE_URL"
     ///   tradepost serve --sandbox        (with a clock that can be set forward)
     #[command(verbatim_doc_comment)]
     Serve(Serve),
@@ -153,7 +153,8 @@ impl Place {
             None => Some(EmbeddedPostgres::start(embedded_settings(config)).await?),
         };
         let configured = config.database.url.as_ref().map(|url| url.expose().clone());
-        let url = configured.or_else(|| embedded.as_ref().map(|postgres| postgres.url().to_owned())).unwrap_or_default();
+        let url =
+            configured.or_else(|| embedded.as_ref().map(|postgres| postgres.url().to_owned())).unwrap_or_default();
         Ok(Self { database: Database::at(&url)?, embedded })
     }
 

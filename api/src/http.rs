@@ -15,6 +15,7 @@ use crate::app::App;
 
 mod envelope;
 pub mod extract;
+mod fields;
 pub mod live;
 pub mod openapi;
 pub mod pages;

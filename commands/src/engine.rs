@@ -181,7 +181,7 @@ impl Engine {
     {
         let in_flight = request.key.map(|key| InFlight::enter(&self.in_flight, key.key)).transpose()?;
         let (reply, answer) = oneshot::channel();
-        let job = TypedJob::new(request, decide, reply, in_flight);
+        let job = TypedJob::new(&request, decide, reply, in_flight);
         self.jobs.try_send(Box::new(job)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => CommandError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => CommandError::Unavailable,

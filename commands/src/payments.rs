@@ -13,8 +13,8 @@ use domain::{Money, Timestamp, WalletId};
 use eventstore::clock::Clock;
 use eventstore::event::{DomainEvent, Metadata};
 use eventstore::follower::{Batch, Delivery, FollowError, Follower, Recorded};
-use futures::future::BoxFuture;
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use thiserror::Error;
 use uuid::Uuid;
@@ -143,11 +143,7 @@ impl Follower for Payments {
         Delivery::AtLeastOnce
     }
 
-    fn apply<'a>(
-        &'a mut self,
-        _: &'a mut PgConnection,
-        batch: &'a Batch,
-    ) -> BoxFuture<'a, Result<(), FollowError>> {
+    fn apply<'a>(&'a mut self, _: &'a mut PgConnection, batch: &'a Batch) -> BoxFuture<'a, Result<(), FollowError>> {
         let questions = futures::stream::iter(batch.events.iter().map(Ok));
         Box::pin(questions.try_for_each_concurrent(CONCURRENT, |event| self.react(event)))
     }
@@ -184,7 +180,12 @@ impl Payments {
     }
 
     /// Asks again about a withdrawal that was delayed until now.
-    pub(crate) async fn check_withdrawal(&self, wallet: WalletId, withdrawal: Uuid, cause: &str) -> Result<(), FollowError> {
+    pub(crate) async fn check_withdrawal(
+        &self,
+        wallet: WalletId,
+        withdrawal: Uuid,
+        cause: &str,
+    ) -> Result<(), FollowError> {
         self.check(Direction::Out, wallet, withdrawal, cause).await
     }
 
@@ -197,7 +198,9 @@ impl Payments {
     ) -> Result<(), FollowError> {
         let look = move |world: &mut crate::World<'_>| {
             let pending = match (world.get::<Wallet>(wallet)?, direction) {
-                (Wallet::Open(balance), Direction::In) => balance.pending_deposit(domain::DepositId(operation)).cloned(),
+                (Wallet::Open(balance), Direction::In) => {
+                    balance.pending_deposit(domain::DepositId(operation)).cloned()
+                }
                 (Wallet::Open(balance), Direction::Out) => {
                     balance.pending_withdrawal(domain::WithdrawalId(operation)).cloned()
                 }
@@ -207,10 +210,8 @@ impl Payments {
         };
         let pending = self.engine.read(look).await.map_err(|error| FollowError::Command(error.to_string()))?;
         let Some(pending) = pending else { return Ok(()) };
-        let order = Order {
-            check_at: pending.check_at,
-            ..order(operation, pending.amount, &pending.method, self.clock.now())
-        };
+        let order =
+            Order { check_at: pending.check_at, ..order(operation, pending.amount, &pending.method, self.clock.now()) };
         self.ask_and_report(direction, wallet, &pending.method, &order, cause).await
     }
 
@@ -230,7 +231,9 @@ impl Payments {
         );
         let report = move |world: &mut crate::World<'_>| match direction {
             Direction::In => wallets::report_deposit(world, wallet, domain::DepositId(operation), outcome.clone()),
-            Direction::Out => wallets::report_withdrawal(world, wallet, domain::WithdrawalId(operation), outcome.clone()),
+            Direction::Out => {
+                wallets::report_withdrawal(world, wallet, domain::WithdrawalId(operation), outcome.clone())
+            }
         };
         match self.engine.submit(request, report).await {
             Ok(_) => Ok(()),

@@ -117,7 +117,8 @@ fn changes(events: &[Recorded]) -> BTreeMap<Name, Option<(Timestamp, Uuid)>> {
                 | wallet::Event::HoldPlaced { .. }
                 | wallet::Event::HoldReleased { .. } => {}
             },
-            DomainEvent::Account(..) | DomainEvent::Claim(..) | DomainEvent::Listing(..) | DomainEvent::Session(..) => {}
+            DomainEvent::Account(..) | DomainEvent::Claim(..) | DomainEvent::Listing(..) | DomainEvent::Session(..) => {
+            }
         }
     }
     changes
@@ -205,11 +206,7 @@ impl Timers {
         (TimeTravel(travel), tokio::spawn(self.run(journeys, stop)))
     }
 
-    async fn run(
-        self,
-        mut journeys: mpsc::Receiver<(Timestamp, oneshot::Sender<Position>)>,
-        stop: CancellationToken,
-    ) {
+    async fn run(self, mut journeys: mpsc::Receiver<(Timestamp, oneshot::Sender<Position>)>, stop: CancellationToken) {
         let mut table = self.progress.subscribe(NAME);
         let mut clock = self.clock.subscribe();
         let mut stuck = HashSet::new();

@@ -36,7 +36,12 @@ pub fn request_withdrawal(
 }
 
 /// Takes in what a provider says about a deposit.
-pub fn report_deposit(world: &mut World<'_>, wallet: WalletId, deposit: DepositId, outcome: Outcome) -> Result<(), Halt> {
+pub fn report_deposit(
+    world: &mut World<'_>,
+    wallet: WalletId,
+    deposit: DepositId,
+    outcome: Outcome,
+) -> Result<(), Halt> {
     let command = match outcome {
         Outcome::Succeeded { reference } => Command::SettleDeposit { deposit, provider_reference: reference },
         Outcome::Declined { reason } => Command::FailDeposit { deposit, reason },

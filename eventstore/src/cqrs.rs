@@ -50,7 +50,7 @@ impl<A: Aggregate> cqrs_es::Aggregate for Cqrs<A> {
     async fn handle(
         &mut self,
         command: Self::Command,
-        _: &Self::Services,
+        (): &Self::Services,
         sink: &EventSink<Self>,
     ) -> Result<(), Self::Error> {
         for event in self.0.decide(command).map_err(|refusal| CqrsRefusal(refusal.into()))? {
@@ -108,7 +108,8 @@ impl Streams {
             if event.sequence as u64 != version {
                 return Err(unreadable(format!("event {version} is missing before it")));
             }
-            let event: A::Event = serde_json::from_value(event.payload).map_err(|error| unreadable(error.to_string()))?;
+            let event: A::Event =
+                serde_json::from_value(event.payload).map_err(|error| unreadable(error.to_string()))?;
             state.evolve(&event);
         }
         Ok((state, version))

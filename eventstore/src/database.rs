@@ -95,11 +95,7 @@ impl Database {
     }
 
     fn unreachable(&self, source: sqlx::Error) -> DatabaseError {
-        DatabaseError::Unreachable {
-            host: self.options.get_host().to_owned(),
-            port: self.options.get_port(),
-            source,
-        }
+        DatabaseError::Unreachable { host: self.options.get_host().to_owned(), port: self.options.get_port(), source }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    AccountId, Aggregate, AuctionId, ClaimId, ListingId, SessionId, Timestamp, WalletId, account, auction, claim, listing,
-    session, wallet,
+    AccountId, Aggregate, AuctionId, ClaimId, ListingId, SessionId, Timestamp, WalletId, account, auction, claim,
+    listing, session, wallet,
 };
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;

@@ -145,8 +145,7 @@ impl Runner {
     pub async fn run(self, mut follower: Box<dyn Follower>, stop: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
-            let followed = self.follow(follower.as_mut(), &stop, &mut pause).await;
-            if let Err(error) = followed {
+            if let Err(error) = self.follow(follower.as_mut(), &stop, &mut pause).await {
                 tracing::warn!(follower = follower.name(), %error, retry_in_ms = pause.as_millis(), "a batch failed");
                 let _ = tokio::time::timeout(pause, stop.cancelled()).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);

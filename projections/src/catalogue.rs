@@ -480,8 +480,8 @@ pub async fn page(
     }
     if let Some(category) = &filter.category {
         // The first condition is the index's.
-        query.push(" and left(category, 64) = left(").push_bind(category).push(", 64)");
-        query.push(" and category = ").push_bind(category);
+        query.push(" and left(category, 64) = left(").push_bind(rows::stored(category)).push(", 64)");
+        query.push(" and category = ").push_bind(rows::stored(category));
     }
     if let Some(kind) = filter.kind {
         query.push(" and kind = ").push_bind(kind);
@@ -490,7 +490,7 @@ pub async fn page(
         query.push(" and condition = ").push_bind(Text(condition));
     }
     if let Some(brand) = &filter.brand {
-        query.push(" and brand = ").push_bind(brand);
+        query.push(" and brand = ").push_bind(rows::stored(brand));
     }
     if let Some(PriceRange { currency, from, to }) = filter.price {
         query.push(" and currency = ").push_bind(Text(currency));
@@ -498,7 +498,7 @@ pub async fn page(
         query.push(" and ").push_bind(to.unwrap_or(i64::MAX));
     }
     if let Some(words) = &filter.words {
-        query.push(" and words @@ websearch_to_tsquery('english', ").push_bind(words).push(")");
+        query.push(" and words @@ websearch_to_tsquery('english', ").push_bind(rows::stored(words)).push(")");
     }
     if sort == Sort::EndingSoon {
         query.push(" and kind = 'auction' and ends_at is not null");

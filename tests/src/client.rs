@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// A request to any path of the server.
-    pub fn ask(&self, method: Method, path: &str) -> Ask {
+    pub fn ask(&self, method: &Method, path: &str) -> Ask {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.address));
         if let Some(token) = &self.access_token {
             request = request.bearer_auth(token);
@@ -89,12 +89,12 @@ impl Client {
 
     /// A read under `/api/v1`.
     pub fn get(&self, path: &str) -> Ask {
-        self.ask(Method::GET, &format!("/api/v1{path}"))
+        self.ask(&Method::GET, &format!("/api/v1{path}"))
     }
 
     /// A command under `/api/v1`.
     pub fn post(&self, path: &str, body: &Value) -> Ask {
-        self.ask(Method::POST, &format!("/api/v1{path}")).json(body)
+        self.ask(&Method::POST, &format!("/api/v1{path}")).json(body)
     }
 
     /// Joins as somebody who buys.
@@ -107,9 +107,9 @@ impl Client {
         self.join(name, true).await
     }
 
-    async fn join(&self, name: &str, sell: bool) -> Self {
+    async fn join(&self, name: &str, as_seller: bool) -> Self {
         let body = json!({
-            "email": format!("{name}@example.com"), "user_name": name, "password": PASSWORD, "sell": sell,
+            "email": format!("{name}@example.com"), "user_name": name, "password": PASSWORD, "sell": as_seller,
         });
         let answer = self.post("/auth/register", &body).send().await.expect(201);
         self.logged_in(&answer)
@@ -188,7 +188,7 @@ impl Ask {
 
 impl Answer {
     /// The answer, if it has this status.
-    #[must_use]
+    #[expect(clippy::return_self_not_must_use, reason = "often nothing else is of interest")]
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         if self.status != status {
@@ -198,7 +198,7 @@ impl Answer {
     }
 
     /// The answer, if it is a well-formed problem of this status and kind.
-    #[must_use]
+    #[expect(clippy::return_self_not_must_use, reason = "often nothing else is of interest")]
     #[track_caller]
     pub fn problem(self, status: u16, slug: &str) -> Self {
         let answer = self.expect(status);

@@ -26,7 +26,9 @@ impl TestDatabase {
     pub async fn fresh() -> Self {
         match std::env::var(URL_VARIABLE) {
             Ok(server) if !server.is_empty() => Self::fresh_on(&server).await,
-            _ => fail(&format!("{URL_VARIABLE} is not set: run the tests with `make test`, which starts a Postgres for them")),
+            _ => fail(&format!(
+                "{URL_VARIABLE} is not set: run the tests with `make test`, which starts a Postgres for them"
+            )),
         }
     }
 

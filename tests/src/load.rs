@@ -4,8 +4,8 @@
 //! An outcome that nobody knows is settled by asking again under the same key, at whatever address the server has by
 //! then. Some accepted commands are asked again too, which must give the same answer.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{AuctionId, Currency, Money};
@@ -23,7 +23,7 @@ use crate::market;
 /// After an attempt without a definite outcome, how long until the next, unless the server has a new address earlier.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// A command without a definite outcome for so long is left as it is; the checker complains of it.
-const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+const SETTLES_WITHIN: Duration = Duration::from_mins(2);
 
 /// Who trades, on what, where.
 #[derive(Clone, Debug)]

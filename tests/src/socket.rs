@@ -74,7 +74,8 @@ impl Socket {
 
     async fn next_frame(&mut self) -> Message {
         loop {
-            let next = tokio::time::timeout(PATIENCE, self.stream.next()).await.or_fail("wait for a message any longer");
+            let next =
+                tokio::time::timeout(PATIENCE, self.stream.next()).await.or_fail("wait for a message any longer");
             match next {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(message)) => return message,

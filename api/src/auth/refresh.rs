@@ -49,7 +49,7 @@ impl RefreshToken {
 
     /// What is stored.
     pub fn hash(&self) -> TokenHash {
-        TokenHash(Sha256::digest(self.secret).iter().map(|byte| format!("{byte:02x}")).collect())
+        TokenHash(format!("{:x}", Sha256::digest(self.secret)))
     }
 }
 

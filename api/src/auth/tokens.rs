@@ -84,7 +84,8 @@ impl AccessTokens {
             nbf: now,
             exp: now.saturating_add(self.ttl_s),
         };
-        let header = Header { typ: Some(TYPE.to_owned()), kid: Some(self.key_id.clone()), ..Header::new(Algorithm::HS256) };
+        let header =
+            Header { typ: Some(TYPE.to_owned()), kid: Some(self.key_id.clone()), ..Header::new(Algorithm::HS256) };
         encode(&header, &claims, &self.encoding).map_err(|_| NotGood)
     }
 

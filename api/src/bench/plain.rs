@@ -146,11 +146,7 @@ fn metadata(actor: AccountId) -> HashMap<String, String> {
 
 /// Compares the tables with what was acknowledged. Answers with the events that were stored although the pair reported
 /// a conflict, which it is known to do with snapshots.
-pub(super) async fn check(
-    connection: &mut PgConnection,
-    loading: Loading,
-    expected: i64,
-) -> Result<i64, BenchError> {
+pub(super) async fn check(connection: &mut PgConnection, loading: Loading, expected: i64) -> Result<i64, BenchError> {
     let side = match loading {
         Loading::Streams => "plain",
         Loading::Snapshots => "plain, snapshots",

@@ -8,12 +8,12 @@ use eventstore::mint;
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 
+use super::BenchError;
 use super::decision_loop::{self, DecisionLoop};
 use super::plain::{self, Loading, Plain};
 use super::report::{Key, Report, Samples, Settings};
 use super::scratch::Scratch;
 use super::workload::{self, Ledger, Purses, Span, Subject, Tally};
-use super::BenchError;
 
 /// Part of a slot that the warm-up takes.
 const WARM_UP: u32 = 4;

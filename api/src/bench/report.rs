@@ -215,7 +215,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Settings { server, .. } = &self.settings;
         let s = &self.settings;
-        writeln!(f, "tradepost {} bench write, {} build, {} cores ({}) shared with Postgres", s.version, s.build, s.cores, s.cpu)?;
+        writeln!(
+            f,
+            "tradepost {} bench write, {} build, {} cores ({}) shared with Postgres",
+            s.version, s.build, s.cores, s.cpu
+        )?;
         writeln!(
             f,
             "PostgreSQL {} over {}: fsync {}, synchronous_commit {}, full_page_writes {}, wal_level {}, shared_buffers {}, \
@@ -315,7 +319,8 @@ mod tests {
 
     #[test]
     fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
-        let rates = |rates: &[f64]| median(&rates.iter().copied().map(sample).collect::<Vec<_>>(), |s| s.commands_per_s);
+        let rates =
+            |rates: &[f64]| median(&rates.iter().copied().map(sample).collect::<Vec<_>>(), |s| s.commands_per_s);
         assert!((rates(&[9.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
         assert!((rates(&[9.0, 1.0, 2.0, 4.0]) - 3.0).abs() < 1e-9);
     }

@@ -39,10 +39,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let node = Node::start(config, &place.database, secret).await?;
-    let logins = match demo {
-        true => Some(demo::fill(&node.app, &mut |line| println!("{line}")).await?),
-        false => None,
-    };
+    let logins = if demo { Some(demo::fill(&node.app, &mut |line| println!("{line}")).await?) } else { None };
     println!("tradepost listens on http://{address}");
     println!("documentation at http://{address}/api/docs/");
     if let Some(logins) = logins {
@@ -54,7 +51,7 @@ async fn serve(
 }
 
 /// Answers requests until `stop`, then lets those that have begun end.
-pub async fn answer(
+pub(crate) async fn answer(
     app: App,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,

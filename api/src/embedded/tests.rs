@@ -164,10 +164,11 @@ async fn what_runs_after_its_process_was_killed_is_adopted() {
         .unwrap();
     let guard_pid = guard.id().unwrap();
     let written = dir.join(WRITTEN);
-    until("the part of the other process", async || written.exists()).await;
+    let told = || std::fs::read_to_string(&written).ok()?.parse::<u32>().ok();
+    until("the part of the other process", async || told().is_some()).await;
     let refused = EmbeddedPostgres::start(settings(&folder)).await.unwrap_err().to_string();
     assert!(refused.contains(&format!("(process {guard_pid})")), "{refused}");
-    let pid: u32 = std::fs::read_to_string(written).unwrap().parse().unwrap();
+    let pid = told().unwrap();
 
     // As an operator's `kill -9` of the server, or a Ctrl-C that it does not survive, would do it: to the whole group.
     kill(Pid::from_raw(-i32::try_from(guard_pid).unwrap()), Signal::SIGKILL).unwrap();

@@ -16,7 +16,7 @@ use crate::app::App;
 
 /// The id of a request: `instance` of a problem, `correlation` of its events, `x-request-id` of its answer.
 #[derive(Clone, Debug)]
-pub struct RequestId(pub String);
+pub(super) struct RequestId(pub(super) String);
 
 pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = mint::id().to_string();
@@ -24,7 +24,8 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
     let began = Instant::now();
     let limit = Duration::from_millis(app.settings.http.request_timeout_ms);
-    let answer = tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).instrument(span.clone());
+    let answer =
+        tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).instrument(span.clone());
     let response = match answer.await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
@@ -62,9 +63,12 @@ fn as_problem(mut response: Response, id: &str) -> Response {
         StatusCode::UPGRADE_REQUIRED | StatusCode::BAD_REQUEST => {
             Problem::new(status, "bad-request", "The request cannot be read", "This is not what was expected here.")
         }
-        status if status.is_client_error() => {
-            Problem::new(status, "client-error", "The request cannot be answered", "This is not what was expected here.")
-        }
+        status if status.is_client_error() => Problem::new(
+            status,
+            "client-error",
+            "The request cannot be answered",
+            "This is not what was expected here.",
+        ),
         _ => Problem::internal(),
     };
     problem.render(id)

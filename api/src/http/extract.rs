@@ -201,7 +201,9 @@ impl<S: Send + Sync, Q: DeserializeOwned> FromRequestParts<S> for Read<Q> {
         let wanted = own.into_iter().next().map(|(_, value)| value).or(header);
         let min_position = wanted.map(|wanted| wanted.parse().ok().filter(|position| *position >= 0));
         let min_position = match min_position {
-            Some(None) => return Err(Problem::invalid_field("?min_position", "invalid", "must be a position in the log")),
+            Some(None) => {
+                return Err(Problem::invalid_field("?min_position", "invalid", "must be a position in the log"));
+            }
             Some(position) => position,
             None => None,
         };
@@ -244,9 +246,12 @@ fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 }
 
 async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let media_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-        status @ StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "too-large", "Too large", "The body is too large."),
+        status @ StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "too-large", "Too large", "The body is too large.")
+        }
         _ => Problem::bad_request("malformed-body", "The body broke off."),
     })?;
     let essence = media_type.as_deref().and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
@@ -334,7 +339,10 @@ mod tests {
             write_canonical(&serde_json::from_str(text).unwrap(), &mut canonical);
             canonical
         };
-        assert_eq!(canonical(r#"{ "b": [1, {"d": 2, "c": "x"}], "a": null }"#), r#"{"a":null,"b":[1,{"c":"x","d":2}]}"#);
+        assert_eq!(
+            canonical(r#"{ "b": [1, {"d": 2, "c": "x"}], "a": null }"#),
+            r#"{"a":null,"b":[1,{"c":"x","d":2}]}"#
+        );
     }
 
     #[test]

@@ -129,8 +129,7 @@ pub async fn auction(
     opening: Result<Query<Opening>, axum::extract::rejection::QueryRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let Query(opening) =
-        opening.map_err(|error| Problem::invalid_field("?", "invalid", error.body_text()))?;
+    let Query(opening) = opening.map_err(|error| Problem::invalid_field("?", "invalid", error.body_text()))?;
     let upgrade = upgrade.map_err(|_| {
         let detail = "This address opens a WebSocket.";
         Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "Not a WebSocket", detail)
@@ -214,7 +213,7 @@ impl Watcher {
             None => None,
         };
         let sequence = row.version;
-        let body = auction_body(row, you).map_err(|_| Ended::Defect)?;
+        let body = auction_body(&row, you).map_err(|_| Ended::Defect)?;
         self.send_json(&json!({ "type": "state", "sequence": sequence, "auction": body })).await?;
         self.shown = after.unwrap_or(sequence).clamp(0, sequence);
         self.send_missed().await
@@ -277,15 +276,14 @@ impl Watcher {
 
 /// Places a bid that has arrived over a socket.
 async fn place(
-app: &App,
-auction: AuctionId,
-account: Option<AccountId>,
-maximum: Money,
-key: Option<String>,
+    app: &App,
+    auction: AuctionId,
+    account: Option<AccountId>,
+    maximum: Money,
+    key: Option<String>,
 ) -> Result<Value, Problem> {
-    let account = account.ok_or_else(|| {
-        Problem::unauthenticated("This socket was opened without a ticket, and can only watch.")
-    })?;
+    let account = account
+        .ok_or_else(|| Problem::unauthenticated("This socket was opened without a ticket, and can only watch."))?;
     let metadata = Metadata::by_account(account).with("correlation", mint::id().to_string());
     let request = match key {
         None => Request::once(metadata),

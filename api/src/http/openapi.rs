@@ -80,11 +80,9 @@ pub fn base() -> OpenApi {
 pub fn complete(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-    for (name, schema) in [
-        ("Money", MoneyBody::schema()),
-        ("Problem", ProblemBody::schema()),
-        ("FieldError", FieldErrorBody::schema()),
-    ] {
+    for (name, schema) in
+        [("Money", MoneyBody::schema()), ("Problem", ProblemBody::schema()), ("FieldError", FieldErrorBody::schema())]
+    {
         components.schemas.insert(name.to_owned(), schema);
     }
     for (path, item) in &mut document.paths.paths {
@@ -124,7 +122,9 @@ fn complete_operation(method: &str, operation: &mut Operation, auth: bool) {
             .build();
         operation.parameters.get_or_insert_default().push(parameter);
     };
-    let text = |longest: usize| schema::ObjectBuilder::new().schema_type(schema::Type::String).max_length(Some(longest)).build();
+    let text = |longest: usize| {
+        schema::ObjectBuilder::new().schema_type(schema::Type::String).max_length(Some(longest)).build()
+    };
     match method {
         "GET" => {
             let position = schema::ObjectBuilder::new().schema_type(schema::Type::Integer).minimum(Some(0)).build();
@@ -151,7 +151,10 @@ fn add_further_names(document: &mut OpenApi) {
             each_operation(&mut item, |method, operation| {
                 if method == route.method {
                     operation.deprecated = Some(Deprecated::True);
-                    operation.operation_id = operation.operation_id.take().map(|id| format!("{id}{}", also.replace(['/', '{', '}', '-'], "_")));
+                    operation.operation_id = operation
+                        .operation_id
+                        .take()
+                        .map(|id| format!("{id}{}", also.replace(['/', '{', '}', '-'], "_")));
                     let slot = match method {
                         "GET" => &mut renamed.get,
                         "POST" => &mut renamed.post,

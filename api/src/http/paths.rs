@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn the_query_survives() {
-        let request = Request::builder().uri("http://host/api/products?q=a%20b").body(axum::body::Body::empty()).unwrap();
+        let request =
+            Request::builder().uri("http://host/api/products?q=a%20b").body(axum::body::Body::empty()).unwrap();
         assert_eq!(canonical(request).uri(), "http://host/api/v1/listings?q=a%20b");
     }
 }

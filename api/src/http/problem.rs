@@ -25,9 +25,12 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// An answer that is not what was asked for.
+/// An answer that is not what was asked for. Boxed, since it is what almost every function may answer instead.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Content>);
+
+#[derive(Clone, Debug)]
+struct Content {
     slug: &'static str,
     status: StatusCode,
     title: &'static str,
@@ -40,7 +43,7 @@ pub struct Problem {
 impl Problem {
     /// A problem of the kind that `slug` names for ever.
     pub fn new(status: StatusCode, slug: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Content {
             slug,
             status,
             title,
@@ -48,7 +51,7 @@ impl Problem {
             numbers: Map::new(),
             fields: Vec::new(),
             headers: Vec::new(),
-        }
+        }))
     }
 
     /// A thing that does not exist, or that the caller may not see.
@@ -70,10 +73,8 @@ impl Problem {
     /// The request can be read, and some field of it is wrong.
     pub fn invalid(fields: Vec<FieldError>) -> Self {
         let detail = fields.iter().map(|field| format!("{}: {}", field.pointer, field.detail)).collect::<Vec<_>>();
-        Self {
-            fields,
-            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", "A field is wrong", detail.join("; "))
-        }
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", "A field is wrong", detail.join("; "))
+            .with_fields(fields)
     }
 
     /// One field is wrong.
@@ -96,7 +97,7 @@ impl Problem {
     /// The same, with a number of the rule.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.numbers.insert(name.to_owned(), value.into());
+        self.0.numbers.insert(name.to_owned(), value.into());
         self
     }
 
@@ -109,31 +110,36 @@ impl Problem {
     /// The same, with a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
-        self.headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
+        self.0.headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
+        self
+    }
+
+    fn with_fields(mut self, fields: Vec<FieldError>) -> Self {
+        self.0.fields = fields;
         self
     }
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The stable name of this kind of problem.
     pub fn slug(&self) -> &'static str {
-        self.slug
+        self.0.slug
     }
 
     /// The JSON document; `instance` is the id of the request.
     pub fn document(&self, instance: &str) -> Value {
         let mut document = Map::new();
-        document.insert("type".to_owned(), json!(format!("/problems/{}", self.slug)));
-        document.insert("title".to_owned(), json!(self.title));
-        document.insert("status".to_owned(), json!(self.status.as_u16()));
-        document.insert("detail".to_owned(), json!(self.detail));
+        document.insert("type".to_owned(), json!(format!("/problems/{}", self.0.slug)));
+        document.insert("title".to_owned(), json!(self.0.title));
+        document.insert("status".to_owned(), json!(self.0.status.as_u16()));
+        document.insert("detail".to_owned(), json!(self.0.detail));
         document.insert("instance".to_owned(), json!(instance));
-        document.extend(self.numbers.clone());
-        if !self.fields.is_empty() {
-            let fields = self.fields.iter();
+        document.extend(self.0.numbers.clone());
+        if !self.0.fields.is_empty() {
+            let fields = self.0.fields.iter();
             let fields = fields.map(|f| json!({ "pointer": f.pointer, "code": f.code, "detail": f.detail }));
             document.insert("errors".to_owned(), fields.collect());
         }
@@ -143,8 +149,8 @@ impl Problem {
     /// The response, once the id of the request is known.
     pub fn render(&self, instance: &str) -> Response {
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
-        let mut response = (self.status, headers, self.document(instance).to_string()).into_response();
-        response.headers_mut().extend(self.headers.iter().cloned());
+        let mut response = (self.0.status, headers, self.document(instance).to_string()).into_response();
+        response.headers_mut().extend(self.0.headers.iter().cloned());
         response
     }
 }
@@ -152,7 +158,7 @@ impl Problem {
 impl IntoResponse for Problem {
     /// Travels as an extension to the outermost layer, which knows the id of the request and renders it.
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -198,9 +204,9 @@ impl From<CommandError> for Problem {
                 "A request with this Idempotency-Key is being carried out.",
             ),
             CommandError::Overloaded => Self::unavailable("Too many commands are waiting."),
-            CommandError::Unavailable => {
-                Self::unavailable("The database is not available. Whether this was carried out, a retry with the same Idempotency-Key tells.")
-            }
+            CommandError::Unavailable => Self::unavailable(
+                "The database is not available. Whether this was carried out, a retry with the same Idempotency-Key tells.",
+            ),
             CommandError::Defect => Self::internal(),
         }
     }
@@ -219,7 +225,7 @@ fn rule(slug: &'static str, title: &'static str, refusal: impl std::fmt::Display
 
 /// Somebody else or something else was first.
 fn conflict(slug: &'static str, title: &'static str, refusal: impl std::fmt::Display) -> Problem {
-    Problem { status: StatusCode::CONFLICT, ..rule(slug, title, refusal) }
+    Problem::new(StatusCode::CONFLICT, slug, title, sentence(refusal))
 }
 
 fn sentence(refusal: impl std::fmt::Display) -> String {
@@ -239,14 +245,11 @@ impl From<Refusal> for Problem {
             Refusal::Money(error) => money_problem(error),
             Refusal::Session(error) => session_problem(error),
             Refusal::Wallet(error) => wallet_problem(error),
-            Refusal::VersionMismatch { expected, actual } => Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "version-mismatch",
-                "Changed meanwhile",
-                sentence(refusal),
-            )
-            .with("expected", expected)
-            .with("actual", actual),
+            Refusal::VersionMismatch { expected, actual } => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "Changed meanwhile", sentence(refusal))
+                    .with("expected", expected)
+                    .with("actual", actual)
+            }
         }
     }
 }
@@ -259,7 +262,8 @@ fn account_problem(error: account::Error) -> Problem {
         E::SealedForAnother => Problem::internal(),
         E::MissingCapability { needed } => {
             let title = "Not allowed";
-            Problem::new(StatusCode::FORBIDDEN, "missing-capability", title, sentence(error)).with("needed", needed.name())
+            Problem::new(StatusCode::FORBIDDEN, "missing-capability", title, sentence(error))
+                .with("needed", needed.name())
         }
     }
 }
@@ -317,7 +321,7 @@ fn claim_problem(error: claim::Error) -> Problem {
 
 fn taken(slug: &'static str, title: &'static str, pointer: &str, detail: &str) -> Problem {
     let field = FieldError { pointer: pointer.to_owned(), code: "taken", detail: detail.to_owned() };
-    Problem { fields: vec![field], ..Problem::new(StatusCode::CONFLICT, slug, title, detail) }
+    Problem::new(StatusCode::CONFLICT, slug, title, detail).with_fields(vec![field])
 }
 
 fn listing_problem(error: listing::Error) -> Problem {
@@ -343,7 +347,9 @@ fn money_problem(error: MoneyError) -> Problem {
 
 fn session_problem(error: session::Error) -> Problem {
     match error {
-        session::Error::Ended | session::Error::Expired { .. } => Problem::unauthenticated("The refresh token is not good."),
+        session::Error::Ended | session::Error::Expired { .. } => {
+            Problem::unauthenticated("The refresh token is not good.")
+        }
         session::Error::AlreadyOpen => conflict("already-open", "Already open", error),
     }
 }
@@ -366,10 +372,6 @@ fn wallet_problem(error: wallet::Error) -> Problem {
     }
 }
 
-fn wrong_currency(
-    error: impl std::fmt::Display,
-    expected: domain::Currency,
-    offered: domain::Currency,
-) -> Problem {
+fn wrong_currency(error: impl std::fmt::Display, expected: domain::Currency, offered: domain::Currency) -> Problem {
     rule("wrong-currency", "Wrong currency", error).with("expected", expected.code()).with("offered", offered.code())
 }

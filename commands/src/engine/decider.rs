@@ -243,10 +243,7 @@ impl Decider {
 
     /// One attempt with the head locked first, so that no other node can come between.
     async fn attempt_locked(&mut self, jobs: Jobs) -> (Decided, Result<(), Missed>) {
-        let mut connection = match self.take_connection().await {
-            Ok(connection) => connection,
-            Err(_) => return (self.decide(jobs), Err(Missed::Lost)),
-        };
+        let Ok(mut connection) = self.take_connection().await else { return (self.decide(jobs), Err(Missed::Lost)) };
         let known = self.known;
         let locked = tokio::time::timeout(STATEMENT_PATIENCE, async {
             let mut transaction = connection.begin().await?;
@@ -416,14 +413,12 @@ impl Decider {
             Some(decided) => decided.into_jobs(),
             None => Jobs::new(),
         };
-        match self.catch_up().await {
-            Ok(()) => jobs,
+        if self.catch_up().await.is_err() {
             // Away again: nothing of these commands is in the log.
-            Err(_) => {
-                jobs.into_iter().for_each(unavailable);
-                Jobs::new()
-            }
+            jobs.into_iter().for_each(unavailable);
+            return Jobs::new();
         }
+        jobs
     }
 
     /// Whether the event after `known` is `first`. Waits for the head's lock before it looks, so that a statement of

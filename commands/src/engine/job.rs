@@ -42,7 +42,7 @@ impl<T, F> fmt::Debug for TypedJob<T, F> {
 
 impl<T, F> TypedJob<T, F> {
     pub(crate) fn new(
-        request: Request,
+        request: &Request,
         decide: F,
         reply: oneshot::Sender<Result<Accepted<T>, CommandError>>,
         in_flight: Option<InFlight>,

@@ -49,7 +49,12 @@ async fn fund(engine: &Engine, owner: AccountId, minor: i64) -> Accepted<u64> {
 }
 
 /// Holds some of somebody's money, and answers with what is left.
-async fn hold(engine: &Engine, request: Request, owner: AccountId, minor: i64) -> Result<Accepted<Money>, CommandError> {
+async fn hold(
+    engine: &Engine,
+    request: Request,
+    owner: AccountId,
+    minor: i64,
+) -> Result<Accepted<Money>, CommandError> {
     let hold = HoldId(mint::id());
     let place = move |world: &mut World<'_>| {
         let wallet = WalletId::of(owner, Currency::USD);

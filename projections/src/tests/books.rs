@@ -22,13 +22,15 @@ async fn the_books_balance_and_agree_with_the_statements_and_with_the_domain() {
     for currency in &books {
         assert_eq!(currency.difference, Total(0));
         assert!(currency.debits > Total(0));
-        let posted: String =
-            sqlx::query_scalar("select sum(amount)::text from ledger.postings where currency = $1")
-                .bind(currency.currency)
-                .fetch_one(&test.pool)
-                .await
-                .unwrap();
-        assert_eq!((currency.debits, currency.credits), (posted.clone().try_into().unwrap(), posted.try_into().unwrap()));
+        let posted: String = sqlx::query_scalar("select sum(amount)::text from ledger.postings where currency = $1")
+            .bind(currency.currency)
+            .fetch_one(&test.pool)
+            .await
+            .unwrap();
+        assert_eq!(
+            (currency.debits, currency.credits),
+            (posted.clone().try_into().unwrap(), posted.try_into().unwrap())
+        );
     }
     for (id, (wallet, version)) in &history.wallets.0 {
         let Wallet::Open(state) = wallet else { continue };
@@ -128,7 +130,10 @@ async fn the_tables_refuse_what_must_never_be() {
             "balances_of_users_not_negative",
         ),
         ("update ledger.balances set debits = -1", "balances_only_grow"),
-        ("insert into auction_board.bidders select auction_id, gen_random_uuid(), alias from auction_board.bidders", "bidders_alias"),
+        (
+            "insert into auction_board.bidders select auction_id, gen_random_uuid(), alias from auction_board.bidders",
+            "bidders_alias",
+        ),
     ] {
         let error = sqlx::query(statement).execute(&mut test.owner).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint), "{error}");

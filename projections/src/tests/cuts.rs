@@ -9,8 +9,8 @@ use crate::{ALL, digest};
 
 #[tokio::test]
 async fn rows_do_not_depend_on_how_the_log_was_cut_into_batches_or_on_a_rebuild() {
-    for seed in 1..=5 {
-        let history = History::random(seed, 600);
+    for seed in 1..=4 {
+        let history = History::random(seed, 500);
         let mut test = TestDatabase::create().await;
         test.append(&history.units).await;
         test.follow_all(1).await;
@@ -30,7 +30,7 @@ async fn rows_do_not_depend_on_how_the_log_was_cut_into_batches_or_on_a_rebuild(
 
 #[tokio::test]
 async fn the_random_histories_tell_everything_that_can_happen() {
-    let histories: Vec<_> = (1..=5).map(|seed| History::random(seed, 600)).collect();
+    let histories: Vec<_> = (1..=4).map(|seed| History::random(seed, 500)).collect();
     let events = histories.iter().flat_map(|history| &history.units).flat_map(|unit| &unit.events);
     let told: std::collections::BTreeSet<_> = events.clone().map(|event| event.event_type).collect();
     let kinds = [

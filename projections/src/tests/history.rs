@@ -22,7 +22,7 @@ use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
 /// Texts that a seller may type, some of which no table would take as they are.
-const TEXTS: [&str; 8] = [
+pub(crate) const TEXTS: [&str; 8] = [
     "Silver watch, running",
     "Roman coin",
     "a\0b",
@@ -277,7 +277,8 @@ impl History {
             3..8 => (auction::Command::Close { now }, ArchiveCause::AuctionEnded),
             8 => (auction::Command::BuyNow { buyer: self.anybody(), now }, ArchiveCause::AuctionEnded),
             _ => {
-                let by = if self.random.random_bool(0.7) { Canceller::Seller } else { Canceller::Staff(self.anybody()) };
+                let by =
+                    if self.random.random_bool(0.7) { Canceller::Seller } else { Canceller::Staff(self.anybody()) };
                 let reason = self.text().to_owned();
                 (auction::Command::Cancel { by, reason, now }, ArchiveCause::AuctionCancelled)
             }

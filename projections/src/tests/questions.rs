@@ -1,0 +1,346 @@
+//! Queries: every page in every order, filters, and who sees what.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use domain::listing::Condition;
+use domain::{AccountId, AuctionId, Currency, ListingId};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::database::TestDatabase;
+use super::history::{History, TEXTS};
+use crate::auction_board::{self, Activity, Auction, Message};
+use crate::catalogue::{self, Filter, Kind, Offer, PriceRange, Sort, Status};
+use crate::page::{Page, PageError};
+use crate::wallet_statement;
+use crate::{Text, accounts};
+
+/// Walks through a list page by page.
+async fn walk<R, C, F, E>(mut page: impl FnMut(Option<C>) -> F) -> Vec<R>
+where
+    F: Future<Output = Result<Page<R, C>, E>>,
+    E: std::fmt::Debug,
+{
+    let mut all = Vec::new();
+    let mut cursor = None;
+    loop {
+        let Page { items, next } = page(cursor).await.unwrap();
+        all.extend(items);
+        cursor = next;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+}
+
+/// Whatever there is, as its seller sees it.
+async fn everything(pool: &PgPool, history: &History) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for seller in history.accounts.0.keys().copied().map(AccountId) {
+        let filter = Filter { viewer: Some(seller), seller: Some(seller), status: None, ..Filter::default() };
+        offers.extend(catalogue::page(pool, &filter, Sort::Newest, None, 10_000).await.unwrap().items);
+    }
+    offers
+}
+
+fn ids(offers: &[Offer]) -> Vec<Uuid> {
+    offers.iter().map(|offer| offer.listing.id).collect()
+}
+
+#[tokio::test]
+async fn every_listing_is_on_exactly_one_page_in_every_order() {
+    let history = History::random(21, 1_200);
+    let test = TestDatabase::showing(&history.units).await;
+    let active: Vec<Offer> = everything(&test.pool, &history)
+        .await
+        .into_iter()
+        .filter(|offer| offer.listing.status == Status::Active)
+        .collect();
+    assert!(active.len() > 20);
+    for sort in [Sort::Newest, Sort::PriceAsc, Sort::PriceDesc, Sort::EndingSoon] {
+        let (pool, filter) = (&test.pool, &Filter::default());
+        let walked = walk(|cursor| catalogue::page(pool, filter, sort, cursor, 3)).await;
+        let mut expected = active.clone();
+        let price = |offer: &Offer| (offer.listing.currency, offer.listing.price_minor, offer.listing.id);
+        match sort {
+            Sort::Newest => {
+                expected.sort_by_key(|offer| std::cmp::Reverse((offer.listing.published_at, offer.listing.id)));
+            }
+            Sort::PriceAsc => expected.sort_by_key(price),
+            Sort::PriceDesc => expected.sort_by_key(|offer| std::cmp::Reverse(price(offer))),
+            Sort::EndingSoon => {
+                expected.retain(|offer| offer.listing.kind == Kind::Auction);
+                expected.sort_by_key(|offer| (offer.listing.ends_at, offer.listing.id));
+            }
+        }
+        assert_eq!(ids(&walked), ids(&expected), "{sort:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_order_is_refused() {
+    let history = History::random(21, 600);
+    let test = TestDatabase::showing(&history.units).await;
+    let page = |sort, cursor| {
+        let pool = test.pool.clone();
+        async move { catalogue::page(&pool, &Filter::default(), sort, cursor, 1).await }
+    };
+    let newest = page(Sort::Newest, None).await.unwrap().next;
+    assert!(matches!(page(Sort::PriceAsc, newest).await, Err(PageError::CursorOfAnotherSort)));
+    let text = serde_json::to_string(&newest).unwrap();
+    assert_eq!(serde_json::from_str::<Option<catalogue::Cursor>>(&text).unwrap(), newest);
+    let page = auction_board::page(&test.pool, <_>::default(), auction_board::Sort::Newest, None, 1).await.unwrap();
+    let other = auction_board::page(&test.pool, <_>::default(), auction_board::Sort::EndingSoon, page.next, 1).await;
+    assert!(matches!(other, Err(PageError::CursorOfAnotherSort)));
+}
+
+#[tokio::test]
+async fn filters_leave_exactly_what_they_name() {
+    let history = History::random(22, 1_200);
+    let test = TestDatabase::showing(&history.units).await;
+    let all = everything(&test.pool, &history).await;
+    let public: Vec<Offer> = all.into_iter().filter(|offer| offer.listing.published_at.is_some()).collect();
+    let seller = AccountId(public[0].listing.seller_id);
+    let price = PriceRange { currency: Currency::JPY, from: Some(5_000), to: Some(12_000) };
+    let any = || Filter { status: None, ..Filter::default() };
+    type Test = fn(&Offer, AccountId) -> bool;
+    let filters: [(Filter, Test); 9] = [
+        (any(), |_, _| true),
+        (Filter::default(), |offer, _| offer.listing.status == Status::Active),
+        (Filter { status: Some(Status::Archived), ..any() }, |offer, _| offer.listing.status == Status::Archived),
+        (Filter { seller: Some(seller), ..any() }, |offer, seller| offer.listing.seller_id == seller.0),
+        (Filter { category: Some("coins".to_owned()), ..any() }, |offer, _| offer.listing.category == "coins"),
+        (Filter { kind: Some(Kind::FixedPrice), ..any() }, |offer, _| offer.listing.kind == Kind::FixedPrice),
+        (Filter { condition: Some(Condition::LikeNew), ..any() }, |offer, _| {
+            offer.listing.condition == Text(Condition::LikeNew)
+        }),
+        (Filter { brand: Some("Zenith".to_owned()), ..any() }, |offer, _| {
+            offer.listing.brand.as_deref() == Some("Zenith")
+        }),
+        (Filter { price: Some(price), ..any() }, |offer, _| {
+            offer.listing.currency == Text(Currency::JPY) && (5_000..=12_000).contains(&offer.listing.price_minor)
+        }),
+    ];
+    for (filter, test_of) in filters {
+        let walked = walk(|cursor| catalogue::page(&test.pool, &filter, Sort::PriceAsc, cursor, 7)).await;
+        let expected: BTreeSet<Uuid> =
+            public.iter().filter(|offer| test_of(offer, seller)).map(|offer| offer.listing.id).collect();
+        assert!(!expected.is_empty(), "{filter:?}");
+        assert_eq!(walked.len(), expected.len(), "{filter:?}");
+        assert_eq!(ids(&walked).into_iter().collect::<BTreeSet<_>>(), expected, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn words_are_found_in_title_brand_and_description_by_their_stems() {
+    let history = History::random(23, 600);
+    let test = TestDatabase::showing(&history.units).await;
+    let find = async |words: &str| {
+        let filter = Filter { status: None, words: Some(words.to_owned()), ..Filter::default() };
+        catalogue::page(&test.pool, &filter, Sort::Newest, None, 1_000).await.unwrap().items
+    };
+    let coins = find("coins -watch").await;
+    assert!(!coins.is_empty());
+    for Offer { listing, .. } in &coins {
+        let text = format!("{} {}", listing.title, listing.description);
+        assert!(text.contains(TEXTS[1]) && !text.contains(TEXTS[0]));
+    }
+    assert!(!find("zenith").await.is_empty());
+    assert!(find("nowhere").await.is_empty());
+    for odd in ["", "\"", "'; drop table", "a & | !", "-", "a\0b"] {
+        find(odd).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_never_published_is_shown_to_its_seller_alone() {
+    let history = History::random(24, 800);
+    let test = TestDatabase::showing(&history.units).await;
+    let all = everything(&test.pool, &history).await;
+    let hidden: Vec<&Offer> = all.iter().filter(|offer| offer.listing.published_at.is_none()).collect();
+    assert!(hidden.iter().any(|offer| offer.listing.status == Status::Draft));
+    assert!(hidden.iter().any(|offer| offer.listing.status == Status::Archived));
+    let stranger = AccountId(Uuid::from_u128(1));
+    for offer in &all {
+        let (id, seller) = (ListingId(offer.listing.id), AccountId(offer.listing.seller_id));
+        assert_eq!(catalogue::get(&test.pool, id, Some(seller)).await.unwrap().as_ref(), Some(offer));
+        let public = offer.listing.published_at.is_some();
+        for viewer in [None, Some(stranger)] {
+            assert_eq!(catalogue::get(&test.pool, id, viewer).await.unwrap().is_some(), public);
+        }
+    }
+    let listings: Vec<_> = all.iter().map(|offer| ListingId(offer.listing.id)).collect();
+    let shown = catalogue::get_all(&test.pool, &listings, None).await.unwrap();
+    assert_eq!(shown.len(), all.len() - hidden.len());
+    for status in [None, Some(Status::Draft), Some(Status::Archived)] {
+        let filter = Filter { status, viewer: Some(stranger), ..Filter::default() };
+        let page = catalogue::page(&test.pool, &filter, Sort::Newest, None, 1_000).await.unwrap();
+        assert!(page.items.iter().all(|offer| offer.listing.published_at.is_some()));
+    }
+}
+
+#[tokio::test]
+async fn the_board_pages_and_tells_what_happened() {
+    let history = History::random(25, 1_500);
+    let test = TestDatabase::showing(&history.units).await;
+    let board = |filter, sort| {
+        let pool = &test.pool;
+        walk(move |cursor| auction_board::page(pool, filter, sort, cursor, 2))
+    };
+    let newest = board(auction_board::Filter::default(), auction_board::Sort::Newest).await;
+    assert_eq!(newest.len(), history.auctions.0.values().filter(|(_, version)| *version > 0).count());
+    assert!(newest.is_sorted_by_key(|auction| std::cmp::Reverse((auction.scheduled_at, auction.id))));
+    for status in [auction_board::Status::Open, auction_board::Status::Closed, auction_board::Status::Cancelled] {
+        let filter = auction_board::Filter { status: Some(status), ..<_>::default() };
+        let some = board(filter, auction_board::Sort::EndingSoon).await;
+        assert!(!some.is_empty() && some.is_sorted_by_key(|auction| (auction.ends_at, auction.id)));
+        assert_eq!(some.len(), newest.iter().filter(|auction| auction.status == status).count());
+    }
+    let seller = AccountId(newest[0].seller_id);
+    let filter = auction_board::Filter { seller: Some(seller), ..<_>::default() };
+    let own = board(filter, auction_board::Sort::Newest).await;
+    assert_eq!(own.len(), newest.iter().filter(|auction| auction.seller_id == seller.0).count());
+
+    let mut total = 0;
+    for auction in &newest {
+        let id = AuctionId(auction.id);
+        assert_eq!(auction_board::get(&test.pool, id).await.unwrap().as_ref(), Some(auction));
+        let activity = auction_board::activity_after(&test.pool, id, 0, 10_000).await.unwrap();
+        assert!(activity.iter().map(|message| message.sequence).eq(1..=auction.version), "one message per event");
+        let rest = auction_board::activity_after(&test.pool, id, 2, 1).await.unwrap();
+        assert_eq!(rest.first(), activity.get(2));
+        let bids = walk(|before| auction_board::bids_page(&test.pool, id, before, 2)).await;
+        assert_eq!(i32::try_from(bids.len()).unwrap(), auction.bids);
+        assert!(bids.is_sorted_by_key(|bid| std::cmp::Reverse(bid.sequence)));
+        check_standings(&test.pool, auction, &history).await;
+        total += activity.len();
+    }
+    let mut since = Vec::new();
+    loop {
+        let position = since.last().map_or(0, |message: &Activity| message.position);
+        let more = auction_board::activity_since(&test.pool, position, 50).await.unwrap();
+        if more.is_empty() {
+            break;
+        }
+        since.extend(more);
+    }
+    assert_eq!(since.len(), total);
+    assert!(since.is_sorted_by_key(|message| message.position));
+    assert!(since.iter().any(|message| matches!(message.message.0, Message::Bid { outbid: Some(_), .. })));
+}
+
+async fn check_standings(pool: &PgPool, auction: &Auction, history: &History) {
+    let id = AuctionId(auction.id);
+    let mut aliases = BTreeSet::new();
+    for account in history.accounts.0.keys().copied().map(AccountId) {
+        let standing = auction_board::standing(pool, id, account).await.unwrap().unwrap();
+        assert_eq!(standing.alias, auction_board::alias_of(pool, id, account).await.unwrap());
+        assert_eq!(standing.leading, auction.leader_id == Some(account.0));
+        assert_eq!(standing.won, auction.winner_id == Some(account.0));
+        if standing.leading {
+            assert_eq!(standing.alias, auction.leader_alias);
+        }
+        aliases.extend(standing.alias);
+    }
+    assert!(aliases.into_iter().eq(1..=auction.bidders));
+    assert_eq!(auction_board::standing(pool, AuctionId(Uuid::nil()), AccountId(Uuid::nil())).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_board_agrees_with_the_domain() {
+    let history = History::random(26, 1_500);
+    let test = TestDatabase::showing(&history.units).await;
+    for (id, (auction, version)) in &history.auctions.0 {
+        let shown = auction_board::get(&test.pool, AuctionId(*id)).await.unwrap();
+        let Some(shown) = shown else {
+            assert_eq!(*version, 0);
+            continue;
+        };
+        let offer = catalogue::get(&test.pool, ListingId(*id), None).await.unwrap().unwrap();
+        assert_eq!(shown.version, version.cast_signed());
+        assert_eq!(offer.listing.version, history.listings.0[id].1.cast_signed(), "a listing's version is its own");
+        assert_eq!(offer.listing.bids, shown.bids);
+        match auction {
+            domain::auction::Auction::Unscheduled => unreachable!("it has events"),
+            domain::auction::Auction::Live(live) => {
+                assert_eq!(shown.minimum_bid, live.minimum_bid().minor());
+                assert_eq!(shown.reserve_met, live.reserve_met());
+                assert_eq!(shown.buy_now_price.is_some(), live.buy_now_available());
+                assert_eq!(shown.ends_at, live.ends_at);
+                assert_eq!(shown.bids.cast_unsigned(), live.bids);
+                let leader = live.standing.map(|standing| (standing.leader.0, standing.price.minor()));
+                assert_eq!(shown.leader_id.map(|leader| (leader, shown.price)), leader);
+                assert_eq!((offer.listing.price_minor, offer.listing.ends_at), (shown.price, Some(shown.ends_at)));
+            }
+            domain::auction::Auction::Closed { ended_at, outcome, .. } => {
+                assert_eq!((shown.status, shown.ended_at), (auction_board::Status::Closed, Some(*ended_at)));
+                let text = serde_json::to_value(outcome).unwrap();
+                assert_eq!(serde_json::to_value(shown.result).unwrap(), text["result"]);
+                assert_eq!(shown.winner_id.map(|id| id.to_string()).as_deref(), text["winner"].as_str());
+                assert_eq!(shown.closing_price, text["price"]["amount"].as_i64());
+                assert_eq!(offer.listing.price_minor, shown.closing_price.unwrap_or(shown.price));
+                assert_eq!(offer.listing.status, Status::Archived);
+            }
+            domain::auction::Auction::Cancelled { .. } => {
+                assert_eq!(shown.status, auction_board::Status::Cancelled);
+                assert_eq!(offer.listing.status, Status::Archived);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_statement_pages_from_the_newest_on_and_filters() {
+    let history = History::random(27, 800);
+    let test = TestDatabase::showing(&history.units).await;
+    let mut seen = 0;
+    for account in history.accounts.0.keys().copied().map(AccountId) {
+        let pool = &test.pool;
+        let pages = |filter| walk(move |cursor| wallet_statement::transactions(pool, account, filter, cursor, 3));
+        let all = pages(wallet_statement::Filter::default()).await;
+        assert!(all.is_sorted_by_key(|one| std::cmp::Reverse((one.requested_at, one.id))));
+        for kind in [wallet_statement::Kind::Deposit, wallet_statement::Kind::Withdrawal, wallet_statement::Kind::Hold]
+        {
+            let some = pages(wallet_statement::Filter { kind: Some(kind), ..<_>::default() }).await;
+            assert!(some.iter().eq(all.iter().filter(|one| one.kind == kind)));
+        }
+        for status in [wallet_statement::Status::Pending, wallet_statement::Status::Failed] {
+            let some = pages(wallet_statement::Filter { status: Some(status), ..<_>::default() }).await;
+            assert!(some.iter().eq(all.iter().filter(|one| one.status == status)));
+        }
+        let some = pages(wallet_statement::Filter { currency: Some(Currency::JPY), ..<_>::default() }).await;
+        assert!(some.iter().eq(all.iter().filter(|one| one.currency.0 == Currency::JPY)));
+        for one in &all {
+            let got = wallet_statement::transaction(&test.pool, account, one.id).await.unwrap();
+            assert_eq!(got.as_ref(), Some(one));
+            let stranger = AccountId(Uuid::nil());
+            assert_eq!(wallet_statement::transaction(&test.pool, stranger, one.id).await.unwrap(), None);
+        }
+        seen += all.len();
+    }
+    assert!(seen > 50);
+}
+
+#[tokio::test]
+async fn a_profile_shows_the_last_change_and_nothing_once_the_person_is_forgotten() {
+    let history = History::random(28, 600);
+    let mut test = TestDatabase::showing(&history.units).await;
+    let (id, (account, version)) = history.accounts.0.iter().max_by_key(|(_, (_, version))| *version).unwrap();
+    let registered = account.registered().unwrap();
+    let profile = accounts::get(&test.pool, AccountId(*id)).await.unwrap().unwrap();
+    assert_eq!(profile.version, version.cast_signed());
+    assert!(profile.email.is_some() && profile.user_name.is_some());
+    assert_eq!(profile.capabilities, registered.capabilities.iter().copied().map(Text).collect::<Vec<_>>());
+    assert_eq!(accounts::get(&test.pool, AccountId(Uuid::nil())).await.unwrap(), None);
+
+    sqlx::query("delete from person_keys").execute(&mut test.owner).await.unwrap();
+    test.start_afresh().await;
+    test.follow_all(100).await;
+    let forgotten = accounts::get(&test.pool, AccountId(*id)).await.unwrap().unwrap();
+    let personal = [&forgotten.email, &forgotten.user_name, &forgotten.phone, &forgotten.biography];
+    assert!(personal.iter().all(|field| field.is_none()));
+    assert_eq!((forgotten.version, forgotten.capabilities), (profile.version, profile.capabilities));
+    let offers = catalogue::page(&test.pool, &Filter::default(), Sort::Newest, None, 100).await.unwrap().items;
+    assert!(offers.iter().all(|offer| offer.seller_name.is_none()));
+}

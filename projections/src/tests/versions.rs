@@ -21,7 +21,8 @@ async fn another_version_empties_the_tables_and_resets_the_checkpoint_and_nothin
     let head = i64::try_from(history.recorded().len()).unwrap();
     for status in schema::list(&test.pool).await.unwrap() {
         let (version, position) = if status.name == "catalogue" { (2, 0) } else { (1, head) };
-        let expected = Status { name: status.name.clone(), version: Some(version), position, head, lag: head - position };
+        let expected =
+            Status { name: status.name.clone(), version: Some(version), position, head, lag: head - position };
         assert_eq!(status, expected);
     }
     test.follow(newer, 100).await;

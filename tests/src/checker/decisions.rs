@@ -34,7 +34,9 @@ pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
         };
         let asked = last.command().and_then(|(actor, key)| commands.get(&(actor.to_owned(), key)));
         broken.extend(decide_again(&replica, unit, &events, asked.map(|command| (command.actor, &command.intent))));
-        events.iter().for_each(|event| replica.take(event));
+        for event in &events {
+            replica.take(event);
+        }
         if let Some(command) = asked {
             broken.extend(check_answer(&replica, last, operation_in(&events), command));
         }
@@ -42,7 +44,8 @@ pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
             broken.extend(refusal.check(&replica, last.event.recorded_at));
         }
     }
-    let nowhere = refusals.into_iter().flat_map(|(position, refusals)| refusals.into_iter().map(move |r| (position, r)));
+    let nowhere =
+        refusals.into_iter().flat_map(|(position, refusals)| refusals.into_iter().map(move |r| (position, r)));
     broken.extend(nowhere.map(|(position, refusal)| {
         format!("{} was refused at {position}, where no unit of work ends", refusal.command.key)
     }));
@@ -63,7 +66,7 @@ fn decide_again(
         Some((actor, intent)) => replica.carry_out(actor, intent, operation_in(events), now),
         None => carry_out_causes(replica, events, now),
     };
-    let logged = unit.iter().map(|logged| Logged::step(logged)).collect::<Option<Vec<Step>>>();
+    let logged = unit.iter().map(Logged::step).collect::<Option<Vec<Step>>>();
     match (decided, logged) {
         (Ok(decided), Some(logged)) if decided == logged => None,
         (Ok(decided), logged) => {
@@ -83,7 +86,9 @@ fn carry_out_causes(replica: &Replica, events: &[DomainEvent], now: Timestamp) -
         if decided.is_empty() {
             break;
         }
-        rest.iter().take(decided.len()).for_each(|event| replica.take(event));
+        for event in rest.iter().take(decided.len()) {
+            replica.take(event);
+        }
         steps.extend(decided);
     }
     Ok(steps)
@@ -111,7 +116,9 @@ fn check_answer(replica: &Replica, last: &Logged, operation: Uuid, command: &Com
     told.flat_map(|body| {
         let fields = expected.as_object().into_iter().flatten();
         let wrong = fields.filter(|(name, value)| body[name.as_str()] != **value);
-        wrong.map(|(name, value)| format!("{} was told {name} = {} instead of {value}", command.key, body[name.as_str()]))
+        wrong.map(|(name, value)| {
+            format!("{} was told {name} = {} instead of {value}", command.key, body[name.as_str()])
+        })
     })
     .collect()
 }
@@ -142,8 +149,9 @@ impl Refused<'_> {
     /// end of an auction can come in between, so the two ends are tried.
     fn check(&self, replica: &Replica, last_recorded_at: Timestamp) -> Option<String> {
         let Command { actor, intent, key, .. } = self.command;
-        let decided = [last_recorded_at, self.by.max(last_recorded_at)]
-            .map(|now| replica.carry_out(*actor, intent, Uuid::nil(), now).map_err(|refusal| numbers(&document(refusal))));
+        let decided = [last_recorded_at, self.by.max(last_recorded_at)].map(|now| {
+            replica.carry_out(*actor, intent, Uuid::nil(), now).map_err(|refusal| numbers(&document(refusal)))
+        });
         let told = numbers(self.problem);
         let explained = decided.iter().any(|decided| decided.as_ref().is_err_and(|refusal| *refusal == told));
         (!explained).then(|| format!("{key} was refused with {}, where the rules say {decided:?}", self.problem))

@@ -9,9 +9,7 @@ use domain::claim::{self, Claim};
 use domain::listing::{self, Listing};
 use domain::session::{self, Session};
 use domain::wallet::{self, PaymentMethod, Wallet};
-use domain::{
-    AccountId, Aggregate, AuctionId, DepositId, Refusal, Timestamp, WalletId, WithdrawalId, account,
-};
+use domain::{AccountId, Aggregate, AuctionId, DepositId, Refusal, Timestamp, WalletId, WithdrawalId, account};
 use eventstore::event::DomainEvent;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -213,12 +211,11 @@ fn auction_command(event: &auction::Event, next: Option<&auction::Event>, now: T
     match (event.clone(), next) {
         (auction::Event::AuctionScheduled { terms }, _) => auction::Command::Schedule { terms, now },
         (auction::Event::AuctionOpened {}, Some(&auction::Event::BidPlaced { bidder, maximum, .. }))
-        | (auction::Event::BidPlaced { bidder, maximum, .. }, _) => {
-            auction::Command::PlaceBid { bidder, maximum, now }
+        | (auction::Event::BidPlaced { bidder, maximum, .. }, _) => auction::Command::PlaceBid { bidder, maximum, now },
+        // Only a bid moves the end, and its event comes first: nothing leads to the second.
+        (auction::Event::AuctionOpened {} | auction::Event::AuctionExtended { .. }, _) => {
+            auction::Command::Open { now }
         }
-        (auction::Event::AuctionOpened {}, _) => auction::Command::Open { now },
-        // Only a bid moves the end, and its event comes first: nothing leads here.
-        (auction::Event::AuctionExtended { .. }, _) => auction::Command::Open { now },
         (auction::Event::AuctionClosed { outcome: auction::Outcome::BoughtNow { winner, .. }, .. }, _) => {
             auction::Command::BuyNow { buyer: winner, now }
         }

@@ -103,9 +103,11 @@ impl Marketplace {
         let mut sequence = 0;
         for step in steps {
             let stream = (step.aggregate_type, step.id);
-            let known = self.log.events.iter().filter(|logged| {
-                (logged.event.aggregate_type.as_str(), logged.event.aggregate_id.0) == stream
-            });
+            let known = self
+                .log
+                .events
+                .iter()
+                .filter(|logged| (logged.event.aggregate_type.as_str(), logged.event.aggregate_id.0) == stream);
             sequence = i64::try_from(known.count()).unwrap() + 1;
             self.log.head += 1;
             let event = RecordedEvent {
@@ -254,7 +256,8 @@ fn time_that_runs_back_is_found() {
 #[test]
 fn a_command_that_was_carried_out_twice_is_found() {
     planted(Promise::P1, "its events in the log end at [", |marketplace| {
-        let again = marketplace.replica.carry_out(ANN, &deposit(5_000), Uuid::from_u128(77), marketplace.now()).unwrap();
+        let again =
+            marketplace.replica.carry_out(ANN, &deposit(5_000), Uuid::from_u128(77), marketplace.now()).unwrap();
         let author = format!("account:{ANN}");
         marketplace.append(&again, &[("actor", &author), ("command_key", "deposit")]);
     });

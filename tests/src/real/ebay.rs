@@ -14,7 +14,7 @@ mod report;
 mod rules;
 
 pub use records::{Bid, Record, is_source};
-pub use replay::{Played, Refused, Result as Closing};
+pub use replay::{Closing, Played, Refused};
 pub use report::{Difference, FormReport, Report};
 
 /// In which form an auction is replayed.
@@ -64,7 +64,7 @@ impl Sale {
 }
 
 /// Replays the auctions of a folder on a database of its own on the server at `server`.
-pub async fn replay(folder: &Path, server: &str) -> std::result::Result<Report, Failure> {
+pub async fn replay(folder: &Path, server: &str) -> Result<Report, Failure> {
     let records = records::read(folder)?;
     let played = replay::play(Sale::all(&records), server).await?;
     let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());

@@ -19,7 +19,7 @@ use crate::fail::{OrFail, fail};
 /// What the binary says on its standard output once it is ready.
 const READY: &str = "tradepost listens on ";
 /// A start takes about a second; a busy machine may take longer.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+const STARTS_WITHIN: Duration = Duration::from_mins(1);
 /// A graceful stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 

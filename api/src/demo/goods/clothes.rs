@@ -15,7 +15,7 @@ pub(super) const CLOTHES: Category = Category {
         thing("Uniqlo", "Uniqlo ultra light down jacket", 22, 38),
         thing("Harris Tweed", "Harris Tweed sports jacket, herringbone", 60, 110),
         thing("Carhartt", "Carhartt Detroit jacket, brown duck", 65, 115),
-        thing("Fjallraven", "Fjallraven Greenland jacket", 85, 140),
+        thing("Fjällräven", "Fjällräven Greenland jacket", 85, 140),
         thing("Saint James", "Saint James Breton shirt", 25, 45),
         thing("Lodenfrey", "Loden coat, dark green", 110, 190),
     ],

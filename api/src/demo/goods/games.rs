@@ -12,7 +12,7 @@ pub(super) const GAMES: Category = Category {
         thing("Sony", "Sony PlayStation 2 slim with eight games", 60, 100),
         thing("Valve", "Steam Deck 256 GB", 280, 350),
         thing("Kosmos", "Catan, German first edition", 25, 55),
-        thing("Hans im Glueck", "Carcassonne Big Box", 32, 55),
+        thing("Hans im Glück", "Carcassonne Big Box", 32, 55),
         thing("Cephalofair", "Gloomhaven", 55, 95),
         thing("Stonemaier", "Wingspan with European expansion", 40, 65),
         thing("Sega", "Sega Mega Drive II with Sonic", 55, 95),

@@ -10,7 +10,7 @@ pub(super) const RECORDS: Category = Category {
         thing("Harvest", "Pink Floyd: The Dark Side of the Moon", 25, 80),
         thing("Factory", "Joy Division: Unknown Pleasures", 28, 75),
         thing("Atlantic", "Aretha Franklin: Lady Soul", 16, 45),
-        thing("ECM", "Keith Jarrett: The Koeln Concert, 2 LP", 18, 38),
+        thing("ECM", "Keith Jarrett: The Köln Concert, 2 LP", 18, 38),
         thing("Philips", "Kraftwerk: Autobahn", 24, 65),
         thing("Warp", "Boards of Canada: Music Has the Right to Children, 2 LP", 26, 48),
         thing("Deutsche Grammophon", "Bach: Goldberg Variations, Wilhelm Kempff", 12, 30),

@@ -8,7 +8,7 @@ pub(super) const TOYS: Category = Category {
         thing("LEGO", "LEGO 10255 Assembly Square", 170, 240),
         thing("LEGO", "LEGO 6285 Black Seas Barracuda", 210, 380),
         thing("LEGO", "LEGO Technic 42083 Bugatti Chiron", 190, 270),
-        thing("Maerklin", "Maerklin H0 class 23 steam locomotive", 110, 190),
+        thing("Märklin", "Märklin H0 class 23 steam locomotive", 110, 190),
         thing("Brio", "Brio wooden railway, 60 pieces", 40, 75),
         thing("Steiff", "Steiff teddy bear, 35 cm, with button", 60, 130),
         thing("Playmobil", "Playmobil 3666 knights' castle", 70, 120),

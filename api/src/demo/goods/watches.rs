@@ -8,7 +8,7 @@ pub(super) const WATCHES: Category = Category {
         thing("Seiko", "Seiko SKX007 diver's watch", 190, 320),
         thing("Seiko", "Seiko 5 SNK809 field watch", 60, 110),
         thing("Omega", "Omega Seamaster 300M ref. 2531.80", 1_900, 2_800),
-        thing("Omega", "Omega Geneve manual wind, steel", 420, 680),
+        thing("Omega", "Omega Genève manual wind, steel", 420, 680),
         thing("Tissot", "Tissot PRX quartz 40 mm, blue dial", 230, 310),
         thing("Hamilton", "Hamilton Khaki Field Mechanical 38 mm", 280, 390),
         thing("Casio", "Casio G-Shock DW-5600E", 35, 60),

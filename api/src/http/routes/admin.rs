@@ -50,7 +50,11 @@ pub struct ProjectionBody {
 /// The read models and how far they have followed the log.
 #[utoipa::path(get, path = "/admin/projections", tag = TAG, security(("bearer" = [])),
     responses((status = OK, body = ProjectionsBody, description = "The read models")))]
-async fn list_projections(State(app): State<App>, caller: Caller, _: Read<NoQuery>) -> Result<Json<ProjectionsBody>, Problem> {
+async fn list_projections(
+    State(app): State<App>,
+    caller: Caller,
+    _: Read<NoQuery>,
+) -> Result<Json<ProjectionsBody>, Problem> {
     require_staff(&app, caller).await?;
     let rows = projections::schema::list(&app.pool).await?;
     let items = rows.into_iter().map(|row| ProjectionBody {

@@ -16,10 +16,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::listings::{AuctionPlanBody, ConditionBody, DetailsBody};
+use super::listings::{AuctionPlanBody, ConditionBody, details};
 use super::wallet::stored_money;
 use crate::app::App;
 use crate::http::extract::{Command, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::fields::{is_near, is_slug, is_title};
 use crate::http::openapi::MoneyBody;
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
@@ -43,7 +44,7 @@ pub fn router() -> OpenApiRouter<App> {
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct NewAuctionBody {
-    #[garde(custom(super::listings::is_title))]
+    #[garde(custom(is_title))]
     #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200)]
     title: String,
     #[garde(length(chars, max = 10_000))]
@@ -51,7 +52,7 @@ pub struct NewAuctionBody {
     #[schema(max_length = 10_000)]
     description: String,
     /// The slug of a category.
-    #[garde(custom(super::listings::is_slug))]
+    #[garde(custom(is_slug))]
     #[schema(example = "watches", pattern = "^[a-z0-9-]{1,64}$")]
     category: String,
     #[garde(length(chars, max = 100))]
@@ -68,7 +69,7 @@ pub struct NewAuctionBody {
     #[schema(value_type = Option<MoneyBody>)]
     buy_now_price: Option<Money>,
     /// When it starts; now unless told.
-    #[garde(inner(custom(super::listings::is_near)))]
+    #[garde(inner(custom(is_near)))]
     starts_at: Option<DateTime<Utc>>,
     /// How long it lasts, in seconds: a minute to sixty days.
     #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]
@@ -93,7 +94,7 @@ fn changed(world: &mut commands::World<'_>, auction: AuctionId) -> Result<Auctio
 async fn create(State(app): State<App>, command: Command<NewAuctionBody>) -> Result<Done<AuctionChanged>, Problem> {
     let (request, seller, window) = (command.request(), command.caller.account, app.soft_close_window_ms());
     let NewAuctionBody { title, description, category, brand, condition, .. } = command.body.clone();
-    let details = DetailsBody { title, description, category, brand, condition }.into();
+    let details = details(title, description, category, brand, condition);
     let NewAuctionBody { start_price, reserve_price, buy_now_price, starts_at, duration_s, .. } = command.body;
     let plan = AuctionPlanBody { start_price, reserve_price, buy_now_price, starts_at, duration_s };
     let new = NewListing { listing: ListingId(mint::id()), seller, details, sale: Sale::Auction(plan.into()) };
@@ -176,7 +177,7 @@ pub(crate) fn alias(number: impl std::fmt::Display) -> String {
     format!("Bidder {number}")
 }
 
-pub(crate) fn auction_body(row: auction_board::Auction, you: Option<i32>) -> Result<AuctionBody, Problem> {
+pub(crate) fn auction_body(row: &auction_board::Auction, you: Option<i32>) -> Result<AuctionBody, Problem> {
     let money = |minor| stored_money(minor, row.currency.0);
     Ok(AuctionBody {
         start_price: money(row.start_price)?,
@@ -212,7 +213,7 @@ async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Json<
     let filter = auction_board::Filter { status: Some(status), seller: query.seller.map(AccountId) };
     let sort = query.sort.unwrap_or_default();
     let page = auction_board::page(&app.pool, filter, sort, query.cursor.map(|cursor| cursor.0), limit).await?;
-    Page::of(page, |row| auction_body(row, None)).map(Json)
+    Page::of(page, |row| auction_body(&row, None)).map(Json)
 }
 
 /// An auction.
@@ -231,7 +232,7 @@ async fn show(
         None => None,
     };
     let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: auction_body(row, you)?, version, position })
+    Ok(One { body: auction_body(&row, you)?, version, position })
 }
 
 /// Which bids to list.

@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
+use commands::Request;
 use commands::accounts::{self, Newcomer};
 use commands::sessions::{self, NewSession, Trade, Traded};
-use commands::Request;
 use domain::account::{Account, Capability, Identity, ProfileChanges};
 use domain::claim::Kind;
 use domain::{AccountId, SessionId};
@@ -31,6 +31,7 @@ use crate::auth::passwords::PasswordError;
 use crate::auth::refresh::RefreshToken;
 use crate::auth::tickets;
 use crate::http::extract::{Body, Caller, Command, NoQuery, Nothing, Read};
+use crate::http::fields::is_name;
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
 
@@ -69,11 +70,6 @@ pub struct Registration {
     sell: bool,
 }
 
-fn is_name(name: &str, (): &()) -> garde::Result {
-    let fits = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
-    if fits { Ok(()) } else { Err(garde::Error::new("letters, digits, `-`, `_` and `.` only")) }
-}
-
 /// The tokens of a session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Tokens {
@@ -110,7 +106,8 @@ async fn register(
     let password_hash = app.passwords.hash(registration.password.clone()).await?;
     let mut capabilities = BTreeSet::from([Capability::Buy]);
     capabilities.extend(registration.sell.then_some(Capability::Sell));
-    let newcomer = newcomer(&app.secret, account, &registration.email, &registration.user_name, &password_hash, capabilities);
+    let newcomer =
+        newcomer(&app.secret, account, &registration.email, &registration.user_name, &password_hash, capabilities);
     let metadata = Metadata::by_account(account);
     let (session, token) = new_session(&app, account);
     let join = move |world: &mut commands::World<'_>| {
@@ -323,7 +320,11 @@ pub struct Ticket {
 /// Gives a ticket for opening one socket as this account.
 #[utoipa::path(post, path = "/auth/ws-ticket", tag = TAG, security(("bearer" = [])),
     responses((status = CREATED, body = Ticket, description = "The ticket")))]
-async fn ws_ticket(State(app): State<App>, caller: Caller, _: Body<Nothing>) -> Result<(StatusCode, Json<Ticket>), Problem> {
+async fn ws_ticket(
+    State(app): State<App>,
+    caller: Caller,
+    _: Body<Nothing>,
+) -> Result<(StatusCode, Json<Ticket>), Problem> {
     let ticket = tickets::issue(&app.pool, caller.account).await?;
     Ok((StatusCode::CREATED, Json(Ticket { ticket, expires_in: tickets::LIFETIME.as_secs() })))
 }

@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use super::wallet::stored_money;
 use crate::app::App;
 use crate::http::extract::{Command, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::fields::{is_near, is_slug, is_title};
 use crate::http::openapi::MoneyBody;
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
@@ -60,49 +61,16 @@ impl From<ConditionBody> for Condition {
     }
 }
 
-/// What something is.
-#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
-#[serde(deny_unknown_fields)]
-#[garde(allow_unvalidated)]
-pub struct DetailsBody {
-    #[garde(custom(is_title))]
-    #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200)]
-    pub title: String,
-    #[garde(length(chars, max = 10_000))]
-    #[serde(default)]
-    #[schema(max_length = 10_000)]
-    pub description: String,
-    /// The slug of a category.
-    #[garde(custom(is_slug))]
-    #[schema(example = "watches", pattern = "^[a-z0-9-]{1,64}$")]
-    pub category: String,
-    #[garde(length(chars, max = 100))]
-    #[schema(example = "Cartier", max_length = 100)]
-    pub brand: Option<String>,
-    pub condition: ConditionBody,
-}
-
-pub(super) fn is_title(title: &str, (): &()) -> garde::Result {
-    let fits = !title.trim().is_empty() && title.chars().count() <= 200;
-    if fits { Ok(()) } else { Err(garde::Error::new("must be 1 to 200 characters, not all of them spaces")) }
-}
-
-pub(super) fn is_slug(slug: &str, (): &()) -> garde::Result {
-    let letters = slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    let fits = letters && (1..=64).contains(&slug.len());
-    if fits { Ok(()) } else { Err(garde::Error::new("must be 1 to 64 of a-z, 0-9 and `-`")) }
-}
-
-impl From<DetailsBody> for Details {
-    fn from(body: DetailsBody) -> Self {
-        Self {
-            title: body.title,
-            description: body.description,
-            category: body.category,
-            brand: body.brand.filter(|brand| !brand.is_empty()),
-            condition: body.condition.into(),
-        }
-    }
+/// What something is, from the fields that every body which offers something has.
+pub(super) fn details(
+    title: String,
+    description: String,
+    category: String,
+    brand: Option<String>,
+    condition: ConditionBody,
+) -> Details {
+    let brand = brand.filter(|brand| !brand.is_empty());
+    Details { title, description, category, brand, condition: condition.into() }
 }
 
 /// The wishes of a seller for an auction.
@@ -125,12 +93,6 @@ pub struct AuctionPlanBody {
     /// How long it lasts, in seconds: a minute to sixty days.
     #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]
     pub duration_s: u32,
-}
-
-/// Far from the ends of what a clock can show, so that adding a duration stays within.
-pub(super) fn is_near(time: &DateTime<Utc>, (): &()) -> garde::Result {
-    let fits = (0..=32_503_680_000).contains(&time.timestamp());
-    if fits { Ok(()) } else { Err(garde::Error::new("must be between the years 1970 and 3000")) }
 }
 
 impl From<AuctionPlanBody> for AuctionPlan {
@@ -177,7 +139,7 @@ impl NewListingBody {
     fn parts(self) -> Result<(Details, Sale), Problem> {
         let Self { title, description, category, brand, condition, price, auction } = self;
         let sale = sale(price, auction)?.ok_or_else(either_or)?;
-        Ok((DetailsBody { title, description, category, brand, condition }.into(), sale))
+        Ok((self::details(title, description, category, brand, condition), sale))
     }
 }
 

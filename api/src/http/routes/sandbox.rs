@@ -58,11 +58,17 @@ async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<Jso
     let now = app.clock.now();
     let target = match (setting.set, setting.advance_ms) {
         (Some(target), None) => target,
-        (None, Some(ms)) => TimeDelta::try_milliseconds(ms).and_then(|jump| now.checked_add_signed(jump)).unwrap_or(now + LONGEST_JUMP),
+        (None, Some(ms)) => {
+            TimeDelta::try_milliseconds(ms).and_then(|jump| now.checked_add_signed(jump)).unwrap_or(now + LONGEST_JUMP)
+        }
         _ => return Err(Problem::invalid_field("", "invalid", "give either `set` or `advance_ms`")),
     };
     if target - now > LONGEST_JUMP {
-        return Err(Problem::invalid_field("", "too-far", format!("the clock moves at most {} days at once", LONGEST_JUMP.num_days())));
+        return Err(Problem::invalid_field(
+            "",
+            "too-far",
+            format!("the clock moves at most {} days at once", LONGEST_JUMP.num_days()),
+        ));
     }
     if target < now {
         return Err(Problem::invalid_field("/set", "in-past", format!("the clock only moves forward; it shows {now}")));

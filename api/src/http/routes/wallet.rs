@@ -219,8 +219,7 @@ async fn withdraw(State(app): State<App>, command: Command<Transfer>) -> Result<
 }
 
 fn method(app: &App, token: &str) -> Result<PaymentMethod, Problem> {
-    let method =
-        PaymentMethod { provider: commands::payments::sandbox::NAME.to_owned(), token: token.to_owned() };
+    let method = PaymentMethod { provider: commands::payments::sandbox::NAME.to_owned(), token: token.to_owned() };
     if app.providers.knows(&method) {
         return Ok(method);
     }

@@ -83,7 +83,7 @@ pub fn is_source(folder: &Path) -> bool {
 }
 
 /// Reads a folder.
-pub fn read(folder: &Path) -> Result<Vec<Record>, Failure> {
+pub(super) fn read(folder: &Path) -> Result<Vec<Record>, Failure> {
     let mut bids = BTreeMap::<String, Vec<BidRow>>::new();
     for row in rows::<BidRow>(&folder.join("bids.csv"))? {
         bids.entry(row.auctionid.clone()).or_default().push(row);
@@ -129,7 +129,8 @@ fn record(row: ExpectedRow, mut bids: Vec<BidRow>) -> Result<Record, Failure> {
 /// Dollars with up to two decimals, exactly.
 fn cents(dollars: &str) -> Result<i64, Failure> {
     let (major, minor) = dollars.split_once('.').unwrap_or((dollars, ""));
-    let fits = minor.len() <= CENTS && !major.is_empty() && (major.to_owned() + minor).bytes().all(|b| b.is_ascii_digit());
+    let fits =
+        minor.len() <= CENTS && !major.is_empty() && (major.to_owned() + minor).bytes().all(|b| b.is_ascii_digit());
     if !fits {
         return Err(format!("`{dollars}` is no amount in dollars and cents").into());
     }
@@ -143,7 +144,10 @@ mod tests {
     #[test]
     fn dollars_are_read_to_the_cent() {
         let read = |text| cents(text).ok();
-        assert_eq!([read("99.00"), read("99.5"), read("99"), read("0.01")], [Some(9_900), Some(9_950), Some(9_900), Some(1)]);
+        assert_eq!(
+            [read("99.00"), read("99.5"), read("99"), read("0.01")],
+            [Some(9_900), Some(9_950), Some(9_900), Some(1)]
+        );
         assert_eq!([read("99.005"), read("-1.00"), read("x"), read("")], [None; 4]);
     }
 }

@@ -37,12 +37,12 @@ pub struct Played {
     /// The bids that the rules refused.
     pub refused: Vec<Refused>,
     /// How it ended.
-    pub result: Result,
+    pub result: Closing,
 }
 
 /// How an auction ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Result {
+pub struct Closing {
     /// Who won, if anybody did.
     pub winner: Option<String>,
     /// The closing price.
@@ -61,7 +61,7 @@ pub struct Refused {
 }
 
 /// Replays sales on a database of its own on the server at `server`.
-pub async fn play(sales: Vec<Sale>, server: &str) -> std::result::Result<Vec<Played>, Failure> {
+pub(super) async fn play(sales: Vec<Sale>, server: &str) -> Result<Vec<Played>, Failure> {
     let mut settings = Config::default();
     // They ended on the second.
     settings.auctions.soft_close_window_s = 0;
@@ -73,7 +73,7 @@ pub async fn play(sales: Vec<Sale>, server: &str) -> std::result::Result<Vec<Pla
     played
 }
 
-async fn on(anonymous: &Client, sales: Vec<Sale>) -> std::result::Result<Vec<Played>, Failure> {
+async fn on(anonymous: &Client, sales: Vec<Sale>) -> Result<Vec<Played>, Failure> {
     let seller = anonymous.register_seller("the-seller").await;
     let bidders = register(anonymous, &sales).await;
     let starts_at = seller.now().await + LEAD;
@@ -98,7 +98,7 @@ async fn on(anonymous: &Client, sales: Vec<Sale>) -> std::result::Result<Vec<Pla
     let last = played.iter().map(Playing::ends_ms).max().unwrap_or_default();
     let position = set_clock(&seller, starts_at + TimeDelta::milliseconds(last)).await?;
     let results = stream::iter(played.iter().map(|playing| playing.result(&bidders, position)));
-    let results: Vec<Result> = results.buffered(AT_ONCE).try_collect().await?;
+    let results: Vec<Closing> = results.buffered(AT_ONCE).try_collect().await?;
     let played = played.into_iter().zip(results);
     Ok(played
         .map(|(Playing { sale, accepted, refused, .. }, result)| Played { sale, accepted, refused, result })
@@ -123,11 +123,7 @@ async fn register(anonymous: &Client, sales: &[Sale]) -> HashMap<String, Client>
     registered
 }
 
-async fn schedule(
-    seller: &Client,
-    sales: &[Sale],
-    starts_at: DateTime<Utc>,
-) -> std::result::Result<Vec<String>, Failure> {
+async fn schedule(seller: &Client, sales: &[Sale], starts_at: DateTime<Utc>) -> Result<Vec<String>, Failure> {
     let bar = bar("auctions", sales.len());
     let scheduled = stream::iter(sales).map(|sale| {
         let record = &sale.record;
@@ -150,7 +146,7 @@ async fn schedule(
 }
 
 /// Sets the clock, and tells the log's head. A clock that is there already has gone on by itself.
-async fn set_clock(client: &Client, time: DateTime<Utc>) -> std::result::Result<i64, Failure> {
+async fn set_clock(client: &Client, time: DateTime<Utc>) -> Result<i64, Failure> {
     let answer = client.post("/sandbox/clock", &json!({ "set": time })).attempt().await?;
     let went_on = answer.status == 422 && answer.body["errors"][0]["code"] == "in-past";
     if answer.status != 200 && !went_on {
@@ -183,7 +179,7 @@ impl Playing {
     }
 
     /// Places the bids of this time, one after another.
-    async fn bid_until(&mut self, t_ms: i64, bidders: &HashMap<String, Client>) -> std::result::Result<(), Failure> {
+    async fn bid_until(&mut self, t_ms: i64, bidders: &HashMap<String, Client>) -> Result<(), Failure> {
         while let Some(bid) = self.sale.bids.get(self.next).filter(|bid| self.time_of(bid) <= t_ms).cloned() {
             let client = client_of(&bid.bidder, bidders)?;
             let path = format!("/auctions/{}/bids", self.id);
@@ -203,7 +199,7 @@ impl Playing {
 
     /// How it has ended. Winners are pseudonyms to everybody but themselves, so the bidders are asked, the expected
     /// winner first.
-    async fn result(&self, bidders: &HashMap<String, Client>, since: i64) -> std::result::Result<Result, Failure> {
+    async fn result(&self, bidders: &HashMap<String, Client>, since: i64) -> Result<Closing, Failure> {
         let expected = &self.sale.record.winner;
         let others: BTreeSet<&String> =
             self.sale.bids.iter().map(|bid| &bid.bidder).filter(|name| *name != expected).collect();
@@ -216,17 +212,17 @@ impl Playing {
                 return Err(unexpected(&self.sale.record.id, &answer));
             };
             if auction["winner"].is_null() {
-                return Ok(Result { winner: None, price_cents });
+                return Ok(Closing { winner: None, price_cents });
             }
             if auction["winner"] == auction["you"] {
-                return Ok(Result { winner: Some(name.clone()), price_cents });
+                return Ok(Closing { winner: Some(name.clone()), price_cents });
             }
         }
         Err(format!("nobody who bid on {} has won it", self.sale.record.id).into())
     }
 }
 
-fn client_of<'a>(name: &str, bidders: &'a HashMap<String, Client>) -> std::result::Result<&'a Client, Failure> {
+fn client_of<'a>(name: &str, bidders: &'a HashMap<String, Client>) -> Result<&'a Client, Failure> {
     bidders.get(name).ok_or_else(|| format!("{name} has won or bid, and no row of bids.csv is theirs").into())
 }
 

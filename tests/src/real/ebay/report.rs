@@ -52,7 +52,7 @@ impl Report {
 }
 
 /// Compares what was played with what was recorded.
-pub fn compare(name: String, records: &[Record], played: Vec<Played>) -> Report {
+pub(super) fn compare(name: String, records: &[Record], played: Vec<Played>) -> Report {
     let bids = || records.iter().flat_map(|record| &record.bids);
     let (recorded, uncapped): (Vec<_>, Vec<_>) =
         played.into_iter().partition(|played| played.sale.form == Form::Recorded);
@@ -126,14 +126,9 @@ impl fmt::Display for Difference {
             Form::Uncapped { raised_by } => format!(" (raised by {})", dollars(raised_by)),
         };
         let outcome = |winner: Option<&str>, cents| format!("{} to {}", dollars(cents), winner.unwrap_or("nobody"));
-        let (came, was) = (
-            outcome(result.winner.as_deref(), result.price_cents),
-            outcome(Some(&record.winner), record.price_cents),
-        );
-        let verdict = match self.explained {
-            true => "explained by a flagged bid that the rules refuse",
-            false => "NOT EXPLAINED",
-        };
+        let (came, was) =
+            (outcome(result.winner.as_deref(), result.price_cents), outcome(Some(&record.winner), record.price_cents));
+        let verdict = if self.explained { "explained by a flagged bid that the rules refuse" } else { "NOT EXPLAINED" };
         let flagged = record.inadmissible_bids;
         writeln!(f, "    {}{raised}: {came}; recorded {was}; {flagged} flagged; {verdict}", record.id)?;
         for refused in refused {

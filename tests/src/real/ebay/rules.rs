@@ -6,11 +6,10 @@ use domain::increments::Increments;
 use domain::{AccountId, Aggregate, Currency, Money};
 use uuid::Uuid;
 
-use super::{Bid, Record};
-use super::replay::Result as Closing;
+use super::{Bid, Closing, Record};
 
 /// Who wins, and at which price, if these bids and no others are made. A bid that the rules refuse changes nothing.
-pub fn outcome<'a>(record: &Record, bids: impl Iterator<Item = &'a Bid>) -> Option<Closing> {
+pub(super) fn outcome<'a>(record: &Record, bids: impl Iterator<Item = &'a Bid>) -> Option<Closing> {
     let usd = |cents| Money::new(cents, Currency::USD).ok();
     let starts_at = Utc.timestamp_opt(1_000_000_000, 0).single()?;
     let ends_at = starts_at + TimeDelta::milliseconds(record.lasts_ms());
@@ -50,7 +49,7 @@ pub fn outcome<'a>(record: &Record, bids: impl Iterator<Item = &'a Bid>) -> Opti
     }
 }
 
-fn take(auction: &mut Auction, command: Command) -> std::result::Result<(), Error> {
+fn take(auction: &mut Auction, command: Command) -> Result<(), Error> {
     auction.decide(command)?.iter().for_each(|event| auction.evolve(event));
     Ok(())
 }

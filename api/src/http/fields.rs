@@ -1,0 +1,32 @@
+//! What a field of a body may be, beyond its type.
+
+#![expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is garde's")]
+
+use chrono::{DateTime, Utc};
+
+fn check(fits: bool, rule: &str) -> garde::Result {
+    if fits { Ok(()) } else { Err(garde::Error::new(rule)) }
+}
+
+/// A public name.
+pub(super) fn is_name(name: &str, (): &()) -> garde::Result {
+    let fits = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
+    check(fits, "letters, digits, `-`, `_` and `.` only")
+}
+
+/// The title of something.
+pub(super) fn is_title(title: &str, (): &()) -> garde::Result {
+    let fits = !title.trim().is_empty() && title.chars().count() <= 200;
+    check(fits, "must be 1 to 200 characters, not all of them spaces")
+}
+
+/// A name in an address.
+pub(super) fn is_slug(slug: &str, (): &()) -> garde::Result {
+    let letters = slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    check(letters && (1..=64).contains(&slug.len()), "must be 1 to 64 of a-z, 0-9 and `-`")
+}
+
+/// A time far from the ends of what a clock can show, so that adding a duration stays within.
+pub(super) fn is_near(time: &DateTime<Utc>, (): &()) -> garde::Result {
+    check((0..=32_503_680_000).contains(&time.timestamp()), "must be between the years 1970 and 3000")
+}

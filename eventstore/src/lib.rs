@@ -16,8 +16,10 @@ pub mod mint;
 pub mod progress;
 pub mod sealing;
 pub mod secrets;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 /// A place in the log, from 1 without gaps in commit order; 0 is before the first event.
 pub type Position = i64;

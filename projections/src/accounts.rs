@@ -156,3 +156,33 @@ impl Profile {
 pub async fn get(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Profile>, sqlx::Error> {
     sqlx::query_as("select * from accounts.profiles where id = $1").bind(account.0).fetch_optional(executor).await
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::account::{Granter, Identity};
+
+    use super::*;
+    use crate::tests::history::recorded;
+
+    #[test]
+    fn what_cannot_be_opened_shows_as_nothing_and_the_rest_stays() {
+        let ann = AccountId(Uuid::from_u128(1));
+        let sealed = || Sealed::from_ciphertext(ann, "unreadable".to_owned());
+        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: sealed() };
+        let language = Some("de".to_owned());
+        let changes = ProfileChanges { phone: Some(sealed()), language: language.clone(), ..ProfileChanges::default() };
+        let events = [
+            Event::AccountRegistered { identity, capabilities: [Capability::Audit, Capability::Buy].into() },
+            Event::ProfileChanged { changes },
+            Event::CapabilitiesGranted { capabilities: [Capability::Sell].into(), by: Granter::Operator },
+        ];
+        let mut accounts = Accounts::default();
+        for (position, event) in (1..).zip(events) {
+            accounts.take(&recorded(position, DomainEvent::Account(ann, event)), &PersonKeys::default());
+        }
+        let profile = &accounts.profiles[&ann.0];
+        assert_eq!((&profile.email, &profile.phone, &profile.language), (&None, &None, &language));
+        assert_eq!(profile.capabilities, [Capability::Buy, Capability::Sell, Capability::Audit].map(Text));
+        assert_eq!((profile.version, profile.position), (3, 3));
+    }
+}

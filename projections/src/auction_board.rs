@@ -639,3 +639,114 @@ pub async fn standing(
     .fetch_optional(executor)
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::tests::history::recorded;
+
+    const ANN: AccountId = AccountId(Uuid::from_u128(1));
+    const BOB: AccountId = AccountId(Uuid::from_u128(2));
+
+    fn usd(minor: i64) -> Money {
+        Money::new(minor, Currency::USD).unwrap()
+    }
+
+    /// A board after these commands, whose messages it shows; amounts start at 10.00.
+    fn board(reserve: Option<i64>, bids: &[(AccountId, i64)]) -> Board {
+        let now = Timestamp::default();
+        let terms = Terms {
+            seller: AccountId(Uuid::nil()),
+            start_price: usd(1_000),
+            reserve_price: reserve.map(usd),
+            buy_now_price: Some(usd(9_000)),
+            starts_at: now,
+            ends_at: now + TimeDelta::hours(1),
+            soft_close_window_ms: 0,
+            increments: Increments::standard(Currency::USD),
+        };
+        let mut auction = domain::auction::Auction::default();
+        let mut board = Board::default();
+        let mut commands = vec![domain::auction::Command::Schedule { terms, now }];
+        commands.extend(bids.iter().map(|&(bidder, maximum)| domain::auction::Command::PlaceBid {
+            bidder,
+            maximum: usd(maximum),
+            now,
+        }));
+        for command in commands {
+            for event in domain::Aggregate::decide(&auction, command).unwrap() {
+                domain::Aggregate::evolve(&mut auction, &event);
+                let sequence = i64::try_from(board.activity.len()).unwrap() + 1;
+                board.take(&recorded(sequence, DomainEvent::Auction(AuctionId(Uuid::nil()), event)));
+            }
+        }
+        board
+    }
+
+    /// Bidder, leader, outbid and price of each bid's message.
+    fn told(board: &Board) -> Vec<(i32, i32, Option<i32>, i64)> {
+        let messages = board.activity.iter().map(|activity| &activity.message.0);
+        messages
+            .filter_map(|message| match message {
+                Message::Bid { bidder, leader, outbid, price, .. } => Some((*bidder, *leader, *outbid, price.minor())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn whoever_loses_the_lead_is_outbid() {
+        let board = board(None, &[(ANN, 2_000), (BOB, 3_000), (ANN, 4_000)]);
+        assert_eq!(told(&board), [(1, 1, None, 1_000), (2, 2, Some(1), 2_050), (1, 1, Some(2), 3_100)]);
+    }
+
+    #[test]
+    fn whoever_does_not_take_the_lead_is_outbid_at_once() {
+        assert_eq!(told(&board(None, &[(ANN, 2_000), (BOB, 1_500)])), [(1, 1, None, 1_000), (2, 1, Some(2), 1_550)]);
+    }
+
+    #[test]
+    fn a_leader_who_raises_outbids_nobody() {
+        assert_eq!(told(&board(None, &[(ANN, 2_000), (ANN, 3_000)])), [(1, 1, None, 1_000), (1, 1, None, 1_000)]);
+    }
+
+    #[test]
+    fn the_next_bid_must_top_the_price_by_an_increment() {
+        assert_eq!(board(None, &[]).auctions[&Uuid::nil()].minimum_bid, 1_000);
+        assert_eq!(board(None, &[(ANN, 9_000)]).auctions[&Uuid::nil()].minimum_bid, 1_050);
+    }
+
+    #[test]
+    fn buy_now_disappears_with_the_first_bid_or_with_the_reserve() {
+        let price = |board: Board| board.auctions[&Uuid::nil()].buy_now_price;
+        assert_eq!(price(board(None, &[])), Some(9_000));
+        assert_eq!(price(board(None, &[(ANN, 1_000)])), None);
+        assert_eq!(price(board(Some(5_000), &[(ANN, 1_000)])), Some(9_000));
+        assert_eq!(price(board(Some(5_000), &[(ANN, 5_000)])), None);
+    }
+
+    #[test]
+    fn no_message_tells_a_reserve_or_a_maximum() {
+        let board = board(Some(7_777), &[(ANN, 6_543), (BOB, 8_765)]);
+        let rows = serde_json::to_string(&(&board.activity, &board.bids)).unwrap();
+        for secret in ["7777", "6543", "8765", &ANN.to_string(), &BOB.to_string()] {
+            // The price has reached the reserve, which is no secret any more.
+            assert!(!rows.contains(secret) || secret == "7777", "{rows}");
+        }
+        let auctions = serde_json::to_string(&board.auctions[&Uuid::nil()]).unwrap();
+        assert!(!auctions.contains("6543") && !auctions.contains("8765"), "{auctions}");
+    }
+
+    #[test]
+    fn a_message_serialises_as_a_live_feed_sends_it() {
+        let board = board(None, &[(ANN, 2_000)]);
+        let json = serde_json::to_value(&board.activity[2]).unwrap();
+        assert_eq!(json["kind"], "bid");
+        assert_eq!(json["data"]["price"], serde_json::json!({ "amount": 1_000, "currency": "USD" }));
+        let (kind, data) = (&json["kind"], &json["data"]);
+        let message: Message = serde_json::from_value(serde_json::json!({ "kind": kind, "data": data })).unwrap();
+        assert_eq!(message, board.activity[2].message.0);
+    }
+}

@@ -533,3 +533,74 @@ pub async fn page(
     let offers = query.build_query_as().fetch_all(executor).await?;
     Ok(Page::of(offers, limit, |offer| Cursor::after(offer, sort)))
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::listing::ArchiveCause;
+
+    use super::*;
+    use crate::tests::history::recorded;
+
+    const ID: Uuid = Uuid::from_u128(7);
+
+    fn drafted(sale: Sale) -> DomainEvent {
+        let details = Details {
+            title: "Watch".to_owned(),
+            description: "It runs".to_owned(),
+            category: "watches".to_owned(),
+            brand: Some("Zenith".to_owned()),
+            condition: Condition::Good,
+        };
+        let seller = AccountId(Uuid::from_u128(1));
+        DomainEvent::Listing(ListingId(ID), Event::ListingDrafted { seller, details, sale })
+    }
+
+    fn fixed(minor: i64) -> Sale {
+        Sale::FixedPrice { price: Money::new(minor, Currency::USD).unwrap() }
+    }
+
+    fn listing(event: Event) -> DomainEvent {
+        DomainEvent::Listing(ListingId(ID), event)
+    }
+
+    fn shown(events: impl IntoIterator<Item = DomainEvent>) -> Option<Listing> {
+        let mut catalogue = Catalogue::default();
+        for (position, event) in (1..).zip(events) {
+            catalogue.take(&recorded(position, event), &PersonKeys::default());
+        }
+        catalogue.listings.remove(&ID)
+    }
+
+    #[test]
+    fn a_change_changes_what_it_names_and_nothing_else() {
+        let before = shown([drafted(fixed(5))]).unwrap();
+        let changes = Changes { title: Some("Clock".to_owned()), sale: Some(fixed(6)), ..Changes::default() };
+        let after = shown([drafted(fixed(5)), listing(Event::ListingRevised { changes })]).unwrap();
+        let expected = Listing { title: "Clock".to_owned(), price_minor: 6, version: 2, position: 2, ..before };
+        assert_eq!(after, expected);
+    }
+
+    #[test]
+    fn what_was_published_and_archived_tells_when() {
+        let archived = Event::ListingArchived { cause: ArchiveCause::AuctionEnded };
+        let row = shown([drafted(fixed(5)), listing(Event::ListingPublished {}), listing(archived)]).unwrap();
+        let at = |position| Some(recorded(position, drafted(fixed(5))).recorded_at);
+        assert_eq!((row.status, row.published_at, row.archived_at), (Status::Archived, at(2), at(3)));
+    }
+
+    #[test]
+    fn an_auction_moves_the_row_and_not_the_listings_version() {
+        let ends_at = Timestamp::default();
+        let extended = DomainEvent::Auction(ID_OF_AUCTION, auction::Event::AuctionExtended { ends_at });
+        let opened = DomainEvent::Auction(ID_OF_AUCTION, auction::Event::AuctionOpened {});
+        let row = shown([drafted(fixed(5)), extended, opened]).unwrap();
+        assert_eq!((row.version, row.position, row.ends_at), (1, 2, Some(ends_at)), "an opening shows nothing new");
+    }
+
+    const ID_OF_AUCTION: domain::AuctionId = domain::AuctionId(ID);
+
+    #[test]
+    fn an_event_of_something_unknown_is_no_failure() {
+        assert_eq!(shown([listing(Event::ListingPublished {})]), None);
+    }
+}

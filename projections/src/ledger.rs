@@ -337,3 +337,45 @@ impl TrialBalance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{AccountId, DepositId, Money, WalletId};
+
+    use super::*;
+    use crate::tests::history::recorded;
+
+    #[test]
+    fn a_posting_is_debited_once_and_credited_once() {
+        let owner = AccountId(Uuid::from_u128(1));
+        let (clearing, available) =
+            (LedgerAccount::ProviderClearing("sandbox".to_owned()), LedgerAccount::Available(owner));
+        let postings = vec![Posting::new(clearing.clone(), available.clone(), Money::new(5, Currency::USD).unwrap())];
+        let deposit = DepositId(Uuid::from_u128(2));
+        let settled = Event::DepositSettled { deposit, provider_reference: String::new(), postings };
+        let wallet = WalletId::of(owner, Currency::USD);
+        let mut ledger = Ledger::default();
+        ledger.take(&recorded(4, DomainEvent::Wallet(wallet, settled)));
+        let sides = |account: &LedgerAccount| {
+            let balance = &ledger.balances[&(account.clone(), Currency::USD)];
+            (balance.kind, balance.debits, balance.credits, balance.position)
+        };
+        assert_eq!(sides(&clearing), (Kind::ProviderClearing, Total(5), Total(0), 4));
+        assert_eq!(sides(&available), (Kind::Available, Total(0), Total(5), 4));
+        let [entry] = &*ledger.entries else { panic!("{:?}", ledger.entries) };
+        assert_eq!((entry.operation, entry.step, entry.ordinal, entry.amount), (deposit.0, Step::DepositSettled, 1, 5));
+    }
+
+    #[test]
+    fn books_that_do_not_balance_show_by_how_much() {
+        let totals =
+            |kind, debits, credits| KindTotals { kind, accounts: 1, debits: Total(debits), credits: Total(credits) };
+        let beyond_64_bits = i128::from(i64::MAX) * 3;
+        let books = TrialBalance::of(
+            Currency::USD,
+            vec![totals(Kind::ProviderClearing, beyond_64_bits, 0), totals(Kind::Available, 0, beyond_64_bits - 2)],
+        );
+        assert_eq!((books.debits, books.difference), (Total(beyond_64_bits), Total(2)));
+        assert_eq!(books.kinds[0].credit_balance(), Total(-beyond_64_bits));
+    }
+}

@@ -382,3 +382,102 @@ pub async fn transaction(
         .fetch_optional(executor)
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::wallet::{Command, Wallet};
+    use domain::{Aggregate, DepositId, HoldId, WithdrawalId};
+
+    use super::*;
+    use crate::tests::history::{method, recorded};
+
+    const ANN: AccountId = AccountId(Uuid::from_u128(1));
+    const DEPOSIT: DepositId = DepositId(Uuid::from_u128(10));
+    const WITHDRAWAL: WithdrawalId = WithdrawalId(Uuid::from_u128(20));
+    const HOLD: HoldId = HoldId(Uuid::from_u128(30));
+
+    fn usd(minor: i64) -> Money {
+        Money::new(minor, Currency::USD).unwrap()
+    }
+
+    fn request() -> Command {
+        Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: method() }
+    }
+
+    fn settle() -> Command {
+        Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() }
+    }
+
+    fn withdraw() -> Command {
+        Command::RequestWithdrawal { withdrawal: WITHDRAWAL, amount: usd(200), destination: method() }
+    }
+
+    fn statement(commands: impl IntoIterator<Item = Command>) -> Statement {
+        let mut wallet = Wallet::default();
+        let mut statement = Statement::default();
+        let mut position = 0;
+        for command in commands {
+            for event in wallet.decide(command).unwrap() {
+                wallet.evolve(&event);
+                position += 1;
+                let id = WalletId::of(ANN, Currency::USD);
+                statement.take(&recorded(position, DomainEvent::Wallet(id, event)));
+            }
+        }
+        statement
+    }
+
+    /// Available, held and payout pending, and of an operation its status, amount and balance.
+    fn shown(statement: &Statement, operation: Uuid) -> ((i64, i64, i64), (Status, i64, Option<i64>)) {
+        let balance = statement.balances[&WalletId::of(ANN, Currency::USD).0];
+        let Transaction { status, amount, balance_after, .. } = statement.transactions[&operation];
+        ((balance.available, balance.held, balance.payout_pending), (status, amount, balance_after))
+    }
+
+    #[test]
+    fn a_deposit_counts_once_it_is_settled() {
+        let pending = statement([request()]);
+        assert_eq!(shown(&pending, DEPOSIT.0), ((0, 0, 0), (Status::Pending, 500, None)));
+        let settled = statement([request(), settle()]);
+        assert_eq!(shown(&settled, DEPOSIT.0), ((500, 0, 0), (Status::Succeeded, 500, Some(500))));
+        assert_eq!(settled.transactions[&DEPOSIT.0].reference.as_deref(), Some("ch_1"));
+        let failed = statement([request(), Command::FailDeposit { deposit: DEPOSIT, reason: "no".to_owned() }]);
+        assert_eq!(shown(&failed, DEPOSIT.0), ((0, 0, 0), (Status::Failed, 500, None)));
+        assert_eq!(failed.transactions[&DEPOSIT.0].failure_reason.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn a_withdrawal_leaves_at_once_and_comes_back_if_it_fails() {
+        let under_way = statement([request(), settle(), withdraw()]);
+        assert_eq!(shown(&under_way, WITHDRAWAL.0), ((300, 0, 200), (Status::Pending, -200, Some(300))));
+        let reference = || "po_1".to_owned();
+        let confirm = Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: reference() };
+        let paid = statement([request(), settle(), withdraw(), confirm]);
+        assert_eq!(shown(&paid, WITHDRAWAL.0), ((300, 0, 0), (Status::Succeeded, -200, Some(300))));
+        let fail = Command::FailWithdrawal { withdrawal: WITHDRAWAL, reason: "closed".to_owned() };
+        let failed = statement([request(), settle(), withdraw(), fail]);
+        assert_eq!(shown(&failed, WITHDRAWAL.0), ((500, 0, 0), (Status::Failed, -200, Some(500))));
+    }
+
+    #[test]
+    fn a_hold_sets_money_aside_until_it_is_released() {
+        let place = || Command::PlaceHold { hold: HOLD, amount: usd(500) };
+        let held = statement([request(), settle(), place()]);
+        assert_eq!(shown(&held, HOLD.0), ((0, 500, 0), (Status::Pending, -500, Some(0))));
+        let released = statement([request(), settle(), place(), Command::ReleaseHold { hold: HOLD }]);
+        assert_eq!(shown(&released, HOLD.0), ((500, 0, 0), (Status::Released, -500, Some(500))));
+    }
+
+    #[test]
+    fn a_payment_does_not_restate_an_older_balance() {
+        let other = DepositId(Uuid::from_u128(11));
+        let later = [
+            Command::RequestDeposit { deposit: other, owner: ANN, amount: usd(50), source: method() },
+            Command::SettleDeposit { deposit: other, provider_reference: "ch_2".to_owned() },
+            Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: "po_1".to_owned() },
+        ];
+        let statement = statement([request(), settle(), withdraw()].into_iter().chain(later));
+        assert_eq!(shown(&statement, WITHDRAWAL.0).1, (Status::Succeeded, -200, Some(300)));
+        assert_eq!(shown(&statement, other.0).1, (Status::Succeeded, 50, Some(350)));
+    }
+}

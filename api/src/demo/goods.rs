@@ -91,10 +91,13 @@ fn wear(condition: Condition) -> &'static [&'static str] {
             "Used with care; small marks are in the pictures.",
             "In good order, with the marks that its age brings.",
         ],
-        Condition::Fair => &["Honest wear all over, priced accordingly.", "It has lived a little and still does its job."],
-        Condition::ForParts => {
-            &["It does not work and is sold for parts or to somebody who likes a project.", "Defective; no returns on this one."]
+        Condition::Fair => {
+            &["Honest wear all over, priced accordingly.", "It has lived a little and still does its job."]
         }
+        Condition::ForParts => &[
+            "It does not work and is sold for parts or to somebody who likes a project.",
+            "Defective; no returns on this one.",
+        ],
     }
 }
 

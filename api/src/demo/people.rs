@@ -149,11 +149,48 @@ pub(super) const SHOPS: [Shop; 14] = [
 
 /// Who bids, besides the printed buyer.
 const BIDDERS: [&str; 42] = [
-    "mira.kovac", "tomasz82", "anneke-v", "jules_b", "priya.nair", "old-oak", "samir.h", "lena_wood", "kit.marlow",
-    "rosalind", "bartek", "yuki.t", "femi-ade", "grace.o", "nils_h", "carmen.r", "dov-l", "aoife.k", "marek_p",
-    "ines.c", "hugo-f", "zeynep.a", "paulo_m", "wren", "ottilie", "dmitri.s", "noor.j", "beatriz-l", "caleb_w",
-    "siobhan", "emeka.u", "freya_n", "giorgio.p", "hana.s", "ivo-d", "jasper_t", "katya.v", "leon.b", "mabel-r",
-    "nadia_e", "oskar.w", "petra-g",
+    "mira.kovac",
+    "tomasz82",
+    "anneke-v",
+    "jules_b",
+    "priya.nair",
+    "old-oak",
+    "samir.h",
+    "lena_wood",
+    "kit.marlow",
+    "rosalind",
+    "bartek",
+    "yuki.t",
+    "femi-ade",
+    "grace.o",
+    "nils_h",
+    "carmen.r",
+    "dov-l",
+    "aoife.k",
+    "marek_p",
+    "ines.c",
+    "hugo-f",
+    "zeynep.a",
+    "paulo_m",
+    "wren",
+    "ottilie",
+    "dmitri.s",
+    "noor.j",
+    "beatriz-l",
+    "caleb_w",
+    "siobhan",
+    "emeka.u",
+    "freya_n",
+    "giorgio.p",
+    "hana.s",
+    "ivo-d",
+    "jasper_t",
+    "katya.v",
+    "leon.b",
+    "mabel-r",
+    "nadia_e",
+    "oskar.w",
+    "petra-g",
 ];
 
 /// Where the bidders begin and end among the people.
@@ -184,8 +221,12 @@ pub(super) fn everybody() -> Vec<Person> {
         biography: Some(shop.biography),
         capabilities: BTreeSet::from([Capability::Buy, Capability::Sell]),
     };
-    let bidder =
-        |name: &&'static str| Person { user_name: name, display_name: spoken(name), biography: None, capabilities: buy() };
+    let bidder = |name: &&'static str| Person {
+        user_name: name,
+        display_name: spoken(name),
+        biography: None,
+        capabilities: buy(),
+    };
     let (seller, others) = (shop(&SHOPS[0]), SHOPS[1..].iter().map(shop));
     [buyer, seller, admin].into_iter().chain(others).chain(BIDDERS.iter().map(bidder)).collect()
 }

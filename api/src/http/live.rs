@@ -294,7 +294,7 @@ async fn place(
         }
         Some(_) => return Err(Problem::bad_request("malformed-idempotency-key", "Keys have 1 to 255 characters.")),
     };
-    let accepted = bid(app, auction, account, maximum, request).await?;
+    let accepted = bid(app, auction, account, maximum, None, request).await?;
     let mut body = json!(accepted.value);
     body["position"] = accepted.position.into();
     Ok(body)

@@ -176,7 +176,9 @@ pub fn router(document: &OpenApi) -> Router<App> {
         let json = json.clone();
         async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], json.to_string()) }
     };
-    let config = utoipa_swagger_ui::Config::from("/api/schema").display_operation_id(false).persist_authorization(true);
+    let config = utoipa_swagger_ui::Config::from("/api/schema").display_operation_id(false).persist_authorization(true)
+        // Else the page asks a validator on the internet about the document.
+        .validator_url("none");
     Router::new()
         .route("/api/v1/schema", get(serve))
         .route("/api/v1/docs", get(|| async { Redirect::permanent("/api/docs/") }))

@@ -294,6 +294,13 @@ impl Decider {
     /// have been accepted before.
     fn fold(&mut self, decided: Decided) -> Vec<(Box<dyn Job>, CommandError)> {
         let base = self.known;
+        tracing::debug!(
+            position = base,
+            commands = decided.verdicts.len(),
+            events = decided.batch.events.len(),
+            keys = decided.batch.keys.len(),
+            "committed"
+        );
         if !decided.batch.events.is_empty() {
             self.known += i64::try_from(decided.batch.events.len()).unwrap_or(i64::MAX);
             self.last_recorded_at = Some(decided.last_recorded_at);

@@ -22,8 +22,9 @@ pub(crate) struct TestDatabase {
 
 impl TestDatabase {
     pub(crate) async fn create() -> Self {
-        let server = std::env::var("TEST_DATABASE_URL")
-            .expect("TEST_DATABASE_URL is not set: run these tests with `make test`, which starts a Postgres for them");
+        let Ok(server) = std::env::var("TEST_DATABASE_URL") else {
+            panic!("TEST_DATABASE_URL is not set: run these tests with `make test`, which starts a Postgres for them");
+        };
         let name = format!("projections_{}", mint::id().simple());
         let mut connection = Database::at(&server).unwrap().connect_as_owner().await.unwrap();
         sqlx::raw_sql(&format!("create database {name}")).execute(&mut connection).await.unwrap();

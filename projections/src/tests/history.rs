@@ -12,7 +12,7 @@ use domain::{
     AccountId, Aggregate, AuctionId, Currency, DepositId, Event, HoldId, ListingId, Money, Timestamp, WalletId,
     WithdrawalId,
 };
-use eventstore::event::{Metadata, NewEvent, RecordedEvent, StreamId};
+use eventstore::event::{DomainEvent, Metadata, NewEvent, RecordedEvent, StreamId};
 use eventstore::follower::Recorded;
 use eventstore::log;
 use eventstore::sealing::PersonKey;
@@ -134,7 +134,7 @@ impl History {
     /// The events as a read model gets them.
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
         let events = self.units.iter().flat_map(|unit| &unit.events);
-        (1..).zip(events).map(|(position, event)| recorded(position, event)).collect()
+        (1..).zip(events).map(|(position, event)| read_back(position, event)).collect()
     }
 
     /// One more command.
@@ -438,7 +438,13 @@ pub(crate) fn method() -> PaymentMethod {
     PaymentMethod { provider: "sandbox".to_owned(), token: "tok_1".to_owned() }
 }
 
-fn recorded(position: i64, event: &NewEvent) -> Recorded {
+/// An event as a read model gets it, the `sequence`-th of its stream and of the log.
+pub(crate) fn recorded(sequence: i64, event: DomainEvent) -> Recorded {
+    let recorded_at = DateTime::from_timestamp_millis(sequence).unwrap();
+    Recorded { position: sequence, event_id: Uuid::nil(), sequence, recorded_at, event }
+}
+
+fn read_back(position: i64, event: &NewEvent) -> Recorded {
     let stored = RecordedEvent {
         position,
         commit_position: position,
@@ -451,11 +457,6 @@ fn recorded(position: i64, event: &NewEvent) -> Recorded {
         payload: event.payload.clone(),
         recorded_at: event.recorded_at,
     };
-    Recorded {
-        position,
-        event_id: event.event_id,
-        sequence: stored.sequence,
-        recorded_at: event.recorded_at,
-        event: stored.decode().unwrap(),
-    }
+    let RecordedEvent { event_id, sequence, recorded_at, .. } = stored;
+    Recorded { position, event_id, sequence, recorded_at, event: stored.decode().unwrap() }
 }

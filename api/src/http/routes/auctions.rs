@@ -326,7 +326,8 @@ async fn place_bid(
     Id(id): Id<AuctionId>,
     command: Command<Bid>,
 ) -> Result<Done<BidPlaced>, Problem> {
-    let accepted = bid(&app, id, command.caller.account, command.body.maximum, command.request()).await?;
+    let (bidder, maximum, expected) = (command.caller.account, command.body.maximum, command.expected_version);
+    let accepted = bid(&app, id, bidder, maximum, expected, command.request()).await?;
     let version = accepted.value.version;
     Ok(Done::created(accepted, format!("/api/v1/auctions/{id}/bids")).at_version(version))
 }
@@ -337,9 +338,11 @@ pub(crate) async fn bid(
     auction: AuctionId,
     bidder: AccountId,
     maximum: Money,
+    expected_version: Option<u64>,
     request: commands::Request,
 ) -> Result<commands::Accepted<BidPlaced>, commands::CommandError> {
     let place = move |world: &mut commands::World<'_>| {
+        world.expect_version::<Auction>(auction, expected_version)?;
         let live = auctions::place_bid(world, auction, bidder, maximum)?;
         let version = world.version::<Auction>(auction)?;
         let leads = live.standing.is_some_and(|standing| standing.leader == bidder);
@@ -375,8 +378,9 @@ async fn buy_now(
     Id(id): Id<AuctionId>,
     command: Command<Nothing>,
 ) -> Result<Done<BoughtNow>, Problem> {
-    let buyer = command.caller.account;
+    let (buyer, expected) = (command.caller.account, command.expected_version);
     let buy = move |world: &mut commands::World<'_>| {
+        world.expect_version::<Auction>(id, expected)?;
         let price = auctions::buy_now(world, id, buyer)?;
         Ok(BoughtNow { auction_id: id.0, price, version: world.version::<Auction>(id)? })
     };
@@ -402,8 +406,10 @@ async fn cancel(
     Id(id): Id<AuctionId>,
     command: Command<Cancellation>,
 ) -> Result<Done<AuctionChanged>, Problem> {
-    let (request, by, reason) = (command.request(), command.caller.account, command.body.reason);
+    let (request, expected) = (command.request(), command.expected_version);
+    let (by, reason) = (command.caller.account, command.body.reason);
     let cancel = move |world: &mut commands::World<'_>| {
+        world.expect_version::<Auction>(id, expected)?;
         auctions::cancel(world, id, by, &reason)?;
         changed(world, id)
     };

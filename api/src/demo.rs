@@ -43,7 +43,7 @@ const END: &str = "end";
 /// Between two lines about how far the story has come.
 const TOLD_EVERY_DAYS: i64 = 2;
 /// How long the read models may take to show everything.
-const FOLLOWERS_PATIENCE: Duration = Duration::from_secs(60);
+const FOLLOWERS_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why there is no sample marketplace.
 #[derive(Debug, Error)]

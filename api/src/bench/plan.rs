@@ -150,8 +150,8 @@ impl<'a> Bench<'a> {
             bench.ours.events += door.join(bidder).await?;
         }
         bench.our_wallets = workload::open_wallets(&Subject::Loop(door), plan.wallets, &mut bench.ours).await?;
-        let plain = bench.plain(Loading::Streams, plan.bidders).await?;
-        bench.plain_wallets = workload::open_wallets(&plain, plan.wallets, &mut bench.plain).await?;
+        let pair = bench.plain(Loading::Streams, plan.bidders).await?;
+        bench.plain_wallets = workload::open_wallets(&pair, plan.wallets, &mut bench.plain).await?;
         Ok(bench)
     }
 

@@ -12,7 +12,7 @@ use sqlx::{Connection, FromRow, PgConnection, PgPool};
 use super::BenchError;
 
 /// Longer than any slot's worth of waiting for a connection when callers outnumber them.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A database on the server that is to be measured.
 #[derive(Debug)]

@@ -193,12 +193,11 @@ async fn go_round(subject: Subject, mut purses: Purses, until: Instant) -> Resul
         && let Some(mut purse) = purses.pop_front()
     {
         let began = Instant::now();
-        let (command, hold) = match purse.hold {
-            Some(hold) => (wallet::Command::ReleaseHold { hold }, None),
-            None => {
-                let hold = HoldId(mint::id());
-                (wallet::Command::PlaceHold { hold, amount }, Some(hold))
-            }
+        let (command, hold) = if let Some(hold) = purse.hold {
+            (wallet::Command::ReleaseHold { hold }, None)
+        } else {
+            let hold = HoldId(mint::id());
+            (wallet::Command::PlaceHold { hold, amount }, Some(hold))
         };
         tally.attempts += 1;
         subject.wallet(purse.owner, purse.wallet, command).await?;

@@ -131,7 +131,7 @@ impl Stock {
         let taken = self.taken.entry(category.slug).or_default();
         let (things, traits) = (category.things.len(), category.traits.len());
         let thing = &category.things[*taken % things];
-        let feature = category.traits[(*taken + *taken / things) % traits];
+        let feature = category.traits[(*taken % things + *taken / things) % traits];
         *taken += 1;
         let condition = self.condition(category);
         let (_, _, value) = CONDITIONS.iter().find(|(of, ..)| *of == condition).copied().unwrap_or(CONDITIONS[2]);
@@ -167,10 +167,10 @@ impl Stock {
 /// A price that somebody would ask for something of this worth, in hundredths.
 pub(super) fn asking_price(worth: i64) -> i64 {
     match worth {
-        ..20_00 => round_to(worth, 50),
-        20_00..200_00 => round_to(worth, 5_00) - 1,
-        200_00..1_000_00 => round_to(worth, 10_00),
-        _ => round_to(worth, 50_00),
+        ..2_000 => round_to(worth, 50),
+        2_000..20_000 => round_to(worth, 500) - 1,
+        20_000..100_000 => round_to(worth, 1_000),
+        _ => round_to(worth, 5_000),
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn conditions_make_up_a_hundred_and_prices_stay_near_the_worth() {
         assert_eq!(CONDITIONS.iter().map(|(_, share, _)| share).sum::<i64>(), 100);
-        for worth in (1_00..5_000_00).step_by(37) {
+        for worth in (100..500_000).step_by(37) {
             let price = asking_price(worth);
             assert!(price > 0 && (price - worth).abs() <= worth / 8 + 50, "{worth} → {price}");
         }

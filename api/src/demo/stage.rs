@@ -292,10 +292,10 @@ fn offer(live: &Live, bidders: &[(AccountId, Bidder)]) -> Option<(AccountId, Mon
     let most = bidder.most.minor();
     let wished = minimum + (most - minimum) * bidder.eagerness / 100;
     let step = match wished {
-        ..20_00 => 50,
-        20_00..100_00 => 1_00,
-        100_00..500_00 => 5_00,
-        _ => 10_00,
+        ..2_000 => 50,
+        2_000..10_000 => 100,
+        10_000..50_000 => 500,
+        _ => 1_000,
     };
     let maximum = (wished + step - 1) / step * step;
     Some((*account, Money::new(maximum.min(most), bidder.most.currency()).ok()?))

@@ -212,6 +212,11 @@ fn money(minor: i64, currency: Currency) -> Money {
     Money::new(minor.max(1), currency).unwrap_or(Money::zero(currency))
 }
 
+/// Whole units of a currency with two decimals.
+fn whole(units: i64, currency: Currency) -> Money {
+    money(units * 100, currency)
+}
+
 impl Teller {
     fn tell(&mut self, minute: i64, act: Act) {
         self.acts.entry(moment(minute)).or_default().push(act);
@@ -239,25 +244,25 @@ impl Teller {
     fn fill_wallets(&mut self) {
         let (usd, eur, gbp) =
             (Currency::USD, "EUR".parse().unwrap_or(Currency::USD), "GBP".parse().unwrap_or(Currency::USD));
-        self.deposit(DAY, BUYER, money(2_500_00, usd), sandbox::SUCCEEDS);
-        self.deposit(3 * DAY, BUYER, money(400_00, eur), sandbox::DELAYS);
-        self.deposit(5 * DAY, BUYER, money(900_00, usd), sandbox::DECLINES);
-        self.withdraw(8 * DAY, BUYER, money(300_00, usd), sandbox::SUCCEEDS);
-        self.deposit(13 * DAY, BUYER, money(150_00, usd), sandbox::SUCCEEDS);
-        self.deposit(DAY, SELLER, money(120_00, usd), sandbox::SUCCEEDS);
-        self.withdraw(9 * DAY, SELLER, money(80_00, usd), sandbox::SUCCEEDS);
+        self.deposit(DAY, BUYER, whole(2_500, usd), sandbox::SUCCEEDS);
+        self.deposit(3 * DAY, BUYER, whole(400, eur), sandbox::DELAYS);
+        self.deposit(5 * DAY, BUYER, whole(900, usd), sandbox::DECLINES);
+        self.withdraw(8 * DAY, BUYER, whole(300, usd), sandbox::SUCCEEDS);
+        self.deposit(13 * DAY, BUYER, whole(150, usd), sandbox::SUCCEEDS);
+        self.deposit(DAY, SELLER, whole(120, usd), sandbox::SUCCEEDS);
+        self.withdraw(9 * DAY, SELLER, whole(80, usd), sandbox::SUCCEEDS);
         for person in people::bidders() {
             if self.dice.percent(20) {
                 continue;
             }
             let currency = *self.dice.pick(&[usd, usd, usd, eur, gbp]);
-            let amount = self.dice.between(5, 200) * 10_00;
+            let amount = self.dice.between(5, 200) * 1_000;
             let method = if self.dice.percent(15) { sandbox::DELAYS } else { sandbox::SUCCEEDS };
             let day = self.dice.between(1, 8);
             let minute = day * DAY + self.dice.between(0, DAY);
             self.deposit(minute, person, money(amount, currency), method);
             if self.dice.percent(25) {
-                let part = round_to(amount / 4, 5_00);
+                let part = round_to(amount / 4, 500);
                 let method = if self.dice.percent(15) { sandbox::DECLINES } else { sandbox::SUCCEEDS };
                 let later = minute + DAY + self.dice.between(0, 3 * DAY);
                 self.withdraw(later, person, money(part, currency), method);

@@ -14,6 +14,8 @@ use sqlx::Executor;
 
 use super::*;
 
+mod lost_answers;
+
 /// A node: an engine on a database.
 async fn node(database: &Database, settings: EngineSettings) -> Engine {
     Engine::start(database, settings, Clock::new(), Head::at(0)).await.unwrap().0

@@ -336,8 +336,8 @@ impl History {
             5..8 => {
                 let Some(&(wallet, withdrawal)) = self.withdrawals.choose(&mut self.random) else { return };
                 let command = match what {
-                    0 => wallet::Command::DelayWithdrawal { withdrawal, check_at },
-                    1..5 => wallet::Command::FailWithdrawal { withdrawal, reason },
+                    0..2 => wallet::Command::DelayWithdrawal { withdrawal, check_at },
+                    2..5 => wallet::Command::FailWithdrawal { withdrawal, reason },
                     _ => wallet::Command::ConfirmWithdrawal { withdrawal, provider_reference },
                 };
                 self.wallet(wallet, command);

@@ -36,6 +36,8 @@ create index listings_in_category on listings (left(category, 64), status, liste
 create index listings_by_price on listings (status, currency, price_minor, id);
 create index listings_ending_soon on listings (status, ends_at, id) where ends_at is not null;
 create index listings_words on listings using gin (words);
+-- Postgres has to know rare words as rare, or it walks through the whole list for one.
+alter table listings alter column words set statistics 1000;
 
 create table sellers (
     seller_id uuid not null,

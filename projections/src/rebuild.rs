@@ -150,6 +150,7 @@ impl Beside {
     /// Takes the rest of the log and changes places with the live model.
     async fn swap(&mut self) -> Result<Position, RebuildError> {
         let Self { connection, live, next, .. } = self;
+        schema::analyze(connection, next.name).await?;
         let mut transaction = connection.begin().await?;
         sqlx::query("set local synchronous_commit = on").execute(&mut *transaction).await?;
         if stop(&mut transaction, live).await?.version != self.live_version {

@@ -93,6 +93,18 @@ pub(crate) async fn rename(connection: &mut PgConnection, from: &str, to: &str) 
     run(connection, "alter schema %I rename to %I", &[from, to]).await
 }
 
+/// Lets Postgres look at what the tables of a schema hold, so that it chooses the right indexes from the start.
+pub(crate) async fn analyze(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
+    let tables: Vec<String> = sqlx::query_scalar("select tablename::text from pg_tables where schemaname = $1")
+        .bind(schema)
+        .fetch_all(&mut *connection)
+        .await?;
+    for table in tables {
+        run(connection, "analyze %I.%I", &[schema, &table]).await?;
+    }
+    Ok(())
+}
+
 /// Runs statements about names, which cannot be parameters: Postgres itself quotes them into the template.
 async fn run(connection: &mut PgConnection, template: &str, names: &[&str]) -> Result<(), sqlx::Error> {
     let statements: String = sqlx::query_scalar("select format($1, variadic $2::text[])")

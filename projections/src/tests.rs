@@ -7,3 +7,4 @@ pub(crate) mod history;
 mod questions;
 mod rebuilding;
 mod versions;
+mod bench_tmp;

@@ -1,1 +1,33 @@
-//! x
+//! End to end, a module per story. Run it with `make test`: cargo nextest gives every test a process of its own, and
+//! `testbed` a Postgres to all of them.
+
+#[cfg(test)]
+mod auctions;
+#[cfg(test)]
+mod auth;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod conventions;
+#[cfg(test)]
+mod kill_postgres;
+#[cfg(test)]
+mod kill_server;
+#[cfg(test)]
+mod live;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod real_auctions;
+#[cfg(test)]
+mod rebuild;
+#[cfg(test)]
+mod start_up;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod two_nodes;
+#[cfg(test)]
+mod wallets;

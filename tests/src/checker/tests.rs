@@ -342,7 +342,7 @@ fn a_wrong_answer_to_an_accepted_command_is_found() {
 fn a_forged_refusal_is_found() {
     planted(Promise::P0, "where the rules say", |marketplace| {
         let Outcome::Refused { problem, .. } = marketplace.outcome("too-low") else { panic!("accepted") };
-        problem["minimum"]["amount"] = 1_600.into();
+        problem["minimum"]["amount"] = 1_601.into();
     });
     planted(Promise::P0, "where the rules say", |marketplace| {
         let Outcome::Refused { problem, .. } = marketplace.outcome("too-much") else { panic!("accepted") };

@@ -83,8 +83,14 @@ async fn holds_survive(cut: u8) {
     fund(&engine, ann, 100).await;
     for round in 0..20_i64 {
         proxy.cut(cut);
-        // Without a key, which would keep a repeated batch out by itself.
-        let held = hold(&engine, once(), ann, 1).await.unwrap();
+        // Without a key and with another id each time it is decided, so that nothing but the loop keeps a second
+        // effect out.
+        let place = move |world: &mut World<'_>| {
+            let command = Command::PlaceHold { hold: HoldId(mint::id()), amount: usd(1) };
+            world.execute::<Wallet>(WalletId::of(ann, Currency::USD), command)?;
+            available(world, ann)
+        };
+        let held = engine.submit(once(), place).await.unwrap();
         assert!(proxy.has_cut(), "nothing was cut in round {round}");
         assert_eq!((held.value, held.position), (usd(99 - round), 4 + round));
     }

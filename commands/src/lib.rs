@@ -1,7 +1,7 @@
 //! The write side.
 //!
 //! [`engine`] is the decision loop, the only writer of the log. A use case is a plain function over its
-//! [`World`](engine::World) and may read and change any aggregate in one unit of work; the modules named after nouns
+//! [`World`] and may read and change any aggregate in one unit of work; the modules named after nouns
 //! hold them. [`payments`] and [`timers`] are processes: they follow the log and send commands with deterministic keys,
 //! so running one twice does nothing twice. Outside effects happen in processes only.
 

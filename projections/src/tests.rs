@@ -7,4 +7,3 @@ pub(crate) mod history;
 mod questions;
 mod rebuilding;
 mod versions;
-mod bench_tmp;

@@ -52,8 +52,8 @@ struct Settings {
 enum Command {
     /// Serve the HTTP API until SIGTERM or Ctrl-C.
     ///
-    /// Brings the database up to date first, prints the address once it answers, and ends gracefully: what has begun
-    /// is finished, sockets are told.
+    /// Brings the database up to date first, prints the address once it answers, and ends
+    /// gracefully: what has begun is finished, sockets are told.
     ///
     /// Examples:
     ///   tradepost serve

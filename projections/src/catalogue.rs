@@ -115,7 +115,7 @@ struct Seller {
 #[derive(Debug, Default)]
 struct Catalogue {
     listings: BTreeMap<Uuid, Listing>,
-    registered: BTreeMap<Uuid, Seller>,
+    new_sellers: BTreeMap<Uuid, Seller>,
 }
 
 async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
@@ -147,7 +147,7 @@ impl Catalogue {
         match event {
             account::Event::AccountRegistered { identity, .. } => {
                 let seller = Seller { seller_id: id, user_name: people.open(&identity.user_name) };
-                self.registered.insert(id, seller);
+                self.new_sellers.insert(id, seller);
             }
             account::Event::ProfileChanged { .. } | account::Event::CapabilitiesGranted { .. } => {}
         }
@@ -188,7 +188,7 @@ impl Catalogue {
             from listings where id = any($1)";
         let listings: Vec<Listing> = sqlx::query_as(statement).bind(ids).fetch_all(connection).await?;
         let listings = listings.into_iter().map(|listing| (listing.id, listing)).collect();
-        Ok(Self { listings, registered: BTreeMap::new() })
+        Ok(Self { listings, new_sellers: BTreeMap::new() })
     }
 
     async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
@@ -211,7 +211,7 @@ impl Catalogue {
         let statement = "
             insert into sellers select * from json_populate_recordset(null::sellers, $1::json)
             on conflict on constraint sellers_id do update set user_name = excluded.user_name";
-        Ok(rows::write(connection, statement, self.registered.into_values()).await?)
+        Ok(rows::write(connection, statement, self.new_sellers.into_values()).await?)
     }
 }
 
@@ -244,11 +244,11 @@ impl Listing {
 
     fn revise(&mut self, changes: &Changes) {
         let Changes { title, description, category, brand, condition, sale } = changes.clone();
-        self.title = title.unwrap_or_else(|| std::mem::take(&mut self.title));
-        self.description = description.unwrap_or_else(|| std::mem::take(&mut self.description));
-        self.category = category.unwrap_or_else(|| std::mem::take(&mut self.category));
-        self.brand = brand.or_else(|| self.brand.take());
-        self.condition = condition.map_or(self.condition, Text);
+        set(&mut self.title, title);
+        set(&mut self.description, description);
+        set(&mut self.category, category);
+        set(&mut self.brand, brand.map(Some));
+        set(&mut self.condition, condition.map(Text));
         if let Some(sale) = sale {
             let Terms { kind, price, starts_at, ends_at } = Terms::of(&sale);
             (self.kind, self.starts_at, self.ends_at) = (kind, starts_at, ends_at);
@@ -289,6 +289,12 @@ impl Listing {
 
     fn listed_at(&self) -> Timestamp {
         self.published_at.unwrap_or(self.created_at)
+    }
+}
+
+fn set<T>(field: &mut T, change: Option<T>) {
+    if let Some(change) = change {
+        *field = change;
     }
 }
 

@@ -427,8 +427,12 @@ mod tests {
         statement
     }
 
-    /// Available, held and payout pending, and of an operation its status, amount and balance.
-    fn shown(statement: &Statement, operation: Uuid) -> ((i64, i64, i64), (Status, i64, Option<i64>)) {
+    /// Available, held and payout pending.
+    type Amounts = (i64, i64, i64);
+    /// Status, amount and balance of an operation.
+    type Outcome = (Status, i64, Option<i64>);
+
+    fn shown(statement: &Statement, operation: Uuid) -> (Amounts, Outcome) {
         let balance = statement.balances[&WalletId::of(ANN, Currency::USD).0];
         let Transaction { status, amount, balance_after, .. } = statement.transactions[&operation];
         ((balance.available, balance.held, balance.payout_pending), (status, amount, balance_after))

@@ -157,7 +157,8 @@ fn registration(field: &str, value: &Value) -> Value {
 /// Bodies that are no JSON, or none of ours.
 fn bodies() -> Vec<Vec<u8>> {
     let deep = "[".repeat(100_000);
-    let texts = ["{", "}", "null", "true", "[]", "\"x\"", "{\"a\":1}", "{\"a\":1,}", "{\"maximum\":", "\u{feff}{}", &deep];
+    let texts =
+        ["{", "}", "null", "true", "[]", "\"x\"", "{\"a\":1}", "{\"a\":1,}", "{\"maximum\":", "\u{feff}{}", &deep];
     let mut bodies: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     bodies.push(vec![0xff, 0xfe, 0x00]);
     bodies.push(b"{\"title\":\"\xc3\x28\"}".to_vec());

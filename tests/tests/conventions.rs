@@ -1,4 +1,4 @@
-//! What every route has in common: problems, paths, idempotency, ETags, reading one's own writes, pages.
+//! What every route has in common: problems, paths, idempotency, entity tags, reading one's own writes, pages.
 
 use std::collections::BTreeSet;
 
@@ -167,19 +167,19 @@ async fn an_etag_makes_a_command_conditional() {
     assert_eq!(etag, format!("\"1.{}\"", drafted.at()));
     assert_eq!(drafted.header("etag"), Some(etag.as_str()));
 
-    let patch = |etag: &str, cents: i64| {
+    let reprice = |etag: &str, cents: i64| {
         let ask = seller.ask(&Method::PATCH, &path).json(&json!({ "price": usd(cents) }));
         ask.header("if-match", etag).send()
     };
-    let changed = patch(&etag, 200).await.expect(200);
+    let changed = reprice(&etag, 200).await.expect(200);
     assert_eq!(changed.body["version"], 2);
-    let stale = patch(&etag, 300).await.problem(412, "version-mismatch");
+    let stale = reprice(&etag, 300).await.problem(412, "version-mismatch");
     assert_eq!((&stale.body["expected"], &stale.body["actual"]), (&json!(1), &json!(2)));
     let shown = seller.ask(&Method::GET, &path).since(changed.at()).send().await.expect(200);
     assert_eq!(shown.body["price"], usd(200));
     assert_eq!(shown.header("etag"), changed.header("etag"));
-    patch("*", 400).await.expect(200);
-    patch("2.7", 500).await.problem(400, "malformed-if-match");
+    reprice("*", 400).await.expect(200);
+    reprice("2.7", 500).await.problem(400, "malformed-if-match");
 }
 
 #[tokio::test]

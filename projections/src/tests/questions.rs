@@ -88,12 +88,15 @@ async fn a_cursor_of_another_order_is_refused() {
     };
     let newest = page(Sort::Newest, None).await.unwrap().next;
     assert!(matches!(page(Sort::PriceAsc, newest).await, Err(PageError::CursorOfAnotherSort)));
-    let text = serde_json::to_string(&newest).unwrap();
-    assert_eq!(serde_json::from_str::<Option<catalogue::Cursor>>(&text).unwrap(), newest);
+    let json = serde_json::to_string(&newest).unwrap();
+    assert_eq!(serde_json::from_str::<Option<catalogue::Cursor>>(&json).unwrap(), newest);
     let page = auction_board::page(&test.pool, <_>::default(), auction_board::Sort::Newest, None, 1).await.unwrap();
     let other = auction_board::page(&test.pool, <_>::default(), auction_board::Sort::EndingSoon, page.next, 1).await;
     assert!(matches!(other, Err(PageError::CursorOfAnotherSort)));
 }
+
+/// Whether a filter leaves an offer, given the seller whom one of them names.
+type Shown = fn(&Offer, AccountId) -> bool;
 
 #[tokio::test]
 async fn filters_leave_exactly_what_they_name() {
@@ -104,8 +107,7 @@ async fn filters_leave_exactly_what_they_name() {
     let seller = AccountId(public[0].listing.seller_id);
     let price = PriceRange { currency: Currency::JPY, from: Some(5_000), to: Some(12_000) };
     let any = || Filter { status: None, ..Filter::default() };
-    type Test = fn(&Offer, AccountId) -> bool;
-    let filters: [(Filter, Test); 9] = [
+    let filters: [(Filter, Shown); 9] = [
         (any(), |_, _| true),
         (Filter::default(), |offer, _| offer.listing.status == Status::Active),
         (Filter { status: Some(Status::Archived), ..any() }, |offer, _| offer.listing.status == Status::Archived),
@@ -122,10 +124,10 @@ async fn filters_leave_exactly_what_they_name() {
             offer.listing.currency == Text(Currency::JPY) && (5_000..=12_000).contains(&offer.listing.price_minor)
         }),
     ];
-    for (filter, test_of) in filters {
+    for (filter, shown) in filters {
         let walked = walk(|cursor| catalogue::page(&test.pool, &filter, Sort::PriceAsc, cursor, 7)).await;
         let expected: BTreeSet<Uuid> =
-            public.iter().filter(|offer| test_of(offer, seller)).map(|offer| offer.listing.id).collect();
+            public.iter().filter(|offer| shown(offer, seller)).map(|offer| offer.listing.id).collect();
         assert!(!expected.is_empty(), "{filter:?}");
         assert_eq!(walked.len(), expected.len(), "{filter:?}");
         assert_eq!(ids(&walked).into_iter().collect::<BTreeSet<_>>(), expected, "{filter:?}");
@@ -143,8 +145,8 @@ async fn words_are_found_in_title_brand_and_description_by_their_stems() {
     let coins = find("coins -watch").await;
     assert!(!coins.is_empty());
     for Offer { listing, .. } in &coins {
-        let text = format!("{} {}", listing.title, listing.description);
-        assert!(text.contains(TEXTS[1]) && !text.contains(TEXTS[0]));
+        let shown = format!("{} {}", listing.title, listing.description);
+        assert!(shown.contains(TEXTS[1]) && !shown.contains(TEXTS[0]));
     }
     assert!(!find("zenith").await.is_empty());
     assert!(find("nowhere").await.is_empty());
@@ -275,10 +277,10 @@ async fn the_board_agrees_with_the_domain() {
             }
             domain::auction::Auction::Closed { ended_at, outcome, .. } => {
                 assert_eq!((shown.status, shown.ended_at), (auction_board::Status::Closed, Some(*ended_at)));
-                let text = serde_json::to_value(outcome).unwrap();
-                assert_eq!(serde_json::to_value(shown.result).unwrap(), text["result"]);
-                assert_eq!(shown.winner_id.map(|id| id.to_string()).as_deref(), text["winner"].as_str());
-                assert_eq!(shown.closing_price, text["price"]["amount"].as_i64());
+                let json = serde_json::to_value(outcome).unwrap();
+                assert_eq!(serde_json::to_value(shown.result).unwrap(), json["result"]);
+                assert_eq!(shown.winner_id.map(|id| id.to_string()).as_deref(), json["winner"].as_str());
+                assert_eq!(shown.closing_price, json["price"]["amount"].as_i64());
                 assert_eq!(offer.listing.price_minor, shown.closing_price.unwrap_or(shown.price));
                 assert_eq!(offer.listing.status, Status::Archived);
             }

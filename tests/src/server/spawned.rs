@@ -1,7 +1,7 @@
 //! The binary `tradepost serve` as a process of its own.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub struct Spawned {
     child: Child,
     address: String,
     stdout: BufReader<ChildStdout>,
-    /// Where it runs: an empty folder, so that no configuration file is found. Its standard error is in here too.
+    /// Its standard error is in here; often it runs here too, where it finds no configuration file.
     folder: TempDir,
 }
 
@@ -57,15 +57,21 @@ impl Spawned {
     /// Starts the binary on a free port and waits until it is ready.
     pub async fn start(database_url: &str, arguments: &[&str]) -> Self {
         let folder = TempDir::new().or_fail("make a folder for the server");
+        let mut command = Self::command(&["--bind", "127.0.0.1:0"]);
+        command.args(arguments).current_dir(folder.path()).env("DATABASE_URL", database_url);
+        Self::ready(command, folder).await
+    }
+
+    /// The same in a folder where it finds or makes everything it needs, a database too. The folder stays.
+    pub async fn start_in(folder: &Path, arguments: &[&str]) -> Self {
+        let mut command = Self::command(&["--bind", "127.0.0.1:0"]);
+        command.args(arguments).current_dir(folder).env_remove("TRADEPOST_AUTH__SECRET");
+        Self::ready(command, TempDir::new().or_fail("make a folder for what the server says")).await
+    }
+
+    async fn ready(mut command: Command, folder: TempDir) -> Self {
         let stderr = File::create(folder.path().join("stderr")).or_fail("make a file for what the server says");
-        let mut child = Self::command(&["--bind", "127.0.0.1:0"])
-            .args(arguments)
-            .current_dir(folder.path())
-            .env("DATABASE_URL", database_url)
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .or_fail("start the binary `tradepost`");
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().or_fail("start the binary `tradepost`");
         let mut stdout = BufReader::new(child.stdout.take().or_fail("read what the server says"));
         let mut line = String::new();
         let read = timeout(STARTS_WITHIN, stdout.read_line(&mut line)).await;

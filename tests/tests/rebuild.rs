@@ -1,0 +1,135 @@
+//! What is derived from the log comes out the same when it is derived again: read models, timers, processes.
+
+use std::time::Duration;
+
+use api::config::Config;
+use serde_json::json;
+use sqlx::FromRow;
+use tokio::sync::watch;
+use tradepost_tests::client::Client;
+use tradepost_tests::database::TestDatabase;
+use tradepost_tests::load::{Load, seed};
+use tradepost_tests::market::{auction, listing, usd, with};
+use tradepost_tests::models;
+use tradepost_tests::server::InProcess;
+
+/// A marketplace in which a bit of everything has happened. All followers have taken it in.
+async fn busy() -> TestDatabase {
+    let server = InProcess::start().await;
+    let address = watch::Sender::new(server.address().to_owned());
+    let running = Load::prepare(&server.client(), vec![address.subscribe()], 8, seed()).await.start();
+    a_bit_of_everything(&server.client()).await;
+    while running.accepted() < 500 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running.stop().await;
+    settled(&server).await;
+    server.stop().await
+}
+
+async fn a_bit_of_everything(nobody: &Client) {
+    let (seller, buyer) = (nobody.register_seller("ann-sells").await, nobody.register("bob-buys").await);
+    let profile = json!({ "display_name": "Ann", "phone": "+92 300", "biography": "Sells.", "language": "ur-PK" });
+    seller.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
+    for number in 1..=5 {
+        let drafted = seller.post("/listings", &listing(100 * number)).send().await.expect(201);
+        let path = format!("/listings/{}", drafted.body["id"].as_str().unwrap_or_default());
+        if number > 1 {
+            seller.post(&format!("{path}/publish"), &json!({})).send().await.expect(200);
+        }
+        let full = format!("/api/v1{path}");
+        let patch = json!({ "title": format!("Watch \"{number}\" \\ \n ☂"), "brand": "" });
+        seller.ask(&reqwest::Method::PATCH, &full).json(&patch).send().await.expect(200);
+        if number == 5 {
+            seller.ask(&reqwest::Method::DELETE, &full).send().await.expect(200);
+        }
+    }
+    let plain = seller.schedule(&with(auction(1_000), "duration_s", 600)).await;
+    let reserved = seller.schedule(&with(auction(1_000), "reserve_price", usd(50_000))).await;
+    let at_once = seller.schedule(&with(auction(1_000), "buy_now_price", usd(9_000))).await;
+    let cancelled = seller.schedule(&auction(1_000)).await;
+    buyer.bid(&plain, 2_000).await.expect(201);
+    buyer.bid(&reserved, 2_000).await.expect(201);
+    buyer.post(&format!("/auctions/{at_once}/buy-now"), &json!({})).send().await.expect(200);
+    let reason = json!({ "reason": "It was damaged." });
+    seller.post(&format!("/auctions/{cancelled}/cancel"), &reason).send().await.expect(200);
+    buyer.fund(5_000).await;
+    for method in ["sandbox-succeeds", "sandbox-declines", "sandbox-delays"] {
+        buyer.withdraw(300, method).await.expect(202);
+    }
+    buyer.advance(700_000).await;
+    buyer.deposit(1, "sandbox-delays").await.expect(202);
+    buyer.post("/auth/logout", &json!({})).send().await.expect(204);
+}
+
+/// Waits until everything that follows the log has taken all of it in.
+async fn settled(server: &InProcess) -> i64 {
+    loop {
+        let head = server.database.log_head().await;
+        for follower in api::app::followers() {
+            server.app.progress.wait_for(follower, head, Duration::from_secs(30)).await.unwrap();
+        }
+        if server.database.log_head().await == head {
+            return head;
+        }
+    }
+}
+
+#[tokio::test]
+async fn rebuilt_read_models_equal_the_live_ones_byte_for_byte() {
+    let database = busy().await;
+    let live = models::digests(&database).await;
+    assert_eq!(live.len(), projections::ALL.len());
+    for (model, tables) in &live {
+        assert!(tables.iter().any(|table| table.rows > 0), "nothing is in {model}, so nothing is shown");
+    }
+    models::assert_equal_their_rebuild(&database).await;
+    models::rebuild(&database).await;
+    assert_eq!(models::digests(&database).await, live);
+}
+
+#[tokio::test]
+async fn an_altered_read_model_is_noticed() {
+    let database = busy().await;
+    let live = models::digests(&database).await;
+    let altered = sqlx::query(
+        "update ledger.balances set debits = debits + 1 where ctid = (select min(ctid) from ledger.balances)",
+    );
+    assert_eq!(altered.execute(&mut database.connect().await).await.unwrap().rows_affected(), 1);
+    assert_ne!(models::digests(&database).await, live);
+    models::rebuild(&database).await;
+    assert_eq!(models::digests(&database).await, live);
+}
+
+/// A row of the table of timers.
+#[derive(Debug, Eq, FromRow, PartialEq)]
+struct Timer {
+    kind: String,
+    aggregate_id: uuid::Uuid,
+    subject: uuid::Uuid,
+    due_at: chrono::DateTime<chrono::Utc>,
+    set_by: uuid::Uuid,
+}
+
+async fn timers(database: &TestDatabase) -> Vec<Timer> {
+    let timers = sqlx::query_as("select * from timers order by kind, aggregate_id, subject");
+    timers.fetch_all(&mut database.connect().await).await.unwrap()
+}
+
+/// Every provider is asked again, every timer is set again, and nothing comes of it that is not there already.
+#[tokio::test]
+async fn processes_that_begin_again_do_nothing_twice() {
+    let database = busy().await;
+    let (before, head) = (timers(&database).await, database.log_head().await);
+    assert!(before.len() >= 3, "{before:?}");
+    let mut connection = database.connect().await;
+    sqlx::query("delete from timers").execute(&mut connection).await.unwrap();
+    let reset = sqlx::query("update followers set position = 0 where name in ('timers', 'payments')");
+    assert_eq!(reset.execute(&mut connection).await.unwrap().rows_affected(), 2);
+
+    let server = InProcess::start_on(database, Config::default()).await;
+    let after = settled(&server).await;
+    let database = server.stop().await;
+    assert_eq!(timers(&database).await, before);
+    assert_eq!(after, head);
+}

@@ -33,6 +33,8 @@ const BATCH: i64 = 64;
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// How long a fired timer may take to show its effect in the table.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many steps of processes one event may lead to, one after another: a request, a provider's answer, its timer.
+const LONGEST_CHAIN: u32 = 4;
 /// After a failure, how long until the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -168,6 +170,15 @@ struct Timer {
     set_by: Uuid,
 }
 
+/// What came of firing what is due.
+#[derive(Clone, Copy, Debug)]
+struct Fired {
+    /// Whether anything was due.
+    any: bool,
+    /// When the next is due.
+    next: Option<Timestamp>,
+}
+
 /// The process that fires what is due.
 #[derive(Debug)]
 pub struct Timers {
@@ -214,7 +225,7 @@ impl Timers {
             table.mark_unchanged();
             clock.mark_unchanged();
             let sleep = match self.fire_due(&mut stuck).await {
-                Ok(next) => next.map_or(LONGEST_SLEEP, |due| self.until(due)),
+                Ok(fired) => fired.next.map_or(LONGEST_SLEEP, |due| self.until(due)),
                 Err(error) => {
                     tracing::warn!(%error, "timers could not be fired");
                     RETRY_PAUSE
@@ -244,14 +255,16 @@ impl Timers {
 
     /// Fires everything that is due and tells when the next is. A timer that a rule refuses for good is left alone
     /// until another event sets it.
-    async fn fire_due(&self, stuck: &mut HashSet<Timer>) -> Result<Option<Timestamp>, FollowError> {
+    async fn fire_due(&self, stuck: &mut HashSet<Timer>) -> Result<Fired, FollowError> {
+        let mut any = false;
         loop {
             let nearest = self.nearest(stuck).await?;
             let now = self.clock.now();
             let due: Vec<Timer> = nearest.iter().copied().take_while(|timer| timer.due_at <= now).collect();
             if due.is_empty() {
-                return Ok(nearest.first().map(|timer| timer.due_at));
+                return Ok(Fired { any, next: nearest.first().map(|timer| timer.due_at) });
             }
+            any = true;
             let fired = join_all(due.iter().map(|timer| self.fire(timer))).await;
             let mut reached = 0;
             for (timer, fired) in due.into_iter().zip(fired) {
@@ -318,11 +331,11 @@ impl Timers {
     async fn travel(&self, target: Timestamp, stuck: &mut HashSet<Timer>) -> Result<Position, FollowError> {
         loop {
             let head = self.all_settled().await?;
-            let next = self.fire_due(stuck).await?;
-            if self.all_settled().await? > head {
+            let fired = self.fire_due(stuck).await?;
+            if fired.any {
                 continue;
             }
-            match next {
+            match fired.next {
                 Some(due) if due <= target => drop(self.clock.set_forward(due)),
                 Some(_) | None if self.clock.now() >= target => return Ok(head),
                 Some(_) | None => drop(self.clock.set_forward(target)),
@@ -330,18 +343,21 @@ impl Timers {
         }
     }
 
-    /// Waits until timers and processes have taken in the whole log, and answers with its head.
+    /// Waits until timers and processes have taken in everything that is there now and what comes of it, and answers
+    /// with the head. Others may go on writing meanwhile: that is not waited for.
     async fn all_settled(&self) -> Result<Position, FollowError> {
-        loop {
-            let head = log::head(&self.pool).await?;
+        let mut head = log::head(&self.pool).await?;
+        for _ in 0..LONGEST_CHAIN {
             self.head.seen_at(head);
             for follower in [NAME, payments::NAME] {
                 let settled = self.progress.wait_for(follower, head, PATIENCE).await;
                 settled.map_err(|behind| FollowError::Command(behind.to_string()))?;
             }
-            if log::head(&self.pool).await? == head {
-                return Ok(head);
+            let before = std::mem::replace(&mut head, log::head(&self.pool).await?);
+            if head == before {
+                break;
             }
         }
+        Ok(head)
     }
 }

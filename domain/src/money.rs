@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
@@ -127,13 +128,54 @@ pub struct Money {
 }
 
 /// The JSON form of [`Money`], before its range is checked.
-#[derive(Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Money")]
+#[derive(JsonSchema, Serialize)]
+#[schemars(rename = "Money", deny_unknown_fields)]
 struct RawMoney {
     /// Minor units, |amount| < 2^53.
     amount: i64,
     currency: Currency,
+}
+
+impl<'de> Deserialize<'de> for RawMoney {
+    /// From an object alone: a derived reader would take `[1999, "USD"]` too.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// The fields of [`RawMoney`].
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Field {
+    Amount,
+    Currency,
+}
+
+/// Reads them.
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = RawMoney;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `amount` in minor units and `currency`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<RawMoney, A::Error> {
+        let (mut amount, mut currency) = (None, None);
+        while let Some(field) = fields.next_key()? {
+            match field {
+                Field::Amount if amount.is_none() => amount = Some(fields.next_value()?),
+                Field::Currency if currency.is_none() => currency = Some(fields.next_value()?),
+                Field::Amount => return Err(A::Error::duplicate_field("amount")),
+                Field::Currency => return Err(A::Error::duplicate_field("currency")),
+            }
+        }
+        Ok(RawMoney {
+            amount: amount.ok_or_else(|| A::Error::missing_field("amount"))?,
+            currency: currency.ok_or_else(|| A::Error::missing_field("currency"))?,
+        })
+    }
 }
 
 impl TryFrom<RawMoney> for Money {
@@ -284,6 +326,16 @@ mod tests {
     fn mixed_currencies_are_refused() {
         let yen = Money::new(1, Currency::JPY).unwrap();
         assert_eq!(usd(1).plus(yen), Err(MoneyError::CurrencyMismatch { left: Currency::JPY, right: Currency::USD }));
+    }
+
+    #[test]
+    fn money_is_read_from_an_object_with_both_fields_and_no_other() {
+        let read = |json| serde_json::from_str::<Money>(json).ok();
+        assert_eq!(read(r#"{"currency":"USD","amount":7}"#), Some(usd(7)));
+        for json in [r#"[7,"USD"]"#, r#"{"amount":7}"#, r#"{"amount":7,"currency":"USD","x":1}"#, r#"{"amount":7,"amount":7,"currency":"USD"}"#]
+        {
+            assert_eq!(read(json), None, "{json}");
+        }
     }
 
     #[test]

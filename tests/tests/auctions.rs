@@ -1,6 +1,7 @@
 //! Auctions over HTTP, with the sandbox's clock: from the schedule to the result.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::{Request, accounts};
@@ -230,11 +231,30 @@ async fn a_draft_becomes_an_auction_when_it_is_published() {
     fixed.send().await.problem(409, "auction-published");
 }
 
+#[tokio::test]
+async fn the_clock_can_be_set_while_others_trade() {
+    let (_server, seller, ann, bob) = market().await;
+    let id = seller.schedule(&auction(1_000)).await;
+    let trading = AtomicBool::new(true);
+    let trade = async {
+        while trading.load(Ordering::Relaxed) {
+            bob.deposit(100, "sandbox-succeeds").await.expect(202);
+        }
+    };
+    let close = async {
+        let position = ann.advance(3_600_000).await;
+        trading.store(false, Ordering::Relaxed);
+        assert_eq!(ann.auction(&id, position).await["status"], "closed");
+    };
+    tokio::join!(trade, close);
+}
+
 /// Neither who bids nor how far anybody would go is told to anybody else, in any answer.
 #[tokio::test]
 async fn bidders_are_pseudonyms_and_maximums_are_secret() {
     let (server, seller, ann, bob) = market().await;
     let id = seller.schedule(&auction(1_000)).await;
+    seller.auction(&id, server.database.log_head().await).await;
     let mut socket = Socket::open(server.address(), &format!("/ws/auctions/{id}?after=0")).await;
     let mut told = Vec::new();
     for (client, cents) in [(&ann, 17_771), (&bob, 21_113), (&ann, 34_447), (&bob, 29_989), (&ann, 45_557)] {

@@ -17,8 +17,8 @@ use tradepost_tests::server::InProcess;
 async fn busy() -> TestDatabase {
     let server = InProcess::start().await;
     let address = watch::Sender::new(server.address().to_owned());
-    let running = Load::prepare(&server.client(), vec![address.subscribe()], 8, seed()).await.start();
     a_bit_of_everything(&server.client()).await;
+    let running = Load::prepare(&server.client(), vec![address.subscribe()], 8, seed()).await.start();
     while running.accepted() < 500 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -38,8 +38,8 @@ async fn a_bit_of_everything(nobody: &Client) {
             seller.post(&format!("{path}/publish"), &json!({})).send().await.expect(200);
         }
         let full = format!("/api/v1{path}");
-        let patch = json!({ "title": format!("Watch \"{number}\" \\ \n ☂"), "brand": "" });
-        seller.ask(&reqwest::Method::PATCH, &full).json(&patch).send().await.expect(200);
+        let changes = json!({ "title": format!("Watch \"{number}\" \\ \n ☂"), "brand": "" });
+        seller.ask(&reqwest::Method::PATCH, &full).json(&changes).send().await.expect(200);
         if number == 5 {
             seller.ask(&reqwest::Method::DELETE, &full).send().await.expect(200);
         }

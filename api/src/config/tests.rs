@@ -1,3 +1,5 @@
+//! Which layer wins, what is refused, and that no error repeats a secret.
+
 use figment::{error::Kind, providers::Serialized, value::Value};
 use serde_json::json;
 use tempfile::TempDir;

@@ -101,12 +101,21 @@ fn wear(condition: Condition) -> &'static [&'static str] {
     }
 }
 
+const NEVER_USED: [&str; 4] = [
+    "A present that came twice.",
+    "Old stock from a shop that has closed.",
+    "Bought by mistake and too late to send back.",
+    "Won in a raffle, and not for me.",
+];
+
+const MORE_PICTURES: &str = "More pictures on request.";
+
 const HANDOVER: [&str; 6] = [
     "Posted within two days, tracked and insured.",
     "Collection welcome, posting at cost.",
     "Ask away; I answer the same evening.",
     "Packed well, in a box of its own.",
-    "More pictures on request.",
+    MORE_PICTURES,
     "Returns accepted for a week if it is not as described.",
 ];
 
@@ -136,20 +145,29 @@ impl Stock {
         let condition = self.condition(category);
         let (_, _, value) = CONDITIONS.iter().find(|(of, ..)| *of == condition).copied().unwrap_or(CONDITIONS[2]);
         let worth = (self.dice.between(thing.from, thing.to) * value).max(100);
-        let description = [
-            *self.dice.pick(category.stories),
-            *self.dice.pick(category.remarks),
-            *self.dice.pick(wear(condition)),
-            *self.dice.pick(&HANDOVER),
-        ];
+        let description = self.description(category, condition);
         let details = Details {
             title: format!("{}, {feature}", thing.name),
-            description: description.join(" "),
+            description,
             category: category.slug.to_owned(),
             brand: thing.brand.map(str::to_owned),
             condition,
         };
         Good { details, worth }
+    }
+
+    /// What is new has no past, and nobody praises what is broken.
+    fn description(&mut self, category: &Category, condition: Condition) -> String {
+        let dice = &mut self.dice;
+        let (wear, handover) = (*dice.pick(wear(condition)), *dice.pick(&HANDOVER));
+        let sentences = match condition {
+            Condition::New => [*dice.pick(&NEVER_USED), wear, handover].to_vec(),
+            Condition::ForParts => [*dice.pick(category.stories), wear, MORE_PICTURES].to_vec(),
+            Condition::LikeNew | Condition::Good | Condition::Fair => {
+                [*dice.pick(category.stories), *dice.pick(category.remarks), wear, handover].to_vec()
+            }
+        };
+        sentences.join(" ")
     }
 
     fn condition(&mut self, category: &Category) -> Condition {

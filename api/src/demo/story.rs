@@ -251,6 +251,7 @@ impl Teller {
         self.deposit(13 * DAY, BUYER, whole(150, usd), sandbox::SUCCEEDS);
         self.deposit(DAY, SELLER, whole(120, usd), sandbox::SUCCEEDS);
         self.withdraw(9 * DAY, SELLER, whole(80, usd), sandbox::SUCCEEDS);
+        self.withdraw(11 * DAY, SELLER, whole(25, usd), sandbox::DECLINES);
         for person in people::bidders() {
             if self.dice.percent(20) {
                 continue;

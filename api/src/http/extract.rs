@@ -270,6 +270,10 @@ where
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|error| Problem::bad_request("malformed-json", format!("The body is not JSON: {error}.")))?;
+    if !value.is_object() {
+        // Derived readers would take an array for the fields in their order.
+        return Err(Problem::invalid_field("", "invalid", "the body must be a JSON object"));
+    }
     let mut canonical = String::new();
     write_canonical(&value, &mut canonical);
     if canonical.contains("\\u0000") {

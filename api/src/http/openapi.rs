@@ -87,10 +87,20 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     }
     for (path, item) in &mut document.paths.paths {
         let auth = path.starts_with("/api/v1/auth/");
-        each_operation(item, |method, operation| complete_operation(method, operation, auth));
+        each_operation(item, |method, operation| {
+            operation.operation_id = Some(operation_id(method, path));
+            complete_operation(method, operation, auth);
+        });
     }
     add_further_names(&mut document);
     document
+}
+
+/// `post_auctions_id_bids`: unlike the names of handlers, no two are the same.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path.trim_start_matches(BASE).split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.collect();
+    format!("{}_{}", method.to_lowercase(), words.join("_"))
 }
 
 fn each_operation(item: &mut PathItem, mut change: impl FnMut(&str, &mut Operation)) {

@@ -107,9 +107,10 @@ impl Problem {
         self.with(name, json!(amount))
     }
 
-    /// The same, with a header.
+    /// The same, with a header, instead of one of that name that it may have.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        self.0.headers.retain(|(known, _)| *known != name);
         self.0.headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
         self
     }

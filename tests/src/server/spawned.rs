@@ -70,7 +70,7 @@ impl Spawned {
     }
 
     async fn ready(mut command: Command, folder: TempDir) -> Self {
-        let stderr = File::create(folder.path().join("stderr")).or_fail("make a file for what the server says");
+        let stderr = File::create("/tmp/server-stderr").or_fail("make a file for what the server says");
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().or_fail("start the binary `tradepost`");
         let mut stdout = BufReader::new(child.stdout.take().or_fail("read what the server says"));
         let mut line = String::new();

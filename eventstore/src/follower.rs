@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::sealing::{self, PersonKeys};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Something that follows the log.
 pub trait Follower: Send {

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use api::config::Config;
 use api::embedded::{EmbeddedPostgres, EmbeddedSettings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -37,9 +36,8 @@ async fn a_killed_postgres_is_an_outage_and_nothing_worse() {
     let folder = open_folder("tradepost-kill-").or_fail("make a folder for Postgres");
     let settings = EmbeddedSettings { dir: folder.path().join("postgres"), durable: true, max_connections: 100 };
     let postgres = EmbeddedPostgres::start(settings).await.or_fail("start Postgres");
-    let mut config = Config::default();
-    config.auth.access_token_ttl_s = 86_400;
-    let database = TestDatabase::fresh_on(postgres.url()).await; let server = Spawned::start(database.url(), &[]).await; let _ = config;
+    let database = TestDatabase::fresh_on(postgres.url()).await;
+    let server = Spawned::start(database.url(), &[]).await;
     let address = watch::Sender::new(server.address().to_owned());
     let load = Load::prepare(&server.client(), vec![address.subscribe()], WORKERS, seed).await;
     let (trader, auction) = (load.traders[0].clone(), load.auctions[0]);
@@ -61,7 +59,7 @@ async fn a_killed_postgres_is_an_outage_and_nothing_worse() {
     let head = database.log_head().await;
     trader.get("/wallet").since(head).send().await.expect(200);
     trader.get("/health/detailed").send().await.expect(200);
-    server.terminate().await;
+    assert!(server.terminate().await.status.success());
     let log = Log::read(&mut database.connect().await).await;
     let counts = history.counts(None);
     eprintln!("{} events; {counts:?}", log.events.len());

@@ -32,14 +32,22 @@ pub fn binary() -> PathBuf {
     named.or_else(built).or_fail(sentence)
 }
 
+/// A new file for what a server says, in the folder that `TRADEPOST_TEST_LOGS` names for whoever looks into a failure.
+fn kept_logs() -> Option<PathBuf> {
+    let folder = std::env::var_os("TRADEPOST_TEST_LOGS").map(PathBuf::from)?;
+    Some(folder.join(format!("server-{}.log", eventstore::mint::id())))
+}
+
 /// A running `tradepost serve`. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Spawned {
     child: Child,
     address: String,
     stdout: BufReader<ChildStdout>,
-    /// Its standard error is in here; often it runs here too, where it finds no configuration file.
-    folder: TempDir,
+    /// Its standard error.
+    stderr: PathBuf,
+    /// Often it runs here, where it finds no configuration file.
+    _folder: TempDir,
 }
 
 /// How a server has ended.
@@ -70,14 +78,15 @@ impl Spawned {
     }
 
     async fn ready(mut command: Command, folder: TempDir) -> Self {
-        let stderr = File::create("/tmp/server-stderr").or_fail("make a file for what the server says");
-        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().or_fail("start the binary `tradepost`");
+        let stderr = kept_logs().unwrap_or_else(|| folder.path().join("stderr"));
+        let file = File::create(&stderr).or_fail("make a file for what the server says");
+        let mut child = command.stdout(Stdio::piped()).stderr(file).spawn().or_fail("start the binary `tradepost`");
         let mut stdout = BufReader::new(child.stdout.take().or_fail("read what the server says"));
         let mut line = String::new();
         let read = timeout(STARTS_WITHIN, stdout.read_line(&mut line)).await;
-        let said = || fs::read_to_string(folder.path().join("stderr")).unwrap_or_default();
+        let said = || fs::read_to_string(&stderr).unwrap_or_default();
         match (read, line.trim_end().strip_prefix(READY)) {
-            (Ok(Ok(_)), Some(address)) => Self { child, address: address.to_owned(), stdout, folder },
+            (Ok(Ok(_)), Some(address)) => Self { child, address: address.to_owned(), stdout, stderr, _folder: folder },
             (Err(_), _) => fail(&format!("the server was not ready in time; it said: {}", said())),
             _ => fail(&format!("the server said `{line}` instead of being ready, and on standard error: {}", said())),
         }
@@ -114,7 +123,7 @@ impl Spawned {
         let status = status.or_fail("wait for the server");
         let mut stdout = String::new();
         self.stdout.read_to_string(&mut stdout).await.or_fail("read what the server said");
-        let stderr = fs::read_to_string(self.folder.path().join("stderr")).or_fail("read what the server said");
+        let stderr = fs::read_to_string(&self.stderr).or_fail("read what the server said");
         Ended { status, stdout, stderr }
     }
 

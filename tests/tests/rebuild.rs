@@ -93,7 +93,7 @@ async fn an_altered_read_model_is_noticed() {
     let database = busy().await;
     let live = models::digests(&database).await;
     let altered = sqlx::query(
-        "update ledger.balances set debits = debits + 1 where ctid = (select min(ctid) from ledger.balances)",
+        "update ledger.balances set credits = credits + 1 where ctid = (select min(ctid) from ledger.balances)",
     );
     assert_eq!(altered.execute(&mut database.connect().await).await.unwrap().rows_affected(), 1);
     assert_ne!(models::digests(&database).await, live);

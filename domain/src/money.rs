@@ -332,8 +332,12 @@ mod tests {
     fn money_is_read_from_an_object_with_both_fields_and_no_other() {
         let read = |json| serde_json::from_str::<Money>(json).ok();
         assert_eq!(read(r#"{"currency":"USD","amount":7}"#), Some(usd(7)));
-        for json in [r#"[7,"USD"]"#, r#"{"amount":7}"#, r#"{"amount":7,"currency":"USD","x":1}"#, r#"{"amount":7,"amount":7,"currency":"USD"}"#]
-        {
+        for json in [
+            r#"[7,"USD"]"#,
+            r#"{"amount":7}"#,
+            r#"{"amount":7,"currency":"USD","x":1}"#,
+            r#"{"amount":7,"amount":7,"currency":"USD"}"#,
+        ] {
             assert_eq!(read(json), None, "{json}");
         }
     }

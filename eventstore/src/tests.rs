@@ -133,7 +133,7 @@ async fn the_service_cannot_rewrite_history() {
         "delete from log_head",
     ] {
         let refused = connection.execute(statement).await.unwrap_err();
-        let code = refused.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        let code = refused.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
         assert_eq!(code.as_deref(), Some("42501"), "{statement}");
     }
 }

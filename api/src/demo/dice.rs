@@ -1,6 +1,6 @@
 //! Chance that falls the same way every time: the sample marketplace is the same on every machine.
 
-/// A die with a seed (SplitMix64), good enough for a story and stable for ever.
+/// A die with a seed (`SplitMix64`), good enough for a story and stable for ever.
 #[derive(Clone, Debug)]
 pub(super) struct Dice(u64);
 

@@ -98,7 +98,8 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
 
 /// `post_auctions_id_bids`: unlike the names of handlers, no two are the same.
 fn operation_id(method: &str, path: &str) -> String {
-    let words = path.trim_start_matches(BASE).split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words =
+        path.trim_start_matches(BASE).split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let words: Vec<&str> = words.collect();
     format!("{}_{}", method.to_lowercase(), words.join("_"))
 }
@@ -186,7 +187,9 @@ pub fn router(document: &OpenApi) -> Router<App> {
         let json = json.clone();
         async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], json.to_string()) }
     };
-    let config = utoipa_swagger_ui::Config::from("/api/schema").display_operation_id(false).persist_authorization(true)
+    let config = utoipa_swagger_ui::Config::from("/api/schema")
+        .display_operation_id(false)
+        .persist_authorization(true)
         // Else the page asks a validator on the internet about the document.
         .validator_url("none");
     Router::new()

@@ -34,7 +34,7 @@ clippy: ## No lint speaks.
 	cargo clippy --workspace --all-targets -- --deny warnings
 
 doc: ## The documentation builds and its links lead somewhere.
-	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items
 
 deny: $(TOOLS)/bin/cargo-deny ## Licences, sources and bans of dependencies.
 	$(TOOLS)/bin/cargo-deny --locked check bans licenses sources

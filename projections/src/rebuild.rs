@@ -195,6 +195,9 @@ impl Beside {
     /// Removes whatever this or an earlier call has left, and lets others rebuild.
     async fn close(mut self) -> Result<(), RebuildError> {
         self.remove().await?;
+        // Given up here and not by hanging up, which Postgres notices only a moment later: whoever rebuilds next would
+        // find it taken.
+        sqlx::query("select pg_advisory_unlock_all()").execute(&mut self.connection).await?;
         Ok(self.connection.close().await?)
     }
 

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
 use commands::timers::{self, TimeTravel, TimerTable, Timers};
@@ -94,6 +95,16 @@ impl Parts {
         let window_s = self.settings.auctions.soft_close_window_s;
         u32::try_from(window_s.saturating_mul(1_000)).unwrap_or(u32::MAX)
     }
+
+    /// The rules of orders that are placed from now on.
+    pub fn sale_rules(&self) -> SaleRules {
+        sale_rules(&self.settings)
+    }
+}
+
+fn sale_rules(settings: &Config) -> SaleRules {
+    let crate::config::Orders { fee_bps, inspection_physical_s, inspection_digital_s } = settings.orders;
+    SaleRules { fee_bps, inspection_physical_s, inspection_digital_s }
 }
 
 /// The names of all followers.
@@ -124,12 +135,18 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts everything but the HTTP server, on a database that is brought up to date first.
-    pub async fn start(settings: Config, database: &Database, secret: RootSecret) -> Result<Self, StartError> {
+    /// Starts everything but the HTTP server, on a database that is brought up to date first. The marketplace's time is
+    /// that of `clock`.
+    pub async fn start(
+        settings: Config,
+        database: &Database,
+        secret: RootSecret,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         prepare(database).await?;
         let pool = database.pool(settings.database.pool_size);
         check_readable(&pool).await?;
-        let (clock, head, progress) = (Clock::new(), Head::at(log::head(&pool).await?), Progress::default());
+        let (head, progress) = (Head::at(log::head(&pool).await?), Progress::default());
         if settings.sandbox.enabled
             && let Some(last) = log::last_recorded_at(&pool).await?
         {
@@ -164,6 +181,7 @@ impl Node {
             pool: pool.clone(),
             engine: engine.clone(),
             payments,
+            rules: sale_rules(&settings),
             clock: clock.clone(),
             progress: progress.clone(),
             head,

@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use domain::money::FULL_BPS;
 use figment::Figment;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,13 @@ pub use secret::{Secret, root_secret};
 
 /// Shorter secrets can be guessed; 32 characters are 128 bits even if they are only hexadecimal.
 const SECRET_MIN_CHARS: usize = 32;
+
+/// One to thirty days, as the domain rules have it under "Escrow".
+const INSPECTION_RULE: &str = "it must be from 86400 to 2592000, which is 1 to 30 days";
+
+fn is_inspection(seconds: u32) -> bool {
+    (86_400..=2_592_000).contains(&seconds)
+}
 
 /// Every setting: its key, its default, and what it means. [`describe`] gives it out.
 const SETTINGS: &[(&str, &str, &str)] = &[
@@ -50,6 +58,21 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "auctions.soft_close_window_s",
         "120",
         "A bid in the last so many seconds moves the end of the auction; 0 turns this off.",
+    ),
+    (
+        "orders.fee_bps",
+        "200",
+        "The marketplace's share of a sale, in basis points; frozen into an order when it is placed.",
+    ),
+    (
+        "orders.inspection_physical_s",
+        "1209600",
+        "Seconds that a buyer may inspect what was shipped, from its delivery: 1 to 30 days.",
+    ),
+    (
+        "orders.inspection_digital_s",
+        "172800",
+        "Seconds that a buyer may inspect what is digital, from its delivery: 1 to 30 days.",
     ),
     ("engine.batch_max", "256", "Most commands decided and committed together."),
     ("engine.cache_aggregates", "100000", "Most aggregates kept in memory."),
@@ -81,6 +104,8 @@ pub struct Config {
     pub auth: Auth,
     /// Rules of auctions.
     pub auctions: Auctions,
+    /// Rules of sales.
+    pub orders: Orders,
     /// The decision loop.
     pub engine: Engine,
     /// Followers of the log.
@@ -137,6 +162,18 @@ pub struct Auth {
 pub struct Auctions {
     /// A bid in the last so many seconds moves the end of the auction; 0 turns this off.
     pub soft_close_window_s: u64,
+}
+
+/// Rules of sales. An order keeps those of the time when it was placed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Orders {
+    /// The marketplace's share of a sale, in basis points.
+    pub fee_bps: u32,
+    /// Seconds that a buyer may inspect what was shipped.
+    pub inspection_physical_s: u32,
+    /// Seconds that a buyer may inspect what is digital.
+    pub inspection_digital_s: u32,
 }
 
 /// The decision loop.
@@ -213,6 +250,12 @@ impl Default for Auth {
 impl Default for Auctions {
     fn default() -> Self {
         Self { soft_close_window_s: 120 }
+    }
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self { fee_bps: 200, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 }
     }
 }
 
@@ -337,6 +380,9 @@ impl Config {
                 "it must be from auth.access_token_ttl_s to 31536000",
             ),
             ("auctions.soft_close_window_s", self.auctions.soft_close_window_s <= 86_400, "it must be at most 86400"),
+            ("orders.fee_bps", self.orders.fee_bps <= FULL_BPS, "it must be at most 10000"),
+            ("orders.inspection_physical_s", is_inspection(self.orders.inspection_physical_s), INSPECTION_RULE),
+            ("orders.inspection_digital_s", is_inspection(self.orders.inspection_digital_s), INSPECTION_RULE),
             ("engine.batch_max", (1..=4096).contains(&self.engine.batch_max), "it must be from 1 to 4096"),
             ("engine.cache_aggregates", self.engine.cache_aggregates >= 1, "it must be at least 1"),
             ("engine.queue", self.engine.queue >= 1, "it must be at least 1"),

@@ -48,6 +48,8 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::auth::router())
         .nest("/api/v1", routes::listings::router())
         .nest("/api/v1", routes::auctions::router())
+        .nest("/api/v1", routes::orders::router())
+        .nest("/api/v1", routes::escrow::router())
         .nest("/api/v1", routes::wallet::router())
         .nest("/api/v1", routes::admin::router())
         .nest("/api/v1", routes::health::router());

@@ -1,12 +1,14 @@
-//! Use cases of auctions. Whatever ends an auction archives its listing in the same commit.
+//! Use cases of auctions. Whatever ends an auction archives its listing in the same commit, and a sale places its order.
 
 use domain::account::Capability;
-use domain::auction::{Auction, Canceller, Command, Error, Live};
+use domain::auction::{Auction, Canceller, Command, Error, Event, Live, Outcome};
 use domain::listing::{self, ArchiveCause, Listing};
+use domain::order::Origin;
 use domain::{AccountId, AuctionId, Money};
 
 use crate::accounts;
 use crate::engine::{Halt, World};
+use crate::orders::{self, SaleRules, Win, WinIds};
 
 /// Bids up to a maximum. Answers with what stands then.
 pub fn place_bid(world: &mut World<'_>, auction: AuctionId, bidder: AccountId, maximum: Money) -> Result<Live, Halt> {
@@ -16,16 +18,23 @@ pub fn place_bid(world: &mut World<'_>, auction: AuctionId, bidder: AccountId, m
     live(world, auction)
 }
 
-/// Takes an auction at its buy-now price. Answers with that price.
-pub fn buy_now(world: &mut World<'_>, auction: AuctionId, buyer: AccountId) -> Result<Money, Halt> {
+/// Takes an auction at its buy-now price. Answers with that price; the order is to be paid within 24 hours.
+pub fn buy_now(
+    world: &mut World<'_>,
+    auction: AuctionId,
+    buyer: AccountId,
+    ids: WinIds,
+    rules: SaleRules,
+) -> Result<Money, Halt> {
     accounts::require(world, buyer, Capability::Buy)?;
     let now = world.now();
     let price = match world.get::<Auction>(auction)? {
         Auction::Live(live) => live.terms.buy_now_price,
         Auction::Unscheduled | Auction::Closed { .. } | Auction::Cancelled { .. } => None,
     };
-    world.execute::<Auction>(auction, Command::BuyNow { buyer, now })?;
+    let events = world.execute::<Auction>(auction, Command::BuyNow { buyer, now })?;
     archive(world, auction, ArchiveCause::AuctionEnded)?;
+    place_order(world, auction, &events, ids, rules)?;
     Ok(price.ok_or(Error::BuyNowUnavailable)?)
 }
 
@@ -51,11 +60,35 @@ pub fn open(world: &mut World<'_>, auction: AuctionId) -> Result<(), Halt> {
     Ok(())
 }
 
-/// Declares the outcome, once the end has come.
-pub fn close(world: &mut World<'_>, auction: AuctionId) -> Result<(), Halt> {
+/// Declares the outcome, once the end has come. The winner has an order, to be paid within 24 hours.
+pub fn close(world: &mut World<'_>, auction: AuctionId, ids: WinIds, rules: SaleRules) -> Result<(), Halt> {
     let now = world.now();
-    world.execute::<Auction>(auction, Command::Close { now })?;
-    archive(world, auction, ArchiveCause::AuctionEnded)
+    let events = world.execute::<Auction>(auction, Command::Close { now })?;
+    archive(world, auction, ArchiveCause::AuctionEnded)?;
+    place_order(world, auction, &events, ids, rules)
+}
+
+fn place_order(
+    world: &mut World<'_>,
+    auction: AuctionId,
+    events: &[Event],
+    ids: WinIds,
+    rules: SaleRules,
+) -> Result<(), Halt> {
+    for event in events {
+        let Event::AuctionClosed { outcome, .. } = event else { continue };
+        let win = match *outcome {
+            Outcome::Won { winner, price } => {
+                Win { auction, buyer: winner, price, origin: Origin::AuctionWon(auction) }
+            }
+            Outcome::BoughtNow { winner, price } => {
+                Win { auction, buyer: winner, price, origin: Origin::BoughtNow(auction) }
+            }
+            Outcome::Unsold { .. } => continue,
+        };
+        orders::place_won(world, ids, win, rules)?;
+    }
+    Ok(())
 }
 
 fn archive(world: &mut World<'_>, auction: AuctionId, cause: ArchiveCause) -> Result<(), Halt> {

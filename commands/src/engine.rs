@@ -29,7 +29,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-mod cache;
+pub(crate) mod cache;
 mod decider;
 mod job;
 #[cfg(test)]

@@ -8,7 +8,11 @@
 pub mod accounts;
 pub mod auctions;
 pub mod engine;
+pub mod escrows;
+#[cfg(test)]
+mod laws;
 pub mod listings;
+pub mod orders;
 pub mod payments;
 pub mod sessions;
 pub mod timers;

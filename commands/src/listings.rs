@@ -1,10 +1,13 @@
 //! Use cases of listings. Publishing one that is sold by auction schedules the auction in the same commit.
 
+use std::collections::BTreeMap;
+
 use domain::account::Capability;
 use domain::auction::{self, Auction, Terms};
 use domain::increments::Increments;
 use domain::listing::{ArchiveCause, AuctionPlan, Changes, Command, Details, Listing, Sale};
-use domain::{AccountId, ListingId};
+use domain::stock::{self, Pieces, Sku, Stock};
+use domain::{AccountId, ListingId, listing};
 
 use crate::accounts;
 use crate::engine::{Halt, World};
@@ -20,6 +23,8 @@ pub struct NewListing {
     pub details: Details,
     /// How it is sold.
     pub sale: Sale,
+    /// How many pieces there are of each form; of a form that is not named there is one.
+    pub stock: BTreeMap<Sku, u32>,
 }
 
 /// Writes a listing down.
@@ -27,14 +32,35 @@ pub fn draft(world: &mut World<'_>, new: &NewListing) -> Result<(), Halt> {
     accounts::require(world, new.seller, Capability::Sell)?;
     world.fresh::<Listing>(new.listing);
     world.fresh::<Auction>(new.listing.into());
+    world.fresh::<Stock>(new.listing);
     let (seller, details, sale) = (new.seller, new.details.clone(), new.sale.clone());
     world.execute::<Listing>(new.listing, Command::Draft { seller, details, sale })?;
-    Ok(())
+    count(world, new.listing, &new.stock)
 }
 
-/// Changes a listing.
-pub fn revise(world: &mut World<'_>, listing: ListingId, by: AccountId, changes: Changes) -> Result<(), Halt> {
+/// Changes a listing, and how many pieces of it are free: `stock` names the forms whose count changes.
+pub fn revise(
+    world: &mut World<'_>,
+    listing: ListingId,
+    by: AccountId,
+    changes: Changes,
+    stock: &BTreeMap<Sku, u32>,
+) -> Result<(), Halt> {
     world.execute::<Listing>(listing, Command::Revise { by, changes })?;
+    count(world, listing, stock)
+}
+
+/// States how many pieces of each form are free. A form that is not named keeps its count, or has one piece if it is
+/// new; an auction counts nothing.
+fn count(world: &mut World<'_>, listing: ListingId, counts: &BTreeMap<Sku, u32>) -> Result<(), Halt> {
+    let skus = world.get::<Listing>(listing)?.offer()?.sale.skus();
+    if counts.keys().any(|sku| !skus.contains(sku)) {
+        return Err(listing::Error::NoSuchVariant { variants: skus.len() }.into());
+    }
+    let known = &world.get::<Stock>(listing)?.free;
+    let count = |sku: &Sku| counts.get(sku).or_else(|| known.get(sku)).copied().unwrap_or(1);
+    let free: Pieces = skus.iter().map(|sku| (sku.clone(), count(sku))).collect();
+    world.execute::<Stock>(listing, stock::Command::Count { free })?;
     Ok(())
 }
 

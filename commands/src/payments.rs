@@ -170,7 +170,12 @@ impl Payments {
             | Event::WithdrawalPaid { .. }
             | Event::WithdrawalFailed { .. }
             | Event::HoldPlaced { .. }
-            | Event::HoldReleased { .. } => Ok(()),
+            | Event::HoldReleased { .. }
+            | Event::PaymentMade { .. }
+            | Event::SaleReceived { .. }
+            | Event::RefundReceived { .. }
+            | Event::RefundGiven { .. }
+            | Event::ReceivableRecovered { .. } => Ok(()),
         }
     }
 

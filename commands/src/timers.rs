@@ -8,12 +8,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use domain::{AuctionId, Timestamp, WalletId, auction, wallet};
+use domain::{
+    AuctionId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow, order, order_group, wallet,
+};
 use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::event::{DomainEvent, Metadata};
 use eventstore::follower::{Batch, Delivery, FollowError, Follower, Recorded};
 use eventstore::log::{self, Head};
+use eventstore::mint;
 use eventstore::progress::Progress;
 use futures::future::{BoxFuture, join_all};
 use sqlx::{FromRow, PgConnection, PgPool};
@@ -21,9 +24,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::auctions;
-use crate::engine::{CommandError, CommandKey, Engine, Request};
+use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
+use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Payments};
+use crate::{auctions, escrows, orders};
 
 /// The name of the follower, and of its checkpoint.
 pub const NAME: &str = "timers";
@@ -50,10 +54,71 @@ pub enum Kind {
     DepositCheck,
     /// A provider is asked again about a withdrawal.
     WithdrawalCheck,
+    /// The orders of a checkout or a win must have been paid.
+    PaymentDeadline,
+    /// A paid order must have been shipped.
+    ShippingDeadline,
+    /// The buyer is asked whether an order has arrived.
+    DeliveryQuestion,
+    /// A dispute opens about an order of whose delivery nothing was heard.
+    DeliveryDispute,
+    /// The buyer is reminded to look at what has arrived.
+    InspectionReminder,
+    /// The inspection is over.
+    InspectionEnd,
+    /// A dispute must have been resolved.
+    DisputeDeadline,
+}
+
+/// What a timer has the loop decide.
+pub(crate) type Decide = Box<dyn FnMut(&mut World<'_>) -> Result<(), Halt> + Send>;
+
+impl Kind {
+    /// Names its command in the key.
+    fn step(self) -> &'static str {
+        match self {
+            Self::AuctionStart => "start",
+            Self::AuctionEnd => "end",
+            Self::DepositCheck | Self::WithdrawalCheck => "check",
+            Self::PaymentDeadline => "expire",
+            Self::ShippingDeadline => "refund unshipped",
+            Self::DeliveryQuestion => "ask",
+            Self::DeliveryDispute => "dispute",
+            Self::InspectionReminder => "remind",
+            Self::InspectionEnd => "release",
+            Self::DisputeDeadline => "refund disputed",
+        }
+    }
+
+    /// The command that is due; nothing to decide where a provider is asked first.
+    pub(crate) fn decision(self, id: Uuid, rules: SaleRules) -> Decide {
+        let order = OrderId(id);
+        match self {
+            Self::AuctionStart => Box::new(move |world| auctions::open(world, AuctionId(id))),
+            Self::AuctionEnd => {
+                let ids = WinIds { group: OrderGroupId(mint::id()), order: OrderId(mint::id()) };
+                Box::new(move |world| auctions::close(world, AuctionId(id), ids, rules))
+            }
+            Self::DepositCheck | Self::WithdrawalCheck => Box::new(|_| Ok(())),
+            Self::PaymentDeadline => Box::new(move |world| orders::expire(world, OrderGroupId(id))),
+            Self::ShippingDeadline => {
+                let refund = RefundId(mint::id());
+                Box::new(move |world| orders::refund_unshipped(world, order, refund))
+            }
+            Self::DeliveryQuestion => Box::new(move |world| orders::ask_for_delivery(world, order)),
+            Self::DeliveryDispute => Box::new(move |world| escrows::dispute_undelivered(world, order)),
+            Self::InspectionReminder => Box::new(move |world| escrows::remind(world, order)),
+            Self::InspectionEnd => Box::new(move |world| escrows::release_inspected(world, order)),
+            Self::DisputeDeadline => {
+                let refund = RefundId(mint::id());
+                Box::new(move |world| escrows::refund_expired_dispute(world, order, refund))
+            }
+        }
+    }
 }
 
 /// One timer: kind, aggregate, and what within the aggregate it is about.
-type Name = (Kind, Uuid, Uuid);
+pub(crate) type Name = (Kind, Uuid, Uuid);
 
 /// The follower that keeps the table.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,64 +138,161 @@ impl Follower for TimerTable {
         connection: &'a mut PgConnection,
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<(), FollowError>> {
-        Box::pin(write(connection, changes(&batch.events)))
+        Box::pin(write(connection, Changes::of(&batch.events)))
     }
 }
 
-/// What a batch makes of each timer that it touches: set to a time by an event, or taken off.
-fn changes(events: &[Recorded]) -> BTreeMap<Name, Option<(Timestamp, Uuid)>> {
-    let mut changes = BTreeMap::new();
-    for recorded in events {
-        let mut set = |name, due_at| changes.insert(name, Some((due_at, recorded.event_id)));
-        match &recorded.event {
-            DomainEvent::Auction(id, event) => {
-                let (start, end) = ((Kind::AuctionStart, id.0, id.0), (Kind::AuctionEnd, id.0, id.0));
-                match event {
-                    auction::Event::AuctionScheduled { terms } => {
-                        set(start, terms.starts_at);
-                        set(end, terms.ends_at);
-                    }
-                    auction::Event::AuctionOpened {} => drop(changes.insert(start, None)),
-                    auction::Event::AuctionExtended { ends_at } => drop(set(end, *ends_at)),
-                    auction::Event::AuctionClosed { .. } | auction::Event::AuctionCancelled { .. } => {
-                        changes.insert(start, None);
-                        changes.insert(end, None);
-                    }
-                    auction::Event::BidPlaced { .. } => {}
-                }
-            }
-            DomainEvent::Wallet(id, event) => match event {
-                wallet::Event::DepositDelayed { deposit, check_at } => {
-                    set((Kind::DepositCheck, id.0, deposit.0), *check_at);
-                }
-                wallet::Event::WithdrawalDelayed { withdrawal, check_at } => {
-                    set((Kind::WithdrawalCheck, id.0, withdrawal.0), *check_at);
-                }
-                wallet::Event::DepositSettled { deposit, .. } | wallet::Event::DepositFailed { deposit, .. } => {
-                    changes.insert((Kind::DepositCheck, id.0, deposit.0), None);
-                }
-                wallet::Event::WithdrawalPaid { withdrawal, .. }
-                | wallet::Event::WithdrawalFailed { withdrawal, .. } => {
-                    changes.insert((Kind::WithdrawalCheck, id.0, withdrawal.0), None);
-                }
-                wallet::Event::WalletOpened { .. }
-                | wallet::Event::DepositRequested { .. }
-                | wallet::Event::WithdrawalRequested { .. }
-                | wallet::Event::HoldPlaced { .. }
-                | wallet::Event::HoldReleased { .. } => {}
-            },
-            DomainEvent::Account(..) | DomainEvent::Claim(..) | DomainEvent::Listing(..) | DomainEvent::Session(..) => {
+/// What a batch makes of each timer that it touches.
+#[derive(Debug, Default)]
+pub(crate) struct Changes(pub(crate) BTreeMap<Name, Option<(Timestamp, Uuid)>>);
+
+impl Changes {
+    pub(crate) fn of(events: &[Recorded]) -> Self {
+        let mut changes = Self::default();
+        for recorded in events {
+            let set_by = recorded.event_id;
+            match &recorded.event {
+                DomainEvent::Auction(id, event) => changes.take_auction(id.0, event, set_by),
+                DomainEvent::Escrow(id, event) => changes.take_escrow(id.0, event, set_by),
+                DomainEvent::Order(id, event) => changes.take_order(id.0, event, set_by),
+                DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
+                DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
+                DomainEvent::Account(..)
+                | DomainEvent::Claim(..)
+                | DomainEvent::Listing(..)
+                | DomainEvent::Session(..)
+                | DomainEvent::Stock(..) => {}
             }
         }
+        changes
     }
-    changes
+
+    fn set(&mut self, name: Name, due_at: Timestamp, set_by: Uuid) {
+        self.0.insert(name, Some((due_at, set_by)));
+    }
+
+    fn off(&mut self, name: Name) {
+        self.0.insert(name, None);
+    }
+
+    fn take_auction(&mut self, id: Uuid, event: &auction::Event, set_by: Uuid) {
+        let (start, end) = ((Kind::AuctionStart, id, id), (Kind::AuctionEnd, id, id));
+        match event {
+            auction::Event::AuctionScheduled { terms } => {
+                self.set(start, terms.starts_at, set_by);
+                self.set(end, terms.ends_at, set_by);
+            }
+            auction::Event::AuctionOpened {} => self.off(start),
+            auction::Event::AuctionExtended { ends_at } => self.set(end, *ends_at, set_by),
+            auction::Event::AuctionClosed { .. } | auction::Event::AuctionCancelled { .. } => {
+                self.off(start);
+                self.off(end);
+            }
+            auction::Event::BidPlaced { .. } => {}
+        }
+    }
+
+    fn take_order_group(&mut self, id: Uuid, event: &order_group::Event, set_by: Uuid) {
+        let deadline = (Kind::PaymentDeadline, id, id);
+        match event {
+            order_group::Event::OrderGroupPlaced { pay_by, .. } => self.set(deadline, *pay_by, set_by),
+            order_group::Event::OrderGroupPaid {} | order_group::Event::OrderGroupExpired {} => self.off(deadline),
+        }
+    }
+
+    fn take_order(&mut self, id: Uuid, event: &order::Event, set_by: Uuid) {
+        match event {
+            order::Event::OrderShipped { ask_at, dispute_at, .. } => {
+                self.off((Kind::ShippingDeadline, id, id));
+                self.set((Kind::DeliveryQuestion, id, id), *ask_at, set_by);
+                self.set((Kind::DeliveryDispute, id, id), *dispute_at, set_by);
+            }
+            order::Event::DeliveryQuestioned {} => self.off((Kind::DeliveryQuestion, id, id)),
+            order::Event::OrderDelivered { .. }
+            | order::Event::OrderCompleted {}
+            | order::Event::OrderCancelled { .. }
+            | order::Event::OrderRefunded {} => self.off_all_of(id),
+            order::Event::OrderPlaced { .. } | order::Event::OrderPaid {} => {}
+        }
+    }
+
+    fn take_escrow(&mut self, id: Uuid, event: &escrow::Event, set_by: Uuid) {
+        match event {
+            escrow::Event::EscrowFunded { ship_by, .. } => {
+                self.set((Kind::ShippingDeadline, id, id), *ship_by, set_by);
+            }
+            escrow::Event::InspectionStarted { ends_at, remind_at } => {
+                self.off_all_of(id);
+                self.set((Kind::InspectionEnd, id, id), *ends_at, set_by);
+                self.set_reminder(id, *remind_at, set_by);
+            }
+            escrow::Event::InspectionReminded { remind_at } => self.set_reminder(id, *remind_at, set_by),
+            escrow::Event::EscrowDisputed { expires_at, .. } => {
+                self.off_all_of(id);
+                self.set((Kind::DisputeDeadline, id, id), *expires_at, set_by);
+            }
+            escrow::Event::EscrowReleased { .. }
+            | escrow::Event::EscrowRefunded { .. }
+            | escrow::Event::EscrowSplit { .. } => self.off_all_of(id),
+            escrow::Event::EscrowOpened { .. }
+            | escrow::Event::EscrowVoided {}
+            | escrow::Event::EscrowPartlyRefunded { .. }
+            | escrow::Event::ReleaseRefunded { .. } => {}
+        }
+    }
+
+    fn set_reminder(&mut self, id: Uuid, remind_at: Option<Timestamp>, set_by: Uuid) {
+        let reminder = (Kind::InspectionReminder, id, id);
+        match remind_at {
+            Some(remind_at) => self.set(reminder, remind_at, set_by),
+            None => self.off(reminder),
+        }
+    }
+
+    /// A new phase of an order stops every clock of the one before.
+    fn off_all_of(&mut self, order: Uuid) {
+        for kind in [
+            Kind::ShippingDeadline,
+            Kind::DeliveryQuestion,
+            Kind::DeliveryDispute,
+            Kind::InspectionReminder,
+            Kind::InspectionEnd,
+            Kind::DisputeDeadline,
+        ] {
+            self.off((kind, order, order));
+        }
+    }
+
+    fn take_wallet(&mut self, id: Uuid, event: &wallet::Event, set_by: Uuid) {
+        match event {
+            wallet::Event::DepositDelayed { deposit, check_at } => {
+                self.set((Kind::DepositCheck, id, deposit.0), *check_at, set_by);
+            }
+            wallet::Event::WithdrawalDelayed { withdrawal, check_at } => {
+                self.set((Kind::WithdrawalCheck, id, withdrawal.0), *check_at, set_by);
+            }
+            wallet::Event::DepositSettled { deposit, .. } | wallet::Event::DepositFailed { deposit, .. } => {
+                self.off((Kind::DepositCheck, id, deposit.0));
+            }
+            wallet::Event::WithdrawalPaid { withdrawal, .. } | wallet::Event::WithdrawalFailed { withdrawal, .. } => {
+                self.off((Kind::WithdrawalCheck, id, withdrawal.0));
+            }
+            wallet::Event::WalletOpened { .. }
+            | wallet::Event::DepositRequested { .. }
+            | wallet::Event::WithdrawalRequested { .. }
+            | wallet::Event::HoldPlaced { .. }
+            | wallet::Event::HoldReleased { .. }
+            | wallet::Event::PaymentMade { .. }
+            | wallet::Event::SaleReceived { .. }
+            | wallet::Event::RefundReceived { .. }
+            | wallet::Event::RefundGiven { .. }
+            | wallet::Event::ReceivableRecovered { .. } => {}
+        }
+    }
 }
 
-async fn write(
-    connection: &mut PgConnection,
-    changes: BTreeMap<Name, Option<(Timestamp, Uuid)>>,
-) -> Result<(), FollowError> {
-    let (set, off): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, change)| change.is_some());
+async fn write(connection: &mut PgConnection, changes: Changes) -> Result<(), FollowError> {
+    let (set, off): (Vec<_>, Vec<_>) = changes.0.into_iter().partition(|(_, change)| change.is_some());
     if !off.is_empty() {
         sqlx::query(
             "delete from timers using unnest($1::text[], $2::uuid[], $3::uuid[]) as off (kind, aggregate_id, subject)
@@ -188,6 +350,8 @@ pub struct Timers {
     pub engine: Engine,
     /// Who asks providers again.
     pub payments: Payments,
+    /// What orders of closed auctions are placed under.
+    pub rules: SaleRules,
     /// The marketplace's clock.
     pub clock: Clock,
     /// How far the table has followed the log.
@@ -293,13 +457,8 @@ impl Timers {
         let Timer { kind, aggregate_id, subject, set_by, .. } = *timer;
         let cause = set_by.to_string();
         let metadata = Metadata::by_process(NAME).with("causation", cause.clone());
-        let auction = AuctionId(aggregate_id);
         let request = |step| Request::keyed(metadata, CommandKey::of_process(NAME, &cause, step));
-        let fired = match kind {
-            Kind::AuctionStart => {
-                self.engine.submit(request("start"), move |world| auctions::open(world, auction)).await
-            }
-            Kind::AuctionEnd => self.engine.submit(request("end"), move |world| auctions::close(world, auction)).await,
+        let (step, decide): (_, Decide) = match kind {
             Kind::DepositCheck => {
                 self.payments.check_deposit(WalletId(aggregate_id), subject, &cause).await?;
                 return Ok((self.head.position(), false));
@@ -308,9 +467,15 @@ impl Timers {
                 self.payments.check_withdrawal(WalletId(aggregate_id), subject, &cause).await?;
                 return Ok((self.head.position(), false));
             }
+            kind => (kind.step(), kind.decision(aggregate_id, self.rules)),
         };
+        let fired = self.engine.submit(request(step), decide).await;
         match fired {
-            Ok(accepted) => Ok((accepted.position, false)),
+            // The same answer as before, and the row is still there: what fired it has led to nothing.
+            Ok(accepted) => {
+                let shown = self.progress.position(NAME) >= accepted.position;
+                Ok((accepted.position, accepted.replayed && shown))
+            }
             Err(CommandError::Refused { refusal, position }) => {
                 // Nothing odd: a late bid has moved the end and the table had not heard of it.
                 tracing::debug!(?timer, %refusal, "a timer was refused");

@@ -2,9 +2,10 @@
 
 use domain::account::Account;
 use domain::wallet::{Command, PaymentMethod, Wallet};
-use domain::{AccountId, Currency, DepositId, Money, WalletId, WithdrawalId};
+use domain::{AccountId, Currency, DepositId, Money, OrderGroupId, OrderId, WalletId, WithdrawalId};
 
 use crate::engine::{Halt, World};
+use crate::orders;
 use crate::payments::Outcome;
 
 /// Asks a provider for money. It is in once the provider says so.
@@ -17,11 +18,26 @@ pub fn request_deposit(
 ) -> Result<(), Halt> {
     world.get::<Account>(owner)?.registered()?;
     let wallet = WalletId::of(owner, amount.currency());
-    world.execute::<Wallet>(wallet, Command::RequestDeposit { deposit, owner, amount, source })?;
+    world.execute::<Wallet>(wallet, Command::RequestDeposit { deposit, owner, amount, source, pays: None })?;
     Ok(())
 }
 
-/// Sends money out. It leaves the balance now, and comes back if the provider refuses.
+/// Asks a provider for what an order and those placed with it cost. They are paid once the provider says so, if that is
+/// in time; otherwise the money stays in the wallet. Answers with what is to be paid.
+pub fn request_payment(
+    world: &mut World<'_>,
+    owner: AccountId,
+    deposit: DepositId,
+    order: OrderId,
+    source: PaymentMethod,
+) -> Result<(OrderGroupId, Money), Halt> {
+    let (group, amount) = orders::payable(world, order, owner)?;
+    let wallet = WalletId::of(owner, amount.currency());
+    world.execute::<Wallet>(wallet, Command::RequestDeposit { deposit, owner, amount, source, pays: Some(group) })?;
+    Ok((group, amount))
+}
+
+/// Sends money out. It leaves the balance now, and comes back if the provider refuses. Who is blocked sends nothing.
 pub fn request_withdrawal(
     world: &mut World<'_>,
     owner: AccountId,
@@ -29,26 +45,34 @@ pub fn request_withdrawal(
     amount: Money,
     destination: PaymentMethod,
 ) -> Result<(), Halt> {
-    world.get::<Account>(owner)?.registered()?;
+    world.get::<Account>(owner)?.registered()?.unblocked()?;
     let wallet = WalletId::of(owner, amount.currency());
     world.execute::<Wallet>(wallet, Command::RequestWithdrawal { withdrawal, amount, destination })?;
     Ok(())
 }
 
-/// Takes in what a provider says about a deposit.
+/// Takes in what a provider says about a deposit, and pays with it what it was meant for.
 pub fn report_deposit(
     world: &mut World<'_>,
     wallet: WalletId,
     deposit: DepositId,
     outcome: Outcome,
 ) -> Result<(), Halt> {
+    let pays = match world.get::<Wallet>(wallet)? {
+        Wallet::Open(balance) => balance.pending_deposit(deposit).and_then(|pending| pending.pays),
+        Wallet::Unopened => None,
+    };
+    let is_in = matches!(outcome, Outcome::Succeeded { .. });
     let command = match outcome {
         Outcome::Succeeded { reference } => Command::SettleDeposit { deposit, provider_reference: reference },
         Outcome::Declined { reason } => Command::FailDeposit { deposit, reason },
         Outcome::Pending { check_at } => Command::DelayDeposit { deposit, check_at },
     };
     world.execute::<Wallet>(wallet, command)?;
-    Ok(())
+    match pays {
+        Some(group) if is_in => orders::pay_with_deposit(world, group),
+        _ => Ok(()),
+    }
 }
 
 /// Takes in what a provider says about a withdrawal.

@@ -1,7 +1,9 @@
 //! A person or firm, and what they may do here.
 //!
 //! `Unregistered → Registered`. Whatever tells who somebody is stays sealed with that person's key; capabilities say
-//! what the account may do, and none is implied by another.
+//! what the account may do, and none is implied by another. Who wins and does not pay has a violation per order; the
+//! third blocks the account, which from then on may read and settle what it owes, and neither sells, bids, buys nor
+//! withdraws.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::aggregate::{Aggregate, event_versions};
-use crate::ids::AccountId;
+use crate::ids::{AccountId, OrderId};
 use crate::sealed::Sealed;
 
 /// What is asked of an account.
@@ -37,7 +39,15 @@ pub enum Command {
         /// Who allows it.
         by: Granter,
     },
+    /// Count an order that was won and not paid. The same order counts once.
+    RecordViolation {
+        /// The order.
+        order: OrderId,
+    },
 }
+
+/// So many violations block an account.
+pub const MOST_VIOLATIONS: usize = 3;
 
 /// What an account may do. Part of the storage format.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
@@ -147,9 +157,27 @@ pub enum Event {
         /// Who allowed it.
         by: Granter,
     },
+    /// It had won something and not paid.
+    ViolationRecorded {
+        /// The order.
+        order: OrderId,
+        /// How many such orders there are now.
+        violations: usize,
+    },
+    /// It may not trade any more.
+    AccountBlocked {
+        /// How many violations there were.
+        violations: usize,
+    },
 }
 
-event_versions!(Event { AccountRegistered = "1", ProfileChanged = "1", CapabilitiesGranted = "1" });
+event_versions!(Event {
+    AccountRegistered = "1",
+    ProfileChanged = "1",
+    CapabilitiesGranted = "1",
+    ViolationRecorded = "1",
+    AccountBlocked = "1",
+});
 
 /// Why an account refuses.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -168,6 +196,12 @@ pub enum Error {
     MissingCapability {
         /// What would be needed.
         needed: Capability,
+    },
+    /// The account may not trade any more.
+    #[error("the account is blocked after {violations} orders that were won and not paid")]
+    Blocked {
+        /// How many violations there are.
+        violations: usize,
     },
 }
 
@@ -188,6 +222,10 @@ pub struct Registered {
     pub identity: Identity,
     /// What it may do.
     pub capabilities: BTreeSet<Capability>,
+    /// The orders that it had won and not paid.
+    pub violations: BTreeSet<OrderId>,
+    /// Whether it may not trade any more.
+    pub blocked: bool,
     owner: AccountId,
 }
 
@@ -200,10 +238,33 @@ impl Account {
         }
     }
 
-    /// Refuses unless the account may do what `needed` names.
+    /// Refuses unless the account may do what `needed` names. Who is blocked neither buys nor sells.
     pub fn require(&self, needed: Capability) -> Result<(), Error> {
-        let may = self.registered()?.capabilities.contains(&needed);
-        if may { Ok(()) } else { Err(Error::MissingCapability { needed }) }
+        let account = self.registered()?;
+        if !account.capabilities.contains(&needed) {
+            return Err(Error::MissingCapability { needed });
+        }
+        match needed {
+            Capability::Buy | Capability::Sell => account.unblocked(),
+            Capability::Staff | Capability::Admin | Capability::Audit => Ok(()),
+        }
+    }
+}
+
+impl Registered {
+    /// Refuses if the account may not trade any more.
+    pub fn unblocked(&self) -> Result<(), Error> {
+        if self.blocked { Err(Error::Blocked { violations: self.violations.len() }) } else { Ok(()) }
+    }
+
+    fn record_violation(&self, order: OrderId) -> Vec<Event> {
+        if self.violations.contains(&order) {
+            return vec![];
+        }
+        let violations = self.violations.len() + 1;
+        let blocks = violations >= MOST_VIOLATIONS && !self.blocked;
+        let blocked = blocks.then_some(Event::AccountBlocked { violations });
+        [Event::ViolationRecorded { order, violations }].into_iter().chain(blocked).collect()
     }
 }
 
@@ -222,7 +283,10 @@ impl Aggregate for Account {
                 Ok(vec![Event::AccountRegistered { identity, capabilities }])
             }
             (Self::Registered(_), Command::Register { .. }) => Err(Error::AlreadyRegistered),
-            (Self::Unregistered, Command::ChangeProfile { .. } | Command::Grant { .. }) => Err(Error::NotRegistered),
+            (
+                Self::Unregistered,
+                Command::ChangeProfile { .. } | Command::Grant { .. } | Command::RecordViolation { .. },
+            ) => Err(Error::NotRegistered),
             (Self::Registered(registered), Command::ChangeProfile { changes }) => {
                 check_sealed_for(registered.owner, changes.sealed_fields())?;
                 Ok(if changes.is_empty() { vec![] } else { vec![Event::ProfileChanged { changes }] })
@@ -231,6 +295,9 @@ impl Aggregate for Account {
                 let capabilities: BTreeSet<_> = capabilities.difference(&registered.capabilities).copied().collect();
                 let granted = Event::CapabilitiesGranted { capabilities: capabilities.clone(), by };
                 Ok(if capabilities.is_empty() { vec![] } else { vec![granted] })
+            }
+            (Self::Registered(registered), Command::RecordViolation { order }) => {
+                Ok(registered.record_violation(order))
             }
         }
     }
@@ -242,15 +309,25 @@ impl Aggregate for Account {
                     owner: identity.email.of,
                     identity: identity.clone(),
                     capabilities: capabilities.clone(),
+                    violations: BTreeSet::new(),
+                    blocked: false,
                 });
             }
             (Self::Registered(registered), Event::CapabilitiesGranted { capabilities, .. }) => {
                 registered.capabilities.extend(capabilities);
             }
+            (Self::Registered(registered), Event::ViolationRecorded { order, .. }) => {
+                registered.violations.insert(*order);
+            }
+            (Self::Registered(registered), Event::AccountBlocked { .. }) => registered.blocked = true,
             // A profile is shown by read models and decides nothing. The rest no decision leads to.
             (
                 Self::Unregistered | Self::Registered(_),
-                Event::AccountRegistered { .. } | Event::ProfileChanged { .. } | Event::CapabilitiesGranted { .. },
+                Event::AccountRegistered { .. }
+                | Event::ProfileChanged { .. }
+                | Event::CapabilitiesGranted { .. }
+                | Event::ViolationRecorded { .. }
+                | Event::AccountBlocked { .. },
             ) => {}
         }
     }
@@ -322,6 +399,19 @@ mod tests {
         let missing = Error::MissingCapability { needed: Capability::Admin };
         assert_eq!(staff.state().require(Capability::Admin), Err(missing));
         assert_eq!(Account::default().require(Capability::Buy), Err(Error::NotRegistered));
+    }
+
+    #[test]
+    fn the_third_order_that_was_won_and_not_paid_blocks_and_the_same_order_counts_once() {
+        let order = |number| OrderId(Uuid::from_u128(number));
+        let violate = |number| Command::RecordViolation { order: order(number) };
+        let twice = || given::<Account>([registered()]).and(violate(1)).and(violate(2)).and(violate(2));
+        assert_eq!(twice().state().require(Capability::Buy), Ok(()));
+        let third = Event::ViolationRecorded { order: order(3), violations: 3 };
+        twice().when(violate(3)).then([third, Event::AccountBlocked { violations: 3 }]);
+        let blocked = twice().and(violate(3));
+        assert_eq!(blocked.state().require(Capability::Buy), Err(Error::Blocked { violations: 3 }));
+        blocked.when(violate(1)).then_nothing();
     }
 
     #[test]

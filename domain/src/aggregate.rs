@@ -34,7 +34,7 @@ pub trait Aggregate: Clone + Debug + Default + DeserializeOwned + Serialize + Se
 
 /// A fact in the past tense, in its storage format.
 pub trait Event: Clone + Debug + DeserializeOwned + JsonSchema + PartialEq + Serialize + Send + Sync + 'static {
-    /// Every event type that can be read, with the version that is written today.
+    /// Every event type that can be read, in each version that was ever written.
     const TYPES: &'static [(&'static str, &'static str)];
 
     /// The name under which it is stored (`events.event_type`).
@@ -44,13 +44,15 @@ pub trait Event: Clone + Debug + DeserializeOwned + JsonSchema + PartialEq + Ser
     fn event_version(&self) -> &'static str;
 }
 
-/// Implements [`Event`] for an enum: one line per variant with the version that is written today.
+/// Implements [`Event`] for an enum: one line per variant with the version that is written today, and after it the
+/// older ones that can still be read (`ListingDrafted = "2" | "1"`).
 ///
 /// The variant's name is its stored name, so a golden file breaks when a variant is renamed.
 macro_rules! event_versions {
-    ($enum:ident { $($variant:ident = $version:literal),+ $(,)? }) => {
+    ($enum:ident { $($variant:ident = $version:literal $(| $older:literal)*),+ $(,)? }) => {
         impl $crate::aggregate::Event for $enum {
-            const TYPES: &'static [(&'static str, &'static str)] = &[$((stringify!($variant), $version)),+];
+            const TYPES: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($variant), $version) $(, (stringify!($variant), $older))*),+];
 
             fn event_type(&self) -> &'static str {
                 match self { $(Self::$variant { .. } => stringify!($variant)),+ }

@@ -5,15 +5,19 @@
 //! in a diff. `golden/<aggregate>/<EventType>.v<version>.json` is one event of every type and version that was ever
 //! written, as it is stored; it must stay readable for ever and is never rewritten.
 //!
-//! A format that changes gets a new version in `event_versions!` and a golden file of its own. The old file stays: the
-//! upcaster that reads it adds its version to [`known_types`].
+//! A format that changes gets a new version in `event_versions!` and a golden file of its own. The old version stays in
+//! that list, and its file here: it reads as what it meant when it was written.
 
 use crate::account::Account;
 use crate::aggregate::{Aggregate, Event};
 use crate::auction::Auction;
 use crate::claim::Claim;
+use crate::escrow::Escrow;
 use crate::listing::Listing;
+use crate::order::Order;
+use crate::order_group::OrderGroup;
 use crate::session::Session;
+use crate::stock::Stock;
 use crate::wallet::Wallet;
 
 #[cfg(test)]
@@ -26,8 +30,12 @@ macro_rules! of_every_aggregate {
             $function::<Account>(),
             $function::<Auction>(),
             $function::<Claim>(),
+            $function::<Escrow>(),
             $function::<Listing>(),
+            $function::<Order>(),
+            $function::<OrderGroup>(),
             $function::<Session>(),
+            $function::<Stock>(),
             $function::<Wallet>(),
         ]
     };

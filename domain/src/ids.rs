@@ -75,6 +75,18 @@ id!(
     /// Money set aside for a second step.
     HoldId
 );
+id!(
+    /// What one buyer gets from one seller; its escrow has the same id.
+    OrderId
+);
+id!(
+    /// The orders of one checkout, which are paid together.
+    OrderGroupId
+);
+id!(
+    /// One movement of money back to a buyer.
+    RefundId
+);
 
 impl From<ListingId> for AuctionId {
     fn from(id: ListingId) -> Self {

@@ -7,8 +7,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, OrderId};
 use crate::money::Money;
+
+/// Whose the accounts are that belong to nobody else.
+const MARKETPLACE: &str = "marketplace";
 
 /// Where money can be. Written as `kind` or `kind:whose`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -21,6 +24,12 @@ pub enum LedgerAccount {
     Held(AccountId),
     /// What is on its way out to the owner's bank (`payout-pending:<account>`).
     PayoutPending(AccountId),
+    /// What a buyer has paid and the seller does not have yet (`escrow:<order>`).
+    Escrow(OrderId),
+    /// What the owner owes the marketplace (`receivable:<account>`).
+    Receivable(AccountId),
+    /// What the marketplace has earned in fees (`fee-income:marketplace`).
+    FeeIncome,
 }
 
 impl fmt::Display for LedgerAccount {
@@ -30,6 +39,9 @@ impl fmt::Display for LedgerAccount {
             Self::Available(owner) => write!(f, "available:{owner}"),
             Self::Held(owner) => write!(f, "held:{owner}"),
             Self::PayoutPending(owner) => write!(f, "payout-pending:{owner}"),
+            Self::Escrow(order) => write!(f, "escrow:{order}"),
+            Self::Receivable(owner) => write!(f, "receivable:{owner}"),
+            Self::FeeIncome => write!(f, "fee-income:{MARKETPLACE}"),
         }
     }
 }
@@ -51,6 +63,9 @@ impl FromStr for LedgerAccount {
             "available" => Ok(Self::Available(owner()?)),
             "held" => Ok(Self::Held(owner()?)),
             "payout-pending" => Ok(Self::PayoutPending(owner()?)),
+            "escrow" => Ok(Self::Escrow(whose.parse().map_err(|_| unknown())?)),
+            "receivable" => Ok(Self::Receivable(owner()?)),
+            "fee-income" if whose == MARKETPLACE => Ok(Self::FeeIncome),
             _ => Err(unknown()),
         }
     }
@@ -75,7 +90,8 @@ impl JsonSchema for LedgerAccount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(provider-clearing|available|held|payout-pending):.+$" })
+        let kinds = "provider-clearing|available|held|payout-pending|escrow|receivable|fee-income";
+        json_schema!({ "type": "string", "pattern": format!("^({kinds}):.+$") })
     }
 }
 

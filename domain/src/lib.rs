@@ -11,22 +11,30 @@ pub mod account;
 pub mod aggregate;
 pub mod auction;
 pub mod claim;
+pub mod escrow;
+pub mod fees;
 pub mod formats;
 pub mod ids;
 pub mod increments;
 pub mod ledger;
 pub mod listing;
 pub mod money;
+pub mod order;
+pub mod order_group;
 pub mod refusal;
 pub mod sealed;
 pub mod session;
+pub mod stock;
 pub mod wallet;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
-pub use ids::{AccountId, AuctionId, ClaimId, DepositId, HoldId, ListingId, SessionId, WalletId, WithdrawalId};
+pub use ids::{
+    AccountId, AuctionId, ClaimId, DepositId, HoldId, ListingId, OrderGroupId, OrderId, RefundId, SessionId, WalletId,
+    WithdrawalId,
+};
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};
 pub use refusal::Refusal;

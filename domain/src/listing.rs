@@ -4,6 +4,8 @@
 //! the [`crate::auction`] of the same id; its terms rest here until the listing is published. Invariants: what is
 //! archived never comes back; the terms of an auction cannot change once it is published.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,8 @@ use thiserror::Error;
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{AccountId, ListingId};
-use crate::money::Money;
+use crate::money::{Currency, Money};
+use crate::stock::Sku;
 
 /// What is asked of a listing.
 #[derive(Clone, Debug)]
@@ -60,6 +63,30 @@ pub struct Details {
     pub brand: Option<String>,
     /// How used it is.
     pub condition: Condition,
+    /// How it reaches its buyer.
+    #[serde(default, skip_serializing_if = "Delivery::is_physical")]
+    pub delivery: Delivery,
+    /// What sending one piece costs the buyer; nothing if it is not named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipping: Option<Money>,
+}
+
+/// How something reaches its buyer. Part of the storage format.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// It is shipped.
+    #[default]
+    Physical,
+    /// It is handed over electronically and needs no shipping.
+    Digital,
+}
+
+impl Delivery {
+    /// Whether it is shipped.
+    pub fn is_physical(&self) -> bool {
+        *self == Self::Physical
+    }
 }
 
 /// How used something is. Part of the storage format.
@@ -82,13 +109,29 @@ pub enum Condition {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
 pub enum Sale {
-    /// To the first who pays the price.
+    /// To whoever pays the price, while there is stock.
     FixedPrice {
-        /// The price.
+        /// The price of a piece.
         price: Money,
+        /// The forms in which it comes, such as sizes; none if there is only one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        variants: Vec<Variant>,
     },
     /// To the highest bidder.
     Auction(AuctionPlan),
+}
+
+/// A form in which something comes. Part of the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Names it within the listing.
+    pub sku: Sku,
+    /// What sets it apart, such as `size: M`.
+    pub options: BTreeMap<String, String>,
+    /// Its price, if it is another than the listing's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Money>,
 }
 
 /// The wishes of a seller for an auction; they become [`crate::auction::Terms`] when the listing is published.
@@ -137,6 +180,12 @@ pub struct Changes {
     /// The new condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
+    /// The new way to its buyer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// The new cost of sending one piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipping: Option<Money>,
     /// The new way of sale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sale: Option<Sale>,
@@ -181,7 +230,12 @@ pub enum Event {
     },
 }
 
-event_versions!(Event { ListingDrafted = "1", ListingRevised = "1", ListingPublished = "1", ListingArchived = "1" });
+event_versions!(Event {
+    ListingDrafted = "2" | "1",
+    ListingRevised = "2" | "1",
+    ListingPublished = "1",
+    ListingArchived = "1",
+});
 
 /// Why a listing refuses.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -198,6 +252,40 @@ pub enum Error {
         /// What was asked.
         offered: Money,
     },
+    /// Sending something costs nothing, or more.
+    #[error("the shipping charge must not be negative; {offered} was offered")]
+    ShippingNegative {
+        /// What was asked.
+        offered: Money,
+    },
+    /// All amounts of a listing are in one currency.
+    #[error("this listing is in {expected}, the amount is in {offered}")]
+    WrongCurrency {
+        /// The currency of the price.
+        expected: Currency,
+        /// The currency of the amount.
+        offered: Currency,
+    },
+    /// Each variant has a name of its own.
+    #[error("{variants} variants have {skus} different SKUs")]
+    SkuRepeated {
+        /// How many variants there are.
+        variants: usize,
+        /// How many names they have.
+        skus: usize,
+    },
+    /// What is bought must exist in the form that is named.
+    #[error("the listing does not come in this form: it has {variants} variants")]
+    NoSuchVariant {
+        /// How many variants there are.
+        variants: usize,
+    },
+    /// It can be bought only while it is offered.
+    #[error("the listing is not offered")]
+    NotOffered,
+    /// An auction is won, not bought.
+    #[error("the listing is sold by auction")]
+    SoldByAuction,
     /// It is off for good.
     #[error("the listing is archived")]
     Archived,
@@ -223,13 +311,19 @@ pub enum Listing {
     Archived(Offer),
 }
 
-/// What a listing decides by. What it is, is shown by read models and decides nothing.
+/// What a listing decides by, and what an order freezes of it. The rest is shown by read models and decides nothing.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Offer {
     /// Who sells.
     pub seller: AccountId,
     /// How it is sold.
     pub sale: Sale,
+    /// What it is, in a few words.
+    pub title: String,
+    /// How it reaches its buyer.
+    pub delivery: Delivery,
+    /// What sending one piece costs.
+    pub shipping: Option<Money>,
 }
 
 impl Listing {
@@ -238,6 +332,16 @@ impl Listing {
         match self {
             Self::Absent => Err(Error::NotFound),
             Self::Draft(offer) | Self::Active(offer) | Self::Archived(offer) => Ok(offer),
+        }
+    }
+
+    /// The offer, if the listing can be bought now.
+    pub fn offered(&self) -> Result<&Offer, Error> {
+        match self {
+            // What was never published is there for its seller alone.
+            Self::Absent | Self::Draft(_) => Err(Error::NotFound),
+            Self::Active(offer) => Ok(offer),
+            Self::Archived(_) => Err(Error::NotOffered),
         }
     }
 
@@ -257,7 +361,7 @@ impl Aggregate for Listing {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match (self, command) {
             (Self::Absent, Command::Draft { seller, details, sale }) => {
-                check_price(&sale)?;
+                check_amounts(&sale, details.shipping)?;
                 Ok(vec![Event::ListingDrafted { seller, details, sale }])
             }
             (_, Command::Draft { .. }) => Err(Error::AlreadyDrafted),
@@ -278,9 +382,13 @@ impl Aggregate for Listing {
 
     fn evolve(&mut self, event: &Event) {
         *self = match (std::mem::take(self), event) {
-            (Self::Absent, Event::ListingDrafted { seller, sale, .. }) => {
-                Self::Draft(Offer { seller: *seller, sale: sale.clone() })
-            }
+            (Self::Absent, Event::ListingDrafted { seller, details, sale }) => Self::Draft(Offer {
+                seller: *seller,
+                sale: sale.clone(),
+                title: details.title.clone(),
+                delivery: details.delivery,
+                shipping: details.shipping,
+            }),
             (Self::Draft(offer), Event::ListingRevised { changes }) => Self::Draft(offer.revised(changes)),
             (Self::Active(offer), Event::ListingRevised { changes }) => Self::Active(offer.revised(changes)),
             (Self::Draft(offer), Event::ListingPublished {}) => Self::Active(offer),
@@ -306,8 +414,9 @@ impl Listing {
                 Err(Error::AuctionPublished)
             }
             Self::Active(_) if matches!(changes.sale, Some(Sale::Auction(_))) => Err(Error::AuctionPublished),
-            Self::Draft(_) | Self::Active(_) => {
-                changes.sale.as_ref().map_or(Ok(()), check_price)?;
+            Self::Draft(offer) | Self::Active(offer) => {
+                let sale = changes.sale.as_ref().unwrap_or(&offer.sale);
+                check_amounts(sale, changes.shipping.or(offer.shipping))?;
                 let nothing = changes == Changes::default();
                 Ok(if nothing { vec![] } else { vec![Event::ListingRevised { changes }] })
             }
@@ -336,18 +445,73 @@ impl Listing {
     }
 }
 
-impl Offer {
-    fn revised(self, changes: &Changes) -> Self {
-        let sale = changes.sale.clone().unwrap_or(self.sale);
-        Self { sale, ..self }
+impl Sale {
+    /// The currency of all its amounts.
+    pub fn currency(&self) -> Currency {
+        match self {
+            Self::FixedPrice { price, .. } => price.currency(),
+            Self::Auction(plan) => plan.start_price.currency(),
+        }
+    }
+
+    /// The names of the forms that are counted apart; an auction sells one piece and counts nothing.
+    pub fn skus(&self) -> BTreeSet<Sku> {
+        match self {
+            Self::FixedPrice { variants, .. } if variants.is_empty() => BTreeSet::from([Sku::default()]),
+            Self::FixedPrice { variants, .. } => variants.iter().map(|variant| variant.sku.clone()).collect(),
+            Self::Auction(_) => BTreeSet::new(),
+        }
     }
 }
 
-/// The prices of an auction are its own business, checked when it is scheduled.
-fn check_price(sale: &Sale) -> Result<(), Error> {
+impl Offer {
+    /// The price of one piece in the form that `sku` names.
+    pub fn price_of(&self, sku: &Sku) -> Result<Money, Error> {
+        match &self.sale {
+            Sale::Auction(_) => Err(Error::SoldByAuction),
+            Sale::FixedPrice { price, variants } if variants.is_empty() && *sku == Sku::default() => Ok(*price),
+            Sale::FixedPrice { price, variants } => {
+                let variant = variants.iter().find(|variant| variant.sku == *sku);
+                let variant = variant.ok_or(Error::NoSuchVariant { variants: variants.len() })?;
+                Ok(variant.price.unwrap_or(*price))
+            }
+        }
+    }
+
+    fn revised(self, changes: &Changes) -> Self {
+        Self {
+            seller: self.seller,
+            sale: changes.sale.clone().unwrap_or(self.sale),
+            title: changes.title.clone().unwrap_or(self.title),
+            delivery: changes.delivery.unwrap_or(self.delivery),
+            shipping: changes.shipping.or(self.shipping),
+        }
+    }
+}
+
+fn check_amounts(sale: &Sale, shipping: Option<Money>) -> Result<(), Error> {
+    let expected = sale.currency();
+    let in_currency = |amount: Money| match amount.minor_in(expected) {
+        Ok(_) => Ok(amount),
+        Err(_) => Err(Error::WrongCurrency { expected, offered: amount.currency() }),
+    };
+    if let Some(offered) = shipping.map(in_currency).transpose()?
+        && offered.minor() < 0
+    {
+        return Err(Error::ShippingNegative { offered });
+    }
     match sale {
-        Sale::FixedPrice { price } if !price.is_positive() => Err(Error::PriceNotPositive { offered: *price }),
-        Sale::FixedPrice { .. } | Sale::Auction(_) => Ok(()),
+        // The prices of an auction are its own business, checked when it is scheduled.
+        Sale::Auction(_) => Ok(()),
+        Sale::FixedPrice { price, variants } => {
+            for offered in variants.iter().filter_map(|variant| variant.price).chain([*price]) {
+                if !in_currency(offered)?.is_positive() {
+                    return Err(Error::PriceNotPositive { offered });
+                }
+            }
+            let (variants, skus) = (variants.len(), sale.skus().len());
+            if variants > skus { Err(Error::SkuRepeated { variants, skus }) } else { Ok(()) }
+        }
     }
 }
 
@@ -357,14 +521,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::money::Currency;
     use crate::testing::given;
 
     const ANN: AccountId = AccountId(Uuid::from_u128(1));
     const BOB: AccountId = AccountId(Uuid::from_u128(2));
 
     fn fixed(minor: i64) -> Sale {
-        Sale::FixedPrice { price: Money::new(minor, Currency::USD).unwrap() }
+        Sale::FixedPrice { price: Money::new(minor, Currency::USD).unwrap(), variants: vec![] }
     }
 
     fn auction() -> Sale {
@@ -385,6 +548,8 @@ mod tests {
             category: "watches".to_owned(),
             brand: None,
             condition: Condition::Good,
+            delivery: Delivery::Physical,
+            shipping: None,
         };
         Event::ListingDrafted { seller: ANN, details, sale }
     }
@@ -427,6 +592,40 @@ mod tests {
         published(fixed(1)).when(reprice(fixed(2))).then([Event::ListingRevised { changes: price_change(fixed(2)) }]);
         published(auction()).when(reprice(fixed(2))).then_refused(Error::AuctionPublished);
         published(fixed(1)).when(reprice(auction())).then_refused(Error::AuctionPublished);
+    }
+
+    #[test]
+    fn all_amounts_of_a_listing_are_in_one_currency_and_none_is_negative() {
+        let yen = |minor| Money::new(minor, Currency::JPY).unwrap();
+        let draft = |price: Option<Money>, shipping: Option<Money>| {
+            let sizes = ["s", "m"].map(|sku| Variant { sku: sku.parse().unwrap(), options: BTreeMap::new(), price });
+            let sale = Sale::FixedPrice { price: yen(100), variants: sizes.to_vec() };
+            match drafted(sale) {
+                Event::ListingDrafted { seller, details, sale } => {
+                    Command::Draft { seller, details: Details { shipping, ..details }, sale }
+                }
+                other => panic!("not a draft: {other:?}"),
+            }
+        };
+        let dollar = Money::new(1, Currency::USD).unwrap();
+        let wrong = Error::WrongCurrency { expected: Currency::JPY, offered: Currency::USD };
+        given::<Listing>([]).when(draft(Some(dollar), None)).then_refused(wrong);
+        given::<Listing>([]).when(draft(None, Some(dollar))).then_refused(wrong);
+        let negative = Error::ShippingNegative { offered: yen(-1) };
+        given::<Listing>([]).when(draft(None, Some(yen(-1)))).then_refused(negative);
+        let listing = given::<Listing>([]).and(draft(Some(yen(120)), Some(yen(0))));
+        let offer = listing.state().offer().unwrap();
+        assert_eq!(offer.price_of(&"m".parse().unwrap()), Ok(yen(120)));
+        assert_eq!(offer.price_of(&Sku::default()), Err(Error::NoSuchVariant { variants: 2 }));
+    }
+
+    #[test]
+    fn two_variants_of_one_name_are_refused() {
+        let variant = Variant { sku: Sku::default(), options: BTreeMap::new(), price: None };
+        let price = Money::new(1, Currency::USD).unwrap();
+        let sale = Sale::FixedPrice { price, variants: vec![variant.clone(), variant] };
+        let revise = Command::Revise { by: ANN, changes: price_change(sale) };
+        given::<Listing>([drafted(fixed(1))]).when(revise).then_refused(Error::SkuRepeated { variants: 2, skus: 1 });
     }
 
     #[test]

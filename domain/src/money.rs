@@ -261,6 +261,12 @@ impl Money {
         Self::new(self.minor - other.minor_in(self.currency)?, self.currency)
     }
 
+    /// So many times as much.
+    pub fn times(self, count: u32) -> Result<Self, MoneyError> {
+        let product = self.minor.checked_mul(i64::from(count)).ok_or(MoneyError::OutOfRange)?;
+        Self::new(product, self.currency)
+    }
+
     /// The larger of two amounts of one currency.
     pub fn max(self, other: Self) -> Result<Self, MoneyError> {
         Ok(if other.minor_in(self.currency)? > self.minor { other } else { self })

@@ -1,18 +1,21 @@
 //! The money of one account in one currency: available to spend, held for a second step.
 //!
 //! Money comes in by a deposit (`requested → settled | failed`) and leaves by a withdrawal (`requested → paid |
-//! failed`, which gives it back). Invariants: neither balance is ever below zero; an operation moves money once,
-//! however often it is reported; every event that moves money carries its complete postings.
+//! failed`, which gives it back). It also goes into the [`crate::escrow`] of an order and comes out of one; those
+//! movements are posted by the escrow's event, and the wallet's event of the same commit says what they mean here. Who
+//! owes the marketplace pays with the next money that comes in. Invariants: no balance is ever below zero; an operation
+//! moves money once, however often it is reported; what is available and held is what the books say.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
-use crate::ids::{AccountId, DepositId, HoldId, WalletId, WithdrawalId};
+use crate::ids::{AccountId, DepositId, HoldId, OrderGroupId, OrderId, RefundId, WalletId, WithdrawalId};
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{AMOUNT_LIMIT, Currency, Money};
 
@@ -34,6 +37,8 @@ pub enum Command {
         amount: Money,
         /// Which provider, and which of the owner's payment methods there.
         source: PaymentMethod,
+        /// What is to be paid with it as soon as it is in.
+        pays: Option<OrderGroupId>,
     },
     /// Note that the provider will know more later.
     DelayDeposit {
@@ -98,6 +103,46 @@ pub enum Command {
         /// The hold.
         hold: HoldId,
     },
+    /// Pay into the escrow of an order.
+    Pay {
+        /// The order.
+        order: OrderId,
+        /// How much.
+        amount: Money,
+    },
+    /// Take in what a sale has brought.
+    ReceiveSale {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The order.
+        order: OrderId,
+        /// How much.
+        amount: Money,
+    },
+    /// Take in what came back of a payment.
+    ReceiveRefund {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The order.
+        order: OrderId,
+        /// The movement.
+        refund: RefundId,
+        /// How much.
+        amount: Money,
+    },
+    /// Give back what a sale had brought.
+    GiveRefund {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The order.
+        order: OrderId,
+        /// The movement.
+        refund: RefundId,
+        /// How much of it is available.
+        amount: Money,
+        /// How much more is owed from now on.
+        owed: Money,
+    },
 }
 
 /// A way to pay at a provider. Part of the storage format.
@@ -131,6 +176,9 @@ pub enum Event {
         amount: Money,
         /// From where.
         source: PaymentMethod,
+        /// What is to be paid with it as soon as it is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pays: Option<OrderGroupId>,
     },
     /// The provider does not know yet.
     DepositDelayed {
@@ -209,11 +257,54 @@ pub enum Event {
         /// Held → available.
         postings: Vec<Posting>,
     },
+    /// Money went into the escrow of an order, whose event posts it.
+    PaymentMade {
+        /// The order.
+        order: OrderId,
+        /// How much.
+        amount: Money,
+    },
+    /// Money came out of the escrow of an order that was sold, whose event posts it.
+    SaleReceived {
+        /// The order.
+        order: OrderId,
+        /// How much.
+        amount: Money,
+    },
+    /// Money came back for an order, whose escrow's event posts it.
+    RefundReceived {
+        /// The order.
+        order: OrderId,
+        /// The movement.
+        refund: RefundId,
+        /// How much.
+        amount: Money,
+    },
+    /// Money went back for an order, whose escrow's event posts it.
+    RefundGiven {
+        /// The order.
+        order: OrderId,
+        /// The movement.
+        refund: RefundId,
+        /// How much of it was available.
+        amount: Money,
+        /// How much more is owed from now on.
+        owed: Money,
+    },
+    /// Something that was owed was paid with money that came in.
+    ReceivableRecovered {
+        /// The deposit or the order that has brought the money.
+        operation: Uuid,
+        /// How much.
+        amount: Money,
+        /// Available → receivable.
+        postings: Vec<Posting>,
+    },
 }
 
 event_versions!(Event {
     WalletOpened = "1",
-    DepositRequested = "1",
+    DepositRequested = "2" | "1",
     DepositDelayed = "1",
     DepositSettled = "1",
     DepositFailed = "1",
@@ -223,23 +314,33 @@ event_versions!(Event {
     WithdrawalFailed = "1",
     HoldPlaced = "1",
     HoldReleased = "1",
+    PaymentMade = "1",
+    SaleReceived = "1",
+    RefundReceived = "1",
+    RefundGiven = "1",
+    ReceivableRecovered = "1",
 });
 
 impl Event {
-    /// The movements of money that this event is.
+    /// The movements of money that this event posts.
     pub fn postings(&self) -> &[Posting] {
         match self {
             Self::WalletOpened { .. }
             | Self::DepositRequested { .. }
             | Self::DepositDelayed { .. }
             | Self::DepositFailed { .. }
-            | Self::WithdrawalDelayed { .. } => &[],
+            | Self::WithdrawalDelayed { .. }
+            | Self::PaymentMade { .. }
+            | Self::SaleReceived { .. }
+            | Self::RefundReceived { .. }
+            | Self::RefundGiven { .. } => &[],
             Self::DepositSettled { postings, .. }
             | Self::WithdrawalRequested { postings, .. }
             | Self::WithdrawalPaid { postings, .. }
             | Self::WithdrawalFailed { postings, .. }
             | Self::HoldPlaced { postings, .. }
-            | Self::HoldReleased { postings, .. } => postings,
+            | Self::HoldReleased { postings, .. }
+            | Self::ReceivableRecovered { postings, .. } => postings,
         }
     }
 }
@@ -306,6 +407,8 @@ pub struct Balance {
     pub available: Money,
     /// What is set aside; never negative.
     pub held: Money,
+    /// What the owner owes the marketplace; never negative.
+    pub owed: Money,
     deposits: BTreeMap<DepositId, Pending>,
     withdrawals: BTreeMap<WithdrawalId, Pending>,
     holds: BTreeMap<HoldId, Money>,
@@ -320,6 +423,8 @@ pub struct Pending {
     pub method: PaymentMethod,
     /// When the provider is to be asked again, if it asked for time.
     pub check_at: Option<Timestamp>,
+    /// What a deposit is to pay as soon as it is in.
+    pub pays: Option<OrderGroupId>,
 }
 
 impl Aggregate for Wallet {
@@ -332,13 +437,16 @@ impl Aggregate for Wallet {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         use Command as C;
         match (self, command) {
-            (Self::Unopened, C::RequestDeposit { deposit, owner, amount, source }) => {
+            (Self::Unopened, C::RequestDeposit { deposit, owner, amount, source, pays }) => {
                 check_positive(amount)?;
                 let currency = amount.currency();
                 let opened = Event::WalletOpened { owner, currency };
-                Ok(vec![opened, Event::DepositRequested { deposit, owner, amount, source }])
+                Ok(vec![opened, Event::DepositRequested { deposit, owner, amount, source, pays }])
             }
-            (Self::Unopened, C::RequestWithdrawal { amount, .. } | C::PlaceHold { amount, .. }) => {
+            (
+                Self::Unopened,
+                C::RequestWithdrawal { amount, .. } | C::PlaceHold { amount, .. } | C::Pay { amount, .. },
+            ) => {
                 check_positive(amount)?;
                 Err(Error::InsufficientFunds { available: Money::zero(amount.currency()), requested: amount })
             }
@@ -352,6 +460,17 @@ impl Aggregate for Wallet {
                 | C::FailWithdrawal { .. }
                 | C::ReleaseHold { .. },
             ) => Err(Error::NotUnderWay),
+            (
+                Self::Unopened,
+                command @ (C::ReceiveSale { owner, amount, .. }
+                | C::ReceiveRefund { owner, amount, .. }
+                | C::GiveRefund { owner, amount, .. }),
+            ) => {
+                let currency = amount.currency();
+                let mut events = vec![Event::WalletOpened { owner, currency }];
+                events.extend(Balance::new(owner, currency).decide(command)?);
+                Ok(events)
+            }
             (Self::Open(balance), command) => balance.decide(command),
         }
     }
@@ -378,6 +497,7 @@ impl Balance {
             owner,
             available: Money::zero(currency),
             held: Money::zero(currency),
+            owed: Money::zero(currency),
             deposits: BTreeMap::new(),
             withdrawals: BTreeMap::new(),
             holds: BTreeMap::new(),
@@ -399,14 +519,14 @@ impl Balance {
         let (available, held) = (LedgerAccount::Available(self.owner), LedgerAccount::Held(self.owner));
         let payout = LedgerAccount::PayoutPending(self.owner);
         match command {
-            C::RequestDeposit { deposit, amount, source, .. } => match self.deposits.get(&deposit) {
+            C::RequestDeposit { deposit, amount, source, pays, .. } => match self.deposits.get(&deposit) {
                 Some(pending) if pending.amount == amount => Ok(vec![]),
                 Some(_) => Err(Error::OperationReused),
                 None => {
                     self.check_room(amount)?;
                     // Not the command's: a wallet has one owner for ever.
                     let owner = self.owner;
-                    Ok(vec![Event::DepositRequested { deposit, owner, amount, source }])
+                    Ok(vec![Event::DepositRequested { deposit, owner, amount, source, pays }])
                 }
             },
             C::DelayDeposit { deposit, check_at } => match self.deposits.get(&deposit) {
@@ -418,7 +538,8 @@ impl Balance {
                 let Some(pending) = self.deposits.get(&deposit) else { return Err(Error::NotUnderWay) };
                 let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
                 let postings = vec![Posting::new(clearing, available, pending.amount)];
-                Ok(vec![Event::DepositSettled { deposit, provider_reference, postings }])
+                let settled = Event::DepositSettled { deposit, provider_reference, postings };
+                Ok(self.with_recovery(settled, deposit.0, pending.amount))
             }
             C::FailDeposit { deposit, reason } => match self.deposits.get(&deposit) {
                 Some(_) => Ok(vec![Event::DepositFailed { deposit, reason }]),
@@ -466,19 +587,54 @@ impl Balance {
                 }
                 None => Err(Error::NotUnderWay),
             },
+            C::Pay { order, amount } => {
+                self.check_funds(amount)?;
+                Ok(vec![Event::PaymentMade { order, amount }])
+            }
+            C::ReceiveSale { order, amount, .. } => {
+                self.check_room(amount)?;
+                Ok(self.with_recovery(Event::SaleReceived { order, amount }, order.0, amount))
+            }
+            C::ReceiveRefund { order, refund, amount, .. } => {
+                self.check_room(amount)?;
+                Ok(vec![Event::RefundReceived { order, refund, amount }])
+            }
+            C::GiveRefund { order, refund, amount, owed, .. } => {
+                if amount.is_positive() {
+                    self.check_funds(amount)?;
+                }
+                let limit = Error::BalanceLimit { available: self.available, offered: owed };
+                self.owed.plus(owed).map_err(|_| limit)?;
+                Ok(vec![Event::RefundGiven { order, refund, amount, owed }])
+            }
         }
+    }
+
+    /// An event that brings money in, and the one that pays with it what is owed.
+    fn with_recovery(&self, event: Event, operation: Uuid, brought: Money) -> Vec<Event> {
+        let amount = if self.owed.minor() < brought.minor() { self.owed } else { brought };
+        let (available, receivable) = (LedgerAccount::Available(self.owner), LedgerAccount::Receivable(self.owner));
+        let recovered = amount.is_positive().then(|| {
+            let postings = vec![Posting::new(available, receivable, amount)];
+            Event::ReceivableRecovered { operation, amount, postings }
+        });
+        [event].into_iter().chain(recovered).collect()
     }
 
     fn evolve(&mut self, event: &Event) {
         for posting in event.postings() {
             self.post(posting);
         }
-        let pending =
-            |amount: Money, method: &PaymentMethod| Pending { amount, method: method.clone(), check_at: None };
+        let pending = |amount: Money, method: &PaymentMethod, pays| Pending {
+            amount,
+            method: method.clone(),
+            check_at: None,
+            pays,
+        };
         match event {
             Event::WalletOpened { .. } => {}
-            Event::DepositRequested { deposit, amount, source, .. } => {
-                self.deposits.insert(*deposit, pending(*amount, source));
+            Event::DepositRequested { deposit, amount, source, pays, .. } => {
+                self.deposits.insert(*deposit, pending(*amount, source, *pays));
             }
             Event::DepositDelayed { deposit, check_at } => {
                 if let Some(pending) = self.deposits.get_mut(deposit) {
@@ -489,7 +645,7 @@ impl Balance {
                 self.deposits.remove(deposit);
             }
             Event::WithdrawalRequested { withdrawal, amount, destination, .. } => {
-                self.withdrawals.insert(*withdrawal, pending(*amount, destination));
+                self.withdrawals.insert(*withdrawal, pending(*amount, destination, None));
             }
             Event::WithdrawalDelayed { withdrawal, check_at } => {
                 if let Some(pending) = self.withdrawals.get_mut(withdrawal) {
@@ -505,20 +661,26 @@ impl Balance {
             Event::HoldReleased { hold, .. } => {
                 self.holds.remove(hold);
             }
+            Event::PaymentMade { amount, .. } => add(&mut self.available, -amount.minor()),
+            Event::SaleReceived { amount, .. } | Event::RefundReceived { amount, .. } => {
+                add(&mut self.available, amount.minor());
+            }
+            Event::RefundGiven { amount, owed, .. } => {
+                add(&mut self.available, -amount.minor());
+                add(&mut self.owed, owed.minor());
+            }
+            Event::ReceivableRecovered { amount, .. } => add(&mut self.owed, -amount.minor()),
         }
     }
 
-    /// A balance is the sum of its postings, and nothing else.
     fn post(&mut self, posting: &Posting) {
         for (account, amount) in [(&posting.credit, posting.amount.minor()), (&posting.debit, -posting.amount.minor())]
         {
-            let balance = match account {
-                LedgerAccount::Available(owner) if *owner == self.owner => &mut self.available,
-                LedgerAccount::Held(owner) if *owner == self.owner => &mut self.held,
-                _ => continue,
-            };
-            // Cannot leave the range: `check_room` and `check_funds` stand before every posting.
-            *balance = Money::new(balance.minor() + amount, balance.currency()).unwrap_or(*balance);
+            match account {
+                LedgerAccount::Available(owner) if *owner == self.owner => add(&mut self.available, amount),
+                LedgerAccount::Held(owner) if *owner == self.owner => add(&mut self.held, amount),
+                _ => {}
+            }
         }
     }
 
@@ -548,4 +710,9 @@ impl Balance {
         }
         Ok(())
     }
+}
+
+/// Cannot leave the range: `check_room` and `check_funds` stand before every change.
+fn add(balance: &mut Money, minor: i64) {
+    *balance = Money::new(balance.minor() + minor, balance.currency()).unwrap_or(*balance);
 }

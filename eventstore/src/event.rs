@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    AccountId, Aggregate, AuctionId, ClaimId, ListingId, SessionId, Timestamp, WalletId, account, auction, claim,
-    listing, session, wallet,
+    AccountId, Aggregate, AuctionId, ClaimId, ListingId, OrderGroupId, OrderId, SessionId, Timestamp, WalletId,
+    account, auction, claim, escrow, listing, order, order_group, session, stock, wallet,
 };
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
@@ -137,22 +137,34 @@ pub enum DomainEvent {
     Auction(AuctionId, auction::Event),
     /// To a unique value.
     Claim(ClaimId, claim::Event),
+    /// To the escrow of an order.
+    Escrow(OrderId, escrow::Event),
     /// To a listing.
     Listing(ListingId, listing::Event),
+    /// To an order.
+    Order(OrderId, order::Event),
+    /// To a group of orders.
+    OrderGroup(OrderGroupId, order_group::Event),
     /// To a session.
     Session(SessionId, session::Event),
+    /// To the stock of a listing.
+    Stock(ListingId, stock::Event),
     /// To a wallet.
     Wallet(WalletId, wallet::Event),
 }
 
 /// The static name of a stored aggregate type, if this binary knows it.
 pub fn known_type(aggregate_type: &str) -> Option<&'static str> {
-    const TYPES: [&str; 6] = [
+    const TYPES: [&str; 10] = [
         account::Account::TYPE,
         auction::Auction::TYPE,
         claim::Claim::TYPE,
+        escrow::Escrow::TYPE,
         listing::Listing::TYPE,
+        order::Order::TYPE,
+        order_group::OrderGroup::TYPE,
         session::Session::TYPE,
+        stock::Stock::TYPE,
         wallet::Wallet::TYPE,
     ];
     TYPES.into_iter().find(|known| *known == aggregate_type)
@@ -166,8 +178,12 @@ impl RecordedEvent {
             account::Account::TYPE => DomainEvent::Account(AccountId(id), self.parse()?),
             auction::Auction::TYPE => DomainEvent::Auction(AuctionId(id), self.parse()?),
             claim::Claim::TYPE => DomainEvent::Claim(ClaimId(id), self.parse()?),
+            escrow::Escrow::TYPE => DomainEvent::Escrow(OrderId(id), self.parse()?),
             listing::Listing::TYPE => DomainEvent::Listing(ListingId(id), self.parse()?),
+            order::Order::TYPE => DomainEvent::Order(OrderId(id), self.parse()?),
+            order_group::OrderGroup::TYPE => DomainEvent::OrderGroup(OrderGroupId(id), self.parse()?),
             session::Session::TYPE => DomainEvent::Session(SessionId(id), self.parse()?),
+            stock::Stock::TYPE => DomainEvent::Stock(ListingId(id), self.parse()?),
             wallet::Wallet::TYPE => DomainEvent::Wallet(WalletId(id), self.parse()?),
             _ => return Err(self.unreadable("no such aggregate type is known".to_owned())),
         })

@@ -30,7 +30,7 @@ fn history(holds: u64) -> (WalletId, Wallet, Vec<NewEvent>) {
     let deposit = DepositId(mint::id());
     let amount = usd(i64::try_from(holds).unwrap() + 1);
     let fund = [
-        Command::RequestDeposit { deposit, owner: ANN, amount, source },
+        Command::RequestDeposit { deposit, owner: ANN, amount, source, pays: None },
         Command::SettleDeposit { deposit, provider_reference: String::new() },
     ];
     let hold = |_| Command::PlaceHold { hold: HoldId(mint::id()), amount: usd(1) };

@@ -18,7 +18,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "accounts",
     next: "accounts_next",
-    version: 1,
+    version: 2,
     ddl: include_str!("accounts.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -44,6 +44,10 @@ pub struct Profile {
     pub language: Option<String>,
     /// What it may do, in the order of [`Capability::ALL`].
     pub capabilities: Vec<Text<Capability>>,
+    /// How many orders it had won and not paid.
+    pub violations: i32,
+    /// Whether it may not trade any more.
+    pub blocked: bool,
     /// Since when there is an account.
     pub registered_at: Timestamp,
     /// How many events its stream has.
@@ -82,6 +86,8 @@ impl Accounts {
                     avatar_url: None,
                     language: None,
                     capabilities: capabilities.iter().copied().map(Text).collect(),
+                    violations: 0,
+                    blocked: false,
                     registered_at: recorded.recorded_at,
                     version: 0,
                     position: 0,
@@ -96,6 +102,17 @@ impl Accounts {
             Event::CapabilitiesGranted { capabilities, by: _ } => {
                 if let Some(profile) = self.profiles.get_mut(id) {
                     profile.grant(capabilities);
+                }
+            }
+            // The domain counts an order once, however often it is reported.
+            Event::ViolationRecorded { order: _, violations: _ } => {
+                if let Some(profile) = self.profiles.get_mut(id) {
+                    profile.violations += 1;
+                }
+            }
+            Event::AccountBlocked { violations: _ } => {
+                if let Some(profile) = self.profiles.get_mut(id) {
+                    profile.blocked = true;
                 }
             }
         }
@@ -121,9 +138,11 @@ impl Accounts {
         let statement = "
             insert into profiles select * from json_populate_recordset(null::profiles, $1::json)
             on conflict on constraint profiles_id do update set
-                (email, user_name, display_name, phone, biography, avatar_url, language, capabilities, version, position)
+                (email, user_name, display_name, phone, biography, avatar_url, language, capabilities, violations, blocked,
+                    version, position)
                 = row (excluded.email, excluded.user_name, excluded.display_name, excluded.phone, excluded.biography,
-                    excluded.avatar_url, excluded.language, excluded.capabilities, excluded.version, excluded.position)";
+                    excluded.avatar_url, excluded.language, excluded.capabilities, excluded.violations,
+                    excluded.blocked, excluded.version, excluded.position)";
         Ok(rows::write(connection, statement, self.profiles.into_values()).await?)
     }
 }
@@ -159,7 +178,8 @@ pub async fn get(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Op
 
 #[cfg(test)]
 mod tests {
-    use domain::account::{Granter, Identity};
+    use domain::account::{Account, Command, Granter, Identity};
+    use domain::{Aggregate, OrderId};
 
     use super::*;
     use crate::tests::history::recorded;
@@ -184,5 +204,30 @@ mod tests {
         assert_eq!((&profile.email, &profile.phone, &profile.language), (&None, &None, &language));
         assert_eq!(profile.capabilities, [Capability::Buy, Capability::Sell, Capability::Audit].map(Text));
         assert_eq!((profile.version, profile.position), (3, 3));
+        assert_eq!((profile.violations, profile.blocked), (0, false));
+    }
+
+    #[test]
+    fn violations_are_counted_and_the_last_of_them_blocks() {
+        let ann = AccountId(Uuid::from_u128(1));
+        let sealed = || Sealed::from_ciphertext(ann, "unreadable".to_owned());
+        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: sealed() };
+        let violation = |order| Command::RecordViolation { order: OrderId(Uuid::from_u128(order)) };
+        let register = Command::Register { account: ann, identity, capabilities: [Capability::Buy].into() };
+        let mut account = Account::default();
+        let mut accounts = Accounts::default();
+        let mut position = 0;
+        let mut shown = Vec::new();
+        for command in [register, violation(1), violation(2), violation(2), violation(3)] {
+            for event in account.decide(command).unwrap() {
+                account.evolve(&event);
+                position += 1;
+                accounts.take(&recorded(position, DomainEvent::Account(ann, event)), &PersonKeys::default());
+            }
+            let profile = &accounts.profiles[&ann.0];
+            shown.push((profile.violations, profile.blocked));
+        }
+        assert_eq!(shown, [(0, false), (1, false), (2, false), (2, false), (3, true)]);
+        assert_eq!(accounts.profiles[&ann.0].version, 5);
     }
 }

@@ -10,6 +10,9 @@ create table profiles (
     avatar_url text,
     language text,
     capabilities text[] not null,
+    -- How many orders it had won and not paid.
+    violations integer not null,
+    blocked boolean not null,
     registered_at timestamptz not null,
     version bigint not null,
     position bigint not null,

@@ -1,17 +1,20 @@
 //! What is on offer?
 //!
 //! Draft, offered and archived listings of both kinds. What was never published is shown to its seller alone. An
-//! auction's listing shows what lists need of the auction; the [`crate::auction_board`] tells the rest.
+//! auction's listing shows what lists need of the auction; the [`crate::auction_board`] tells the rest. What is sold at
+//! a fixed price shows how many pieces are free, which the pieces kept for orders are not, and is sold out without one.
 
 use std::collections::BTreeMap;
 
-use domain::listing::{Changes, Condition, Details, Event, Sale};
-use domain::{AccountId, Currency, ListingId, Money, Timestamp, account, auction};
+use domain::listing::{self, Changes, Condition, Delivery, Details, Event, Sale};
+use domain::stock::{self, Sku, Stock};
+use domain::{AccountId, Aggregate, Currency, ListingId, Money, Timestamp, account, auction};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
 use eventstore::sealing::PersonKeys;
 use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
 use uuid::Uuid;
 
@@ -22,7 +25,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "catalogue",
     next: "catalogue_next",
-    version: 1,
+    version: 2,
     ddl: include_str!("catalogue.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -48,10 +51,18 @@ pub struct Listing {
     pub brand: Option<String>,
     /// How used it is.
     pub condition: Text<Condition>,
+    /// How it reaches its buyer.
+    pub delivery: Text<Delivery>,
+    /// What sending one piece costs the buyer, in minor units; nothing if it is not named.
+    pub shipping: Option<i64>,
     /// The fixed price, or what the auction stands at, in minor units.
     pub price_minor: i64,
     /// The currency of the price.
     pub currency: Text<Currency>,
+    /// The forms in which it comes; none if there is only one.
+    pub variants: Json<Vec<Variant>>,
+    /// How many pieces are free, of all forms together; `None` for an auction.
+    pub stock: Option<i64>,
     /// When the auction starts; of a draft what its seller wishes, if anything.
     pub starts_at: Option<Timestamp>,
     /// When the auction ends, as it stands.
@@ -64,10 +75,33 @@ pub struct Listing {
     pub published_at: Option<Timestamp>,
     /// When it was taken off.
     pub archived_at: Option<Timestamp>,
-    /// How many events its own stream has; its auction has a stream and a version of its own.
+    /// How many events its own stream has; its auction and its stock have streams and versions of their own.
     pub version: i64,
-    /// Where the last event is that changed this row, its auction's included.
+    /// Where the last event is that changed this row, its auction's and its stock's included.
     pub position: Position,
+}
+
+/// A form in which something comes.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Variant {
+    /// Names it within the listing.
+    pub sku: Sku,
+    /// What sets it apart, such as `size: M`.
+    pub options: BTreeMap<String, String>,
+    /// Its price in minor units, if it is another than the listing's.
+    pub price: Option<i64>,
+    /// How many pieces are free.
+    pub free: i64,
+}
+
+/// A row of the table: what is shown, and the pieces from which some of it follows.
+#[derive(Clone, Debug, FromRow, Serialize)]
+struct Row {
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    listing: Listing,
+    /// As the domain itself folds them: a release names its order alone.
+    pieces: Json<Stock>,
 }
 
 /// A listing and the name of its seller.
@@ -101,6 +135,8 @@ pub enum Status {
     Draft,
     /// Offered.
     Active,
+    /// Offered at a fixed price, without a free piece: it is active again as soon as there is one.
+    SoldOut,
     /// Off for good.
     Archived,
 }
@@ -114,7 +150,7 @@ struct Seller {
 /// The listings and sellers that a batch is about.
 #[derive(Debug, Default)]
 struct Catalogue {
-    listings: BTreeMap<Uuid, Listing>,
+    listings: BTreeMap<Uuid, Row>,
     new_sellers: BTreeMap<Uuid, Seller>,
 }
 
@@ -132,14 +168,25 @@ impl Catalogue {
         match &recorded.event {
             DomainEvent::Account(seller, event) => self.take_account(seller.0, event, people),
             DomainEvent::Auction(auction, event) => {
-                if let Some(listing) = self.listings.get_mut(&auction.0)
+                if let Some(Row { listing, .. }) = self.listings.get_mut(&auction.0)
                     && listing.take_auction(event)
                 {
                     listing.position = recorded.position;
                 }
             }
             DomainEvent::Listing(listing, event) => self.take_listing(listing.0, event, recorded),
-            DomainEvent::Claim(..) | DomainEvent::Session(..) | DomainEvent::Wallet(..) => {}
+            DomainEvent::Stock(listing, event) => {
+                if let Some(row) = self.listings.get_mut(&listing.0) {
+                    row.take_stock(event);
+                    row.listing.position = recorded.position;
+                }
+            }
+            DomainEvent::Claim(..)
+            | DomainEvent::Escrow(..)
+            | DomainEvent::Order(..)
+            | DomainEvent::OrderGroup(..)
+            | DomainEvent::Session(..)
+            | DomainEvent::Wallet(..) => {}
         }
     }
 
@@ -149,64 +196,66 @@ impl Catalogue {
                 let seller = Seller { seller_id: id, user_name: people.open(&identity.user_name) };
                 self.new_sellers.insert(id, seller);
             }
-            account::Event::ProfileChanged { .. } | account::Event::CapabilitiesGranted { .. } => {}
+            account::Event::ProfileChanged { .. }
+            | account::Event::CapabilitiesGranted { .. }
+            | account::Event::ViolationRecorded { .. }
+            | account::Event::AccountBlocked { .. } => {}
         }
     }
 
     fn take_listing(&mut self, id: Uuid, event: &Event, recorded: &Recorded) {
         if let Event::ListingDrafted { seller, details, sale } = event {
-            self.listings.insert(id, Listing::drafted(id, seller.0, details, sale, recorded.recorded_at));
+            let listing = Listing::drafted(id, seller.0, details, sale, recorded.recorded_at);
+            self.listings.insert(id, Row { listing, pieces: Json::default() });
         }
-        let Some(listing) = self.listings.get_mut(&id) else { return };
+        let Some(row) = self.listings.get_mut(&id) else { return };
+        let listing = &mut row.listing;
         match event {
             Event::ListingDrafted { .. } => {}
             Event::ListingRevised { changes } => listing.revise(changes),
-            Event::ListingPublished {} => {
-                listing.status = Status::Active;
-                listing.published_at = Some(recorded.recorded_at);
-            }
-            Event::ListingArchived { .. } => {
-                listing.status = Status::Archived;
-                listing.archived_at = Some(recorded.recorded_at);
-            }
+            Event::ListingPublished {} => listing.published_at = Some(recorded.recorded_at),
+            Event::ListingArchived { .. } => listing.archived_at = Some(recorded.recorded_at),
         }
         (listing.version, listing.position) = (recorded.sequence, recorded.position);
+        row.show_pieces();
     }
 
     async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
         let ids = rows::touched(events, |event| match event {
             DomainEvent::Auction(id, _) => Some(id.0),
-            DomainEvent::Listing(id, _) => Some(id.0),
+            DomainEvent::Listing(id, _) | DomainEvent::Stock(id, _) => Some(id.0),
             _ => None,
         });
         if ids.is_empty() {
             return Ok(Self::default());
         }
         let statement = "
-            select id, seller_id, kind, status, title, description, category, brand, condition, price_minor, currency,
-                starts_at, ends_at, bids, created_at, published_at, archived_at, version, position
+            select id, seller_id, kind, status, title, description, category, brand, condition, delivery, shipping,
+                price_minor, currency, variants, stock, starts_at, ends_at, bids, created_at, published_at, archived_at,
+                version, position, pieces
             from listings where id = any($1)";
-        let listings: Vec<Listing> = sqlx::query_as(statement).bind(ids).fetch_all(connection).await?;
-        let listings = listings.into_iter().map(|listing| (listing.id, listing)).collect();
+        let listings: Vec<Row> = sqlx::query_as(statement).bind(ids).fetch_all(connection).await?;
+        let listings = listings.into_iter().map(|row| (row.listing.id, row)).collect();
         Ok(Self { listings, new_sellers: BTreeMap::new() })
     }
 
     async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
         let statement = "
-            insert into listings (id, seller_id, kind, status, title, description, category, brand, condition,
-                price_minor, currency, starts_at, ends_at, bids, created_at, published_at, archived_at, version,
-                position)
-            select id, seller_id, kind, status, title, description, category, brand, condition,
-                price_minor, currency, starts_at, ends_at, bids, created_at, published_at, archived_at, version,
-                position
+            insert into listings (id, seller_id, kind, status, title, description, category, brand, condition, delivery,
+                shipping, price_minor, currency, variants, stock, starts_at, ends_at, bids, created_at, published_at,
+                archived_at, version, position, pieces)
+            select id, seller_id, kind, status, title, description, category, brand, condition, delivery, shipping,
+                price_minor, currency, variants, stock, starts_at, ends_at, bids, created_at, published_at, archived_at,
+                version, position, pieces
             from json_populate_recordset(null::listings, $1::json)
             on conflict on constraint listings_id do update set
-                (kind, status, title, description, category, brand, condition, price_minor, currency, starts_at,
-                    ends_at, bids, published_at, archived_at, version, position)
+                (kind, status, title, description, category, brand, condition, delivery, shipping, price_minor, currency,
+                    variants, stock, starts_at, ends_at, bids, published_at, archived_at, version, position, pieces)
                 = row (excluded.kind, excluded.status, excluded.title, excluded.description, excluded.category,
-                    excluded.brand, excluded.condition, excluded.price_minor, excluded.currency, excluded.starts_at,
-                    excluded.ends_at, excluded.bids, excluded.published_at, excluded.archived_at, excluded.version,
-                    excluded.position)";
+                    excluded.brand, excluded.condition, excluded.delivery, excluded.shipping, excluded.price_minor,
+                    excluded.currency, excluded.variants, excluded.stock, excluded.starts_at, excluded.ends_at,
+                    excluded.bids, excluded.published_at, excluded.archived_at, excluded.version, excluded.position,
+                    excluded.pieces)";
         rows::write(connection, statement, self.listings.into_values()).await?;
         let statement = "
             insert into sellers select * from json_populate_recordset(null::sellers, $1::json)
@@ -215,10 +264,36 @@ impl Catalogue {
     }
 }
 
+impl Row {
+    /// Takes an event of its stock in.
+    fn take_stock(&mut self, event: &stock::Event) {
+        self.pieces.evolve(event);
+        self.show_pieces();
+    }
+
+    /// Shows what follows from the pieces: how many are free, and whether it is sold out.
+    fn show_pieces(&mut self) {
+        let Self { listing, pieces } = self;
+        for variant in &mut *listing.variants {
+            variant.free = i64::from(pieces.free_of(&variant.sku));
+        }
+        listing.stock = match listing.kind {
+            Kind::FixedPrice => Some(pieces.free.values().copied().map(i64::from).sum()),
+            Kind::Auction => None,
+        };
+        listing.status = match (listing.archived_at, listing.published_at, listing.stock) {
+            (Some(_), _, _) => Status::Archived,
+            (None, None, _) => Status::Draft,
+            (None, Some(_), Some(0)) => Status::SoldOut,
+            (None, Some(_), Some(_) | None) => Status::Active,
+        };
+    }
+}
+
 impl Listing {
     fn drafted(id: Uuid, seller_id: Uuid, details: &Details, sale: &Sale, created_at: Timestamp) -> Self {
-        let Details { title, description, category, brand, condition } = details.clone();
-        let Terms { kind, price, starts_at, ends_at } = Terms::of(sale);
+        let Details { title, description, category, brand, condition, delivery, shipping } = details.clone();
+        let Terms { kind, price, variants, starts_at, ends_at } = Terms::of(sale);
         Self {
             id,
             seller_id,
@@ -229,8 +304,12 @@ impl Listing {
             category,
             brand,
             condition: Text(condition),
+            delivery: Text(delivery),
+            shipping: shipping.map(Money::minor),
             price_minor: price.minor(),
             currency: Text(price.currency()),
+            variants: Json(variants),
+            stock: None,
             starts_at,
             ends_at,
             bids: 0,
@@ -243,15 +322,18 @@ impl Listing {
     }
 
     fn revise(&mut self, changes: &Changes) {
-        let Changes { title, description, category, brand, condition, sale } = changes.clone();
+        let Changes { title, description, category, brand, condition, delivery, shipping, sale } = changes.clone();
         set(&mut self.title, title);
         set(&mut self.description, description);
         set(&mut self.category, category);
         set(&mut self.brand, brand.map(Some));
         set(&mut self.condition, condition.map(Text));
+        set(&mut self.delivery, delivery.map(Text));
+        set(&mut self.shipping, shipping.map(|shipping| Some(shipping.minor())));
         if let Some(sale) = sale {
-            let Terms { kind, price, starts_at, ends_at } = Terms::of(&sale);
+            let Terms { kind, price, variants, starts_at, ends_at } = Terms::of(&sale);
             (self.kind, self.starts_at, self.ends_at) = (kind, starts_at, ends_at);
+            self.variants = Json(variants);
             self.set_price(price);
         }
     }
@@ -302,6 +384,7 @@ fn set<T>(field: &mut T, change: Option<T>) {
 struct Terms {
     kind: Kind,
     price: Money,
+    variants: Vec<Variant>,
     starts_at: Option<Timestamp>,
     ends_at: Option<Timestamp>,
 }
@@ -309,12 +392,17 @@ struct Terms {
 impl Terms {
     fn of(sale: &Sale) -> Self {
         match sale {
-            Sale::FixedPrice { price } => {
-                Self { kind: Kind::FixedPrice, price: *price, starts_at: None, ends_at: None }
-            }
+            Sale::FixedPrice { price, variants } => Self {
+                kind: Kind::FixedPrice,
+                price: *price,
+                variants: variants.iter().map(Variant::of).collect(),
+                starts_at: None,
+                ends_at: None,
+            },
             Sale::Auction(plan) => Self {
                 kind: Kind::Auction,
                 price: plan.start_price,
+                variants: Vec::new(),
                 starts_at: plan.starts_at,
                 // Without a start of its own it starts, and so ends, by the time of its publication.
                 ends_at: plan.starts_at.map(|starts_at| plan.times(starts_at).1),
@@ -323,7 +411,15 @@ impl Terms {
     }
 }
 
-/// Which listings to show. The default is everything active.
+impl Variant {
+    /// A form of which no piece was counted yet.
+    fn of(variant: &listing::Variant) -> Self {
+        let listing::Variant { sku, options, price } = variant.clone();
+        Self { sku, options, price: price.map(Money::minor), free: 0 }
+    }
+}
+
+/// Which listings to show. The default is everything active: what is sold out is not.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// Who looks. What was never published is shown to its seller alone.
@@ -440,8 +536,9 @@ impl Cursor {
 
 /// Up to the condition on what the viewer may see, whose id follows.
 const VISIBLE: &str = "
-    select id, seller_id, kind, status, title, description, category, brand, condition, price_minor, currency,
-        starts_at, ends_at, bids, created_at, published_at, archived_at, version, position, user_name as seller_name
+    select id, seller_id, kind, status, title, description, category, brand, condition, delivery, shipping, price_minor,
+        currency, variants, stock, starts_at, ends_at, bids, created_at, published_at, archived_at, version, position,
+        user_name as seller_name
     from catalogue.listings left join catalogue.sellers using (seller_id)
     where (published_at is not null or seller_id = ";
 
@@ -542,7 +639,9 @@ pub async fn page(
 
 #[cfg(test)]
 mod tests {
-    use domain::listing::ArchiveCause;
+    use domain::OrderId;
+    use domain::listing::{ArchiveCause, AuctionPlan};
+    use domain::stock::Pieces;
 
     use super::*;
     use crate::tests::history::recorded;
@@ -556,13 +655,19 @@ mod tests {
             category: "watches".to_owned(),
             brand: Some("Zenith".to_owned()),
             condition: Condition::Good,
+            delivery: Delivery::Physical,
+            shipping: None,
         };
         let seller = AccountId(Uuid::from_u128(1));
         DomainEvent::Listing(ListingId(ID), Event::ListingDrafted { seller, details, sale })
     }
 
+    fn usd(minor: i64) -> Money {
+        Money::new(minor, Currency::USD).unwrap()
+    }
+
     fn fixed(minor: i64) -> Sale {
-        Sale::FixedPrice { price: Money::new(minor, Currency::USD).unwrap() }
+        Sale::FixedPrice { price: usd(minor), variants: vec![] }
     }
 
     fn listing(event: Event) -> DomainEvent {
@@ -574,7 +679,7 @@ mod tests {
         for (position, event) in (1..).zip(events) {
             catalogue.take(&recorded(position, event), &PersonKeys::default());
         }
-        catalogue.listings.remove(&ID)
+        catalogue.listings.remove(&ID).map(|row| row.listing)
     }
 
     #[test]
@@ -608,5 +713,84 @@ mod tests {
     #[test]
     fn an_event_of_something_unknown_is_no_failure() {
         assert_eq!(shown([listing(Event::ListingPublished {})]), None);
+        assert_eq!(shown([counted(&[("default", 1)])]), None);
+    }
+
+    const ORDER: OrderId = OrderId(Uuid::from_u128(9));
+
+    fn pieces(counts: &[(&str, u32)]) -> Pieces {
+        counts.iter().map(|(sku, count)| (sku.parse().unwrap(), *count)).collect()
+    }
+
+    fn stock(event: stock::Event) -> DomainEvent {
+        DomainEvent::Stock(ListingId(ID), event)
+    }
+
+    fn counted(counts: &[(&str, u32)]) -> DomainEvent {
+        stock(stock::Event::StockCounted { free: pieces(counts) })
+    }
+
+    fn reserved(counts: &[(&str, u32)]) -> DomainEvent {
+        stock(stock::Event::StockReserved { order: ORDER, pieces: pieces(counts), until: Timestamp::default() })
+    }
+
+    fn published(stocked: impl IntoIterator<Item = DomainEvent>) -> Listing {
+        let before = [drafted(fixed(5)), counted(&[("default", 2)]), listing(Event::ListingPublished {})];
+        shown(before.into_iter().chain(stocked)).unwrap()
+    }
+
+    #[test]
+    fn what_has_no_free_piece_is_sold_out_until_there_is_one_again() {
+        let all = || reserved(&[("default", 2)]);
+        let released = || stock(stock::Event::StockReleased { order: ORDER });
+        let taken = || stock(stock::Event::StockTaken { order: ORDER });
+        let returned = || stock(stock::Event::StockReturned { order: ORDER, pieces: pieces(&[("default", 1)]) });
+        let state = |row: Listing| (row.status, row.stock);
+        assert_eq!(state(published([])), (Status::Active, Some(2)));
+        assert_eq!(state(published([reserved(&[("default", 1)])])), (Status::Active, Some(1)));
+        assert_eq!(state(published([all()])), (Status::SoldOut, Some(0)));
+        assert_eq!(state(published([all(), released()])), (Status::Active, Some(2)));
+        assert_eq!(state(published([all(), taken()])), (Status::SoldOut, Some(0)));
+        assert_eq!(state(published([all(), taken(), returned()])), (Status::Active, Some(1)));
+        assert_eq!(state(published([all(), taken(), released()])), (Status::SoldOut, Some(0)), "it is sold");
+        let archived = listing(Event::ListingArchived { cause: ArchiveCause::AuctionEnded });
+        assert_eq!(state(published([all(), archived])), (Status::Archived, Some(0)));
+    }
+
+    #[test]
+    fn pieces_move_the_row_and_not_the_listings_version() {
+        let row = published([reserved(&[("default", 1)])]);
+        assert_eq!((row.version, row.position), (1 + 2, 4));
+    }
+
+    #[test]
+    fn each_form_shows_its_price_and_its_free_pieces() {
+        let variant = |sku: &str, price: Option<i64>| listing::Variant {
+            sku: sku.parse().unwrap(),
+            options: [("size".to_owned(), sku.to_owned())].into(),
+            price: price.map(usd),
+        };
+        let sale = Sale::FixedPrice { price: usd(5), variants: vec![variant("m", None), variant("s", Some(4))] };
+        let events = [drafted(sale), counted(&[("m", 3), ("s", 1)]), reserved(&[("m", 2)])];
+        let row = shown(events.clone()).unwrap();
+        let forms: Vec<_> = row.variants.iter().map(|form| (form.sku.to_string(), form.price, form.free)).collect();
+        assert_eq!(forms, [("m".to_owned(), None, 1), ("s".to_owned(), Some(4), 1)]);
+        assert_eq!(row.stock, Some(2));
+        let changes = Changes { sale: Some(fixed(6)), ..Changes::default() };
+        let row = shown(events.into_iter().chain([listing(Event::ListingRevised { changes })])).unwrap();
+        assert_eq!(*row.variants, [], "it comes in one form from now on");
+    }
+
+    #[test]
+    fn an_auction_counts_no_pieces_and_is_never_sold_out() {
+        let plan = AuctionPlan {
+            start_price: usd(5),
+            reserve_price: None,
+            buy_now_price: None,
+            starts_at: None,
+            duration_s: 60,
+        };
+        let row = shown([drafted(Sale::Auction(plan)), listing(Event::ListingPublished {})]).unwrap();
+        assert_eq!((row.status, row.stock), (Status::Active, None));
     }
 }

@@ -10,9 +10,16 @@ create table listings (
     category text not null,
     brand text,
     condition text not null,
+    delivery text not null,
+    -- Minor units: what sending one piece costs.
+    shipping bigint,
     -- Minor units: the fixed price, or what an auction stands at.
     price_minor bigint not null,
     currency text not null,
+    -- The forms in which it comes: sku, options, price and free pieces of each.
+    variants json not null,
+    -- Free pieces of all forms; null for an auction. Without one the status is sold_out.
+    stock bigint,
     starts_at timestamptz,
     ends_at timestamptz,
     bids integer not null,
@@ -21,12 +28,15 @@ create table listings (
     archived_at timestamptz,
     version bigint not null,
     position bigint not null,
+    -- What is free of each form and what is kept for which order, from which variants, stock and status follow.
+    pieces json not null,
     -- Since when it is new to the reader.
     listed_at timestamptz not null generated always as (coalesce(published_at, created_at)) stored,
     -- Cut, because a tsvector of more than a megabyte is an error.
     words tsvector not null generated always as
         (to_tsvector('english', title || ' ' || coalesce(brand, '') || ' ' || left(description, 100000))) stored,
-    constraint listings_id primary key (id)
+    constraint listings_id primary key (id),
+    constraint listings_stock_not_negative check (stock >= 0)
 );
 
 create index listings_newest on listings (status, listed_at, id);

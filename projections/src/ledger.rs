@@ -1,12 +1,13 @@
 //! Do the books balance, and what is in each account of theirs?
 //!
 //! Every posting of every money event, and the debits and credits of each ledger account. The marketplace owes what it
-//! keeps for users, so a user's balance is credits minus debits; money at a provider is its own, so there it is the
-//! other way round.
+//! keeps for users, in their wallets or in escrow, so such a balance is credits minus debits, as is what it has earned;
+//! money at a provider and what users owe is its own, so there it is the other way round.
 
 use std::collections::BTreeMap;
 
-use domain::wallet::{Event, Wallet};
+use domain::escrow::{self, Escrow};
+use domain::wallet::{self, Wallet};
 use domain::{Aggregate, Currency, LedgerAccount, Posting, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
@@ -21,7 +22,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "ledger",
     next: "ledger_next",
-    version: 1,
+    version: 2,
     ddl: include_str!("ledger.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -39,7 +40,7 @@ pub struct Entry {
     pub aggregate_type: String,
     /// The aggregate.
     pub aggregate_id: Uuid,
-    /// The operation that it is a step of, such as a deposit.
+    /// The operation that it is a step of: a deposit, a withdrawal, a hold, a refund, or an order.
     pub operation: Uuid,
     /// Which step.
     pub step: Step,
@@ -72,6 +73,18 @@ pub enum Step {
     HoldPlaced,
     /// Money is available again.
     HoldReleased,
+    /// A buyer has paid an order.
+    EscrowFunded,
+    /// A seller was paid.
+    EscrowReleased,
+    /// Some or all of what an order held went back to its buyer.
+    EscrowRefunded,
+    /// Buyer and seller each got a part.
+    EscrowSplit,
+    /// Some or all of it went back to the buyer after the seller was paid.
+    ReleaseRefunded,
+    /// Something that was owed was paid with money that came in: with the deposit or the order that the operation names.
+    ReceivableRecovered,
 }
 
 /// What a ledger account comes to in one currency.
@@ -106,6 +119,12 @@ pub enum Kind {
     Held,
     /// What is on its way to users' banks.
     PayoutPending,
+    /// What buyers have paid and sellers do not have yet.
+    Escrow,
+    /// What users owe the marketplace.
+    Receivable,
+    /// What the marketplace has earned in fees.
+    FeeIncome,
 }
 
 impl Kind {
@@ -115,6 +134,9 @@ impl Kind {
             LedgerAccount::Available(_) => Self::Available,
             LedgerAccount::Held(_) => Self::Held,
             LedgerAccount::PayoutPending(_) => Self::PayoutPending,
+            LedgerAccount::Escrow(_) => Self::Escrow,
+            LedgerAccount::Receivable(_) => Self::Receivable,
+            LedgerAccount::FeeIncome => Self::FeeIncome,
         }
     }
 }
@@ -150,27 +172,63 @@ async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), Follo
 /// The step that an event is, and its postings; nothing if it moves no money.
 fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Posting])> {
     match event {
+        DomainEvent::Escrow(order, event) => {
+            let (operation, step) = escrow_step(order.0, event)?;
+            Some((Escrow::TYPE, order.0, operation, step, event.postings()))
+        }
         DomainEvent::Wallet(wallet, event) => {
-            let (operation, step) = match event {
-                Event::WalletOpened { .. }
-                | Event::DepositRequested { .. }
-                | Event::DepositDelayed { .. }
-                | Event::DepositFailed { .. }
-                | Event::WithdrawalDelayed { .. } => return None,
-                Event::DepositSettled { deposit, .. } => (deposit.0, Step::DepositSettled),
-                Event::WithdrawalRequested { withdrawal, .. } => (withdrawal.0, Step::WithdrawalRequested),
-                Event::WithdrawalPaid { withdrawal, .. } => (withdrawal.0, Step::WithdrawalPaid),
-                Event::WithdrawalFailed { withdrawal, .. } => (withdrawal.0, Step::WithdrawalFailed),
-                Event::HoldPlaced { hold, .. } => (hold.0, Step::HoldPlaced),
-                Event::HoldReleased { hold, .. } => (hold.0, Step::HoldReleased),
-            };
+            let (operation, step) = wallet_step(event)?;
             Some((Wallet::TYPE, wallet.0, operation, step, event.postings()))
         }
         DomainEvent::Account(..)
         | DomainEvent::Auction(..)
         | DomainEvent::Claim(..)
         | DomainEvent::Listing(..)
-        | DomainEvent::Session(..) => None,
+        | DomainEvent::Order(..)
+        | DomainEvent::OrderGroup(..)
+        | DomainEvent::Session(..)
+        | DomainEvent::Stock(..) => None,
+    }
+}
+
+fn escrow_step(order: Uuid, event: &escrow::Event) -> Option<(Uuid, Step)> {
+    use escrow::Event;
+    match event {
+        Event::EscrowOpened { .. }
+        | Event::EscrowVoided {}
+        | Event::InspectionStarted { .. }
+        | Event::InspectionReminded { .. }
+        | Event::EscrowDisputed { .. } => None,
+        Event::EscrowFunded { .. } => Some((order, Step::EscrowFunded)),
+        Event::EscrowReleased { .. } => Some((order, Step::EscrowReleased)),
+        Event::EscrowPartlyRefunded { refund, .. } | Event::EscrowRefunded { refund, .. } => {
+            Some((refund.0, Step::EscrowRefunded))
+        }
+        Event::EscrowSplit { .. } => Some((order, Step::EscrowSplit)),
+        Event::ReleaseRefunded { refund, .. } => Some((refund.0, Step::ReleaseRefunded)),
+    }
+}
+
+fn wallet_step(event: &wallet::Event) -> Option<(Uuid, Step)> {
+    use wallet::Event;
+    match event {
+        Event::WalletOpened { .. }
+        | Event::DepositRequested { .. }
+        | Event::DepositDelayed { .. }
+        | Event::DepositFailed { .. }
+        | Event::WithdrawalDelayed { .. }
+        // The escrow's event of the same commit posts these.
+        | Event::PaymentMade { .. }
+        | Event::SaleReceived { .. }
+        | Event::RefundReceived { .. }
+        | Event::RefundGiven { .. } => None,
+        Event::DepositSettled { deposit, .. } => Some((deposit.0, Step::DepositSettled)),
+        Event::WithdrawalRequested { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalRequested)),
+        Event::WithdrawalPaid { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalPaid)),
+        Event::WithdrawalFailed { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalFailed)),
+        Event::HoldPlaced { hold, .. } => Some((hold.0, Step::HoldPlaced)),
+        Event::HoldReleased { hold, .. } => Some((hold.0, Step::HoldReleased)),
+        Event::ReceivableRecovered { operation, .. } => Some((*operation, Step::ReceivableRecovered)),
     }
 }
 
@@ -297,7 +355,8 @@ pub struct KindTotals {
 }
 
 impl KindTotals {
-    /// Credits minus debits: what users have, or with a minus sign what providers hold for us.
+    /// Credits minus debits: what users have or the marketplace has earned, or with a minus sign what providers hold for
+    /// us or users owe.
     pub fn credit_balance(&self) -> Total {
         Total(self.credits.0 - self.debits.0)
     }
@@ -340,7 +399,7 @@ impl TrialBalance {
 
 #[cfg(test)]
 mod tests {
-    use domain::{AccountId, DepositId, Money, WalletId};
+    use domain::{AccountId, DepositId, Money, OrderId, WalletId};
 
     use super::*;
     use crate::tests::history::recorded;
@@ -352,7 +411,7 @@ mod tests {
             (LedgerAccount::ProviderClearing("sandbox".to_owned()), LedgerAccount::Available(owner));
         let postings = vec![Posting::new(clearing.clone(), available.clone(), Money::new(5, Currency::USD).unwrap())];
         let deposit = DepositId(Uuid::from_u128(2));
-        let settled = Event::DepositSettled { deposit, provider_reference: String::new(), postings };
+        let settled = wallet::Event::DepositSettled { deposit, provider_reference: String::new(), postings };
         let wallet = WalletId::of(owner, Currency::USD);
         let mut ledger = Ledger::default();
         ledger.take(&recorded(4, DomainEvent::Wallet(wallet, settled)));
@@ -364,6 +423,46 @@ mod tests {
         assert_eq!(sides(&available), (Kind::Available, Total(0), Total(5), 4));
         let [entry] = &*ledger.entries else { panic!("{:?}", ledger.entries) };
         assert_eq!((entry.operation, entry.step, entry.ordinal, entry.amount), (deposit.0, Step::DepositSettled, 1, 5));
+    }
+
+    #[test]
+    fn a_split_is_one_step_of_its_order_with_a_posting_for_each_who_gets_a_part() {
+        let (order, buyer, seller) =
+            (OrderId(Uuid::from_u128(3)), AccountId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2)));
+        let usd = |minor| Money::new(minor, Currency::USD).unwrap();
+        let held = LedgerAccount::Escrow(order);
+        let to = [
+            (LedgerAccount::Available(buyer), 40),
+            (LedgerAccount::Available(seller), 57),
+            (LedgerAccount::FeeIncome, 3),
+        ];
+        let postings = to.iter().map(|(to, part)| Posting::new(held.clone(), to.clone(), usd(*part))).collect();
+        let split = escrow::Event::EscrowSplit { to_buyer: usd(40), kept: usd(60), fee: usd(3), by: buyer, postings };
+        let mut ledger = Ledger::default();
+        ledger.take(&recorded(1, DomainEvent::Escrow(order, split)));
+        let steps: Vec<_> = ledger.entries.iter().map(|entry| (entry.operation, entry.step, entry.ordinal)).collect();
+        assert_eq!(steps, [1, 2, 3].map(|ordinal| (order.0, Step::EscrowSplit, ordinal)));
+        let balance = |account: &LedgerAccount| &ledger.balances[&(account.clone(), Currency::USD)];
+        assert_eq!((balance(&held).kind, balance(&held).debits), (Kind::Escrow, Total(100)));
+        assert_eq!(balance(&LedgerAccount::FeeIncome).kind, Kind::FeeIncome);
+    }
+
+    #[test]
+    fn what_is_recovered_of_a_sale_is_another_step_than_the_sale() {
+        let (owner, order) = (AccountId(Uuid::from_u128(1)), OrderId(Uuid::from_u128(3)));
+        let amount = Money::new(5, Currency::USD).unwrap();
+        let receivable = LedgerAccount::Receivable(owner);
+        let postings = vec![Posting::new(LedgerAccount::Available(owner), receivable.clone(), amount)];
+        let recovered = wallet::Event::ReceivableRecovered { operation: order.0, amount, postings };
+        let sold = wallet::Event::SaleReceived { order, amount };
+        let mut ledger = Ledger::default();
+        let wallet = WalletId::of(owner, Currency::USD);
+        ledger.take(&recorded(1, DomainEvent::Wallet(wallet, sold)));
+        assert!(ledger.entries.is_empty(), "the escrow's event posts it");
+        ledger.take(&recorded(2, DomainEvent::Wallet(wallet, recovered)));
+        let [entry] = &*ledger.entries else { panic!("{:?}", ledger.entries) };
+        assert_eq!((entry.operation, entry.step), (order.0, Step::ReceivableRecovered));
+        assert_eq!(ledger.balances[&(receivable, Currency::USD)].kind, Kind::Receivable);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use eventstore::follower::{Batch, Delivery, FollowError, Follower};
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
-use crate::{accounts, auction_board, catalogue, ledger, wallet_statement};
+use crate::{accounts, auction_board, catalogue, escrows, ledger, orders, wallet_statement};
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
 pub(crate) type Apply = for<'a> fn(&'a mut PgConnection, &'a Batch) -> BoxFuture<'a, Result<(), FollowError>>;
@@ -46,8 +46,15 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 5] =
-    [accounts::MODEL, catalogue::MODEL, auction_board::MODEL, wallet_statement::MODEL, ledger::MODEL];
+pub const ALL: [ReadModel; 7] = [
+    accounts::MODEL,
+    catalogue::MODEL,
+    auction_board::MODEL,
+    orders::MODEL,
+    escrows::MODEL,
+    wallet_statement::MODEL,
+    ledger::MODEL,
+];
 
 /// Every read model, for the runner.
 pub fn all() -> Vec<Box<dyn Follower>> {

@@ -11,8 +11,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// The ids that `of` finds in the events of a batch, each once.
-pub(crate) fn touched(events: &[Recorded], of: impl Fn(&DomainEvent) -> Option<Uuid>) -> Vec<Uuid> {
-    let ids: BTreeSet<Uuid> = events.iter().filter_map(|recorded| of(&recorded.event)).collect();
+pub(crate) fn touched<I: IntoIterator<Item = Uuid>>(events: &[Recorded], of: impl Fn(&DomainEvent) -> I) -> Vec<Uuid> {
+    let ids: BTreeSet<Uuid> = events.iter().flat_map(|recorded| of(&recorded.event)).collect();
     ids.into_iter().collect()
 }
 

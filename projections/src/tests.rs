@@ -6,4 +6,5 @@ mod database;
 pub(crate) mod history;
 mod questions;
 mod rebuilding;
+mod sales;
 mod versions;

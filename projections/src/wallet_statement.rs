@@ -1,14 +1,18 @@
 //! What does this account have, and how did it come to that?
 //!
-//! A transaction is one operation that the owner knows by name (a deposit, a withdrawal, a hold), however many steps
-//! it takes. Its `amount` is signed by what it does to the available balance: a deposit adds, a withdrawal and a hold
-//! take. Its `balance_after` is the available balance right after the last of its postings there: nothing while a
-//! deposit is pending, what was left for a withdrawal on its way, what is there again for one that failed.
+//! A transaction is one operation that the owner knows by name (a deposit, a withdrawal, a hold, what an order has cost
+//! or brought), however many steps it takes. Its `amount` is signed by what it does to the available balance: a deposit
+//! and a sale add, a withdrawal, a hold and a payment take. Its `balance_after` is the available balance right after
+//! the last of its movements there: nothing while a deposit is pending, what was left for a withdrawal on its way, what
+//! is there again for one that failed.
+//!
+//! What moves between a wallet and the escrow of an order is posted by the escrow's event; the wallet's event of the
+//! same commit says how much that is here.
 
 use std::collections::BTreeMap;
 
 use domain::wallet::{Event, PaymentMethod};
-use domain::{AccountId, Currency, LedgerAccount, Money, Posting, Timestamp, WalletId};
+use domain::{AccountId, Currency, LedgerAccount, Money, OrderId, Posting, Timestamp, WalletId};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -22,7 +26,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "wallet_statement",
     next: "wallet_statement_next",
-    version: 1,
+    version: 2,
     ddl: include_str!("wallet_statement.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -42,6 +46,8 @@ pub struct Balance {
     pub held: i64,
     /// What is on its way to the owner's bank.
     pub payout_pending: i64,
+    /// What the owner owes the marketplace: it is taken from the next money that comes in.
+    pub owed: i64,
     /// How many events the wallet's stream has.
     pub version: i64,
     /// Where the last of them is.
@@ -51,7 +57,8 @@ pub struct Balance {
 /// One operation of a wallet.
 #[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
 pub struct Transaction {
-    /// The operation.
+    /// The operation: the deposit, the withdrawal, the hold, the refund, or the order that was paid or sold. A recovery
+    /// has the id of the deposit or the sale that has brought its money. One id, one operation of each kind.
     pub id: Uuid,
     /// Whose.
     pub account_id: Uuid,
@@ -63,9 +70,11 @@ pub struct Transaction {
     pub status: Status,
     /// What it adds to the available balance, or would have added, in minor units.
     pub amount: i64,
-    /// The available balance after its last posting there; `None` before the first.
+    /// The available balance after its last movement there; `None` before the first.
     pub balance_after: Option<i64>,
-    /// At which provider; none for a hold.
+    /// The order that it is about, if it is a payment, a sale or a refund.
+    pub order_id: Option<Uuid>,
+    /// At which provider, if it is a deposit or a withdrawal.
     pub provider: Option<String>,
     /// The provider's token for the payment method.
     pub method_token: Option<String>,
@@ -84,7 +93,7 @@ pub struct Transaction {
 }
 
 /// What an operation does.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Kind {
@@ -94,6 +103,26 @@ pub enum Kind {
     Withdrawal,
     /// Sets money aside.
     Hold,
+    /// Pays an order.
+    Payment,
+    /// Brings what an order was sold for, less the fee.
+    Sale,
+    /// Brings money back for an order that was paid.
+    RefundReceived,
+    /// Gives money back for an order that was sold. What was not available any more is owed, and not in the amount.
+    RefundGiven,
+    /// Pays what was owed with money that came in.
+    Recovery,
+}
+
+impl Kind {
+    /// Whether it takes from the available balance.
+    fn takes(self) -> bool {
+        match self {
+            Self::Deposit | Self::Sale | Self::RefundReceived => false,
+            Self::Withdrawal | Self::Hold | Self::Payment | Self::RefundGiven | Self::Recovery => true,
+        }
+    }
 }
 
 /// How far an operation is.
@@ -115,8 +144,11 @@ pub enum Status {
 #[derive(Debug, Default)]
 struct Statement {
     balances: BTreeMap<Uuid, Balance>,
-    transactions: BTreeMap<Uuid, Transaction>,
+    transactions: BTreeMap<Operation, Transaction>,
 }
+
+/// Whose operation, of which kind, by which name.
+type Operation = (Uuid, Kind, Uuid);
 
 async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
     let mut statement = Statement::load(connection, &batch.events).await?;
@@ -137,50 +169,64 @@ impl Statement {
         (balance.version, balance.position) = (recorded.sequence, recorded.position);
         let before = balance.available;
         event.postings().iter().for_each(|posting| balance.post(posting));
+        balance.follow_escrow(event);
         let balance = *balance;
-        let transactions = &mut self.transactions;
-        let mut request = |id, kind, amount: Money, method| {
-            transactions.insert(id, Transaction::requested(id, kind, &balance, amount, method, recorded));
-        };
-        match event {
-            Event::WalletOpened { .. } | Event::DepositDelayed { .. } | Event::WithdrawalDelayed { .. } => {}
-            Event::DepositRequested { deposit, amount, source, .. } => {
-                request(deposit.0, Kind::Deposit, *amount, Some(source));
-            }
-            Event::WithdrawalRequested { withdrawal, amount, destination, .. } => {
-                request(withdrawal.0, Kind::Withdrawal, *amount, Some(destination));
-            }
-            Event::HoldPlaced { hold, amount, .. } => request(hold.0, Kind::Hold, *amount, None),
-            Event::DepositSettled { deposit, provider_reference, .. } => {
-                self.succeed(deposit.0, provider_reference, recorded);
-            }
-            Event::WithdrawalPaid { withdrawal, provider_reference, .. } => {
-                self.succeed(withdrawal.0, provider_reference, recorded);
-            }
-            Event::DepositFailed { deposit, reason } => self.fail(deposit.0, reason, recorded),
-            Event::WithdrawalFailed { withdrawal, reason, .. } => self.fail(withdrawal.0, reason, recorded),
-            Event::HoldReleased { hold, .. } => drop(self.settle(hold.0, Status::Released, recorded)),
+        let operation = operation(event).map(|(kind, id)| (balance.account_id, kind, id));
+        if let Some(operation) = operation {
+            self.take_step(operation, &balance, event, recorded);
         }
         if balance.available != before
-            && let Some(transaction) = operation(event).and_then(|id| self.transactions.get_mut(&id))
+            && let Some(transaction) = operation.and_then(|operation| self.transactions.get_mut(&operation))
         {
             transaction.balance_after = Some(balance.available);
         }
     }
 
-    fn succeed(&mut self, operation: Uuid, reference: &str, recorded: &Recorded) {
+    /// Takes in what an event means for the operation that it is a step of.
+    fn take_step(&mut self, operation: Operation, wallet: &Balance, event: &Event, recorded: &Recorded) {
+        let mut request = |amount: &Money, method| {
+            let requested = Transaction::requested(operation, wallet, *amount, method, recorded);
+            self.transactions.insert(operation, requested);
+        };
+        match event {
+            Event::WalletOpened { .. } | Event::DepositDelayed { .. } | Event::WithdrawalDelayed { .. } => {}
+            Event::DepositRequested { amount, source, .. } => request(amount, Some(source)),
+            Event::WithdrawalRequested { amount, destination, .. } => request(amount, Some(destination)),
+            Event::HoldPlaced { amount, .. } => request(amount, None),
+            Event::DepositSettled { provider_reference, .. } | Event::WithdrawalPaid { provider_reference, .. } => {
+                if let Some(transaction) = self.settle(operation, Status::Succeeded, recorded) {
+                    transaction.reference = Some(provider_reference.clone());
+                }
+            }
+            Event::DepositFailed { reason, .. } | Event::WithdrawalFailed { reason, .. } => {
+                if let Some(transaction) = self.settle(operation, Status::Failed, recorded) {
+                    transaction.failure_reason = Some(reason.clone());
+                }
+            }
+            Event::HoldReleased { .. } => drop(self.settle(operation, Status::Released, recorded)),
+            Event::PaymentMade { order, amount }
+            | Event::SaleReceived { order, amount }
+            | Event::RefundReceived { order, amount, .. }
+            | Event::RefundGiven { order, amount, .. } => {
+                request(amount, None);
+                self.complete(operation, Some(*order), wallet, recorded);
+            }
+            Event::ReceivableRecovered { amount, .. } => {
+                request(amount, None);
+                self.complete(operation, None, wallet, recorded);
+            }
+        }
+    }
+
+    /// What took a single step is done, even if nothing was available for it.
+    fn complete(&mut self, operation: Operation, order: Option<OrderId>, wallet: &Balance, recorded: &Recorded) {
         if let Some(transaction) = self.settle(operation, Status::Succeeded, recorded) {
-            transaction.reference = Some(reference.to_owned());
+            transaction.order_id = order.map(|order| order.0);
+            transaction.balance_after = Some(wallet.available);
         }
     }
 
-    fn fail(&mut self, operation: Uuid, reason: &str, recorded: &Recorded) {
-        if let Some(transaction) = self.settle(operation, Status::Failed, recorded) {
-            transaction.failure_reason = Some(reason.to_owned());
-        }
-    }
-
-    fn settle(&mut self, operation: Uuid, status: Status, recorded: &Recorded) -> Option<&mut Transaction> {
+    fn settle(&mut self, operation: Operation, status: Status, recorded: &Recorded) -> Option<&mut Transaction> {
         let transaction = self.transactions.get_mut(&operation)?;
         transaction.status = status;
         transaction.settled_at = Some(recorded.recorded_at);
@@ -200,53 +246,65 @@ impl Statement {
             .bind(wallets)
             .fetch_all(&mut *connection)
             .await?;
-        let operations = rows::touched(events, |event| match event {
-            DomainEvent::Wallet(_, event) => operation(event),
+        let balances: BTreeMap<Uuid, Balance> =
+            balances.into_iter().map(|balance| (balance.wallet_id, balance)).collect();
+        // A wallet that is not there yet has no operations.
+        let operations = events.iter().filter_map(|recorded| match &recorded.event {
+            DomainEvent::Wallet(id, event) => {
+                let (kind, operation) = operation(event)?;
+                Some((balances.get(&id.0)?.account_id, (Text(kind), operation)))
+            }
             _ => None,
         });
-        let transactions: Vec<Transaction> = sqlx::query_as("select * from transactions where id = any($1)")
-            .bind(operations)
-            .fetch_all(connection)
-            .await?;
-        Ok(Self {
-            balances: balances.into_iter().map(|balance| (balance.wallet_id, balance)).collect(),
-            transactions: transactions.into_iter().map(|transaction| (transaction.id, transaction)).collect(),
-        })
+        let (accounts, (kinds, ids)): (Vec<_>, (Vec<_>, Vec<_>)) = operations.unzip();
+        let statement = "
+            select * from transactions
+            where (account_id, kind, id) in (select * from unnest($1::uuid[], $2::text[], $3::uuid[]))";
+        let transactions: Vec<Transaction> =
+            sqlx::query_as(statement).bind(accounts).bind(kinds).bind(ids).fetch_all(connection).await?;
+        let key = |transaction: &Transaction| (transaction.account_id, transaction.kind, transaction.id);
+        let transactions = transactions.into_iter().map(|transaction| (key(&transaction), transaction)).collect();
+        Ok(Self { balances, transactions })
     }
 
     async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
         let statement = "
             insert into balances select * from json_populate_recordset(null::balances, $1::json)
             on conflict on constraint balances_wallet do update set
-                (available, held, payout_pending, version, position)
-                = row (excluded.available, excluded.held, excluded.payout_pending, excluded.version, excluded.position)";
+                (available, held, payout_pending, owed, version, position)
+                = row (excluded.available, excluded.held, excluded.payout_pending, excluded.owed, excluded.version,
+                    excluded.position)";
         rows::write(connection, statement, self.balances.into_values()).await?;
         let statement = "
             insert into transactions select * from json_populate_recordset(null::transactions, $1::json)
-            on conflict on constraint transactions_id do update set
-                (account_id, currency, kind, status, amount, balance_after, provider, method_token, reference,
-                    failure_reason, requested_at, settled_at, sequence, position)
-                = row (excluded.account_id, excluded.currency, excluded.kind, excluded.status, excluded.amount,
-                    excluded.balance_after, excluded.provider, excluded.method_token, excluded.reference,
-                    excluded.failure_reason, excluded.requested_at, excluded.settled_at, excluded.sequence,
-                    excluded.position)";
+            on conflict on constraint transactions_operation do update set
+                (currency, status, amount, balance_after, order_id, provider, method_token, reference, failure_reason,
+                    requested_at, settled_at, sequence, position)
+                = row (excluded.currency, excluded.status, excluded.amount, excluded.balance_after, excluded.order_id,
+                    excluded.provider, excluded.method_token, excluded.reference, excluded.failure_reason,
+                    excluded.requested_at, excluded.settled_at, excluded.sequence, excluded.position)";
         Ok(rows::write(connection, statement, self.transactions.into_values()).await?)
     }
 }
 
 /// Which operation an event is a step of.
-fn operation(event: &Event) -> Option<Uuid> {
+fn operation(event: &Event) -> Option<(Kind, Uuid)> {
     match event {
         Event::WalletOpened { .. } => None,
         Event::DepositRequested { deposit, .. }
         | Event::DepositDelayed { deposit, .. }
         | Event::DepositSettled { deposit, .. }
-        | Event::DepositFailed { deposit, .. } => Some(deposit.0),
+        | Event::DepositFailed { deposit, .. } => Some((Kind::Deposit, deposit.0)),
         Event::WithdrawalRequested { withdrawal, .. }
         | Event::WithdrawalDelayed { withdrawal, .. }
         | Event::WithdrawalPaid { withdrawal, .. }
-        | Event::WithdrawalFailed { withdrawal, .. } => Some(withdrawal.0),
-        Event::HoldPlaced { hold, .. } | Event::HoldReleased { hold, .. } => Some(hold.0),
+        | Event::WithdrawalFailed { withdrawal, .. } => Some((Kind::Withdrawal, withdrawal.0)),
+        Event::HoldPlaced { hold, .. } | Event::HoldReleased { hold, .. } => Some((Kind::Hold, hold.0)),
+        Event::PaymentMade { order, .. } => Some((Kind::Payment, order.0)),
+        Event::SaleReceived { order, .. } => Some((Kind::Sale, order.0)),
+        Event::RefundReceived { refund, .. } => Some((Kind::RefundReceived, refund.0)),
+        Event::RefundGiven { refund, .. } => Some((Kind::RefundGiven, refund.0)),
+        Event::ReceivableRecovered { operation, .. } => Some((Kind::Recovery, *operation)),
     }
 }
 
@@ -259,12 +317,13 @@ impl Balance {
             available: 0,
             held: 0,
             payout_pending: 0,
+            owed: 0,
             version: 0,
             position: 0,
         }
     }
 
-    /// What is credited to the owner is more for the owner.
+    /// What is credited to the owner is more for the owner, or less that is owed.
     fn post(&mut self, posting: &Posting) {
         let amount = posting.amount.minor();
         for (account, change) in [(&posting.credit, amount), (&posting.debit, -amount)] {
@@ -272,19 +331,48 @@ impl Balance {
                 LedgerAccount::Available(owner) if owner.0 == self.account_id => self.available += change,
                 LedgerAccount::Held(owner) if owner.0 == self.account_id => self.held += change,
                 LedgerAccount::PayoutPending(owner) if owner.0 == self.account_id => self.payout_pending += change,
+                LedgerAccount::Receivable(owner) if owner.0 == self.account_id => self.owed -= change,
                 LedgerAccount::Available(_)
                 | LedgerAccount::Held(_)
                 | LedgerAccount::PayoutPending(_)
-                | LedgerAccount::ProviderClearing(_) => {}
+                | LedgerAccount::Receivable(_)
+                | LedgerAccount::ProviderClearing(_)
+                | LedgerAccount::Escrow(_)
+                | LedgerAccount::FeeIncome => {}
             }
+        }
+    }
+
+    /// What the escrow of an order has posted here by an event of its own.
+    fn follow_escrow(&mut self, event: &Event) {
+        match event {
+            Event::PaymentMade { amount, .. } => self.available -= amount.minor(),
+            Event::SaleReceived { amount, .. } | Event::RefundReceived { amount, .. } => {
+                self.available += amount.minor();
+            }
+            Event::RefundGiven { amount, owed, .. } => {
+                self.available -= amount.minor();
+                self.owed += owed.minor();
+            }
+            Event::WalletOpened { .. }
+            | Event::DepositRequested { .. }
+            | Event::DepositDelayed { .. }
+            | Event::DepositSettled { .. }
+            | Event::DepositFailed { .. }
+            | Event::WithdrawalRequested { .. }
+            | Event::WithdrawalDelayed { .. }
+            | Event::WithdrawalPaid { .. }
+            | Event::WithdrawalFailed { .. }
+            | Event::HoldPlaced { .. }
+            | Event::HoldReleased { .. }
+            | Event::ReceivableRecovered { .. } => {}
         }
     }
 }
 
 impl Transaction {
     fn requested(
-        id: Uuid,
-        kind: Kind,
+        (account_id, kind, id): Operation,
         wallet: &Balance,
         amount: Money,
         method: Option<&PaymentMethod>,
@@ -292,15 +380,13 @@ impl Transaction {
     ) -> Self {
         Self {
             id,
-            account_id: wallet.account_id,
+            account_id,
             currency: wallet.currency,
             kind,
             status: Status::Pending,
-            amount: match kind {
-                Kind::Deposit => amount.minor(),
-                Kind::Withdrawal | Kind::Hold => -amount.minor(),
-            },
+            amount: if kind.takes() { -amount.minor() } else { amount.minor() },
             balance_after: None,
+            order_id: None,
             provider: method.map(|method| method.provider.clone()),
             method_token: method.map(|method| method.token.clone()),
             reference: None,
@@ -338,8 +424,10 @@ pub struct Filter {
 pub struct Cursor {
     /// When it was asked for.
     pub requested_at: Timestamp,
-    /// The operation.
-    pub id: Uuid,
+    /// The place of its request in the wallet's stream, which tells the operations of one commit apart.
+    pub sequence: i64,
+    /// Of which of the account's wallets.
+    pub currency: Text<Currency>,
 }
 
 /// The transactions of an account, newest first, after a cursor, at most `limit`.
@@ -361,23 +449,31 @@ pub async fn transactions(
     if let Some(status) = filter.status {
         query.push(" and status = ").push_bind(status);
     }
-    if let Some(Cursor { requested_at, id }) = after {
-        query.push(" and (requested_at, id) < (").push_bind(requested_at).push(", ").push_bind(id).push(")");
+    if let Some(Cursor { requested_at, sequence, currency }) = after {
+        query.push(" and (requested_at, sequence, currency) < (").push_bind(requested_at).push(", ");
+        query.push_bind(sequence).push(", ").push_bind(currency).push(")");
     }
-    query.push(" order by requested_at desc, id desc limit ");
+    query.push(" order by requested_at desc, sequence desc, currency desc limit ");
     query.push_bind(Page::<Transaction, Cursor>::rows_to_fetch(limit));
     let transactions: Vec<Transaction> = query.build_query_as().fetch_all(executor).await?;
-    Ok(Page::of(transactions, limit, |&Transaction { requested_at, id, .. }| Cursor { requested_at, id }))
+    let key = |&Transaction { requested_at, sequence, currency, .. }: &Transaction| Cursor {
+        requested_at,
+        sequence,
+        currency,
+    };
+    Ok(Page::of(transactions, limit, key))
 }
 
 /// One transaction of an account.
 pub async fn transaction(
     executor: impl PgExecutor<'_>,
     account: AccountId,
+    kind: Kind,
     operation: Uuid,
 ) -> Result<Option<Transaction>, sqlx::Error> {
-    sqlx::query_as("select * from wallet_statement.transactions where account_id = $1 and id = $2")
+    sqlx::query_as("select * from wallet_statement.transactions where account_id = $1 and kind = $2 and id = $3")
         .bind(account.0)
+        .bind(kind)
         .bind(operation)
         .fetch_optional(executor)
         .await
@@ -386,7 +482,7 @@ pub async fn transaction(
 #[cfg(test)]
 mod tests {
     use domain::wallet::{Command, Wallet};
-    use domain::{Aggregate, DepositId, HoldId, WithdrawalId};
+    use domain::{Aggregate, DepositId, HoldId, RefundId, WithdrawalId};
 
     use super::*;
     use crate::tests::history::{method, recorded};
@@ -401,7 +497,7 @@ mod tests {
     }
 
     fn request() -> Command {
-        Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: method() }
+        Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: method(), pays: None }
     }
 
     fn settle() -> Command {
@@ -434,8 +530,10 @@ mod tests {
 
     fn shown(statement: &Statement, operation: Uuid) -> (Amounts, Outcome) {
         let balance = statement.balances[&WalletId::of(ANN, Currency::USD).0];
-        let Transaction { status, amount, balance_after, .. } = statement.transactions[&operation];
-        ((balance.available, balance.held, balance.payout_pending), (status, amount, balance_after))
+        let of_that_name = |transaction: &&Transaction| transaction.id == operation;
+        let found: Vec<_> = statement.transactions.values().filter(of_that_name).collect();
+        let [Transaction { status, amount, balance_after, .. }] = *found else { panic!("{found:?}") };
+        ((balance.available, balance.held, balance.payout_pending), (*status, *amount, *balance_after))
     }
 
     #[test]
@@ -444,10 +542,11 @@ mod tests {
         assert_eq!(shown(&pending, DEPOSIT.0), ((0, 0, 0), (Status::Pending, 500, None)));
         let settled = statement([request(), settle()]);
         assert_eq!(shown(&settled, DEPOSIT.0), ((500, 0, 0), (Status::Succeeded, 500, Some(500))));
-        assert_eq!(settled.transactions[&DEPOSIT.0].reference.as_deref(), Some("ch_1"));
+        let deposit = |statement: &Statement| statement.transactions[&(ANN.0, Kind::Deposit, DEPOSIT.0)].clone();
+        assert_eq!(deposit(&settled).reference.as_deref(), Some("ch_1"));
         let failed = statement([request(), Command::FailDeposit { deposit: DEPOSIT, reason: "no".to_owned() }]);
         assert_eq!(shown(&failed, DEPOSIT.0), ((0, 0, 0), (Status::Failed, 500, None)));
-        assert_eq!(failed.transactions[&DEPOSIT.0].failure_reason.as_deref(), Some("no"));
+        assert_eq!(deposit(&failed).failure_reason.as_deref(), Some("no"));
     }
 
     #[test]
@@ -476,12 +575,55 @@ mod tests {
     fn a_payment_does_not_restate_an_older_balance() {
         let other = DepositId(Uuid::from_u128(11));
         let later = [
-            Command::RequestDeposit { deposit: other, owner: ANN, amount: usd(50), source: method() },
+            Command::RequestDeposit { deposit: other, owner: ANN, amount: usd(50), source: method(), pays: None },
             Command::SettleDeposit { deposit: other, provider_reference: "ch_2".to_owned() },
             Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: "po_1".to_owned() },
         ];
         let statement = statement([request(), settle(), withdraw()].into_iter().chain(later));
         assert_eq!(shown(&statement, WITHDRAWAL.0).1, (Status::Succeeded, -200, Some(300)));
         assert_eq!(shown(&statement, other.0).1, (Status::Succeeded, 50, Some(350)));
+    }
+
+    const ORDER: OrderId = OrderId(Uuid::from_u128(40));
+    const REFUND: RefundId = RefundId(Uuid::from_u128(50));
+
+    #[test]
+    fn an_order_is_paid_from_what_is_available_and_brings_back_what_is_refunded() {
+        let pay = || Command::Pay { order: ORDER, amount: usd(200) };
+        let paid = statement([request(), settle(), pay()]);
+        assert_eq!(shown(&paid, ORDER.0), ((300, 0, 0), (Status::Succeeded, -200, Some(300))));
+        let payment = &paid.transactions[&(ANN.0, Kind::Payment, ORDER.0)];
+        assert_eq!((payment.order_id, payment.settled_at), (Some(ORDER.0), Some(payment.requested_at)));
+        let back = Command::ReceiveRefund { owner: ANN, order: ORDER, refund: REFUND, amount: usd(50) };
+        let refunded = statement([request(), settle(), pay(), back]);
+        assert_eq!(shown(&refunded, REFUND.0), ((350, 0, 0), (Status::Succeeded, 50, Some(350))));
+        assert_eq!(refunded.transactions[&(ANN.0, Kind::RefundReceived, REFUND.0)].order_id, Some(ORDER.0));
+    }
+
+    #[test]
+    fn what_cannot_be_given_back_is_owed_and_taken_from_the_next_money_that_comes_in() {
+        let sell = Command::ReceiveSale { owner: ANN, order: ORDER, amount: usd(100) };
+        let (amount, owed) = (usd(100), usd(30));
+        let give = Command::GiveRefund { owner: ANN, order: ORDER, refund: REFUND, amount, owed };
+        let owing = statement([sell.clone(), give.clone()]);
+        assert_eq!(shown(&owing, REFUND.0), ((0, 0, 0), (Status::Succeeded, -100, Some(0))));
+        assert_eq!(owing.balances[&WalletId::of(ANN, Currency::USD).0].owed, 30);
+        let later = OrderId(Uuid::from_u128(41));
+        let again = Command::ReceiveSale { owner: ANN, order: later, amount: usd(100) };
+        let even = statement([sell, give, again]);
+        let of_kind = |kind| {
+            let Transaction { amount, balance_after, order_id, .. } = even.transactions[&(ANN.0, kind, later.0)];
+            (amount, balance_after, order_id)
+        };
+        assert_eq!(of_kind(Kind::Sale), (100, Some(100), Some(later.0)));
+        assert_eq!(of_kind(Kind::Recovery), (-30, Some(70), None));
+        let balance = even.balances[&WalletId::of(ANN, Currency::USD).0];
+        assert_eq!((balance.available, balance.owed), (70, 0));
+    }
+
+    #[test]
+    fn a_refund_of_which_nothing_was_available_is_told_all_the_same() {
+        let give = Command::GiveRefund { owner: ANN, order: ORDER, refund: REFUND, amount: usd(0), owed: usd(30) };
+        assert_eq!(shown(&statement([give]), REFUND.0), ((0, 0, 0), (Status::Succeeded, 0, Some(0))));
     }
 }

@@ -8,13 +8,15 @@ create table balances (
     available bigint not null,
     held bigint not null,
     payout_pending bigint not null,
+    owed bigint not null,
     version bigint not null,
     position bigint not null,
     constraint balances_wallet primary key (wallet_id),
     constraint balances_account unique (account_id, currency),
     constraint balances_available_not_negative check (available >= 0),
     constraint balances_held_not_negative check (held >= 0),
-    constraint balances_payout_pending_not_negative check (payout_pending >= 0)
+    constraint balances_payout_pending_not_negative check (payout_pending >= 0),
+    constraint balances_owed_not_negative check (owed >= 0)
 );
 
 create table transactions (
@@ -25,8 +27,9 @@ create table transactions (
     status text not null,
     -- What it adds to the available balance, or would have added.
     amount bigint not null,
-    -- The available balance after its last posting there; null before the first.
+    -- The available balance after its last movement there; null before the first.
     balance_after bigint,
+    order_id uuid,
     provider text,
     method_token text,
     reference text,
@@ -35,8 +38,10 @@ create table transactions (
     settled_at timestamptz,
     sequence bigint not null,
     position bigint not null,
-    constraint transactions_id primary key (id),
+    -- What was recovered of a sale or a deposit has the id of that.
+    constraint transactions_operation primary key (account_id, kind, id),
     constraint transactions_balance_not_negative check (balance_after >= 0)
 );
 
-create index transactions_newest on transactions (account_id, requested_at, id);
+-- The sequence tells what one commit did to one wallet apart, the currency the wallets of one account.
+create index transactions_newest on transactions (account_id, requested_at, sequence, currency);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::ServiceExt;
 use axum::extract::Request;
 use axum::serve::ListenerExt;
+use eventstore::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,7 +39,8 @@ async fn serve(
     demo: bool,
 ) -> Result<(), Failure> {
     let address = listener.local_addr()?;
-    let node = Node::start(config, &place.database, secret).await?;
+    let clock = if demo { demo::clock(&place.database).await? } else { Clock::new() };
+    let node = Node::start(config, &place.database, secret, clock).await?;
     let logins = if demo { Some(demo::fill(&node.app, &mut |line| println!("{line}")).await?) } else { None };
     println!("tradepost listens on http://{address}");
     println!("documentation at http://{address}/api/docs/");

@@ -89,7 +89,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         let auth = path.starts_with("/api/v1/auth/");
         each_operation(item, |method, operation| {
             operation.operation_id = Some(operation_id(method, path));
-            complete_operation(method, operation, auth);
+            complete_operation(method, operation, auth, path.contains('{'));
         });
     }
     add_further_names(&mut document);
@@ -119,7 +119,8 @@ fn each_operation(item: &mut PathItem, mut change: impl FnMut(&str, &mut Operati
     }
 }
 
-fn complete_operation(method: &str, operation: &mut Operation, auth: bool) {
+/// `about_one` tells of a command about a single thing, which can be made conditional.
+fn complete_operation(method: &str, operation: &mut Operation, auth: bool, about_one: bool) {
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let response = ResponseBuilder::new().description("A problem").content(MEDIA_TYPE, problem).build();
     operation.responses.responses.insert("default".to_owned(), RefOr::T(response));
@@ -148,7 +149,7 @@ fn complete_operation(method: &str, operation: &mut Operation, auth: bool) {
         }
         _ => {}
     }
-    if ["PUT", "PATCH"].contains(&method) {
+    if method != "GET" && about_one {
         header("If-Match", ParameterIn::Header, "The ETag that must still hold; 412 otherwise.", text(64));
     }
 }

@@ -4,7 +4,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
-use domain::{Money, Refusal, account, auction, claim, listing, session, wallet};
+use domain::{Money, Refusal, account, auction, claim, escrow, listing, order, order_group, session, stock, wallet};
 use eventstore::Position;
 use eventstore::progress::Behind;
 use serde_json::{Map, Value, json};
@@ -242,9 +242,13 @@ impl From<Refusal> for Problem {
             Refusal::Account(error) => account_problem(error),
             Refusal::Auction(error) => auction_problem(error),
             Refusal::Claim(error) => claim_problem(error),
+            Refusal::Escrow(error) => escrow_problem(error),
             Refusal::Listing(error) => listing_problem(error),
             Refusal::Money(error) => money_problem(error),
+            Refusal::Order(error) => order_problem(error),
+            Refusal::OrderGroup(error) => order_group_problem(error),
             Refusal::Session(error) => session_problem(error),
+            Refusal::Stock(error) => stock_problem(error),
             Refusal::Wallet(error) => wallet_problem(error),
             Refusal::VersionMismatch { expected, actual } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "Changed meanwhile", sentence(refusal))
@@ -265,6 +269,10 @@ fn account_problem(error: account::Error) -> Problem {
             let title = "Not allowed";
             Problem::new(StatusCode::FORBIDDEN, "missing-capability", title, sentence(error))
                 .with("needed", needed.name())
+        }
+        E::Blocked { violations } => {
+            Problem::new(StatusCode::FORBIDDEN, "account-blocked", "Account blocked", sentence(error))
+                .with("violations", violations)
         }
     }
 }
@@ -325,6 +333,101 @@ fn taken(slug: &'static str, title: &'static str, pointer: &str, detail: &str) -
     Problem::new(StatusCode::CONFLICT, slug, title, detail).with_fields(vec![field])
 }
 
+fn escrow_problem(error: escrow::Error) -> Problem {
+    use escrow::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("escrow"),
+        E::AlreadyOpened => conflict("already-exists", "Already exists", error),
+        E::WrongStatus { status } => {
+            conflict("wrong-escrow-status", "Not in this status", error).with("status", status.name())
+        }
+        E::AmountNotPositive { offered } => {
+            rule("amount-not-positive", "Amount not above zero", error).with_money("offered", offered)
+        }
+        E::MoreThanRemains { remaining, offered } => rule("more-than-remains", "More than remains", error)
+            .with_money("remaining", remaining)
+            .with_money("offered", offered),
+        E::InspectionRunning { ends_at } => {
+            conflict("inspection-running", "Inspection not over", error).with("ends_at", json!(ends_at))
+        }
+        E::InspectionOver { ended_at } => {
+            conflict("inspection-over", "Inspection over", error).with("ended_at", json!(ended_at))
+        }
+        E::TooEarlyToRemind { remind_at } => {
+            conflict("too-early", "Too early", error).with("remind_at", json!(remind_at))
+        }
+        E::NotOverdue { ship_by } => conflict("not-overdue", "Not overdue", error).with("ship_by", json!(ship_by)),
+        E::DisputeOpen { expires_at } => {
+            conflict("dispute-open", "Dispute open", error).with("expires_at", json!(expires_at))
+        }
+        E::NotDisputed { status } => conflict("not-disputed", "Not disputed", error).with("status", status.name()),
+        E::Money(error) => money_problem(error),
+    }
+}
+
+fn order_problem(error: order::Error) -> Problem {
+    use order::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("order"),
+        E::AlreadyPlaced => conflict("already-exists", "Already exists", error),
+        E::LinesOutOfRange { maximum, offered } => rule("lines-out-of-range", "Too many lines or none", error)
+            .with("maximum", maximum)
+            .with("offered", offered),
+        E::QuantityOutOfRange { maximum, offered } => rule("quantity-out-of-range", "Quantity out of range", error)
+            .with("maximum", maximum)
+            .with("offered", offered),
+        E::SeveralCurrencies { first, other } => rule("several-currencies", "Several currencies", error)
+            .with("expected", first.code())
+            .with("offered", other.code()),
+        E::OwnItem => rule("own-item", "Own item", error),
+        E::WrongParty { needed } => {
+            Problem::new(StatusCode::FORBIDDEN, "wrong-party", "For the other side", sentence(error))
+                .with("needed", needed.name())
+        }
+        E::WrongStage { status, needed } => conflict("wrong-order-status", "Not in this status", error)
+            .with("status", status.name())
+            .with("needed", needed.name()),
+        E::NeedsNoShipping => rule("needs-no-shipping", "Needs no shipping", error),
+        E::SellerIsNoWitness => {
+            let title = "Not for the seller to say";
+            Problem::new(StatusCode::FORBIDDEN, "seller-is-no-witness", title, sentence(error))
+        }
+        E::Binding => conflict("win-is-binding", "A win is binding", error),
+        E::TooLateToCancel { status } => {
+            conflict("too-late-to-cancel", "Too late to cancel", error).with("status", status.name())
+        }
+        E::TooEarlyToAsk { ask_at } => conflict("too-early", "Too early", error).with("ask_at", json!(ask_at)),
+    }
+}
+
+fn order_group_problem(error: order_group::Error) -> Problem {
+    use order_group::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("group of orders"),
+        E::AlreadyPlaced => conflict("already-exists", "Already exists", error),
+        E::AlreadyPaid => conflict("already-paid", "Already paid", error),
+        E::PaymentOverdue { pay_by } => {
+            conflict("payment-overdue", "Payment overdue", error).with("pay_by", json!(pay_by))
+        }
+        E::NotOverdue { pay_by } => conflict("not-overdue", "Not overdue", error).with("pay_by", json!(pay_by)),
+    }
+}
+
+fn stock_problem(error: stock::Error) -> Problem {
+    use stock::Error as E;
+    match error {
+        E::OutOfStock { listing, available, requested } => conflict("out-of-stock", "Out of stock", error)
+            .with("listing_id", listing.to_string())
+            .with("available", available)
+            .with("requested", requested),
+        E::TooMany { maximum, offered } => {
+            rule("stock-out-of-range", "Stock out of range", error).with("maximum", maximum).with("offered", offered)
+        }
+        E::AlreadyReserved => conflict("already-reserved", "Already reserved", error),
+        E::NotReserved => conflict("not-reserved", "Not reserved", error),
+    }
+}
+
 fn listing_problem(error: listing::Error) -> Problem {
     use listing::Error as E;
     match error {
@@ -333,6 +436,16 @@ fn listing_problem(error: listing::Error) -> Problem {
         E::PriceNotPositive { offered } => {
             rule("price-not-positive", "Price not above zero", error).with_money("offered", offered)
         }
+        E::ShippingNegative { offered } => {
+            rule("shipping-negative", "Shipping below zero", error).with_money("offered", offered)
+        }
+        E::WrongCurrency { expected, offered } => wrong_currency(error, expected, offered),
+        E::SkuRepeated { variants, skus } => {
+            rule("sku-repeated", "SKU repeated", error).with("variants", variants).with("skus", skus)
+        }
+        E::NoSuchVariant { variants } => rule("no-such-variant", "No such variant", error).with("variants", variants),
+        E::NotOffered => conflict("not-offered", "Not offered", error),
+        E::SoldByAuction => rule("sold-by-auction", "Sold by auction", error),
         E::Archived => conflict("listing-archived", "Archived", error),
         E::AuctionPublished => conflict("auction-published", "Published", error),
         E::AuctionRunning => conflict("auction-running", "Auction running", error),

@@ -7,8 +7,10 @@ use super::problem::Problem;
 pub mod admin;
 pub mod auctions;
 pub mod auth;
+pub mod escrow;
 pub mod health;
 pub mod listings;
+pub mod orders;
 pub mod sandbox;
 pub mod wallet;
 

@@ -43,7 +43,10 @@ async fn fund(engine: &Engine, owner: AccountId, minor: i64) -> Accepted<u64> {
     let source = PaymentMethod { provider: "test".to_owned(), token: "test".to_owned() };
     let fund = move |world: &mut World<'_>| {
         let (wallet, source) = (WalletId::of(owner, Currency::USD), source.clone());
-        world.execute::<Wallet>(wallet, Command::RequestDeposit { deposit, owner, amount: usd(minor), source })?;
+        world.execute::<Wallet>(
+            wallet,
+            Command::RequestDeposit { deposit, owner, amount: usd(minor), source, pays: None },
+        )?;
         world.execute::<Wallet>(wallet, Command::SettleDeposit { deposit, provider_reference: String::new() })?;
         world.version::<Wallet>(wallet)
     };
@@ -121,7 +124,10 @@ async fn a_refused_command_leaves_nothing() {
     let both = move |world: &mut World<'_>| {
         let source = PaymentMethod { provider: "test".to_owned(), token: "test".to_owned() };
         let (wallet, deposit) = (WalletId::of(ann, Currency::USD), DepositId(mint::id()));
-        world.execute::<Wallet>(wallet, Command::RequestDeposit { deposit, owner: ann, amount: usd(1), source })?;
+        world.execute::<Wallet>(
+            wallet,
+            Command::RequestDeposit { deposit, owner: ann, amount: usd(1), source, pays: None },
+        )?;
         world.execute::<Wallet>(wallet, Command::PlaceHold { hold: HoldId(mint::id()), amount: usd(1) })?;
         Ok(())
     };
@@ -222,7 +228,7 @@ async fn a_command_whose_events_the_database_refuses_fails_alone() {
 
 fn deposit_of(owner: AccountId) -> Command {
     let source = PaymentMethod { provider: "test".to_owned(), token: "test".to_owned() };
-    Command::RequestDeposit { deposit: DepositId(mint::id()), owner, amount: usd(1), source }
+    Command::RequestDeposit { deposit: DepositId(mint::id()), owner, amount: usd(1), source, pays: None }
 }
 
 #[tokio::test]

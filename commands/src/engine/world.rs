@@ -3,7 +3,11 @@
 
 use std::collections::HashMap;
 
-use domain::{Aggregate, Event, Refusal, Timestamp, account, auction, claim, listing, session, wallet};
+use domain::money::MoneyError;
+use domain::{
+    Aggregate, Event, Refusal, Timestamp, account, auction, claim, escrow, listing, order, order_group, session, stock,
+    wallet,
+};
 use eventstore::event::NewEvent;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
@@ -42,8 +46,13 @@ impl RuleError for Refusal {}
 impl RuleError for account::Error {}
 impl RuleError for auction::Error {}
 impl RuleError for claim::Error {}
+impl RuleError for escrow::Error {}
 impl RuleError for listing::Error {}
+impl RuleError for order::Error {}
+impl RuleError for order_group::Error {}
+impl RuleError for MoneyError {}
 impl RuleError for session::Error {}
+impl RuleError for stock::Error {}
 impl RuleError for wallet::Error {}
 
 /// The states of aggregates that a batch, or a unit of work in it, has changed.

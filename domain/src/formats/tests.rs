@@ -98,7 +98,7 @@ fn there_is_a_golden_file_for_every_known_type_and_for_no_other() {
 }
 
 #[test]
-fn every_golden_file_is_read_and_would_be_written_in_the_same_way() {
+fn every_golden_file_is_read_and_those_of_today_would_be_written_in_the_same_way() {
     let formats = formats();
     for known in known_types() {
         let (aggregate, event_type, version) = known;
@@ -106,7 +106,10 @@ fn every_golden_file_is_read_and_would_be_written_in_the_same_way() {
         let text = fs::read_to_string(&path).unwrap();
         let stored: Value = serde_json::from_str(&text).unwrap();
         let reread = (formats[aggregate].reread)(stored.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        assert_eq!(reread, (event_type, version, stored), "{}", path.display());
+        assert_eq!(reread.0, event_type, "{}", path.display());
+        if reread.1 == version {
+            assert_eq!(reread.2, stored, "{}", path.display());
+        }
     }
 }
 

@@ -58,7 +58,7 @@ fn clearing(method: PaymentMethod) -> LedgerAccount {
 }
 
 fn request_deposit(deposit: DepositId, amount: Money) -> Command {
-    Command::RequestDeposit { deposit, owner: ANN, amount, source: card() }
+    Command::RequestDeposit { deposit, owner: ANN, amount, source: card(), pays: None }
 }
 
 fn delay_deposit(deposit: DepositId, second: i64) -> Command {
@@ -98,7 +98,7 @@ fn release(hold: HoldId) -> Command {
 }
 
 fn deposit_requested(deposit: DepositId, minor: i64) -> Event {
-    Event::DepositRequested { deposit, owner: ANN, amount: usd(minor), source: card() }
+    Event::DepositRequested { deposit, owner: ANN, amount: usd(minor), source: card(), pays: None }
 }
 
 fn withdrawal_requested(withdrawal: WithdrawalId, minor: i64) -> Event {
@@ -156,7 +156,7 @@ fn the_first_deposit_opens_the_wallet() {
 fn a_requested_deposit_is_not_yet_money() {
     let requested = unopened().and(request_deposit(DEPOSIT, usd(500)));
     assert_eq!(balances(&requested), (0, 0));
-    let pending = Pending { amount: usd(500), method: card(), check_at: None };
+    let pending = Pending { amount: usd(500), method: card(), check_at: None, pays: None };
     assert_eq!(balance(&requested).pending_deposit(DEPOSIT), Some(&pending));
 }
 
@@ -221,7 +221,7 @@ fn several_deposits_are_under_way_at_once() {
 
 #[test]
 fn a_deposit_is_recorded_for_the_owner_of_the_wallet_whoever_is_named() {
-    let named = Command::RequestDeposit { deposit: DEPOSIT, owner: BOB, amount: usd(500), source: card() };
+    let named = Command::RequestDeposit { deposit: DEPOSIT, owner: BOB, amount: usd(500), source: card(), pays: None };
     empty().when(named).then([deposit_requested(DEPOSIT, 500)]);
 }
 
@@ -275,7 +275,7 @@ fn a_withdrawal_leaves_what_is_available_at_once() {
     holding(500).when(request_withdrawal(WITHDRAWAL, usd(300))).then([withdrawal_requested(WITHDRAWAL, 300)]);
     let requested = holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
     assert_eq!(balances(&requested), (200, 0));
-    let pending = Pending { amount: usd(300), method: bank(), check_at: None };
+    let pending = Pending { amount: usd(300), method: bank(), check_at: None, pays: None };
     assert_eq!(balance(&requested).pending_withdrawal(WITHDRAWAL), Some(&pending));
 }
 
@@ -423,4 +423,58 @@ fn a_report_on_what_was_never_asked_for_is_refused() {
         empty().when(report.clone()).then_refused(Error::NotUnderWay);
         holding(500).when(report).then_refused(Error::NotUnderWay);
     }
+}
+
+const ORDER: OrderId = OrderId(Uuid::from_u128(40));
+const REFUND: RefundId = RefundId(Uuid::from_u128(41));
+
+fn give_back(minor: i64, owed: i64) -> Command {
+    Command::GiveRefund { owner: ANN, order: ORDER, refund: REFUND, amount: usd(minor), owed: usd(owed) }
+}
+
+fn sale(minor: i64) -> Command {
+    Command::ReceiveSale { owner: ANN, order: ORDER, amount: usd(minor) }
+}
+
+fn recovered(operation: Uuid, minor: i64) -> Event {
+    let postings = posting(available(), LedgerAccount::Receivable(ANN), minor);
+    Event::ReceivableRecovered { operation, amount: usd(minor), postings }
+}
+
+#[test]
+fn an_order_is_paid_with_what_is_available() {
+    let refused = Error::InsufficientFunds { available: usd(500), requested: usd(501) };
+    let pay = |minor| Command::Pay { order: ORDER, amount: usd(minor) };
+    let with_money = || given::<Wallet>([]).and(sale(500));
+    with_money().when(pay(501)).then_refused(refused);
+    with_money().when(pay(500)).then([Event::PaymentMade { order: ORDER, amount: usd(500) }]);
+    let empty = Error::InsufficientFunds { available: usd(0), requested: usd(1) };
+    given::<Wallet>([]).when(pay(1)).then_refused(empty);
+}
+
+#[test]
+fn a_sale_opens_the_wallet_of_a_seller() {
+    let opened = Event::WalletOpened { owner: ANN, currency: Currency::USD };
+    given::<Wallet>([]).when(sale(500)).then([opened, Event::SaleReceived { order: ORDER, amount: usd(500) }]);
+}
+
+#[test]
+fn what_is_owed_is_paid_with_the_next_money_that_comes_in() {
+    let owing = || given::<Wallet>([]).and(sale(500)).and(give_back(500, 300));
+    let received = |minor| Event::SaleReceived { order: ORDER, amount: usd(minor) };
+    owing().when(sale(200)).then([received(200), recovered(ORDER.0, 200)]);
+    owing().when(sale(900)).then([received(900), recovered(ORDER.0, 300)]);
+    owing().and(sale(900)).when(sale(1)).then([received(1)]);
+    let Wallet::Open(balance) = owing().and(sale(900)).state().clone() else { panic!("not open") };
+    assert_eq!((balance.available, balance.owed), (usd(600), usd(0)));
+}
+
+#[test]
+fn a_deposit_pays_what_is_owed_first() {
+    let deposit =
+        Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: card(), pays: None };
+    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() };
+    let owing = given::<Wallet>([]).and(sale(100)).and(give_back(100, 300)).and(deposit).and(settle);
+    let Wallet::Open(balance) = owing.state() else { panic!("not open") };
+    assert_eq!((balance.available, balance.owed), (usd(200), usd(0)));
 }

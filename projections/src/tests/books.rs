@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::wallet::Wallet;
+use domain::wallet::{Balance, Event, Wallet};
 use domain::{AccountId, Aggregate, LedgerAccount};
 use eventstore::event::DomainEvent;
 use uuid::Uuid;
@@ -11,11 +11,12 @@ use uuid::Uuid;
 use super::database::TestDatabase;
 use super::history::History;
 use crate::ledger::{self, Total};
+use crate::wallet_statement::Transaction;
 use crate::{Text, wallet_statement};
 
 #[tokio::test]
 async fn the_books_balance_and_agree_with_the_statements_and_with_the_domain() {
-    let history = History::random(7, 800);
+    let history = History::random(7, 2_500);
     let test = TestDatabase::showing(&history.units).await;
     let books = ledger::trial_balance(&test.pool).await.unwrap();
     assert_eq!(books.iter().map(|currency| currency.currency.0.code()).collect::<Vec<_>>(), ["JPY", "USD"]);
@@ -39,24 +40,31 @@ async fn the_books_balance_and_agree_with_the_statements_and_with_the_domain() {
         let shown = shown.into_iter().find(|balance| balance.currency == Text(currency)).unwrap();
         assert_eq!((shown.wallet_id, shown.version), (*id, version.cast_signed()));
         assert_eq!((shown.available, shown.held), (state.available.minor(), state.held.minor()));
+        assert_eq!(shown.owed, state.owed.minor());
         for (account, minor) in [
             (LedgerAccount::Available(state.owner), shown.available),
             (LedgerAccount::Held(state.owner), shown.held),
             (LedgerAccount::PayoutPending(state.owner), shown.payout_pending),
+            (LedgerAccount::Receivable(state.owner), -shown.owed),
         ] {
             let booked = ledger::balance(&test.pool, &account, currency).await.unwrap();
             assert_eq!(booked.map_or(0, |booked| booked.credits.0 - booked.debits.0), i128::from(minor), "{account}");
         }
     }
+    for kind in ["escrow", "receivable", "fee-income"] {
+        let posted = "select count(*) from ledger.balances where kind = $1 and debits > 0 and credits > 0";
+        let posted: i64 = sqlx::query_scalar(posted).bind(kind).fetch_one(&test.pool).await.unwrap();
+        assert!(posted > 0, "{kind}");
+    }
 }
 
 #[tokio::test]
 async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
-    let history = History::random(8, 800);
+    let history = History::random(8, 2_500);
     let test = TestDatabase::showing(&history.units).await;
     // What the domain says: the available balance after the last event of each operation that changed it.
     let mut wallets: BTreeMap<Uuid, Wallet> = BTreeMap::new();
-    let mut expected: BTreeMap<Uuid, i64> = BTreeMap::new();
+    let mut expected: BTreeMap<(Uuid, &str, Uuid), i64> = BTreeMap::new();
     let available = |wallet: &Wallet| match wallet {
         Wallet::Unopened => 0,
         Wallet::Open(balance) => balance.available.minor(),
@@ -69,17 +77,25 @@ async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
         if available(wallet) != before {
             let payload = serde_json::to_value(event).unwrap();
             let fields = payload.as_object().unwrap().values().next().unwrap();
-            let operation = ["deposit", "withdrawal", "hold"].iter().find_map(|name| fields.get(name)).unwrap();
-            expected.insert(operation.as_str().unwrap().parse().unwrap(), available(wallet));
+            let Wallet::Open(Balance { owner, .. }) = wallet else { unreachable!("it has money") };
+            let (kind, name) = named_by(event);
+            let operation = fields[name].as_str().unwrap().parse().unwrap();
+            expected.insert((owner.0, kind, operation), available(wallet));
         }
     }
-    let shown: Vec<(Uuid, Option<i64>, String, String)> =
-        sqlx::query_as("select id, balance_after, kind, status from wallet_statement.transactions")
-            .fetch_all(&test.pool)
-            .await
-            .unwrap();
-    for (id, balance_after, ..) in &shown {
-        assert_eq!(expected.get(id), balance_after.as_ref());
+    let shown: Vec<Transaction> =
+        sqlx::query_as("select * from wallet_statement.transactions").fetch_all(&test.pool).await.unwrap();
+    let shown: Vec<_> = shown
+        .into_iter()
+        .map(|Transaction { account_id, id, balance_after, kind, status, .. }| {
+            let name = |value| serde_json::to_value(value).unwrap().as_str().unwrap().to_owned();
+            (account_id, id, balance_after, name(serde_json::json!(kind)), name(serde_json::json!(status)))
+        })
+        .collect();
+    for (account, id, balance_after, kind, _) in &shown {
+        let expected = expected.get(&(*account, kind, *id));
+        // A refund of which nothing was available changes nothing, and is told all the same.
+        assert!(expected == balance_after.as_ref() || expected.is_none() && kind == "refund_given");
     }
     for shape in [
         (Some(()), "deposit", "succeeded"),
@@ -90,17 +106,42 @@ async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
         (Some(()), "withdrawal", "failed"),
         (Some(()), "hold", "pending"),
         (Some(()), "hold", "released"),
+        (Some(()), "payment", "succeeded"),
+        (Some(()), "sale", "succeeded"),
+        (Some(()), "refund_received", "succeeded"),
+        (Some(()), "refund_given", "succeeded"),
+        (Some(()), "recovery", "succeeded"),
     ] {
-        let alike = |(_, balance, kind, status): &&(Uuid, Option<i64>, String, String)| {
+        let alike = |(_, _, balance, kind, status): &(Uuid, Uuid, Option<i64>, String, String)| {
             (balance.map(|_| ()), &**kind, &**status) == shape
         };
-        assert!(shown.iter().any(|row| alike(&row)), "{shape:?}");
+        assert!(shown.iter().any(alike), "{shape:?}");
+    }
+}
+
+/// Of which kind the operation is that an event moves the available balance for, and the field that names it.
+fn named_by(event: &Event) -> (&'static str, &'static str) {
+    match event {
+        Event::WalletOpened { .. }
+        | Event::DepositRequested { .. }
+        | Event::DepositDelayed { .. }
+        | Event::DepositFailed { .. }
+        | Event::WithdrawalDelayed { .. }
+        | Event::WithdrawalPaid { .. } => panic!("{event:?} moves nothing"),
+        Event::DepositSettled { .. } => ("deposit", "deposit"),
+        Event::WithdrawalRequested { .. } | Event::WithdrawalFailed { .. } => ("withdrawal", "withdrawal"),
+        Event::HoldPlaced { .. } | Event::HoldReleased { .. } => ("hold", "hold"),
+        Event::PaymentMade { .. } => ("payment", "order"),
+        Event::SaleReceived { .. } => ("sale", "order"),
+        Event::RefundReceived { .. } => ("refund_received", "refund"),
+        Event::RefundGiven { .. } => ("refund_given", "refund"),
+        Event::ReceivableRecovered { .. } => ("recovery", "operation"),
     }
 }
 
 #[tokio::test]
 async fn the_tables_refuse_what_must_never_be() {
-    let history = History::random(9, 800);
+    let history = History::random(9, 2_500);
     let mut test = TestDatabase::showing(&history.units).await;
     let account = AccountId(Uuid::from_u128(1));
     for (statement, constraint) in [
@@ -108,11 +149,22 @@ async fn the_tables_refuse_what_must_never_be() {
         ("update wallet_statement.balances set held = -1", "balances_held_not_negative"),
         ("update wallet_statement.balances set payout_pending = -1", "balances_payout_pending_not_negative"),
         ("update wallet_statement.transactions set balance_after = -1", "transactions_balance_not_negative"),
+        ("update wallet_statement.balances set owed = -1", "balances_owed_not_negative"),
         (
-            "insert into wallet_statement.balances select gen_random_uuid(), account_id, currency, 0, 0, 0, 1, 1
+            "insert into wallet_statement.balances select gen_random_uuid(), account_id, currency, 0, 0, 0, 0, 1, 1
              from wallet_statement.balances",
             "balances_account",
         ),
+        ("update ledger.balances set credits = 0, debits = 1 where kind = 'escrow'", "balances_of_users_not_negative"),
+        (
+            "update ledger.balances set credits = 1, debits = 0 where kind = 'receivable'",
+            "balances_receivable_not_negative",
+        ),
+        ("update escrows.escrows set fee = fee + 1", "escrows_add_up"),
+        ("update escrows.escrows set paid_out = null where fee is not null", "escrows_paid_out_with_fee"),
+        ("update escrows.escrows set refunded = amount + 1 where fee is null", "escrows_refunded_at_most_amount"),
+        ("update orders.orders set refunded = total + 1", "orders_refunded_at_most_total"),
+        ("update catalogue.listings set stock = -1 where kind = 'fixed_price'", "listings_stock_not_negative"),
         ("update ledger.postings set amount = 0", "postings_amount_positive"),
         ("update ledger.postings set debit_account = credit_account", "postings_between_two_accounts"),
         (

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use eventstore::Position;
 use eventstore::database::Database;
-use eventstore::follower::take_batch;
+use eventstore::follower::{Batch, Follower, take_batch};
 use eventstore::log::{self, Appended};
 use eventstore::mint;
 use sqlx::{Connection, PgConnection, PgPool};
@@ -71,6 +71,19 @@ impl TestDatabase {
     pub(crate) async fn follow_all(&mut self, batch_events: i64) {
         for model in ALL {
             self.follow(model, batch_events).await;
+        }
+    }
+
+    /// Lets every read model take the log event by event, cutting units of work as a rebuild may.
+    pub(crate) async fn follow_all_event_by_event(&mut self) {
+        let head = log::head(&mut self.owner).await.unwrap();
+        for mut model in ALL {
+            let mut connection = self.database.connect(Some(model.name)).await.unwrap();
+            for position in 0..head {
+                let events = log::read_range(&mut connection, position, position + 1).await.unwrap();
+                let batch = Batch::decode(&mut connection, &events).await.unwrap();
+                model.apply(&mut connection, &batch).await.unwrap();
+            }
         }
     }
 

@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta};
 use domain::account::{self, Account, Capability, Granter, Identity, ProfileChanges};
 use domain::auction::{self, Auction, Canceller, Terms};
+use domain::escrow::Escrow;
 use domain::increments::Increments;
-use domain::listing::{self, ArchiveCause, AuctionPlan, Changes, Condition, Details, Listing, Sale};
+use domain::listing::{self, ArchiveCause, AuctionPlan, Changes, Condition, Delivery, Details, Listing, Sale, Variant};
+use domain::order::Order;
+use domain::order_group::OrderGroup;
+use domain::stock::{self, Pieces, Sku, Stock};
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
-    AccountId, Aggregate, AuctionId, Currency, DepositId, Event, HoldId, ListingId, Money, Timestamp, WalletId,
-    WithdrawalId,
+    AccountId, Aggregate, AuctionId, Currency, DepositId, Event, HoldId, ListingId, Money, OrderId, Timestamp,
+    WalletId, WithdrawalId,
 };
 use eventstore::event::{DomainEvent, Metadata, NewEvent, RecordedEvent, StreamId};
 use eventstore::follower::Recorded;
@@ -20,6 +24,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
+
+mod orders;
 
 /// Texts that a seller may type, some of which no table would take as they are.
 pub(crate) const TEXTS: [&str; 8] = [
@@ -64,12 +70,17 @@ pub(crate) struct History {
     pub(crate) listings: Streams<Listing>,
     pub(crate) auctions: Streams<Auction>,
     pub(crate) wallets: Streams<Wallet>,
+    pub(crate) stocks: Streams<Stock>,
+    pub(crate) orders: Streams<Order>,
+    pub(crate) groups: Streams<OrderGroup>,
+    pub(crate) escrows: Streams<Escrow>,
     deposits: Vec<(WalletId, DepositId)>,
     withdrawals: Vec<(WalletId, WithdrawalId)>,
     holds: Vec<(WalletId, HoldId)>,
 }
 
 /// The states of all aggregates of one type, and how many events each has.
+#[derive(Clone)]
 pub(crate) struct Streams<A>(pub(crate) BTreeMap<Uuid, (A, u64)>);
 
 impl<A: Aggregate> Streams<A> {
@@ -77,11 +88,18 @@ impl<A: Aggregate> Streams<A> {
         self.0.get(&id.into()).map(|(state, _)| state.clone()).unwrap_or_default()
     }
 
-    /// Decides, and takes the events in and down. Whether anything happened.
-    fn execute(&mut self, unit: &mut Unit, now: Timestamp, event_id: Uuid, id: A::Id, command: A::Command) -> bool {
+    /// Decides, and takes the events in and down. What happened; `None` if it was refused.
+    fn execute(
+        &mut self,
+        unit: &mut Unit,
+        now: Timestamp,
+        event_id: Uuid,
+        id: A::Id,
+        command: A::Command,
+    ) -> Option<Vec<A::Event>> {
         let id = id.into();
         let (state, version) = self.0.entry(id).or_default();
-        let events = state.decide(command).unwrap_or_default();
+        let events = state.decide(command).ok()?;
         for event in &events {
             state.evolve(event);
             *version += 1;
@@ -97,8 +115,13 @@ impl<A: Aggregate> Streams<A> {
                 recorded_at: now,
             });
         }
-        !events.is_empty()
+        Some(events)
     }
+}
+
+/// Whether a command was not refused and has changed anything.
+fn happened<E>(events: Option<Vec<E>>) -> bool {
+    events.is_some_and(|events| !events.is_empty())
 }
 
 impl History {
@@ -113,6 +136,10 @@ impl History {
             listings: Streams(BTreeMap::new()),
             auctions: Streams(BTreeMap::new()),
             wallets: Streams(BTreeMap::new()),
+            stocks: Streams(BTreeMap::new()),
+            orders: Streams(BTreeMap::new()),
+            groups: Streams(BTreeMap::new()),
+            escrows: Streams(BTreeMap::new()),
             deposits: Vec::new(),
             withdrawals: Vec::new(),
             holds: Vec::new(),
@@ -139,17 +166,18 @@ impl History {
 
     /// One more command.
     pub(crate) fn go_on(&mut self) {
-        match self.random.random_range(0..100) {
-            0..2 => drop(self.register()),
-            2..6 => self.change_account(),
+        match self.random.random_range(0..140) {
+            0 => drop(self.register()),
+            1..6 => self.change_account(),
             6..12 => drop(self.draft()),
             12..20 => self.change_listing(),
             20..48 => self.bid(),
             48..60 => self.steer_auction(),
-            60..66 => self.now += TimeDelta::seconds(self.random.random_range(1..900)),
+            60..66 => self.wait(),
             66..76 => drop(self.deposit()),
             76..86 => self.withdraw_or_hold(),
-            _ => self.report(),
+            86..100 => self.report(),
+            _ => self.trade(),
         }
         self.now += TimeDelta::milliseconds(self.random.random_range(0..2_000));
     }
@@ -174,7 +202,12 @@ impl History {
 
     fn change_account(&mut self) {
         let account = self.anybody();
-        if self.random.random_bool(0.3) {
+        if self.random.random_bool(0.2) {
+            // Somebody who often wins and never pays.
+            let account = AccountId(*self.accounts.0.keys().next().unwrap());
+            let order = OrderId(self.id());
+            self.account(account, account::Command::RecordViolation { order });
+        } else if self.random.random_bool(0.3) {
             let capabilities = [*Capability::ALL.choose(&mut self.random).unwrap()].into();
             self.account(account, account::Command::Grant { capabilities, by: Granter::Operator });
         } else {
@@ -195,8 +228,10 @@ impl History {
 
     pub(crate) fn draft(&mut self) -> ListingId {
         let listing = ListingId(self.id());
-        let (seller, details, sale) = (self.anybody(), self.details(), self.sale());
+        let (seller, sale) = (self.anybody(), self.sale());
+        let details = self.details(sale.currency());
         self.listing(listing, listing::Command::Draft { seller, details, sale });
+        self.count(listing);
         if self.random.random_bool(0.7) {
             self.publish(listing);
         }
@@ -211,19 +246,37 @@ impl History {
             0 => self.publish(listing),
             1 => drop(self.listing(listing, listing::Command::Archive { cause: ArchiveCause::Seller(by) })),
             _ => {
-                let Details { title, description, category, brand, condition } = self.details();
+                let currency = self.amount().currency();
+                let Details { title, description, category, brand, condition, delivery, shipping } =
+                    self.details(currency);
                 let mut changes = Changes::default();
-                match self.random.random_range(0..5) {
+                match self.random.random_range(0..7) {
                     0 => changes.title = Some(title),
                     1 => changes.description = Some(description),
                     2 => changes.category = Some(category),
                     3 => (changes.brand, changes.condition) = (brand, Some(condition)),
+                    4 => (changes.delivery, changes.shipping) = (Some(delivery), shipping),
                     _ => changes.sale = Some(self.sale()),
                 }
-                self.listing(listing, listing::Command::Revise { by, changes });
+                if self.listing(listing, listing::Command::Revise { by, changes }).is_some() {
+                    self.count(listing);
+                }
             }
         }
         self.commit();
+    }
+
+    /// As the write side does it: whenever the forms may have changed, the free pieces of each are stated again.
+    fn count(&mut self, listing: ListingId) {
+        let Ok(offer) = self.listings.state(listing).offer().cloned() else { return };
+        let known = self.stocks.state(listing).free;
+        let mut free = Pieces::new();
+        for sku in offer.sale.skus() {
+            let restocked = self.random.random_range(0..8);
+            let keeps = self.random.random_bool(0.7);
+            free.insert(sku.clone(), known.get(&sku).copied().filter(|_| keeps).unwrap_or(restocked));
+        }
+        self.stock(listing, stock::Command::Count { free });
     }
 
     /// As the write side does it: the auction is scheduled in the same commit.
@@ -231,7 +284,7 @@ impl History {
         let Ok(offer) = self.listings.state(listing).offer().cloned() else { return };
         let published = self.listing(listing, listing::Command::Publish { by: offer.seller });
         if let Sale::Auction(plan) = offer.sale
-            && published
+            && happened(published)
         {
             let (starts_at, ends_at) = plan.times(self.now);
             let terms = Terms {
@@ -265,7 +318,8 @@ impl History {
         self.commit();
     }
 
-    /// As the write side does it: whatever ends an auction archives its listing in the same commit.
+    /// As the write side does it: whatever ends an auction archives its listing in the same commit, and a sale places
+    /// its order.
     fn steer_auction(&mut self) {
         let Some(auction) = self.any_live_auction() else { return };
         let now = self.now;
@@ -283,8 +337,14 @@ impl History {
                 (auction::Command::Cancel { by, reason, now }, ArchiveCause::AuctionCancelled)
             }
         };
-        if self.auction(auction, command) {
+        let events = self.auction(auction, command).unwrap_or_default();
+        if !events.is_empty() {
             self.listing(auction.into(), listing::Command::Archive { cause });
+        }
+        for event in events {
+            if let auction::Event::AuctionClosed { outcome, .. } = event {
+                self.place_won(auction, outcome);
+            }
         }
         self.commit();
     }
@@ -294,24 +354,29 @@ impl History {
         let amount = self.amount();
         let (wallet, deposit) = (WalletId::of(owner, amount.currency()), DepositId(self.id()));
         let source = method();
-        self.wallet(wallet, wallet::Command::RequestDeposit { deposit, owner, amount, source });
+        self.wallet(wallet, wallet::Command::RequestDeposit { deposit, owner, amount, source, pays: None });
         self.commit();
         self.deposits.push((wallet, deposit));
         (wallet, deposit)
     }
 
     fn withdraw_or_hold(&mut self) {
-        let amount = self.amount();
+        let mut amount = self.amount();
         let wallet = WalletId::of(self.anybody(), amount.currency());
+        if let Wallet::Open(balance) = self.wallets.state(wallet)
+            && self.random.random_bool(0.5)
+        {
+            amount = balance.available;
+        }
         if self.random.random_bool(0.6) {
             let withdrawal = WithdrawalId(self.id());
             let destination = method();
-            if self.wallet(wallet, wallet::Command::RequestWithdrawal { withdrawal, amount, destination }) {
+            if happened(self.wallet(wallet, wallet::Command::RequestWithdrawal { withdrawal, amount, destination })) {
                 self.withdrawals.push((wallet, withdrawal));
             }
         } else {
             let hold = HoldId(self.id());
-            if self.wallet(wallet, wallet::Command::PlaceHold { hold, amount }) {
+            if happened(self.wallet(wallet, wallet::Command::PlaceHold { hold, amount })) {
                 self.holds.push((wallet, hold));
             }
         }
@@ -350,24 +415,29 @@ impl History {
         self.commit();
     }
 
-    fn account(&mut self, id: AccountId, command: account::Command) -> bool {
+    fn account(&mut self, id: AccountId, command: account::Command) -> Option<Vec<account::Event>> {
         let event_id = self.id();
         self.accounts.execute(&mut self.unit, self.now, event_id, id, command)
     }
 
-    fn listing(&mut self, id: ListingId, command: listing::Command) -> bool {
+    fn listing(&mut self, id: ListingId, command: listing::Command) -> Option<Vec<listing::Event>> {
         let event_id = self.id();
         self.listings.execute(&mut self.unit, self.now, event_id, id, command)
     }
 
-    fn auction(&mut self, id: AuctionId, command: auction::Command) -> bool {
+    fn auction(&mut self, id: AuctionId, command: auction::Command) -> Option<Vec<auction::Event>> {
         let event_id = self.id();
         self.auctions.execute(&mut self.unit, self.now, event_id, id, command)
     }
 
-    pub(crate) fn wallet(&mut self, id: WalletId, command: wallet::Command) -> bool {
+    fn wallet(&mut self, id: WalletId, command: wallet::Command) -> Option<Vec<wallet::Event>> {
         let event_id = self.id();
         self.wallets.execute(&mut self.unit, self.now, event_id, id, command)
+    }
+
+    fn stock(&mut self, id: ListingId, command: stock::Command) -> Option<Vec<stock::Event>> {
+        let event_id = self.id();
+        self.stocks.execute(&mut self.unit, self.now, event_id, id, command)
     }
 
     /// Ends the unit of work, if anything has happened in it.
@@ -407,20 +477,35 @@ impl History {
         Money::new(self.random.random_range(1..20_000), currency).unwrap()
     }
 
-    fn details(&mut self) -> Details {
+    fn details(&mut self, currency: Currency) -> Details {
         Details {
             title: self.text().to_owned(),
             description: self.text().to_owned(),
             category: (*CATEGORIES.choose(&mut self.random).unwrap()).to_owned(),
             brand: self.random.random_bool(0.5).then(|| "Zenith".to_owned()),
             condition: *[Condition::New, Condition::LikeNew, Condition::ForParts].choose(&mut self.random).unwrap(),
+            delivery: if self.random.random_bool(0.3) { Delivery::Digital } else { Delivery::Physical },
+            shipping: self
+                .random
+                .random_bool(0.5)
+                .then(|| Money::new(self.random.random_range(0..500), currency).unwrap()),
         }
     }
 
     fn sale(&mut self) -> Sale {
         let price = self.amount();
         if self.random.random_bool(0.4) {
-            return Sale::FixedPrice { price };
+            let sizes = ["s", "m", "l"];
+            let forms = if self.random.random_bool(0.4) { self.random.random_range(1..=sizes.len()) } else { 0 };
+            let variants = sizes[..forms].iter().map(|size| Variant {
+                sku: size.parse::<Sku>().unwrap(),
+                options: BTreeMap::from([("size".to_owned(), self.text().to_owned())]),
+                price: self
+                    .random
+                    .random_bool(0.5)
+                    .then(|| Money::new(self.random.random_range(1..20_000), price.currency()).unwrap()),
+            });
+            return Sale::FixedPrice { price, variants: variants.collect() };
         }
         let over = |factor: i64| Money::new(price.minor() * factor, price.currency()).unwrap();
         Sale::Auction(AuctionPlan {

@@ -17,7 +17,7 @@ use crate::wallet_statement;
 use crate::{Text, accounts};
 
 /// Walks through a list page by page.
-async fn walk<R, C, F, E>(mut page: impl FnMut(Option<C>) -> F) -> Vec<R>
+pub(crate) async fn walk<R, C, F, E>(mut page: impl FnMut(Option<C>) -> F) -> Vec<R>
 where
     F: Future<Output = Result<Page<R, C>, E>>,
     E: std::fmt::Debug,
@@ -50,14 +50,14 @@ fn ids(offers: &[Offer]) -> Vec<Uuid> {
 
 #[tokio::test]
 async fn every_listing_is_on_exactly_one_page_in_every_order() {
-    let history = History::random(21, 1_200);
+    let history = History::random(21, 2_000);
     let test = TestDatabase::showing(&history.units).await;
     let active: Vec<Offer> = everything(&test.pool, &history)
         .await
         .into_iter()
         .filter(|offer| offer.listing.status == Status::Active)
         .collect();
-    assert!(active.len() > 20);
+    assert!(active.len() > 10);
     for sort in [Sort::Newest, Sort::PriceAsc, Sort::PriceDesc, Sort::EndingSoon] {
         let (pool, filter) = (&test.pool, &Filter::default());
         let walked = walk(|cursor| catalogue::page(pool, filter, sort, cursor, 3)).await;
@@ -100,17 +100,20 @@ type Shown = fn(&Offer, AccountId) -> bool;
 
 #[tokio::test]
 async fn filters_leave_exactly_what_they_name() {
-    let history = History::random(22, 1_200);
+    let history = History::random(22, 2_000);
     let test = TestDatabase::showing(&history.units).await;
     let all = everything(&test.pool, &history).await;
     let public: Vec<Offer> = all.into_iter().filter(|offer| offer.listing.published_at.is_some()).collect();
     let seller = AccountId(public[0].listing.seller_id);
     let price = PriceRange { currency: Currency::JPY, from: Some(5_000), to: Some(12_000) };
     let any = || Filter { status: None, ..Filter::default() };
-    let filters: [(Filter, Shown); 9] = [
+    let filters: [(Filter, Shown); 10] = [
         (any(), |_, _| true),
         (Filter::default(), |offer, _| offer.listing.status == Status::Active),
         (Filter { status: Some(Status::Archived), ..any() }, |offer, _| offer.listing.status == Status::Archived),
+        (Filter { status: Some(Status::SoldOut), ..any() }, |offer, _| {
+            offer.listing.status == Status::SoldOut && offer.listing.stock == Some(0)
+        }),
         (Filter { seller: Some(seller), ..any() }, |offer, seller| offer.listing.seller_id == seller.0),
         (Filter { category: Some("coins".to_owned()), ..any() }, |offer, _| offer.listing.category == "coins"),
         (Filter { kind: Some(Kind::FixedPrice), ..any() }, |offer, _| offer.listing.kind == Kind::FixedPrice),
@@ -184,7 +187,7 @@ async fn what_was_never_published_is_shown_to_its_seller_alone() {
 
 #[tokio::test]
 async fn the_board_pages_and_tells_what_happened() {
-    let history = History::random(25, 1_500);
+    let history = History::random(25, 2_500);
     let test = TestDatabase::showing(&history.units).await;
     let board = |filter, sort| {
         let pool = &test.pool;
@@ -251,7 +254,7 @@ async fn check_standings(pool: &PgPool, auction: &Auction, history: &History) {
 
 #[tokio::test]
 async fn the_board_agrees_with_the_domain() {
-    let history = History::random(26, 1_500);
+    let history = History::random(26, 2_500);
     let test = TestDatabase::showing(&history.units).await;
     for (id, (auction, version)) in &history.auctions.0 {
         let shown = auction_board::get(&test.pool, AuctionId(*id)).await.unwrap();
@@ -294,16 +297,23 @@ async fn the_board_agrees_with_the_domain() {
 
 #[tokio::test]
 async fn a_statement_pages_from_the_newest_on_and_filters() {
-    let history = History::random(27, 800);
+    let history = History::random(27, 1_500);
     let test = TestDatabase::showing(&history.units).await;
     let mut seen = 0;
     for account in history.accounts.0.keys().copied().map(AccountId) {
         let pool = &test.pool;
         let pages = |filter| walk(move |cursor| wallet_statement::transactions(pool, account, filter, cursor, 3));
         let all = pages(wallet_statement::Filter::default()).await;
-        assert!(all.is_sorted_by_key(|one| std::cmp::Reverse((one.requested_at, one.id))));
-        for kind in [wallet_statement::Kind::Deposit, wallet_statement::Kind::Withdrawal, wallet_statement::Kind::Hold]
-        {
+        assert!(all.is_sorted_by(|one, next| one.requested_at >= next.requested_at));
+        assert_eq!(all.iter().map(|one| (one.kind, one.id)).collect::<BTreeSet<_>>().len(), all.len());
+        for kind in [
+            wallet_statement::Kind::Deposit,
+            wallet_statement::Kind::Withdrawal,
+            wallet_statement::Kind::Hold,
+            wallet_statement::Kind::Payment,
+            wallet_statement::Kind::Sale,
+            wallet_statement::Kind::Recovery,
+        ] {
             let some = pages(wallet_statement::Filter { kind: Some(kind), ..<_>::default() }).await;
             assert!(some.iter().eq(all.iter().filter(|one| one.kind == kind)));
         }
@@ -314,10 +324,11 @@ async fn a_statement_pages_from_the_newest_on_and_filters() {
         let some = pages(wallet_statement::Filter { currency: Some(Currency::JPY), ..<_>::default() }).await;
         assert!(some.iter().eq(all.iter().filter(|one| one.currency.0 == Currency::JPY)));
         for one in &all {
-            let got = wallet_statement::transaction(&test.pool, account, one.id).await.unwrap();
+            let got = wallet_statement::transaction(&test.pool, account, one.kind, one.id).await.unwrap();
             assert_eq!(got.as_ref(), Some(one));
             let stranger = AccountId(Uuid::nil());
-            assert_eq!(wallet_statement::transaction(&test.pool, stranger, one.id).await.unwrap(), None);
+            let got = wallet_statement::transaction(&test.pool, stranger, one.kind, one.id).await.unwrap();
+            assert_eq!(got, None);
         }
         seen += all.len();
     }
@@ -343,6 +354,10 @@ async fn a_profile_shows_the_last_change_and_nothing_once_the_person_is_forgotte
     let personal = [&forgotten.email, &forgotten.user_name, &forgotten.phone, &forgotten.biography];
     assert!(personal.iter().all(|field| field.is_none()));
     assert_eq!((forgotten.version, forgotten.capabilities), (profile.version, profile.capabilities));
+    assert_eq!(
+        (profile.violations, profile.blocked),
+        (registered.violations.len().try_into().unwrap(), registered.blocked)
+    );
     let offers = catalogue::page(&test.pool, &Filter::default(), Sort::Newest, None, 100).await.unwrap().items;
     assert!(offers.iter().all(|offer| offer.seller_name.is_none()));
 }

@@ -21,8 +21,9 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_projections)).routes(routes!(trial_balance))
 }
 
-async fn require_staff(app: &App, caller: Caller) -> Result<(), Problem> {
-    let look = move |world: &mut commands::World<'_>| accounts::require(world, caller.account, Capability::Staff);
+/// Refuses whoever may not do what `needed` names.
+pub(super) async fn require(app: &App, caller: Caller, needed: Capability) -> Result<(), Problem> {
+    let look = move |world: &mut commands::World<'_>| accounts::require(world, caller.account, needed);
     Ok(app.engine.read(look).await?)
 }
 
@@ -55,7 +56,7 @@ async fn list_projections(
     caller: Caller,
     _: Read<NoQuery>,
 ) -> Result<Json<ProjectionsBody>, Problem> {
-    require_staff(&app, caller).await?;
+    require(&app, caller, Capability::Staff).await?;
     let rows = projections::schema::list(&app.pool).await?;
     let items = rows.into_iter().map(|row| ProjectionBody {
         name: row.name,
@@ -114,7 +115,7 @@ async fn trial_balance(
     caller: Caller,
     read: Read<NoQuery>,
 ) -> Result<Json<TrialBalance>, Problem> {
-    require_staff(&app, caller).await?;
+    require(&app, caller, Capability::Staff).await?;
     read.wait_for(&app, ledger::MODEL.name).await?;
     let books = ledger::trial_balance(&app.pool).await?;
     Ok(Json(TrialBalance {

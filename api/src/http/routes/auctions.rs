@@ -1,13 +1,16 @@
 //! Auctions: what is for sale by bidding, and bidding.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::auctions;
 use commands::listings::{self, NewListing};
+use commands::orders::WinIds;
 use domain::auction::Auction;
-use domain::listing::Sale;
-use domain::{AccountId, AuctionId, ListingId, Money};
+use domain::listing::{Details, Sale};
+use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId};
 use eventstore::mint;
 use garde::Validate;
 use projections::auction_board;
@@ -16,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::listings::{AuctionPlanBody, ConditionBody, details};
+use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody};
 use super::wallet::stored_money;
 use crate::app::App;
 use crate::http::extract::{Command, Id, MaybeCaller, NoQuery, Nothing, Read};
@@ -59,6 +62,11 @@ pub struct NewAuctionBody {
     #[schema(example = "Cartier", max_length = 100)]
     brand: Option<String>,
     condition: ConditionBody,
+    #[serde(default)]
+    delivery: DeliveryBody,
+    /// What sending it costs the winner; nothing unless told.
+    #[schema(value_type = Option<MoneyBody>)]
+    shipping: Option<Money>,
     /// The lowest first bid.
     #[schema(value_type = MoneyBody)]
     start_price: Money,
@@ -93,11 +101,14 @@ fn changed(world: &mut commands::World<'_>, auction: AuctionId) -> Result<Auctio
     responses((status = CREATED, body = AuctionChanged, description = "Scheduled, or open if it starts now")))]
 async fn create(State(app): State<App>, command: Command<NewAuctionBody>) -> Result<Done<AuctionChanged>, Problem> {
     let (request, seller, window) = (command.request(), command.caller.account, app.soft_close_window_ms());
-    let NewAuctionBody { title, description, category, brand, condition, .. } = command.body.clone();
-    let details = details(title, description, category, brand, condition);
+    let NewAuctionBody { title, description, category, brand, condition, delivery, shipping, .. } =
+        command.body.clone();
+    let (brand, condition) = (brand.filter(|brand| !brand.is_empty()), condition.into());
+    let details = Details { title, description, category, brand, condition, delivery: delivery.into(), shipping };
     let NewAuctionBody { start_price, reserve_price, buy_now_price, starts_at, duration_s, .. } = command.body;
     let plan = AuctionPlanBody { start_price, reserve_price, buy_now_price, starts_at, duration_s };
-    let new = NewListing { listing: ListingId(mint::id()), seller, details, sale: Sale::Auction(plan.into()) };
+    let (listing, sale) = (ListingId(mint::id()), Sale::Auction(plan.into()));
+    let new = NewListing { listing, seller, details, sale, stock: BTreeMap::new() };
     let create = move |world: &mut commands::World<'_>| {
         listings::draft(world, &new)?;
         listings::publish(world, new.listing, seller, window)?;
@@ -366,11 +377,13 @@ pub struct BoughtNow {
     auction_id: uuid::Uuid,
     #[schema(value_type = MoneyBody)]
     price: Money,
+    /// What is to be paid within 24 hours.
+    order_id: uuid::Uuid,
     /// How many events the auction has.
     version: u64,
 }
 
-/// Takes an auction at its buy-now price, which ends it.
+/// Takes an auction at its buy-now price, which ends it. The order is to be paid within 24 hours.
 #[utoipa::path(post, path = "/auctions/{id}/buy-now", tag = TAG, security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path)), responses((status = OK, body = BoughtNow, description = "Bought")))]
 async fn buy_now(
@@ -378,11 +391,13 @@ async fn buy_now(
     Id(id): Id<AuctionId>,
     command: Command<Nothing>,
 ) -> Result<Done<BoughtNow>, Problem> {
-    let (buyer, expected) = (command.caller.account, command.expected_version);
+    let (buyer, expected, rules) = (command.caller.account, command.expected_version, app.sale_rules());
+    let ids = WinIds { group: OrderGroupId(mint::id()), order: OrderId(mint::id()) };
     let buy = move |world: &mut commands::World<'_>| {
         world.expect_version::<Auction>(id, expected)?;
-        let price = auctions::buy_now(world, id, buyer)?;
-        Ok(BoughtNow { auction_id: id.0, price, version: world.version::<Auction>(id)? })
+        let price = auctions::buy_now(world, id, buyer, ids, rules)?;
+        let version = world.version::<Auction>(id)?;
+        Ok(BoughtNow { auction_id: id.0, price, order_id: ids.order.0, version })
     };
     let accepted = app.engine.submit(command.request(), buy).await?;
     Ok(Done::ok(accepted).at_version(accepted.value.version))

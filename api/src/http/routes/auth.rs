@@ -229,6 +229,10 @@ pub struct Profile {
     language: Option<String>,
     /// What the account may do: `buy`, `sell`, `staff`, `admin`, `audit`.
     capabilities: Vec<String>,
+    /// Orders that were won and not paid; the third blocks.
+    violations: i32,
+    /// Whether it may not list, bid, buy or withdraw.
+    blocked: bool,
     registered_at: DateTime<Utc>,
     /// For `If-Match`.
     version: u64,
@@ -252,6 +256,8 @@ async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Resu
         avatar_url: row.avatar_url,
         language: row.language,
         capabilities: row.capabilities.iter().map(|capability| capability.0.name().to_owned()).collect(),
+        violations: row.violations,
+        blocked: row.blocked,
         registered_at: row.registered_at,
         version,
     };

@@ -1,10 +1,13 @@
 //! The catalogue: what is offered, and what a seller does with it.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::listings::{self, NewListing};
-use domain::listing::{AuctionPlan, Changes, Condition, Details, Listing, Sale};
+use domain::listing::{AuctionPlan, Changes, Condition, Delivery, Details, Listing, Sale, Variant};
+use domain::stock::Sku;
 use domain::{AccountId, Currency, ListingId, Money};
 use eventstore::mint;
 use garde::Validate;
@@ -61,16 +64,46 @@ impl From<ConditionBody> for Condition {
     }
 }
 
-/// What something is, from the fields that every body which offers something has.
-pub(super) fn details(
-    title: String,
-    description: String,
-    category: String,
-    brand: Option<String>,
-    condition: ConditionBody,
-) -> Details {
-    let brand = brand.filter(|brand| !brand.is_empty());
-    Details { title, description, category, brand, condition: condition.into() }
+/// How something reaches its buyer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryBody {
+    /// It is shipped.
+    #[default]
+    Physical,
+    /// It is handed over electronically and needs no shipping.
+    Digital,
+}
+
+impl From<DeliveryBody> for Delivery {
+    fn from(body: DeliveryBody) -> Self {
+        match body {
+            DeliveryBody::Physical => Self::Physical,
+            DeliveryBody::Digital => Self::Digital,
+        }
+    }
+}
+
+/// A form in which something comes.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct VariantBody {
+    /// Names it within the listing.
+    #[schema(value_type = String, example = "jumper-m", pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    sku: Sku,
+    /// What sets it apart.
+    #[garde(length(max = 10))]
+    #[serde(default)]
+    #[schema(example = json!({ "size": "M" }))]
+    options: BTreeMap<String, String>,
+    /// Its price, if it is another than the listing's.
+    #[schema(value_type = Option<MoneyBody>)]
+    price: Option<Money>,
+    /// How many pieces of it there are; as many as before, or one.
+    #[garde(range(max = domain::stock::MOST_PIECES))]
+    #[schema(maximum = 1_000_000)]
+    stock: Option<u32>,
 }
 
 /// The wishes of a seller for an auction.
@@ -127,27 +160,64 @@ pub struct NewListingBody {
     #[schema(example = "Cartier", max_length = 100)]
     brand: Option<String>,
     condition: ConditionBody,
+    #[serde(default)]
+    delivery: DeliveryBody,
+    /// What sending a piece costs the buyer; nothing unless told.
+    #[schema(value_type = Option<MoneyBody>)]
+    shipping: Option<Money>,
     /// A fixed price. Either this or `auction`.
     #[schema(value_type = Option<MoneyBody>)]
     price: Option<Money>,
+    /// How many pieces there are, if there are no variants; one unless told.
+    #[garde(range(max = domain::stock::MOST_PIECES))]
+    #[schema(maximum = 1_000_000)]
+    stock: Option<u32>,
+    /// The forms in which it comes, if there are several.
+    #[garde(dive, length(max = 100))]
+    #[serde(default)]
+    variants: Vec<VariantBody>,
     /// An auction. Either this or `price`.
     #[garde(dive)]
     auction: Option<AuctionPlanBody>,
 }
 
+/// What is for sale: what it is, how it is sold, and how many pieces there are of each form.
+type Goods = (Details, Sale, BTreeMap<Sku, u32>);
+
 impl NewListingBody {
-    fn parts(self) -> Result<(Details, Sale), Problem> {
-        let Self { title, description, category, brand, condition, price, auction } = self;
-        let sale = sale(price, auction)?.ok_or_else(either_or)?;
-        Ok((self::details(title, description, category, brand, condition), sale))
+    fn parts(self) -> Result<Goods, Problem> {
+        let Self { title, description, category, brand, condition, delivery, shipping, .. } = self;
+        let (brand, condition) = (brand.filter(|brand| !brand.is_empty()), condition.into());
+        let details = Details { title, description, category, brand, condition, delivery: delivery.into(), shipping };
+        let (sale, stock) = sale(self.price, self.auction, self.stock, self.variants)?;
+        Ok((details, sale.ok_or_else(either_or)?, stock))
     }
 }
 
-fn sale(price: Option<Money>, auction: Option<AuctionPlanBody>) -> Result<Option<Sale>, Problem> {
+fn sale(
+    price: Option<Money>,
+    auction: Option<AuctionPlanBody>,
+    stock: Option<u32>,
+    variants: Vec<VariantBody>,
+) -> Result<(Option<Sale>, BTreeMap<Sku, u32>), Problem> {
+    if stock.is_some() && !variants.is_empty() {
+        return Err(Problem::invalid_field("/stock", "either-or", "each variant has a `stock` of its own"));
+    }
+    if auction.is_some() && (stock.is_some() || !variants.is_empty()) {
+        return Err(Problem::invalid_field("/auction", "either-or", "an auction sells one piece"));
+    }
+    if price.is_none() && !variants.is_empty() {
+        return Err(Problem::invalid_field("/price", "missing", "variants take the `price` of the listing"));
+    }
+    let whole = stock.map(|stock| (Sku::default(), stock));
+    let counts = variants.iter().filter_map(|variant| Some((variant.sku.clone(), variant.stock?))).chain(whole);
+    let counts = counts.collect();
+    let variant = |VariantBody { sku, options, price, .. }| Variant { sku, options, price };
+    let variants = variants.into_iter().map(variant).collect();
     match (price, auction) {
-        (Some(price), None) => Ok(Some(Sale::FixedPrice { price })),
-        (None, Some(plan)) => Ok(Some(Sale::Auction(plan.into()))),
-        (None, None) => Ok(None),
+        (Some(price), None) => Ok((Some(Sale::FixedPrice { price, variants }), counts)),
+        (None, Some(plan)) => Ok((Some(Sale::Auction(plan.into())), counts)),
+        (None, None) => Ok((None, counts)),
         (Some(_), Some(_)) => Err(either_or()),
     }
 }
@@ -173,8 +243,8 @@ pub(super) fn changed(world: &mut commands::World<'_>, listing: ListingId) -> Re
     responses((status = CREATED, body = ListingChanged, description = "The draft")))]
 async fn draft(State(app): State<App>, command: Command<NewListingBody>) -> Result<Done<ListingChanged>, Problem> {
     let (request, seller) = (command.request(), command.caller.account);
-    let (details, sale) = command.body.parts()?;
-    let new = NewListing { listing: ListingId(mint::id()), seller, details, sale };
+    let (details, sale, stock) = command.body.parts()?;
+    let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock };
     let accepted = app
         .engine
         .submit(request, move |world| {
@@ -201,7 +271,8 @@ pub struct ListingsQuery {
     /// `fixed_price` or `auction`.
     #[param(value_type = Option<String>)]
     kind: Option<catalogue::Kind>,
-    /// `active` unless told; `archived` shows what is offered no more, `draft` one's own drafts.
+    /// `active` unless told; `sold_out` shows what has no free piece, `archived` what is offered no more, `draft` one's
+    /// own drafts.
     #[param(value_type = Option<String>)]
     status: Option<catalogue::Status>,
     seller: Option<uuid::Uuid>,
@@ -253,7 +324,7 @@ pub struct ListingBody {
     /// `fixed_price` or `auction`; an auction is at `/auctions/{id}` too.
     #[schema(value_type = String, example = "auction")]
     kind: catalogue::Kind,
-    /// `draft`, `active` or `archived`.
+    /// `draft`, `active`, `sold_out` while no piece is free, or `archived`.
     #[schema(value_type = String, example = "active")]
     status: catalogue::Status,
     title: String,
@@ -263,9 +334,18 @@ pub struct ListingBody {
     #[schema(value_type = ConditionBody)]
     condition: Condition,
     seller: SellerBody,
-    /// The price; of an auction the visible price as it stands.
+    #[schema(value_type = DeliveryBody)]
+    delivery: Delivery,
+    /// What sending a piece costs the buyer.
+    #[schema(value_type = MoneyBody)]
+    shipping: Money,
+    /// The price of a piece; of an auction the visible price as it stands.
     #[schema(value_type = MoneyBody)]
     price: Money,
+    /// How many pieces are free, of all forms together; nothing is told of an auction.
+    stock: Option<i64>,
+    /// The forms in which it comes, if there are several.
+    variants: Vec<ListedVariant>,
     /// When an auction ends.
     ends_at: Option<DateTime<Utc>>,
     /// How many bids an auction has.
@@ -275,6 +355,19 @@ pub struct ListingBody {
     archived_at: Option<DateTime<Utc>>,
     /// For `If-Match`.
     version: u64,
+}
+
+/// A form in which something comes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListedVariant {
+    #[schema(value_type = String, example = "jumper-m")]
+    sku: Sku,
+    #[schema(example = json!({ "size": "M" }))]
+    options: BTreeMap<String, String>,
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// How many pieces are free.
+    stock: i64,
 }
 
 /// Who sells.
@@ -287,8 +380,17 @@ pub struct SellerBody {
 fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
     let catalogue::Offer { listing: row, seller_name } = offer;
     let is_auction = row.kind == catalogue::Kind::Auction;
+    let money = |minor| stored_money(minor, row.currency.0);
+    let variant = |variant: catalogue::Variant| {
+        let price = money(variant.price.unwrap_or(row.price_minor))?;
+        Ok::<_, Problem>(ListedVariant { sku: variant.sku, options: variant.options, price, stock: variant.free })
+    };
     Ok(ListingBody {
-        price: stored_money(row.price_minor, row.currency.0)?,
+        price: money(row.price_minor)?,
+        shipping: money(row.shipping.unwrap_or(0))?,
+        variants: row.variants.0.into_iter().map(variant).collect::<Result<_, _>>()?,
+        delivery: row.delivery.0,
+        stock: row.stock,
         version: row.version.unsigned_abs(),
         id: row.id,
         kind: row.kind,
@@ -354,8 +456,20 @@ pub struct ListingPatch {
     #[garde(length(chars, max = 100))]
     brand: Option<String>,
     condition: Option<ConditionBody>,
+    delivery: Option<DeliveryBody>,
+    /// What sending a piece costs the buyer.
+    #[schema(value_type = Option<MoneyBody>)]
+    shipping: Option<Money>,
+    /// The price of a piece.
     #[schema(value_type = Option<MoneyBody>)]
     price: Option<Money>,
+    /// How many pieces are free, of a listing without variants.
+    #[garde(range(max = domain::stock::MOST_PIECES))]
+    #[schema(maximum = 1_000_000)]
+    stock: Option<u32>,
+    /// The forms in which it comes from now on; takes `price`.
+    #[garde(length(max = 100), dive)]
+    variants: Option<Vec<VariantBody>>,
     /// How a draft is sold by auction.
     #[garde(dive)]
     auction: Option<AuctionPlanBody>,
@@ -370,15 +484,19 @@ async fn patch(
     command: Command<ListingPatch>,
 ) -> Result<Done<ListingChanged>, Problem> {
     let patch = command.body.clone();
+    let keep_variants = patch.variants.is_none();
+    let (sale, stock) = sale(patch.price, patch.auction, patch.stock, patch.variants.unwrap_or_default())?;
     let changes = Changes {
         title: patch.title,
         description: patch.description,
         category: patch.category,
         brand: patch.brand,
         condition: patch.condition.map(Condition::from),
-        sale: sale(patch.price, patch.auction)?,
+        delivery: patch.delivery.map(Delivery::from),
+        shipping: patch.shipping,
+        sale,
     };
-    revise(&app, id, &command, changes).await
+    revise(&app, id, &command, Revision { changes, stock, keep_variants }).await
 }
 
 /// Replaces a listing. How a published auction is sold cannot change.
@@ -389,29 +507,46 @@ async fn put(
     Id(id): Id<ListingId>,
     command: Command<NewListingBody>,
 ) -> Result<Done<ListingChanged>, Problem> {
-    let (details, sale) = command.body.clone().parts()?;
+    let (details, sale, stock) = command.body.clone().parts()?;
     let changes = Changes {
         title: Some(details.title),
         description: Some(details.description),
         category: Some(details.category),
         brand: Some(details.brand.unwrap_or_default()),
         condition: Some(details.condition),
+        delivery: Some(details.delivery),
+        shipping: Some(details.shipping.unwrap_or(Money::zero(sale.currency()))),
         sale: Some(sale),
     };
-    revise(&app, id, &command, changes).await
+    revise(&app, id, &command, Revision { changes, stock, keep_variants: false }).await
+}
+
+/// What is to become of a listing.
+#[derive(Clone)]
+struct Revision {
+    changes: Changes,
+    stock: BTreeMap<Sku, u32>,
+    /// Whether a new price leaves the forms as they are.
+    keep_variants: bool,
 }
 
 async fn revise<T>(
     app: &App,
     id: ListingId,
     command: &Command<T>,
-    changes: Changes,
+    revision: Revision,
 ) -> Result<Done<ListingChanged>, Problem> {
     let (by, expected) = (command.caller.account, command.expected_version);
     let revise = move |world: &mut commands::World<'_>| {
         world.get::<Listing>(id)?.owned_by(by)?;
         world.expect_version::<Listing>(id, expected)?;
-        listings::revise(world, id, by, changes.clone())?;
+        let Revision { mut changes, stock, keep_variants } = revision.clone();
+        if let (true, Some(Sale::FixedPrice { variants, .. })) = (keep_variants, &mut changes.sale)
+            && let Sale::FixedPrice { variants: kept, .. } = &world.get::<Listing>(id)?.offer()?.sale
+        {
+            variants.clone_from(kept);
+        }
+        listings::revise(world, id, by, changes, &stock)?;
         changed(world, id)
     };
     let accepted = app.engine.submit(command.request(), revise).await?;

@@ -52,6 +52,9 @@ pub struct BalanceBody {
     /// What is on its way out.
     #[schema(value_type = MoneyBody)]
     payout_pending: Money,
+    /// What is owed to the marketplace, and paid with the next money that comes in.
+    #[schema(value_type = MoneyBody)]
+    owed: Money,
 }
 
 /// One's own balances.
@@ -70,6 +73,7 @@ fn balance(row: wallet_statement::Balance) -> Result<BalanceBody, Problem> {
         available: money(row.available)?,
         held: money(row.held)?,
         payout_pending: money(row.payout_pending)?,
+        owed: money(row.owed)?,
         currency: row.currency.0,
     })
 }
@@ -87,7 +91,7 @@ pub struct TransactionsQuery {
     /// Only this currency.
     #[param(value_type = Option<String>, example = "USD")]
     currency: Option<Currency>,
-    /// Only this kind: `deposit`, `withdrawal`, `hold`.
+    /// Only this kind: `deposit`, `withdrawal`, `hold`, `payment`, `sale`, `refund_received`, `refund_given`, `recovery`.
     #[param(value_type = Option<String>)]
     kind: Option<wallet_statement::Kind>,
     /// Only this status: `pending`, `succeeded`, `failed`, `released`.
@@ -114,6 +118,8 @@ pub struct TransactionBody {
     /// The available balance right after it last moved money; not told before it has.
     #[schema(value_type = Option<MoneyBody>)]
     balance_after: Option<Money>,
+    /// The order that it is about.
+    order_id: Option<uuid::Uuid>,
     /// The payment method's token.
     payment_method: Option<String>,
     /// The provider's name for it.
@@ -148,6 +154,7 @@ fn transaction(row: wallet_statement::Transaction) -> Result<TransactionBody, Pr
         id: row.id,
         kind: row.kind,
         status: row.status,
+        order_id: row.order_id,
         payment_method: row.method_token,
         reference: row.reference,
         failure: row.failure_reason,
@@ -193,7 +200,7 @@ pub struct Begun {
     responses((status = ACCEPTED, body = Begun, description = "Begun")))]
 async fn deposit(State(app): State<App>, command: Command<Transfer>) -> Result<Done<Begun>, Problem> {
     let (owner, amount) = (command.caller.account, command.body.amount);
-    let source = method(&app, &command.body.payment_method)?;
+    let source = payment_method(&app, &command.body.payment_method)?;
     let deposit = DepositId(mint::id());
     let ask = move |world: &mut commands::World<'_>| {
         wallets::request_deposit(world, owner, deposit, amount, source.clone())?;
@@ -208,7 +215,7 @@ async fn deposit(State(app): State<App>, command: Command<Transfer>) -> Result<D
     responses((status = ACCEPTED, body = Begun, description = "Begun")))]
 async fn withdraw(State(app): State<App>, command: Command<Transfer>) -> Result<Done<Begun>, Problem> {
     let (owner, amount) = (command.caller.account, command.body.amount);
-    let destination = method(&app, &command.body.payment_method)?;
+    let destination = payment_method(&app, &command.body.payment_method)?;
     let withdrawal = WithdrawalId(mint::id());
     let ask = move |world: &mut commands::World<'_>| {
         wallets::request_withdrawal(world, owner, withdrawal, amount, destination.clone())?;
@@ -218,7 +225,8 @@ async fn withdraw(State(app): State<App>, command: Command<Transfer>) -> Result<
     Ok(Done::begun(app.engine.submit(command.request(), ask).await?))
 }
 
-fn method(app: &App, token: &str) -> Result<PaymentMethod, Problem> {
+/// The payment method that a token names.
+pub(super) fn payment_method(app: &App, token: &str) -> Result<PaymentMethod, Problem> {
     let method = PaymentMethod { provider: commands::payments::sandbox::NAME.to_owned(), token: token.to_owned() };
     if app.providers.knows(&method) {
         return Ok(method);

@@ -1,0 +1,644 @@
+//! Orders: buying out of a cart, paying, and bringing it home.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use commands::orders::{self, CartLine, Checkout};
+use commands::{escrows, wallets};
+use domain::account::Capability;
+use domain::escrow::Escrow;
+use domain::order::{MOST_LINES, MOST_QUANTITY, Order};
+use domain::order_group::OrderGroup;
+use domain::stock::Sku;
+use domain::{AccountId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, Sealed};
+use eventstore::mint;
+use eventstore::sealing::PersonKey;
+use garde::Validate;
+use projections::orders as purchases;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::wallet::{payment_method, stored_money};
+use crate::app::App;
+use crate::http::extract::{Caller, Command, Id, NoQuery, Nothing, Read};
+use crate::http::openapi::MoneyBody;
+use crate::http::pages::{Cursor, Page, page_limit};
+use crate::http::problem::Problem;
+use crate::http::reply::{Done, One};
+
+const TAG: &str = "Orders";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list, check_out))
+        .routes(routes!(purchase))
+        .routes(routes!(show))
+        .routes(routes!(show_group))
+        .routes(routes!(pay))
+        .routes(routes!(cancel))
+        .routes(routes!(ship))
+        .routes(routes!(deliver))
+        .routes(routes!(confirm))
+        .routes(routes!(refund))
+}
+
+/// A cart to be bought.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Cart {
+    /// What is bought, from any number of sellers, in one currency. Lines of the same form of a listing are summed.
+    #[garde(dive, length(min = 1, max = MOST_LINES))]
+    #[schema(min_items = 1, max_items = 100)]
+    lines: Vec<CartLineBody>,
+    /// Where to send it. Sealed, and shown to buyer, seller and staff alone.
+    #[garde(dive)]
+    ship_to: Option<Address>,
+    #[serde(default)]
+    pay: PayWhen,
+}
+
+/// A number of equal pieces.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct CartLineBody {
+    listing_id: Uuid,
+    /// In which form, if the listing has variants.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "jumper-m")]
+    sku: Sku,
+    #[garde(range(min = 1, max = MOST_QUANTITY))]
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 10_000, default = 1)]
+    quantity: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Where something is sent.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Address {
+    #[garde(length(chars, min = 1, max = 200))]
+    #[schema(example = "Ann Lee", min_length = 1, max_length = 200)]
+    name: String,
+    #[garde(length(chars, min = 1, max = 200))]
+    #[schema(example = "12 Hill Road", min_length = 1, max_length = 200)]
+    line1: String,
+    #[garde(length(chars, max = 200))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line2: Option<String>,
+    #[garde(length(chars, min = 1, max = 100))]
+    #[schema(example = "Leeds", min_length = 1, max_length = 100)]
+    city: String,
+    #[garde(length(chars, max = 100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[garde(length(chars, max = 20))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postal_code: Option<String>,
+    /// ISO 3166-1, two letters.
+    #[garde(length(chars, min = 2, max = 2))]
+    #[schema(example = "GB", min_length = 2, max_length = 2)]
+    country: String,
+    #[garde(length(chars, max = 40))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone: Option<String>,
+}
+
+/// When a checkout is paid.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PayWhen {
+    /// Within 15 minutes, for which the pieces are kept.
+    #[default]
+    Later,
+    /// With the order, from the wallet.
+    Now,
+}
+
+/// What a checkout has led to.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct CheckedOut {
+    group_id: Uuid,
+    /// `placed`, or `paid` if it was paid at once.
+    #[schema(example = "placed")]
+    status: String,
+    /// One order per seller.
+    orders: Vec<PlacedOrder>,
+    /// What all of them cost together.
+    #[schema(value_type = MoneyBody)]
+    total: Money,
+    /// By when they must be paid.
+    pay_by: DateTime<Utc>,
+}
+
+/// An order of a checkout.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub struct PlacedOrder {
+    id: Uuid,
+    seller_id: Uuid,
+    #[schema(value_type = MoneyBody)]
+    total: Money,
+}
+
+/// Buys a cart: one order per seller, all of them or none, paid together. Repeating the same `Idempotency-Key` is safe.
+#[utoipa::path(post, path = "/orders", tag = TAG, security(("bearer" = [])), request_body = Cart,
+    responses((status = CREATED, body = CheckedOut, description = "The group and its orders")))]
+async fn check_out(State(app): State<App>, command: Command<Cart>) -> Result<Done<CheckedOut>, Problem> {
+    let (request, buyer) = (command.request(), command.caller.account);
+    let Cart { lines, ship_to, pay } = command.body;
+    let line = |CartLineBody { listing_id, sku, quantity }| CartLine { listing: ListingId(listing_id), sku, quantity };
+    buy(&app, request, buyer, lines.into_iter().map(line).collect(), ship_to, pay).await
+}
+
+/// One thing to be bought.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Purchase {
+    /// In which form, if the listing has variants.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "jumper-m")]
+    sku: Sku,
+    #[garde(range(min = 1, max = MOST_QUANTITY))]
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 10_000, default = 1)]
+    quantity: u32,
+    /// Where to send it.
+    #[garde(dive)]
+    ship_to: Option<Address>,
+    #[serde(default)]
+    pay: PayWhen,
+}
+
+/// Buys one listing without a cart.
+#[utoipa::path(post, path = "/listings/{id}/purchase", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path)), request_body = Purchase,
+    responses((status = CREATED, body = CheckedOut, description = "The group and its order")))]
+async fn purchase(
+    State(app): State<App>,
+    Id(listing): Id<ListingId>,
+    command: Command<Purchase>,
+) -> Result<Done<CheckedOut>, Problem> {
+    let (request, buyer) = (command.request(), command.caller.account);
+    let Purchase { sku, quantity, ship_to, pay } = command.body;
+    buy(&app, request, buyer, vec![CartLine { listing, sku, quantity }], ship_to, pay).await
+}
+
+async fn buy(
+    app: &App,
+    request: commands::Request,
+    buyer: AccountId,
+    lines: Vec<CartLine>,
+    ship_to: Option<Address>,
+    pay: PayWhen,
+) -> Result<Done<CheckedOut>, Problem> {
+    let rules = app.sale_rules();
+    let ship_to = match ship_to {
+        Some(address) => Some(sealed(app, buyer, &address).await?),
+        None => None,
+    };
+    let orders = lines.iter().map(|_| OrderId(mint::id())).collect();
+    let cart = Checkout { buyer, lines, ship_to, group: OrderGroupId(mint::id()), orders };
+    let check_out = move |world: &mut commands::World<'_>| {
+        let placed = orders::checkout(world, &cart, rules)?;
+        let checked_out = checked_out(world, cart.group, pay)?;
+        match placed.first() {
+            Some(first) if pay == PayWhen::Now => orders::pay(world, *first, cart.buyer)?,
+            _ => {}
+        }
+        Ok(checked_out)
+    };
+    let accepted = app.engine.submit(request, check_out).await?;
+    let location = format!("/api/v1/order-groups/{}", accepted.value.group_id);
+    Ok(Done::created(accepted, location))
+}
+
+async fn sealed(app: &App, buyer: AccountId, address: &Address) -> Result<Sealed<String>, Problem> {
+    let key = PersonKey::load(&app.pool, buyer).await?.ok_or_else(|| Problem::not_found("account"))?;
+    Ok(key.seal(&serde_json::to_string(address).map_err(|_| Problem::internal())?))
+}
+
+/// What waits to be paid right after a checkout.
+fn checked_out(
+    world: &mut commands::World<'_>,
+    group: OrderGroupId,
+    pay: PayWhen,
+) -> Result<CheckedOut, commands::Halt> {
+    let mut placed = Vec::new();
+    let mut total: Option<Money> = None;
+    for (order, amount) in orders::outstanding(world, group)? {
+        let seller_id = world.get::<Order>(order)?.placed()?.terms.seller.0;
+        placed.push(PlacedOrder { id: order.0, seller_id, total: amount });
+        total = Some(total.map_or(Ok(amount), |sum| sum.plus(amount))?);
+    }
+    let pay_by = world.get::<OrderGroup>(group)?.placed()?.pay_by;
+    // A checkout without an order is refused.
+    let total = total.ok_or(domain::order::Error::NotFound)?;
+    let status = if pay == PayWhen::Now { "paid" } else { "placed" }.to_owned();
+    Ok(CheckedOut { group_id: group.0, status, orders: placed, total, pay_by })
+}
+
+/// How to pay.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Payment {
+    /// From outside, by this method; from the wallet unless told. The sandbox knows `sandbox-succeeds`,
+    /// `sandbox-declines` and `sandbox-delays`.
+    #[garde(length(chars, min = 1, max = 200))]
+    #[schema(example = "sandbox-succeeds")]
+    payment_method: Option<String>,
+}
+
+/// A payment.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct PaymentBody {
+    order_id: Uuid,
+    /// Everything in it that waits is paid together.
+    group_id: Uuid,
+    /// `paid`; or `pending` while the provider is asked.
+    #[schema(example = "paid")]
+    status: String,
+    #[schema(value_type = MoneyBody)]
+    amount: Money,
+    /// Names a pending payment in `/payments/transactions`.
+    deposit_id: Option<Uuid>,
+}
+
+/// Pays an order, and with it every order of its checkout that waits. By a method from outside it is paid once the
+/// provider says so; money that comes in too late stays in the wallet.
+#[utoipa::path(post, path = "/orders/{id}/pay", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+    request_body = Payment, responses(
+        (status = OK, body = PaymentBody, description = "Paid"),
+        (status = ACCEPTED, body = PaymentBody, description = "The provider is asked")))]
+async fn pay(
+    State(app): State<App>,
+    Id(order): Id<OrderId>,
+    command: Command<Payment>,
+) -> Result<Done<PaymentBody>, Problem> {
+    let (request, buyer) = (command.request(), command.caller.account);
+    let expected = command.expected_version;
+    let Some(token) = &command.body.payment_method else {
+        let pay = move |world: &mut commands::World<'_>| {
+            orders::bought_by(world, order, buyer)?;
+            world.expect_version::<Order>(order, expected)?;
+            let group = world.get::<Order>(order)?.placed()?.terms.group;
+            let amount = orders::amount_due(world, group)?;
+            orders::pay(world, order, buyer)?;
+            let (order_id, group_id) = (order.0, group.0);
+            Ok(PaymentBody { order_id, group_id, status: "paid".to_owned(), amount, deposit_id: None })
+        };
+        return Ok(Done::ok(app.engine.submit(request, pay).await?));
+    };
+    let (source, deposit) = (payment_method(&app, token)?, DepositId(mint::id()));
+    let ask = move |world: &mut commands::World<'_>| {
+        orders::bought_by(world, order, buyer)?;
+        world.expect_version::<Order>(order, expected)?;
+        let (group, amount) = wallets::request_payment(world, buyer, deposit, order, source.clone())?;
+        let (order_id, group_id, deposit_id) = (order.0, group.0, Some(deposit.0));
+        Ok(PaymentBody { order_id, group_id, status: "pending".to_owned(), amount, deposit_id })
+    };
+    Ok(Done::begun(app.engine.submit(request, ask).await?))
+}
+
+/// Where an order and its money are after a command.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct OrderChanged {
+    id: Uuid,
+    /// Where the order is.
+    #[schema(example = "shipped")]
+    status: String,
+    /// Where its money is.
+    #[schema(example = "funded")]
+    escrow: String,
+    /// For `If-Match`.
+    version: u64,
+}
+
+/// Carries a command about an order out. `party` tells first whether the caller may know of the order at all.
+pub(super) async fn change<T>(
+    app: &App,
+    order: OrderId,
+    command: &Command<T>,
+    mut decide: impl FnMut(&mut commands::World<'_>) -> Result<(), commands::Halt> + Send + 'static,
+) -> Result<Done<OrderChanged>, Problem> {
+    let (by, expected) = (command.caller.account, command.expected_version);
+    let change = move |world: &mut commands::World<'_>| {
+        orders::role_in(world, order, by)?;
+        world.expect_version::<Order>(order, expected)?;
+        decide(world)?;
+        let status = world.get::<Order>(order)?.placed()?.stage.name().to_owned();
+        let escrow = world.get::<Escrow>(order)?.opened()?.status().name().to_owned();
+        Ok(OrderChanged { id: order.0, status, escrow, version: world.version::<Order>(order)? })
+    };
+    let accepted = app.engine.submit(command.request(), change).await?;
+    let version = accepted.value.version;
+    Ok(Done::ok(accepted).at_version(version))
+}
+
+/// Why something is done.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    #[garde(length(chars, min = 1, max = 1000))]
+    #[schema(example = "Ordered the wrong size.", min_length = 1, max_length = 1000)]
+    pub(super) reason: String,
+}
+
+/// Calls an order off before it is shipped. What was paid goes back. Whoever has won an auction is bound to it.
+#[utoipa::path(post, path = "/orders/{id}/cancel", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+    request_body = Reason, responses((status = OK, body = OrderChanged, description = "Cancelled")))]
+async fn cancel(
+    State(app): State<App>,
+    Id(order): Id<OrderId>,
+    command: Command<Reason>,
+) -> Result<Done<OrderChanged>, Problem> {
+    let (by, reason, refund) = (command.caller.account, command.body.reason.clone(), RefundId(mint::id()));
+    change(&app, order, &command, move |world| orders::cancel(world, order, by, &reason, refund)).await
+}
+
+/// How something is sent.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Shipment {
+    #[garde(length(chars, min = 1, max = 100))]
+    #[schema(example = "Royal Mail", min_length = 1, max_length = 100)]
+    carrier: String,
+    /// The carrier's name for it.
+    #[garde(length(chars, min = 1, max = 100))]
+    #[schema(example = "RM123456789GB", max_length = 100)]
+    tracking: Option<String>,
+}
+
+/// Says that an order is on its way.
+#[utoipa::path(post, path = "/orders/{id}/ship", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+    request_body = Shipment, responses((status = OK, body = OrderChanged, description = "Shipped")))]
+async fn ship(
+    State(app): State<App>,
+    Id(order): Id<OrderId>,
+    command: Command<Shipment>,
+) -> Result<Done<OrderChanged>, Problem> {
+    let (seller, Shipment { carrier, tracking }) = (command.caller.account, command.body.clone());
+    change(&app, order, &command, move |world| orders::ship(world, order, seller, &carrier, tracking.as_deref())).await
+}
+
+/// Says that an order has arrived: its buyer or staff may, and of digital goods its seller. The inspection begins.
+#[utoipa::path(post, path = "/orders/{id}/deliver", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+    responses((status = OK, body = OrderChanged, description = "Delivered")))]
+async fn deliver(
+    State(app): State<App>,
+    Id(order): Id<OrderId>,
+    command: Command<Nothing>,
+) -> Result<Done<OrderChanged>, Problem> {
+    let by = command.caller.account;
+    change(&app, order, &command, move |world| orders::deliver(world, order, by)).await
+}
+
+/// Says that the buyer is content: the seller is paid.
+#[utoipa::path(post, path = "/orders/{id}/confirm", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+    responses((status = OK, body = OrderChanged, description = "Completed")))]
+pub(super) async fn confirm(
+    State(app): State<App>,
+    Id(order): Id<OrderId>,
+    command: Command<Nothing>,
+) -> Result<Done<OrderChanged>, Problem> {
+    let buyer = command.caller.account;
+    change(&app, order, &command, move |world| escrows::confirm(world, order, buyer)).await
+}
+
+/// What to give back.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Refund {
+    /// How much; all that is left unless told.
+    #[schema(value_type = Option<MoneyBody>)]
+    amount: Option<Money>,
+}
+
+/// Gives money back to the buyer, before or after the seller was paid. The fee on it is given back too.
+#[utoipa::path(post, path = "/orders/{id}/refund", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+    request_body = Refund, responses((status = OK, body = OrderChanged, description = "Refunded")))]
+async fn refund(
+    State(app): State<App>,
+    Id(order): Id<OrderId>,
+    command: Command<Refund>,
+) -> Result<Done<OrderChanged>, Problem> {
+    let (by, amount, refund) = (command.caller.account, command.body.amount, RefundId(mint::id()));
+    change(&app, order, &command, move |world| escrows::refund(world, order, by, amount, refund)).await
+}
+
+/// Which orders to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct OrdersQuery {
+    /// `buyer` for one's purchases, `seller` for one's sales; both unless told.
+    #[serde(rename = "as")]
+    #[param(rename = "as", value_type = Option<String>)]
+    side: Option<purchases::Side>,
+    /// `placed`, `paid`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
+    #[param(value_type = Option<String>)]
+    status: Option<purchases::Status>,
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<purchases::Cursor>>,
+}
+
+/// What one buyer gets from one seller.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OrderBody {
+    id: Uuid,
+    group_id: Uuid,
+    buyer_id: Uuid,
+    seller_id: Uuid,
+    /// `checkout`, `auction_won` or `bought_now`.
+    #[schema(value_type = String, example = "checkout")]
+    origin: purchases::Origin,
+    auction_id: Option<Uuid>,
+    #[schema(value_type = String, example = "paid")]
+    status: purchases::Status,
+    #[schema(value_type = super::listings::DeliveryBody)]
+    delivery: domain::listing::Delivery,
+    lines: Vec<LineBody>,
+    #[schema(value_type = MoneyBody)]
+    total: Money,
+    /// What has gone back to the buyer.
+    #[schema(value_type = MoneyBody)]
+    refunded: Money,
+    /// Where to send it.
+    ship_to: Option<Address>,
+    placed_at: DateTime<Utc>,
+    /// By when it must be paid.
+    pay_by: DateTime<Utc>,
+    paid_at: Option<DateTime<Utc>>,
+    shipped_at: Option<DateTime<Utc>>,
+    carrier: Option<String>,
+    tracking: Option<String>,
+    /// When the buyer was asked whether it has arrived.
+    questioned_at: Option<DateTime<Utc>>,
+    delivered_at: Option<DateTime<Utc>>,
+    /// When it was completed, cancelled or refunded.
+    ended_at: Option<DateTime<Utc>>,
+    /// `buyer`, `seller`, `staff`, or `not_paid` or `not_shipped` in time.
+    #[schema(value_type = Option<String>)]
+    cancelled_by: Option<purchases::Canceller>,
+    cancel_reason: Option<String>,
+    /// For `If-Match`.
+    version: u64,
+}
+
+/// A number of equal pieces, at the price of the purchase.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LineBody {
+    listing_id: Uuid,
+    sku: String,
+    title: String,
+    quantity: u32,
+    #[schema(value_type = MoneyBody)]
+    unit_price: Money,
+    /// What sending all of them costs.
+    #[schema(value_type = MoneyBody)]
+    shipping: Money,
+    #[schema(value_type = MoneyBody)]
+    total: Money,
+}
+
+fn order_body(row: purchases::Order) -> Result<OrderBody, Problem> {
+    let currency = row.currency.0;
+    let money = |minor| stored_money(minor, currency);
+    let line = |line: purchases::Line| {
+        Ok::<_, Problem>(LineBody {
+            unit_price: money(line.unit_price)?,
+            shipping: money(line.shipping)?,
+            total: money(line.total)?,
+            listing_id: line.listing_id,
+            sku: line.sku.to_string(),
+            title: line.title,
+            quantity: line.quantity,
+        })
+    };
+    Ok(OrderBody {
+        lines: row.lines.0.into_iter().map(line).collect::<Result<_, _>>()?,
+        total: money(row.total)?,
+        refunded: money(row.refunded)?,
+        ship_to: row.ship_to.and_then(|text| serde_json::from_str(&text).ok()),
+        id: row.id,
+        group_id: row.group_id,
+        buyer_id: row.buyer_id,
+        seller_id: row.seller_id,
+        origin: row.origin,
+        auction_id: row.auction_id,
+        status: row.status,
+        delivery: row.delivery.0,
+        placed_at: row.placed_at,
+        pay_by: row.pay_by,
+        paid_at: row.paid_at,
+        shipped_at: row.shipped_at,
+        carrier: row.carrier,
+        tracking: row.tracking,
+        questioned_at: row.questioned_at,
+        delivered_at: row.delivered_at,
+        ended_at: row.ended_at,
+        cancelled_by: row.cancelled_by,
+        cancel_reason: row.cancel_reason,
+        version: row.version.unsigned_abs(),
+    })
+}
+
+/// One's own purchases and sales, newest first.
+#[utoipa::path(get, path = "/orders", tag = TAG, security(("bearer" = [])), params(OrdersQuery),
+    responses((status = OK, body = Page<OrderBody>, description = "A page")))]
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    read: Read<OrdersQuery>,
+) -> Result<Json<Page<OrderBody>>, Problem> {
+    read.wait_for(&app, purchases::MODEL.name).await?;
+    let OrdersQuery { side, status, limit, cursor } = read.query;
+    let filter = purchases::Filter { party: caller.account, side, status };
+    let page = purchases::page(&app.pool, &filter, cursor.map(|cursor| cursor.0), page_limit(limit)?).await?;
+    Page::of(page, order_body).map(Json)
+}
+
+/// An order, for its buyer, its seller and staff.
+#[utoipa::path(get, path = "/orders/{id}", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+    responses((status = OK, body = OrderBody, description = "The order")))]
+async fn show(
+    State(app): State<App>,
+    Id(id): Id<OrderId>,
+    caller: Caller,
+    read: Read<NoQuery>,
+) -> Result<One<OrderBody>, Problem> {
+    read.wait_for(&app, purchases::MODEL.name).await?;
+    let row = purchases::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("order"))?;
+    require_party(&app, caller, &[row.buyer_id, row.seller_id], "order").await?;
+    let (version, position) = (row.version.unsigned_abs(), row.position);
+    Ok(One { body: order_body(row)?, version, position })
+}
+
+/// The orders of one checkout.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GroupBody {
+    id: Uuid,
+    buyer_id: Uuid,
+    /// `awaiting_payment`, `paid` or `expired`.
+    #[schema(value_type = String, example = "paid")]
+    status: purchases::GroupStatus,
+    #[schema(value_type = MoneyBody)]
+    total: Money,
+    placed_at: DateTime<Utc>,
+    pay_by: DateTime<Utc>,
+    paid_at: Option<DateTime<Utc>>,
+    orders: Vec<OrderBody>,
+    version: u64,
+}
+
+/// The orders of one checkout, for its buyer and staff.
+#[utoipa::path(get, path = "/order-groups/{id}", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+    responses((status = OK, body = GroupBody, description = "The group")))]
+async fn show_group(
+    State(app): State<App>,
+    Id(id): Id<OrderGroupId>,
+    caller: Caller,
+    read: Read<NoQuery>,
+) -> Result<One<GroupBody>, Problem> {
+    read.wait_for(&app, purchases::MODEL.name).await?;
+    let group = purchases::group(&app.pool, id).await?.ok_or_else(|| Problem::not_found("group of orders"))?;
+    require_party(&app, caller, &[group.buyer_id], "group of orders").await?;
+    let orders = purchases::orders_of(&app.pool, id).await?;
+    let (version, position) = (group.version.unsigned_abs(), group.position);
+    let body = GroupBody {
+        total: stored_money(group.total, group.currency.0)?,
+        orders: orders.into_iter().map(order_body).collect::<Result<_, _>>()?,
+        id: group.id,
+        buyer_id: group.buyer_id,
+        status: group.status,
+        placed_at: group.placed_at,
+        pay_by: group.pay_by,
+        paid_at: group.paid_at,
+        version,
+    };
+    Ok(One { body, version, position })
+}
+
+/// Refuses, as if there were nothing, whoever is neither one of `parties` nor staff.
+pub(super) async fn require_party(app: &App, caller: Caller, parties: &[Uuid], what: &str) -> Result<(), Problem> {
+    if parties.contains(&caller.account.0) {
+        return Ok(());
+    }
+    let staff = super::admin::require(app, caller, Capability::Staff).await;
+    staff.map_err(|problem| if problem.status() == StatusCode::FORBIDDEN { Problem::not_found(what) } else { problem })
+}

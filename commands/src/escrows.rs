@@ -1,0 +1,224 @@
+//! Use cases of escrows: who gets the money of an order. The wallets that an escrow's event moves follow in the same
+//! commit.
+
+use domain::account::Capability;
+use domain::escrow::{Command, Disputant, Error, Escrow, Event, Phase, RefundCause, ReleaseCause, Status};
+use domain::order::{self, Order, Role, Stage};
+use domain::wallet::{self, Wallet};
+use domain::{AccountId, Money, OrderId, RefundId, WalletId};
+
+use crate::accounts;
+use crate::engine::{Halt, World};
+use crate::orders;
+use crate::wallets;
+
+/// Why a dispute opens of which no party has spoken.
+const NOTHING_HEARD: &str = "Nobody has said that the order has arrived.";
+
+/// Refuses unless the escrow holds the money and nothing is in its way.
+pub(crate) fn require_funded(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    let status = world.get::<Escrow>(order)?.opened()?.status();
+    if status == Status::Funded { Ok(()) } else { Err(Error::WrongStatus { status }.into()) }
+}
+
+/// Pays the seller because the buyer is content. A buyer who is content with what was shipped has it.
+pub fn confirm(world: &mut World<'_>, order: OrderId, buyer: AccountId) -> Result<(), Halt> {
+    let placed = orders::bought_by(world, order, buyer)?;
+    if placed.stage != Stage::Delivered {
+        orders::deliver(world, order, buyer)?;
+    }
+    release(world, order, ReleaseCause::Confirmed)
+}
+
+/// Pays the seller because the inspection is over.
+pub fn release_inspected(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    match world.get::<Escrow>(order)?.opened()?.phase {
+        Phase::Inspection { .. } => release(world, order, ReleaseCause::InspectionOver),
+        _ => Ok(()),
+    }
+}
+
+fn release(world: &mut World<'_>, order: OrderId, cause: ReleaseCause) -> Result<(), Halt> {
+    let now = world.now();
+    let events = world.execute::<Escrow>(order, Command::Release { cause, now })?;
+    settle(world, order, &events)?;
+    world.execute::<Order>(order, order::Command::Complete {})?;
+    Ok(())
+}
+
+/// Reminds the buyer to look at what has arrived.
+pub fn remind(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    let now = world.now();
+    world.execute::<Escrow>(order, Command::Remind { now })?;
+    Ok(())
+}
+
+/// Stops the clock of an escrow until staff has decided, as the buyer or the seller.
+pub fn dispute(world: &mut World<'_>, order: OrderId, by: AccountId, reason: &str) -> Result<(), Halt> {
+    let by = match orders::role_in(world, order, by)? {
+        Role::Buyer => Disputant::Buyer,
+        Role::Seller => Disputant::Seller,
+        Role::Staff => return Err(order::Error::WrongParty { needed: Role::Buyer }.into()),
+    };
+    let now = world.now();
+    world.execute::<Escrow>(order, Command::Dispute { by, reason: reason.to_owned(), now })?;
+    Ok(())
+}
+
+/// Opens a dispute about an order that was shipped so long ago that it should have arrived.
+pub fn dispute_undelivered(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    let now = world.now();
+    let placed = world.get::<Order>(order)?.placed()?;
+    let overdue = placed.stage == Stage::Shipped && placed.dispute_at.is_some_and(|dispute_at| now >= dispute_at);
+    if !overdue || require_funded(world, order).is_err() {
+        return Ok(());
+    }
+    let (by, reason) = (Disputant::Marketplace, NOTHING_HEARD.to_owned());
+    world.execute::<Escrow>(order, Command::Dispute { by, reason, now })?;
+    Ok(())
+}
+
+/// How staff decides a dispute.
+#[derive(Clone, Copy, Debug)]
+pub enum Resolution {
+    /// The seller is paid.
+    Release,
+    /// The buyer has it back.
+    Refund,
+    /// The buyer gets so much, the seller the rest.
+    Split {
+        /// What the buyer gets.
+        to_buyer: Money,
+    },
+}
+
+/// Decides a dispute, as staff.
+pub fn resolve(
+    world: &mut World<'_>,
+    order: OrderId,
+    by: AccountId,
+    resolution: Resolution,
+    refund: RefundId,
+) -> Result<(), Halt> {
+    accounts::require(world, by, Capability::Staff)?;
+    match resolution {
+        Resolution::Release => release(world, order, ReleaseCause::Resolved(by)),
+        Resolution::Refund => give_back_held(world, order, refund, None, RefundCause::Resolved(by)),
+        Resolution::Split { to_buyer } => {
+            let events = world.execute::<Escrow>(order, Command::Split { to_buyer, by })?;
+            settle(world, order, &events)?;
+            world.execute::<Order>(order, order::Command::Complete {})?;
+            Ok(())
+        }
+    }
+}
+
+/// Gives the money of a dispute back that nobody has resolved in time.
+pub fn refund_expired_dispute(world: &mut World<'_>, order: OrderId, refund: RefundId) -> Result<(), Halt> {
+    match world.get::<Escrow>(order)?.opened()?.phase {
+        Phase::Disputed { .. } => give_back_held(world, order, refund, None, RefundCause::DisputeExpired),
+        _ => Ok(()),
+    }
+}
+
+/// Gives some or all of the money of an order back, before or after the seller was paid, as the seller or staff.
+pub fn refund(
+    world: &mut World<'_>,
+    order: OrderId,
+    by: AccountId,
+    amount: Option<Money>,
+    refund: RefundId,
+) -> Result<(), Halt> {
+    let cause = match orders::role_in(world, order, by)? {
+        Role::Buyer => return Err(order::Error::WrongParty { needed: Role::Seller }.into()),
+        Role::Seller => RefundCause::Seller,
+        Role::Staff => RefundCause::Staff(by),
+    };
+    let escrow = world.get::<Escrow>(order)?.opened()?;
+    if !matches!(escrow.phase, Phase::Released { .. }) {
+        return give_back_held(world, order, refund, amount, cause);
+    }
+    let (seller, currency) = (escrow.terms.seller, escrow.terms.amount.currency());
+    let seller_available = wallets::available(world, seller, currency)?;
+    let events = world.execute::<Escrow>(order, Command::RefundReleased { refund, amount, seller_available, cause })?;
+    settle(world, order, &events)?;
+    close_if_refunded(world, order)
+}
+
+/// Gives money back before the seller was paid, and ends the order if that was all. What was never sent is for sale
+/// again.
+fn give_back_held(
+    world: &mut World<'_>,
+    order: OrderId,
+    refund: RefundId,
+    amount: Option<Money>,
+    cause: RefundCause,
+) -> Result<(), Halt> {
+    let unsent = world.get::<Order>(order)?.placed()?.stage == Stage::Paid;
+    refund_held(world, order, refund, amount, cause)?;
+    close_if_refunded(world, order)?;
+    let all = world.get::<Order>(order)?.placed()?.stage == Stage::Refunded;
+    if unsent && all { orders::put_back(world, order) } else { Ok(()) }
+}
+
+pub(crate) fn refund_held(
+    world: &mut World<'_>,
+    order: OrderId,
+    refund: RefundId,
+    amount: Option<Money>,
+    cause: RefundCause,
+) -> Result<(), Halt> {
+    let now = world.now();
+    let events = world.execute::<Escrow>(order, Command::Refund { refund, amount, cause, now })?;
+    settle(world, order, &events)
+}
+
+fn close_if_refunded(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    if !world.get::<Escrow>(order)?.opened()?.remaining().is_positive() {
+        world.execute::<Order>(order, order::Command::Refund {})?;
+    }
+    Ok(())
+}
+
+/// Lets the wallets follow what an escrow has done.
+fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(), Halt> {
+    let terms = world.get::<Escrow>(order)?.opened()?.terms.clone();
+    let (buyer, seller, currency) = (terms.buyer, terms.seller, terms.amount.currency());
+    let mut to = |owner: AccountId, command: wallet::Command| {
+        world.execute::<Wallet>(WalletId::of(owner, currency), command).map(drop)
+    };
+    let sale = |amount| wallet::Command::ReceiveSale { owner: seller, order, amount };
+    let back = |refund, amount| wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
+    for event in events {
+        match event {
+            Event::EscrowReleased { kept, fee, .. } => {
+                let payout = kept.minus(*fee)?;
+                if payout.is_positive() {
+                    to(seller, sale(payout))?;
+                }
+            }
+            Event::EscrowPartlyRefunded { refund, amount, .. } | Event::EscrowRefunded { refund, amount, .. } => {
+                to(buyer, back(*refund, *amount))?;
+            }
+            Event::EscrowSplit { to_buyer, kept, fee, .. } => {
+                to(buyer, back(RefundId(order.0), *to_buyer))?;
+                let payout = kept.minus(*fee)?;
+                if payout.is_positive() {
+                    to(seller, sale(payout))?;
+                }
+            }
+            Event::ReleaseRefunded { refund, amount, from_available, owed, .. } => {
+                let (refund, given, owed) = (*refund, *from_available, *owed);
+                to(seller, wallet::Command::GiveRefund { owner: seller, order, refund, amount: given, owed })?;
+                to(buyer, back(refund, *amount))?;
+            }
+            Event::EscrowOpened { .. }
+            | Event::EscrowFunded { .. }
+            | Event::EscrowVoided {}
+            | Event::InspectionStarted { .. }
+            | Event::InspectionReminded { .. }
+            | Event::EscrowDisputed { .. } => {}
+        }
+    }
+    Ok(())
+}

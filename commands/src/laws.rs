@@ -1,0 +1,415 @@
+//! What holds of orders, escrows, stock and wallets together, whatever is asked in whatever order while time goes on.
+//!
+//! The use cases run over a [`World`] whose log is in memory, and timers fire at their times.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::TimeDelta;
+use domain::account::{self, Account, Capability, Identity};
+use domain::auction::Auction;
+use domain::claim::Claim;
+use domain::escrow::{Escrow, Status};
+use domain::listing::{Condition, Delivery, Details, Listing, Sale};
+use domain::order::{Order, Stage};
+use domain::order_group::OrderGroup;
+use domain::session::Session;
+use domain::stock::{Sku, Stock};
+use domain::wallet::{self, PaymentMethod, Wallet};
+use domain::{
+    AccountId, Aggregate, Currency, DepositId, LedgerAccount, ListingId, Money, OrderGroupId, OrderId, Posting,
+    RefundId, Refusal, Sealed, Timestamp, WalletId,
+};
+use eventstore::event::{DomainEvent, NewEvent, RecordedEvent, StreamId};
+use eventstore::follower::Recorded;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::engine::{Halt, World, cache};
+use crate::escrows::{self, Resolution};
+use crate::listings::{self, NewListing};
+use crate::orders::{self, CartLine, Checkout, SaleRules};
+use crate::payments::Outcome;
+use crate::timers::{Changes, Name};
+use crate::wallets;
+
+const RULES: SaleRules = SaleRules { fee_bps: 250, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
+const SELLERS: [AccountId; 2] = [AccountId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2))];
+const BUYERS: [AccountId; 2] = [AccountId(Uuid::from_u128(3)), AccountId(Uuid::from_u128(4))];
+const CLERK: AccountId = AccountId(Uuid::from_u128(5));
+/// Pieces of each of the four listings: one is unique, one is digital.
+const STOCK: [u32; 4] = [1, 3, 5, 2];
+
+fn usd(minor: i64) -> Money {
+    Money::new(minor, Currency::USD).unwrap()
+}
+
+fn listing_id(number: usize) -> ListingId {
+    ListingId(Uuid::from_u128(100 + number as u128))
+}
+
+/// A marketplace in memory.
+struct Market {
+    now: Timestamp,
+    cache: cache::Cache,
+    minted: u128,
+    positions: i64,
+    timers: BTreeMap<Name, Timestamp>,
+    orders: Vec<OrderId>,
+    books: HashMap<LedgerAccount, i64>,
+    /// How many pieces of each listing were ever put up for sale.
+    offered: BTreeMap<ListingId, u32>,
+}
+
+impl Market {
+    fn open() -> Self {
+        let mut market = Self {
+            now: Timestamp::default(),
+            cache: cache::cache(10_000),
+            minted: 1_000,
+            positions: 0,
+            timers: BTreeMap::new(),
+            orders: Vec::new(),
+            books: HashMap::new(),
+            offered: BTreeMap::new(),
+        };
+        let capabilities = BTreeSet::from([Capability::Buy, Capability::Sell]);
+        for who in SELLERS.into_iter().chain(BUYERS) {
+            market.register(who, capabilities.clone());
+        }
+        market.register(CLERK, BTreeSet::from([Capability::Staff]));
+        for (number, stock) in STOCK.into_iter().enumerate() {
+            market.offer(number, stock);
+        }
+        for buyer in BUYERS {
+            market.fund(buyer, 20_000);
+        }
+        market
+    }
+
+    fn mint(&mut self) -> Uuid {
+        self.minted += 1;
+        Uuid::from_u128(self.minted)
+    }
+
+    fn register(&mut self, who: AccountId, capabilities: BTreeSet<Capability>) {
+        let sealed = || Sealed::from_ciphertext(who, "sealed".to_owned());
+        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: sealed() };
+        let register = account::Command::Register { account: who, identity, capabilities };
+        self.submit(|world| world.execute::<Account>(who, register.clone()).map(drop)).unwrap();
+    }
+
+    fn offer(&mut self, number: usize, stock: u32) {
+        let (listing, seller) = (listing_id(number), SELLERS[number % 2]);
+        let details = Details {
+            title: format!("Thing {number}"),
+            description: String::new(),
+            category: "things".to_owned(),
+            brand: None,
+            condition: Condition::New,
+            delivery: if number == 3 { Delivery::Digital } else { Delivery::Physical },
+            shipping: (number == 1).then(|| usd(333)),
+        };
+        let price = usd(1_001 + 500 * i64::try_from(number).unwrap());
+        let sale = Sale::FixedPrice { price, variants: vec![] };
+        let new = NewListing { listing, seller, details, sale, stock: BTreeMap::from([(Sku::default(), stock)]) };
+        self.submit(|world| {
+            listings::draft(world, &new)?;
+            listings::publish(world, listing, seller, 0)
+        })
+        .unwrap();
+        self.offered.insert(listing, stock);
+    }
+
+    fn fund(&mut self, owner: AccountId, minor: i64) {
+        let deposit = DepositId(self.mint());
+        let method = PaymentMethod { provider: "sandbox".to_owned(), token: "any".to_owned() };
+        self.submit(|world| wallets::request_deposit(world, owner, deposit, usd(minor), method.clone())).unwrap();
+        let wallet = WalletId::of(owner, Currency::USD);
+        let settled = Outcome::Succeeded { reference: "ch".to_owned() };
+        self.submit(|world| wallets::report_deposit(world, wallet, deposit, settled.clone())).unwrap();
+    }
+
+    /// Carries a use case out, all of it or nothing, and looks at the books.
+    fn submit(&mut self, mut decide: impl FnMut(&mut World<'_>) -> Result<(), Halt>) -> Result<(), Refusal> {
+        loop {
+            let batch = HashMap::new();
+            let mut world = World::new(self.now, "{}", &mut self.cache, &batch);
+            match decide(&mut world) {
+                Ok(()) => {
+                    let changes = world.into_changes();
+                    for (key, entry) in changes.states {
+                        self.cache.put(key, entry);
+                    }
+                    self.take(&changes.events);
+                    return Ok(());
+                }
+                Err(Halt::Refused(refusal)) => return Err(refusal),
+                Err(Halt::Missing(missing)) => {
+                    drop(world);
+                    self.cache.put(missing.key, blank(missing.key.aggregate_type));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, events: &[NewEvent]) {
+        let recorded: Vec<Recorded> = events.iter().map(|event| self.recorded(event)).collect();
+        for (name, change) in Changes::of(&recorded).0 {
+            match change {
+                Some((due_at, _)) => drop(self.timers.insert(name, due_at)),
+                None => drop(self.timers.remove(&name)),
+            }
+        }
+        for event in &recorded {
+            match &event.event {
+                DomainEvent::Order(id, domain::order::Event::OrderPlaced { .. }) => self.orders.push(*id),
+                DomainEvent::Escrow(_, event) => self.post(event.postings()),
+                DomainEvent::Wallet(_, event) => self.post(event.postings()),
+                _ => {}
+            }
+        }
+    }
+
+    fn recorded(&mut self, event: &NewEvent) -> Recorded {
+        self.positions += 1;
+        let stored = RecordedEvent {
+            position: self.positions,
+            commit_position: self.positions,
+            event_id: event.event_id,
+            aggregate_type: event.aggregate_type.to_owned(),
+            aggregate_id: StreamId(event.aggregate_id),
+            sequence: event.sequence.cast_signed(),
+            event_type: event.event_type.to_owned(),
+            event_version: event.event_version.to_owned(),
+            payload: event.payload.clone(),
+            recorded_at: event.recorded_at,
+        };
+        let event = stored.decode().unwrap();
+        let RecordedEvent { position, event_id, sequence, recorded_at, .. } = stored;
+        Recorded { position, event_id, sequence, recorded_at, event }
+    }
+
+    fn post(&mut self, postings: &[Posting]) {
+        for posting in postings {
+            assert!(posting.amount.is_positive());
+            *self.books.entry(posting.debit.clone()).or_default() -= posting.amount.minor();
+            *self.books.entry(posting.credit.clone()).or_default() += posting.amount.minor();
+        }
+    }
+
+    fn book(&self, account: &LedgerAccount) -> i64 {
+        self.books.get(account).copied().unwrap_or(0)
+    }
+
+    fn state<A: Aggregate>(&mut self, id: A::Id) -> A {
+        let key = crate::engine::cache::StreamKey::of::<A>(id);
+        self.cache.get(&key).and_then(|entry| entry.state::<A>().cloned()).unwrap_or_default()
+    }
+
+    /// Lets time pass; every timer fires at its own time.
+    fn advance(&mut self, to: Timestamp) {
+        while let Some((name, due_at)) = self.next_due(to) {
+            self.now = self.now.max(due_at);
+            let (kind, id, _) = name;
+            let decide = kind.decision(id, RULES);
+            let outcome = self.submit(decide);
+            assert!(outcome.is_ok(), "{name:?} is refused at its time: {outcome:?}");
+            assert_ne!(self.timers.get(&name), Some(&due_at), "{name:?} has fired and is still due");
+            self.check();
+        }
+        self.now = to;
+    }
+
+    fn next_due(&self, until: Timestamp) -> Option<(Name, Timestamp)> {
+        let due = self.timers.iter().filter(|(_, due_at)| **due_at <= until);
+        due.min_by_key(|(_, due_at)| **due_at).map(|(name, due_at)| (*name, *due_at))
+    }
+
+    /// What must hold after every commit.
+    fn check(&mut self) {
+        assert_eq!(self.books.values().sum::<i64>(), 0, "the trial balance");
+        for who in SELLERS.into_iter().chain(BUYERS) {
+            let (available, owed) = match self.state::<Wallet>(WalletId::of(who, Currency::USD)) {
+                Wallet::Open(balance) => (balance.available.minor(), balance.owed.minor()),
+                Wallet::Unopened => (0, 0),
+            };
+            assert!(available >= 0 && owed >= 0);
+            assert_eq!(available, self.book(&LedgerAccount::Available(who)), "the wallet and the books");
+            assert_eq!(-owed, self.book(&LedgerAccount::Receivable(who)), "the wallet and the books");
+        }
+        // The pieces of orders that stand, and of those that were given back, which may have been sent before.
+        let (mut kept, mut refunded) = (BTreeMap::<ListingId, u32>::new(), BTreeMap::<ListingId, u32>::new());
+        for order in self.orders.clone() {
+            let placed = self.state::<Order>(order).placed().unwrap().clone();
+            let escrow = self.state::<Escrow>(order).opened().unwrap().clone();
+            let held = self.book(&LedgerAccount::Escrow(order));
+            let holds = matches!(escrow.status(), Status::Funded | Status::Inspection | Status::Disputed);
+            assert_eq!(held, if holds { escrow.remaining().minor() } else { 0 });
+            assert_eq!(placed.stage.has_ended() || placed.stage == Stage::Placed, !holds, "{placed:?} {escrow:?}");
+            self.check_clock(order, placed.stage, escrow.status(), placed.terms.group);
+            for line in &placed.terms.lines {
+                let pieces = match placed.stage {
+                    Stage::Cancelled => continue,
+                    Stage::Refunded => &mut refunded,
+                    Stage::Placed | Stage::Paid | Stage::Shipped | Stage::Delivered | Stage::Completed => &mut kept,
+                };
+                *pieces.entry(line.listing).or_default() += line.quantity;
+            }
+        }
+        for (listing, offered) in self.offered.clone() {
+            let of = |pieces: &BTreeMap<ListingId, u32>| pieces.get(&listing).copied().unwrap_or(0);
+            let there = self.state::<Stock>(listing).free_of(&Sku::default()) + of(&kept);
+            assert!((offered.saturating_sub(of(&refunded))..=offered).contains(&there), "{there} of {offered} pieces");
+        }
+    }
+
+    /// Nothing is stuck: whatever has not ended has a clock that runs.
+    fn check_clock(&self, order: OrderId, stage: Stage, status: Status, group: OrderGroupId) {
+        use crate::timers::Kind as K;
+        let clock = match (stage, status) {
+            (Stage::Placed, _) => Some((K::PaymentDeadline, group.0)),
+            (Stage::Paid, Status::Funded) => Some((K::ShippingDeadline, order.0)),
+            (Stage::Shipped, Status::Funded) => Some((K::DeliveryDispute, order.0)),
+            (_, Status::Inspection) => Some((K::InspectionEnd, order.0)),
+            (_, Status::Disputed) => Some((K::DisputeDeadline, order.0)),
+            _ => None,
+        };
+        if let Some((kind, id)) = clock {
+            let due_at = self.timers.get(&(kind, id, id));
+            assert!(due_at.is_some_and(|due_at| *due_at >= self.now), "{stage} {status} without a clock: {due_at:?}");
+        }
+    }
+}
+
+/// A stream that nothing has happened to.
+fn blank(aggregate_type: &str) -> cache::Entry {
+    fn of<A: Aggregate>() -> cache::Entry {
+        cache::Entry::new(A::default(), 0)
+    }
+    match aggregate_type {
+        Account::TYPE => of::<Account>(),
+        Auction::TYPE => of::<Auction>(),
+        Claim::TYPE => of::<Claim>(),
+        Escrow::TYPE => of::<Escrow>(),
+        Listing::TYPE => of::<Listing>(),
+        Order::TYPE => of::<Order>(),
+        OrderGroup::TYPE => of::<OrderGroup>(),
+        Session::TYPE => of::<Session>(),
+        Stock::TYPE => of::<Stock>(),
+        Wallet::TYPE => of::<Wallet>(),
+        unknown => panic!("{unknown} is no aggregate"),
+    }
+}
+
+/// Something that somebody does, after some time.
+#[derive(Clone, Debug)]
+struct Act {
+    kind: u8,
+    who: usize,
+    order: prop::sample::Index,
+    lines: Vec<(usize, u32)>,
+    permille: i64,
+    wait_hours: i64,
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let lines = prop::collection::vec((0..STOCK.len(), 1..4_u32), 1..4);
+    // Mostly little time passes; now and then more than any deadline.
+    let wait_hours = prop_oneof![6 => 0..1_i64, 4 => 1..30_i64, 2 => 30..400_i64, 1 => 400..1_600_i64];
+    (0..15_u8, 0..2_usize, any::<prop::sample::Index>(), lines, 0..=1_000_i64, wait_hours).prop_map(
+        |(kind, who, order, lines, permille, wait_hours)| Act { kind, who, order, lines, permille, wait_hours },
+    )
+}
+
+impl Act {
+    /// Does it. What the rules refuse is not done.
+    fn perform(&self, market: &mut Market) -> Result<(), Refusal> {
+        let buyer = BUYERS[self.who];
+        if self.kind < 4 || market.orders.is_empty() {
+            return self.check_out(market, buyer);
+        }
+        if self.kind == 4 {
+            market.fund(buyer, 1 + self.permille * 20);
+            return Ok(());
+        }
+        let order = *self.order.get(&market.orders);
+        let placed = market.state::<Order>(order).placed().unwrap().clone();
+        let remaining = market.state::<Escrow>(order).opened().unwrap().remaining();
+        let (buyer, seller) = (placed.terms.buyer, placed.terms.seller);
+        let part = usd(remaining.minor() * self.permille / 1_000);
+        let refund = RefundId(market.mint());
+        match self.kind {
+            5 | 6 => market.submit(|world| orders::pay(world, order, buyer)),
+            7 => market.submit(|world| orders::ship(world, order, seller, "Post", None)),
+            8 => market.submit(|world| orders::deliver(world, order, [buyer, seller, CLERK][self.who])),
+            9 => market.submit(|world| escrows::confirm(world, order, buyer)),
+            10 => market.submit(|world| escrows::dispute(world, order, [buyer, seller][self.who], "No.")),
+            11 => market.submit(|world| {
+                let resolution = match self.permille {
+                    0..300 => Resolution::Release,
+                    300..600 => Resolution::Refund,
+                    _ => Resolution::Split { to_buyer: part },
+                };
+                escrows::resolve(world, order, CLERK, resolution, refund)
+            }),
+            12 => market.submit(|world| {
+                let amount = (self.permille < 700).then_some(part);
+                escrows::refund(world, order, [seller, CLERK][self.who], amount, refund)
+            }),
+            13 => market.submit(|world| orders::cancel(world, order, [buyer, seller][self.who], "No.", refund)),
+            // A seller who has spent the money has nothing to give back.
+            _ => market.submit(|world| {
+                let available = wallets::available(world, seller, Currency::USD)?;
+                let hold = wallet::Command::PlaceHold { hold: domain::HoldId(refund.0), amount: available };
+                world.execute::<Wallet>(WalletId::of(seller, Currency::USD), hold).map(drop)
+            }),
+        }
+    }
+
+    fn check_out(&self, market: &mut Market, buyer: AccountId) -> Result<(), Refusal> {
+        let line = |(number, quantity): &(usize, u32)| CartLine {
+            listing: listing_id(*number),
+            sku: Sku::default(),
+            quantity: *quantity,
+        };
+        let cart = Checkout {
+            buyer,
+            lines: self.lines.iter().map(line).collect(),
+            ship_to: None,
+            group: OrderGroupId(market.mint()),
+            orders: self.lines.iter().map(|_| OrderId(market.mint())).collect(),
+        };
+        let now = self.permille < 400;
+        market.submit(|world| {
+            let placed = orders::checkout(world, &cart, RULES)?;
+            match placed.first() {
+                Some(first) if now => orders::pay(world, *first, buyer),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn money_and_goods_are_always_somewhere_and_nothing_is_stuck_past_its_time(
+        acts in prop::collection::vec(any_act(), 1..60),
+    ) {
+        let mut market = Market::open();
+        for act in acts {
+            market.advance(market.now + TimeDelta::hours(act.wait_hours));
+            // What the rules refuse leaves no trace, which the next look shows.
+            let _ = act.perform(&mut market);
+            market.check();
+        }
+        // Left alone, everything comes to its end by itself.
+        market.advance(market.now + TimeDelta::days(200));
+        prop_assert!(market.timers.is_empty(), "{:?}", market.timers);
+        for order in market.orders.clone() {
+            prop_assert!(market.state::<Order>(order).placed().unwrap().stage.has_ended());
+            prop_assert_eq!(market.book(&LedgerAccount::Escrow(order)), 0);
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! Use cases of orders: from a cart to a delivery. Listings, stock, orders, escrows and wallets move in one commit.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use domain::account::{self, Account, Capability};
+use domain::escrow::{self, Escrow, RefundCause};
+use domain::fees::{self, FeeLine};
+use domain::listing::{self, Delivery, Listing};
+use domain::order::{CancelCause, Command, Error, Line, Order, Origin, Placed, Role, Stage, Terms, Witness};
+use domain::order_group::{self, OrderGroup};
+use domain::stock::{self, Pieces, Sku, Stock};
+use domain::wallet::{self, Wallet};
+use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, RefundId, Sealed, WalletId};
+
+use crate::accounts;
+use crate::engine::{Halt, World};
+use crate::escrows;
+use crate::wallets;
+
+/// Pieces are kept so long for a checkout that is not paid.
+pub const CHECKOUT_PAID_WITHIN: TimeDelta = TimeDelta::minutes(15);
+/// Whoever wins an auction has so long to pay.
+pub const WIN_PAID_WITHIN: TimeDelta = TimeDelta::hours(24);
+
+/// What a deployment decides about sales. Frozen into every order when it is placed.
+#[derive(Clone, Copy, Debug)]
+pub struct SaleRules {
+    /// The marketplace's share of every line, in basis points.
+    pub fee_bps: u32,
+    /// How long a buyer may inspect what was shipped, in seconds.
+    pub inspection_physical_s: u32,
+    /// How long a buyer may inspect what is digital, in seconds.
+    pub inspection_digital_s: u32,
+}
+
+impl SaleRules {
+    fn inspection_s(&self, delivery: Delivery) -> u32 {
+        match delivery {
+            Delivery::Physical => self.inspection_physical_s,
+            Delivery::Digital => self.inspection_digital_s,
+        }
+    }
+}
+
+/// A number of pieces that somebody wants.
+#[derive(Clone, Debug)]
+pub struct CartLine {
+    /// Of which listing.
+    pub listing: ListingId,
+    /// In which form.
+    pub sku: Sku,
+    /// How many.
+    pub quantity: u32,
+}
+
+/// A cart that is to be bought, with the ids minted for what comes of it.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    /// Who buys.
+    pub buyer: AccountId,
+    /// What.
+    pub lines: Vec<CartLine>,
+    /// Where to send it, as JSON.
+    pub ship_to: Option<Sealed<String>>,
+    /// The id of the group.
+    pub group: OrderGroupId,
+    /// Ids for the orders, at least one per line: there cannot be more sellers.
+    pub orders: Vec<OrderId>,
+}
+
+/// Buys a cart: one order per seller, all of them or none, to be paid together within 15 minutes. Lines of the same
+/// form of the same listing are one.
+pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Result<Vec<OrderId>, Halt> {
+    accounts::require(world, cart.buyer, Capability::Buy)?;
+    let pay_by = world.now() + CHECKOUT_PAID_WITHIN;
+    let mut baskets = BTreeMap::<AccountId, Basket>::new();
+    for ((listing, sku), quantity) in summed(&cart.lines)? {
+        let offer = world.get::<Listing>(listing)?.offered()?.clone();
+        let may_sell = world.get::<Account>(offer.seller)?.require(Capability::Sell);
+        may_sell.map_err(|_: account::Error| listing::Error::NotOffered)?;
+        let unit_price = offer.price_of(&sku)?;
+        let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
+        let (title, fee_bps) = (offer.title, rules.fee_bps);
+        let basket = baskets.entry(offer.seller).or_default();
+        basket.has_physical |= offer.delivery.is_physical();
+        basket.lines.push(Line { listing, sku, title, quantity, unit_price, shipping, fee_bps });
+    }
+    check_currency(baskets.values().flat_map(|basket| &basket.lines))?;
+    let mut placed = Vec::new();
+    for ((seller, basket), &order) in baskets.into_iter().zip(&cart.orders) {
+        let terms = Terms {
+            group: cart.group,
+            buyer: cart.buyer,
+            seller,
+            origin: Origin::Checkout,
+            delivery: if basket.has_physical { Delivery::Physical } else { Delivery::Digital },
+            ship_to: cart.ship_to.clone().filter(|_| basket.has_physical),
+            lines: basket.lines,
+        };
+        for (listing, pieces) in pieces(&terms.lines) {
+            world.execute::<Stock>(listing, stock::Command::Reserve { listing, order, pieces, until: pay_by })?;
+        }
+        place(world, order, terms, rules)?;
+        placed.push(order);
+    }
+    if placed.is_empty() {
+        return Err(Error::LinesOutOfRange { maximum: domain::order::MOST_LINES, offered: 0 }.into());
+    }
+    place_group(world, cart.group, cart.buyer, placed.clone(), pay_by)?;
+    Ok(placed)
+}
+
+/// What one seller sends.
+#[derive(Debug, Default)]
+struct Basket {
+    lines: Vec<Line>,
+    has_physical: bool,
+}
+
+fn summed(lines: &[CartLine]) -> Result<BTreeMap<(ListingId, Sku), u32>, Error> {
+    let mut sums = BTreeMap::<_, u32>::new();
+    for CartLine { listing, sku, quantity } in lines {
+        let sum = sums.entry((*listing, sku.clone())).or_default();
+        *sum = sum.saturating_add(*quantity);
+        if *quantity == 0 {
+            return Err(Error::QuantityOutOfRange { maximum: domain::order::MOST_QUANTITY, offered: 0 });
+        }
+    }
+    Ok(sums)
+}
+
+fn check_currency<'a>(mut lines: impl Iterator<Item = &'a Line>) -> Result<(), Error> {
+    let Some(first) = lines.next().map(|line| line.unit_price.currency()) else { return Ok(()) };
+    let other = lines.map(|line| line.unit_price.currency()).find(|other| *other != first);
+    other.map_or(Ok(()), |other| Err(Error::SeveralCurrencies { first, other }))
+}
+
+/// How many pieces of each listing an order is about.
+fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
+    let mut pieces = BTreeMap::<ListingId, Pieces>::new();
+    for line in lines {
+        pieces.entry(line.listing).or_default().insert(line.sku.clone(), line.quantity);
+    }
+    pieces
+}
+
+fn place(world: &mut World<'_>, order: OrderId, terms: Terms, rules: SaleRules) -> Result<(), Halt> {
+    let Terms { buyer, seller, delivery, .. } = terms;
+    let lines = terms.lines.iter().map(Line::fee_line).collect::<Result<Vec<FeeLine>, _>>()?;
+    let currency = terms.lines.first().map(|line| line.unit_price.currency());
+    world.fresh::<Order>(order);
+    world.fresh::<Escrow>(order);
+    world.execute::<Order>(order, Command::Place { terms })?;
+    // An order without a line has been refused by now.
+    let Some(currency) = currency else { return Err(Error::NotFound.into()) };
+    let amount = fees::gross(&lines, currency)?;
+    let inspection_s = rules.inspection_s(delivery);
+    let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s };
+    world.execute::<Escrow>(order, escrow::Command::Open { terms })?;
+    Ok(())
+}
+
+fn place_group(
+    world: &mut World<'_>,
+    group: OrderGroupId,
+    buyer: AccountId,
+    orders: Vec<OrderId>,
+    pay_by: domain::Timestamp,
+) -> Result<(), Halt> {
+    world.fresh::<OrderGroup>(group);
+    world.execute::<OrderGroup>(group, order_group::Command::Place { buyer, orders, pay_by })?;
+    Ok(())
+}
+
+/// The ids minted for the order that an auction may lead to.
+#[derive(Clone, Copy, Debug)]
+pub struct WinIds {
+    /// Of the group, which has this one order.
+    pub group: OrderGroupId,
+    /// Of the order.
+    pub order: OrderId,
+}
+
+/// What somebody has won, to be paid within 24 hours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Win {
+    pub(crate) auction: AuctionId,
+    pub(crate) buyer: AccountId,
+    pub(crate) price: Money,
+    pub(crate) origin: Origin,
+}
+
+/// Places the order of somebody who has won.
+pub(crate) fn place_won(world: &mut World<'_>, ids: WinIds, win: Win, rules: SaleRules) -> Result<(), Halt> {
+    let listing = ListingId::from(win.auction);
+    let offer = world.get::<Listing>(listing)?.offer()?.clone();
+    let unit_price = win.price;
+    let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency()));
+    let (sku, title, fee_bps) = (Sku::default(), offer.title, rules.fee_bps);
+    let terms = Terms {
+        group: ids.group,
+        buyer: win.buyer,
+        seller: offer.seller,
+        origin: win.origin,
+        lines: vec![Line { listing, sku, title, quantity: 1, unit_price, shipping, fee_bps }],
+        delivery: offer.delivery,
+        ship_to: None,
+    };
+    place(world, ids.order, terms, rules)?;
+    let pay_by = world.now() + WIN_PAID_WITHIN;
+    place_group(world, ids.group, win.buyer, vec![ids.order], pay_by)
+}
+
+/// The order, if `account` is its buyer.
+pub fn bought_by(world: &mut World<'_>, order: OrderId, account: AccountId) -> Result<Placed, Halt> {
+    as_party(world, order, account, Role::Buyer)
+}
+
+/// The order, if `account` is its seller.
+pub fn sold_by(world: &mut World<'_>, order: OrderId, account: AccountId) -> Result<Placed, Halt> {
+    as_party(world, order, account, Role::Seller)
+}
+
+fn as_party(world: &mut World<'_>, order: OrderId, account: AccountId, needed: Role) -> Result<Placed, Halt> {
+    if role_in(world, order, account)? != needed {
+        return Err(Error::WrongParty { needed }.into());
+    }
+    Ok(world.get::<Order>(order)?.placed()?.clone())
+}
+
+/// What `account` is to the order. To anybody else it is not there.
+pub fn role_in(world: &mut World<'_>, order: OrderId, account: AccountId) -> Result<Role, Halt> {
+    let Terms { buyer, seller, .. } = world.get::<Order>(order)?.placed()?.terms;
+    if account == buyer {
+        Ok(Role::Buyer)
+    } else if account == seller {
+        Ok(Role::Seller)
+    } else {
+        accounts::require(world, account, Capability::Staff).map_err(|halt| hidden(halt, Error::NotFound))?;
+        Ok(Role::Staff)
+    }
+}
+
+/// Whoever may not see something is told that it is not there.
+fn hidden(halt: Halt, not_found: Error) -> Halt {
+    match halt {
+        Halt::Refused(_) => not_found.into(),
+        missing @ Halt::Missing(_) => missing,
+    }
+}
+
+/// What of a group still waits to be paid, order by order.
+pub fn outstanding(world: &mut World<'_>, group: OrderGroupId) -> Result<Vec<(OrderId, Money)>, Halt> {
+    let orders = world.get::<OrderGroup>(group)?.placed()?.orders.clone();
+    let mut outstanding = Vec::new();
+    for order in orders {
+        if world.get::<Order>(order)?.placed()?.stage == Stage::Placed {
+            outstanding.push((order, world.get::<Escrow>(order)?.opened()?.terms.amount));
+        }
+    }
+    Ok(outstanding)
+}
+
+fn total(outstanding: &[(OrderId, Money)]) -> Result<Option<Money>, Halt> {
+    let mut amounts = outstanding.iter().map(|(_, amount)| *amount);
+    let Some(first) = amounts.next() else { return Ok(None) };
+    Ok(Some(amounts.try_fold(first, Money::plus)?))
+}
+
+/// What a group costs that waits to be paid.
+pub fn amount_due(world: &mut World<'_>, group: OrderGroupId) -> Result<Money, Halt> {
+    let outstanding = outstanding(world, group)?;
+    match (total(&outstanding)?, world.get::<OrderGroup>(group)?) {
+        (Some(total), _) => Ok(total),
+        (None, OrderGroup::Paid(_)) => Err(order_group::Error::AlreadyPaid.into()),
+        (None, OrderGroup::Expired(placed)) => Err(order_group::Error::PaymentOverdue { pay_by: placed.pay_by }.into()),
+        (None, OrderGroup::Unplaced | OrderGroup::AwaitingPayment(_)) => {
+            Err(Error::WrongStage { status: Stage::Cancelled, needed: Stage::Placed }.into())
+        }
+    }
+}
+
+/// Pays a group from the buyer's wallet: every order of it that still waits.
+pub fn pay(world: &mut World<'_>, order: OrderId, buyer: AccountId) -> Result<(), Halt> {
+    let Placed { terms, .. } = bought_by(world, order, buyer)?;
+    pay_group(world, terms.group, Some(order))
+}
+
+fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Option<OrderId>) -> Result<(), Halt> {
+    let now = world.now();
+    let outstanding = outstanding(world, group)?;
+    world.execute::<OrderGroup>(group, order_group::Command::Pay { now })?;
+    if let Some(wanted) = wanted
+        && !outstanding.iter().any(|(order, _)| *order == wanted)
+    {
+        let status = world.get::<Order>(wanted)?.placed()?.stage;
+        return Err(Error::WrongStage { status, needed: Stage::Placed }.into());
+    }
+    let buyer = world.get::<OrderGroup>(group)?.placed()?.buyer;
+    if let Some(requested) = total(&outstanding)? {
+        let available = wallets::available(world, buyer, requested.currency())?;
+        if available.minor() < requested.minor() {
+            return Err(wallet::Error::InsufficientFunds { available, requested }.into());
+        }
+    }
+    for (order, amount) in outstanding {
+        world.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+        world.execute::<Escrow>(order, escrow::Command::Fund { now })?;
+        world.execute::<Order>(order, Command::Pay {})?;
+        for listing in reserved_listings(world, order)? {
+            world.execute::<Stock>(listing, stock::Command::Take { order })?;
+        }
+    }
+    Ok(())
+}
+
+/// The group of an order that can still be paid, and what it costs.
+pub fn payable(world: &mut World<'_>, order: OrderId, buyer: AccountId) -> Result<(OrderGroupId, Money), Halt> {
+    let Placed { terms, stage: status, .. } = bought_by(world, order, buyer)?;
+    let amount = amount_due(world, terms.group)?;
+    let pay_by = world.get::<OrderGroup>(terms.group)?.placed()?.pay_by;
+    if world.now() >= pay_by {
+        return Err(order_group::Error::PaymentOverdue { pay_by }.into());
+    }
+    if status != Stage::Placed {
+        return Err(Error::WrongStage { status, needed: Stage::Placed }.into());
+    }
+    Ok((terms.group, amount))
+}
+
+/// Pays a group with a deposit that is in by now, if that can still be done. Otherwise the money stays in the wallet,
+/// where it is the buyer's: that is its refund.
+pub(crate) fn pay_with_deposit(world: &mut World<'_>, group: OrderGroupId) -> Result<(), Halt> {
+    let in_time = match world.get::<OrderGroup>(group)? {
+        OrderGroup::AwaitingPayment(placed) => Some((placed.buyer, placed.pay_by)),
+        OrderGroup::Unplaced | OrderGroup::Paid(_) | OrderGroup::Expired(_) => None,
+    };
+    let Some((buyer, pay_by)) = in_time else { return Ok(()) };
+    let outstanding = outstanding(world, group)?;
+    let Some(total) = total(&outstanding)? else { return Ok(()) };
+    let available = wallets::available(world, buyer, total.currency())?;
+    if world.now() < pay_by && available.minor() >= total.minor() { pay_group(world, group, None) } else { Ok(()) }
+}
+
+fn reserved_listings(world: &mut World<'_>, order: OrderId) -> Result<Vec<ListingId>, Halt> {
+    let Placed { terms, .. } = world.get::<Order>(order)?.placed()?;
+    Ok(match terms.origin {
+        Origin::Checkout => pieces(&terms.lines).into_keys().collect(),
+        // The one piece of an auction is not counted.
+        Origin::AuctionWon(_) | Origin::BoughtNow(_) => vec![],
+    })
+}
+
+/// Gives a group up that was not paid in time: its pieces are free again, and who had won something has a violation.
+pub fn expire(world: &mut World<'_>, group: OrderGroupId) -> Result<(), Halt> {
+    let now = world.now();
+    let outstanding = outstanding(world, group)?;
+    let expired = world.execute::<OrderGroup>(group, order_group::Command::Expire { now })?;
+    if expired.is_empty() {
+        return Ok(());
+    }
+    for (order, _) in outstanding {
+        let Placed { terms, .. } = world.get::<Order>(order)?.placed()?.clone();
+        call_off_unpaid(world, order, CancelCause::NotPaid)?;
+        if terms.origin.is_binding() {
+            world.execute::<Account>(terms.buyer, account::Command::RecordViolation { order })?;
+        }
+    }
+    Ok(())
+}
+
+fn call_off_unpaid(world: &mut World<'_>, order: OrderId, cause: CancelCause) -> Result<(), Halt> {
+    world.execute::<Order>(order, Command::Cancel { cause })?;
+    world.execute::<Escrow>(order, escrow::Command::Void {})?;
+    for listing in reserved_listings(world, order)? {
+        world.execute::<Stock>(listing, stock::Command::Release { order })?;
+    }
+    Ok(())
+}
+
+/// Calls an order off before it is shipped, as its buyer, its seller or staff. What was paid goes back.
+pub fn cancel(
+    world: &mut World<'_>,
+    order: OrderId,
+    by: AccountId,
+    reason: &str,
+    refund: RefundId,
+) -> Result<(), Halt> {
+    let reason = reason.to_owned();
+    let cause = match role_in(world, order, by)? {
+        Role::Buyer => CancelCause::Buyer { reason },
+        Role::Seller => CancelCause::Seller { reason },
+        Role::Staff => CancelCause::Staff { by, reason },
+    };
+    match world.get::<Order>(order)?.placed()?.stage {
+        Stage::Placed => call_off_unpaid(world, order, cause),
+        _ => call_off_paid(world, order, cause, RefundCause::Cancelled, refund),
+    }
+}
+
+/// Calls an order off that was paid and not shipped. What it had taken is for sale again.
+fn call_off_paid(
+    world: &mut World<'_>,
+    order: OrderId,
+    cause: CancelCause,
+    refund_cause: RefundCause,
+    refund: RefundId,
+) -> Result<(), Halt> {
+    let cancelled = world.execute::<Order>(order, Command::Cancel { cause })?;
+    if cancelled.is_empty() {
+        return Ok(());
+    }
+    escrows::refund_held(world, order, refund, None, refund_cause)?;
+    put_back(world, order)
+}
+
+/// Puts the pieces of an order that were never sent back into stock.
+pub(crate) fn put_back(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    let Placed { terms, .. } = world.get::<Order>(order)?.placed()?.clone();
+    for listing in reserved_listings(world, order)? {
+        let pieces = pieces(&terms.lines).remove(&listing).unwrap_or_default();
+        world.execute::<Stock>(listing, stock::Command::Return { order, pieces })?;
+    }
+    Ok(())
+}
+
+/// Gives the money of an order back that was not shipped in time.
+pub fn refund_unshipped(world: &mut World<'_>, order: OrderId, refund: RefundId) -> Result<(), Halt> {
+    match world.get::<Order>(order)?.placed()?.stage {
+        Stage::Paid => call_off_paid(world, order, CancelCause::NotShipped, RefundCause::NotShipped, refund),
+        _ => Ok(()),
+    }
+}
+
+/// Notes that an order is on its way, as its seller.
+pub fn ship(
+    world: &mut World<'_>,
+    order: OrderId,
+    seller: AccountId,
+    carrier: &str,
+    tracking: Option<&str>,
+) -> Result<(), Halt> {
+    sold_by(world, order, seller)?;
+    let now = world.now();
+    let (carrier, tracking) = (carrier.to_owned(), tracking.map(str::to_owned));
+    world.execute::<Order>(order, Command::Ship { carrier, tracking, now })?;
+    // What is disputed is not sent before the dispute is resolved.
+    escrows::require_funded(world, order)
+}
+
+/// Notes that an order has arrived: its buyer or staff may say so, its seller of digital goods alone. The inspection
+/// begins.
+pub fn deliver(world: &mut World<'_>, order: OrderId, by: AccountId) -> Result<(), Halt> {
+    let by = match role_in(world, order, by)? {
+        Role::Buyer => Witness::Buyer,
+        Role::Seller => Witness::Seller,
+        Role::Staff => Witness::Staff(by),
+    };
+    world.execute::<Order>(order, Command::Deliver { by })?;
+    let now = world.now();
+    world.execute::<Escrow>(order, escrow::Command::Inspect { now })?;
+    Ok(())
+}
+
+/// Asks the buyer whether an order has arrived of which nobody has said so.
+pub fn ask_for_delivery(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    let now = world.now();
+    world.execute::<Order>(order, Command::AskForDelivery { now })?;
+    Ok(())
+}

@@ -1,0 +1,771 @@
+//! The money of one order on its way from the buyer to the seller; the [`crate::order`] has the same id.
+//!
+//! `Unopened → AwaitingPayment → Funded → Inspection → Ended`, with `Disputed` between funding and the end. Inspection
+//! begins with the delivery, never with the payment, and ends in the release. Invariants: what was funded is held,
+//! released or refunded, to the cent; the fee is computed on what the seller keeps, and what goes back to the buyer is
+//! never charged; an ended escrow holds nothing; a dispute stops every clock but its own. Every event that moves money
+//! carries its complete postings; the wallets that it moves follow in the same commit.
+
+use chrono::TimeDelta;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::Timestamp;
+use crate::aggregate::{Aggregate, event_versions};
+use crate::fees::{self, FeeLine};
+use crate::ids::{AccountId, OrderId, RefundId};
+use crate::ledger::{LedgerAccount, Posting};
+use crate::money::{Money, MoneyError};
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;
+
+/// Funded and not shipped for so long: refunded.
+pub const SHIPPED_WITHIN: TimeDelta = TimeDelta::days(14);
+/// A dispute that nobody resolves for so long: refunded.
+pub const RESOLVED_WITHIN: TimeDelta = TimeDelta::days(60);
+/// The buyer is reminded to look at what has arrived so long after it did.
+pub const REMINDED_AFTER: [TimeDelta; 2] = [TimeDelta::days(3), TimeDelta::days(12)];
+
+/// What is asked of an escrow.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Come into being.
+    Open {
+        /// What it is about.
+        terms: Terms,
+    },
+    /// Take the buyer's money in.
+    Fund {
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Give it up before it is paid.
+    Void {},
+    /// Begin the inspection: it has arrived.
+    Inspect {
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Remind the buyer to look at what has arrived.
+    Remind {
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Stop the clock, until somebody of the staff has decided.
+    Dispute {
+        /// Who.
+        by: Disputant,
+        /// In their words.
+        reason: String,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Give the money to the seller.
+    Release {
+        /// Why.
+        cause: ReleaseCause,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Give money back to the buyer before the release.
+    Refund {
+        /// Names it.
+        refund: RefundId,
+        /// How much; all that is left if not told.
+        amount: Option<Money>,
+        /// Why.
+        cause: RefundCause,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Divide what is disputed.
+    Split {
+        /// What the buyer gets; the seller gets the rest, less the fee on it.
+        to_buyer: Money,
+        /// Who decides.
+        by: AccountId,
+    },
+    /// Give money back to the buyer after the release.
+    RefundReleased {
+        /// Names it.
+        refund: RefundId,
+        /// How much; all that the seller kept if not told.
+        amount: Option<Money>,
+        /// What the seller has available; the rest is owed.
+        seller_available: Money,
+        /// Why.
+        cause: RefundCause,
+    },
+}
+
+/// What an escrow is about, frozen at the purchase. Part of the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// The order, whose id is this escrow's too.
+    pub order: OrderId,
+    /// Who pays.
+    pub buyer: AccountId,
+    /// Who is paid.
+    pub seller: AccountId,
+    /// What is paid for, line by line.
+    pub lines: Vec<FeeLine>,
+    /// Their sum.
+    pub amount: Money,
+    /// How long the buyer may inspect what has arrived, in seconds.
+    pub inspection_s: u32,
+}
+
+/// Who disputes. Part of the storage format.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disputant {
+    /// The buyer.
+    Buyer,
+    /// The seller.
+    Seller,
+    /// The marketplace, since nothing was heard of a delivery.
+    Marketplace,
+}
+
+/// Why money goes to the seller. Part of the storage format.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseCause {
+    /// The buyer is content.
+    Confirmed,
+    /// The time to inspect is over.
+    InspectionOver,
+    /// Staff has resolved a dispute so.
+    Resolved(AccountId),
+}
+
+/// Why money goes back to the buyer. Part of the storage format.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundCause {
+    /// The order was cancelled.
+    Cancelled,
+    /// It was not shipped in time.
+    NotShipped,
+    /// The seller gives it back.
+    Seller,
+    /// Staff gives it back.
+    Staff(AccountId),
+    /// Staff has resolved a dispute so.
+    Resolved(AccountId),
+    /// Nobody has resolved the dispute in time.
+    DisputeExpired,
+}
+
+/// What happens to an escrow. This is the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub enum Event {
+    /// It came into being.
+    EscrowOpened {
+        /// What it is about.
+        terms: Terms,
+    },
+    /// It holds the buyer's money.
+    EscrowFunded {
+        /// How much.
+        amount: Money,
+        /// Refunded then, unless it is shipped.
+        ship_by: Timestamp,
+        /// Available → escrow.
+        postings: Vec<Posting>,
+    },
+    /// It will never be paid.
+    EscrowVoided {},
+    /// The buyer may inspect what has arrived.
+    InspectionStarted {
+        /// Released then.
+        ends_at: Timestamp,
+        /// When the buyer is reminded first, if the time is long enough for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remind_at: Option<Timestamp>,
+    },
+    /// The buyer was reminded.
+    InspectionReminded {
+        /// When the buyer is reminded next, if at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remind_at: Option<Timestamp>,
+    },
+    /// It waits for a decision of the staff.
+    EscrowDisputed {
+        /// Who disputes.
+        by: Disputant,
+        /// In their words.
+        reason: String,
+        /// Refunded then, unless it is resolved.
+        expires_at: Timestamp,
+    },
+    /// The seller was paid.
+    EscrowReleased {
+        /// Why.
+        cause: ReleaseCause,
+        /// What the seller keeps of the price: all that had not gone back to the buyer.
+        kept: Money,
+        /// The marketplace's share of it.
+        fee: Money,
+        /// Escrow → seller available and fee income.
+        postings: Vec<Posting>,
+    },
+    /// Some of it went back to the buyer.
+    EscrowPartlyRefunded {
+        /// Names it.
+        refund: RefundId,
+        /// How much.
+        amount: Money,
+        /// Why.
+        cause: RefundCause,
+        /// Escrow → buyer available.
+        postings: Vec<Posting>,
+    },
+    /// All that was left went back to the buyer.
+    EscrowRefunded {
+        /// Names it.
+        refund: RefundId,
+        /// How much.
+        amount: Money,
+        /// Why.
+        cause: RefundCause,
+        /// Escrow → buyer available.
+        postings: Vec<Posting>,
+    },
+    /// Buyer and seller each got a part.
+    EscrowSplit {
+        /// What the buyer got.
+        to_buyer: Money,
+        /// What the seller keeps of the price.
+        kept: Money,
+        /// The marketplace's share of it.
+        fee: Money,
+        /// Who decided so.
+        by: AccountId,
+        /// Escrow → buyer available, seller available and fee income.
+        postings: Vec<Posting>,
+    },
+    /// After the release, some or all of it went back to the buyer.
+    ReleaseRefunded {
+        /// Names it.
+        refund: RefundId,
+        /// How much.
+        amount: Money,
+        /// The part of it that the seller had available.
+        from_available: Money,
+        /// The part of it that the seller owes the marketplace from now on.
+        owed: Money,
+        /// The part of it that the marketplace gives back of its fee.
+        fee_share: Money,
+        /// Why.
+        cause: RefundCause,
+        /// Seller available, seller receivable and fee income → buyer available.
+        postings: Vec<Posting>,
+    },
+}
+
+event_versions!(Event {
+    EscrowOpened = "1",
+    EscrowFunded = "1",
+    EscrowVoided = "1",
+    InspectionStarted = "1",
+    InspectionReminded = "1",
+    EscrowDisputed = "1",
+    EscrowReleased = "1",
+    EscrowPartlyRefunded = "1",
+    EscrowRefunded = "1",
+    EscrowSplit = "1",
+    ReleaseRefunded = "1",
+});
+
+impl Event {
+    /// The movements of money that this event is.
+    pub fn postings(&self) -> &[Posting] {
+        match self {
+            Self::EscrowOpened { .. }
+            | Self::EscrowVoided {}
+            | Self::InspectionStarted { .. }
+            | Self::InspectionReminded { .. }
+            | Self::EscrowDisputed { .. } => &[],
+            Self::EscrowFunded { postings, .. }
+            | Self::EscrowReleased { postings, .. }
+            | Self::EscrowPartlyRefunded { postings, .. }
+            | Self::EscrowRefunded { postings, .. }
+            | Self::EscrowSplit { postings, .. }
+            | Self::ReleaseRefunded { postings, .. } => postings,
+        }
+    }
+}
+
+/// Why an escrow refuses, with the rule's numbers.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Error {
+    /// There is no such escrow, or it is somebody else's.
+    #[error("there is no such escrow")]
+    NotFound,
+    /// One order, one escrow.
+    #[error("the escrow exists already")]
+    AlreadyOpened,
+    /// It is not where it would have to be.
+    #[error("the escrow is {status}, which does not allow this")]
+    WrongStatus {
+        /// Where it is.
+        status: Status,
+    },
+    /// There is nothing to pay for.
+    #[error("the amount must be above zero; it is {offered}")]
+    AmountNotPositive {
+        /// What it is.
+        offered: Money,
+    },
+    /// More cannot go back than is left.
+    #[error("{offered} was offered and {remaining} is left")]
+    MoreThanRemains {
+        /// What is left for the seller.
+        remaining: Money,
+        /// What was to go to the buyer.
+        offered: Money,
+    },
+    /// The inspection is not over.
+    #[error("the inspection ends at {ends_at}")]
+    InspectionRunning {
+        /// When it ends.
+        ends_at: Timestamp,
+    },
+    /// The inspection is over.
+    #[error("the inspection ended at {ended_at}")]
+    InspectionOver {
+        /// When it ended.
+        ended_at: Timestamp,
+    },
+    /// It is not time yet to remind anybody.
+    #[error("the next reminder is due at {remind_at}")]
+    TooEarlyToRemind {
+        /// When it is due.
+        remind_at: Timestamp,
+    },
+    /// There is still time to ship it.
+    #[error("this may be shipped until {ship_by}")]
+    NotOverdue {
+        /// Until when.
+        ship_by: Timestamp,
+    },
+    /// There is still time to resolve the dispute.
+    #[error("the dispute may be resolved until {expires_at}")]
+    DisputeOpen {
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// Only what is disputed is resolved.
+    #[error("the escrow is {status}, not disputed")]
+    NotDisputed {
+        /// Where it is.
+        status: Status,
+    },
+    /// Amounts that cannot be computed.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
+
+/// Where an escrow is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// To be paid.
+    AwaitingPayment,
+    /// It holds the money.
+    Funded,
+    /// The buyer inspects what has arrived.
+    Inspection,
+    /// It waits for a decision.
+    Disputed,
+    /// It was never paid.
+    Voided,
+    /// The seller was paid.
+    Released,
+    /// The buyer has it back.
+    Refunded,
+    /// Each got a part.
+    Split,
+}
+
+impl Status {
+    /// The name in JSON and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AwaitingPayment => "awaiting_payment",
+            Self::Funded => "funded",
+            Self::Inspection => "inspection",
+            Self::Disputed => "disputed",
+            Self::Voided => "voided",
+            Self::Released => "released",
+            Self::Refunded => "refunded",
+            Self::Split => "split",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An escrow.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub enum Escrow {
+    /// Never opened.
+    #[default]
+    Unopened,
+    /// Opened, and what has become of it.
+    Opened(Opened),
+}
+
+/// An escrow that came into being.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Opened {
+    /// What it is about.
+    pub terms: Terms,
+    /// What has gone back to the buyer so far.
+    pub refunded: Money,
+    /// Where it is.
+    pub phase: Phase,
+}
+
+/// Where an escrow is, and what is known there.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Phase {
+    /// To be paid.
+    AwaitingPayment,
+    /// It holds the money.
+    Funded {
+        /// Refunded then, unless it is shipped.
+        ship_by: Timestamp,
+    },
+    /// The buyer inspects what has arrived.
+    Inspection {
+        /// Since when.
+        began_at: Timestamp,
+        /// Released then.
+        ends_at: Timestamp,
+        /// When the buyer is reminded next.
+        remind_at: Option<Timestamp>,
+    },
+    /// It waits for a decision.
+    Disputed {
+        /// Refunded then.
+        expires_at: Timestamp,
+    },
+    /// It was never paid.
+    Voided,
+    /// The seller was paid.
+    Released {
+        /// The marketplace's share, less what it gave back.
+        fee: Money,
+    },
+    /// The buyer has it back.
+    Refunded,
+    /// Each got a part.
+    Split,
+}
+
+impl Escrow {
+    /// The escrow, if it ever came into being.
+    pub fn opened(&self) -> Result<&Opened, Error> {
+        match self {
+            Self::Unopened => Err(Error::NotFound),
+            Self::Opened(opened) => Ok(opened),
+        }
+    }
+}
+
+impl Aggregate for Escrow {
+    const TYPE: &'static str = "escrow";
+    type Id = OrderId;
+    type Command = Command;
+    type Event = Event;
+    type Error = Error;
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
+        match (self, command) {
+            (Self::Unopened, Command::Open { terms }) => open(terms),
+            (Self::Opened(_), Command::Open { .. }) => Err(Error::AlreadyOpened),
+            (Self::Unopened, _) => Err(Error::NotFound),
+            (Self::Opened(escrow), command) => escrow.decide(command),
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match (&mut *self, event) {
+            (Self::Unopened, Event::EscrowOpened { terms }) => {
+                let refunded = Money::zero(terms.amount.currency());
+                *self = Self::Opened(Opened { terms: terms.clone(), refunded, phase: Phase::AwaitingPayment });
+            }
+            (Self::Opened(escrow), event) => escrow.evolve(event),
+            // No decision leads here; a fold never fails.
+            (Self::Unopened, _) => {}
+        }
+    }
+}
+
+fn open(terms: Terms) -> Result<Vec<Event>, Error> {
+    if !terms.amount.is_positive() {
+        return Err(Error::AmountNotPositive { offered: terms.amount });
+    }
+    Ok(vec![Event::EscrowOpened { terms }])
+}
+
+impl Opened {
+    /// Where it is.
+    pub fn status(&self) -> Status {
+        match self.phase {
+            Phase::AwaitingPayment => Status::AwaitingPayment,
+            Phase::Funded { .. } => Status::Funded,
+            Phase::Inspection { .. } => Status::Inspection,
+            Phase::Disputed { .. } => Status::Disputed,
+            Phase::Voided => Status::Voided,
+            Phase::Released { .. } => Status::Released,
+            Phase::Refunded => Status::Refunded,
+            Phase::Split => Status::Split,
+        }
+    }
+
+    /// What has not gone back to the buyer: held before the end, the seller's price after a release.
+    pub fn remaining(&self) -> Money {
+        // Nothing ever goes back that is not there.
+        self.terms.amount.minus(self.refunded).unwrap_or(Money::zero(self.refunded.currency()))
+    }
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
+        match command {
+            // Answered above: it is there already.
+            Command::Open { .. } => Err(Error::AlreadyOpened),
+            Command::Fund { now } => self.fund(now),
+            Command::Void {} => match self.phase {
+                Phase::AwaitingPayment => Ok(vec![Event::EscrowVoided {}]),
+                Phase::Voided => Ok(vec![]),
+                _ => Err(self.wrong_status()),
+            },
+            Command::Inspect { now } => self.inspect(now),
+            Command::Remind { now } => self.remind(now),
+            Command::Dispute { by, reason, now } => self.dispute(by, reason, now),
+            Command::Release { cause, now } => self.release(cause, now),
+            Command::Refund { refund, amount, cause, now } => self.refund(refund, amount, cause, now),
+            Command::Split { to_buyer, by } => self.split(to_buyer, by),
+            Command::RefundReleased { refund, amount, seller_available, cause } => {
+                self.refund_released(refund, amount, seller_available, cause)
+            }
+        }
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::EscrowOpened { .. } => {}
+            Event::EscrowFunded { ship_by, .. } => self.phase = Phase::Funded { ship_by: *ship_by },
+            Event::EscrowVoided {} => self.phase = Phase::Voided,
+            Event::InspectionStarted { ends_at, remind_at } => {
+                let began_at = *ends_at - self.inspection();
+                self.phase = Phase::Inspection { began_at, ends_at: *ends_at, remind_at: *remind_at };
+            }
+            Event::InspectionReminded { remind_at: next } => {
+                if let Phase::Inspection { remind_at, .. } = &mut self.phase {
+                    *remind_at = *next;
+                }
+            }
+            Event::EscrowDisputed { expires_at, .. } => self.phase = Phase::Disputed { expires_at: *expires_at },
+            Event::EscrowReleased { fee, .. } => self.phase = Phase::Released { fee: *fee },
+            Event::EscrowPartlyRefunded { amount, .. } => self.give_back(*amount),
+            Event::EscrowRefunded { amount, .. } => {
+                self.give_back(*amount);
+                self.phase = Phase::Refunded;
+            }
+            Event::EscrowSplit { to_buyer, .. } => {
+                self.give_back(*to_buyer);
+                self.phase = Phase::Split;
+            }
+            Event::ReleaseRefunded { amount, fee_share, .. } => {
+                self.give_back(*amount);
+                if let Phase::Released { fee } = &mut self.phase {
+                    *fee = fee.minus(*fee_share).unwrap_or(*fee);
+                }
+            }
+        }
+    }
+
+    fn give_back(&mut self, amount: Money) {
+        // Never more than was paid in, so the sum is in range.
+        self.refunded = self.refunded.plus(amount).unwrap_or(self.refunded);
+    }
+
+    fn wrong_status(&self) -> Error {
+        Error::WrongStatus { status: self.status() }
+    }
+
+    fn inspection(&self) -> TimeDelta {
+        TimeDelta::seconds(i64::from(self.terms.inspection_s))
+    }
+
+    fn fund(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        let Phase::AwaitingPayment = self.phase else { return Err(self.wrong_status()) };
+        let Terms { amount, buyer, .. } = self.terms;
+        let postings = vec![Posting::new(LedgerAccount::Available(buyer), self.account(), amount)];
+        Ok(vec![Event::EscrowFunded { amount, ship_by: now + SHIPPED_WITHIN, postings }])
+    }
+
+    fn inspect(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        let Phase::Funded { .. } = self.phase else { return Err(self.wrong_status()) };
+        let ends_at = now + self.inspection();
+        Ok(vec![Event::InspectionStarted { ends_at, remind_at: next_reminder(now, now, ends_at) }])
+    }
+
+    fn remind(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        match self.phase {
+            Phase::Inspection { remind_at: Some(remind_at), .. } if now < remind_at => {
+                Err(Error::TooEarlyToRemind { remind_at })
+            }
+            Phase::Inspection { began_at, ends_at, remind_at: Some(_) } => {
+                Ok(vec![Event::InspectionReminded { remind_at: next_reminder(began_at, now, ends_at) }])
+            }
+            // Nobody has to be reminded any more.
+            _ => Ok(vec![]),
+        }
+    }
+
+    fn dispute(&self, by: Disputant, reason: String, now: Timestamp) -> Result<Vec<Event>, Error> {
+        match self.phase {
+            Phase::Inspection { ends_at, .. } if now >= ends_at => Err(Error::InspectionOver { ended_at: ends_at }),
+            Phase::Funded { .. } | Phase::Inspection { .. } => {
+                Ok(vec![Event::EscrowDisputed { by, reason, expires_at: now + RESOLVED_WITHIN }])
+            }
+            _ => Err(self.wrong_status()),
+        }
+    }
+
+    fn release(&self, cause: ReleaseCause, now: Timestamp) -> Result<Vec<Event>, Error> {
+        match (self.phase, cause) {
+            (Phase::Inspection { ends_at, .. }, ReleaseCause::InspectionOver) if now < ends_at => {
+                return Err(Error::InspectionRunning { ends_at });
+            }
+            (Phase::Inspection { .. }, ReleaseCause::Confirmed | ReleaseCause::InspectionOver)
+            | (Phase::Disputed { .. }, ReleaseCause::Resolved(_)) => {}
+            (_, ReleaseCause::Resolved(_)) => return Err(Error::NotDisputed { status: self.status() }),
+            (_, ReleaseCause::Confirmed | ReleaseCause::InspectionOver) => return Err(self.wrong_status()),
+        }
+        let kept = self.remaining();
+        let fee = fees::fee_on(kept, &self.terms.lines)?;
+        let postings = self.payout(kept, fee)?;
+        Ok(vec![Event::EscrowReleased { cause, kept, fee, postings }])
+    }
+
+    fn refund(
+        &self,
+        refund: RefundId,
+        amount: Option<Money>,
+        cause: RefundCause,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Error> {
+        match (self.phase, cause) {
+            (Phase::Funded { ship_by }, RefundCause::NotShipped) if now < ship_by => {
+                return Err(Error::NotOverdue { ship_by });
+            }
+            (Phase::Disputed { expires_at }, RefundCause::DisputeExpired) if now < expires_at => {
+                return Err(Error::DisputeOpen { expires_at });
+            }
+            (Phase::Funded { .. }, RefundCause::NotShipped | RefundCause::Cancelled)
+            | (Phase::Funded { .. } | Phase::Inspection { .. }, RefundCause::Seller | RefundCause::Staff(_))
+            | (Phase::Disputed { .. }, RefundCause::Resolved(_) | RefundCause::DisputeExpired) => {}
+            (_, RefundCause::Resolved(_)) => return Err(Error::NotDisputed { status: self.status() }),
+            (_, _) => return Err(self.wrong_status()),
+        }
+        let amount = self.part(amount)?;
+        let postings = to_buyer(&self.terms, self.account(), amount);
+        Ok(vec![if amount == self.remaining() {
+            Event::EscrowRefunded { refund, amount, cause, postings }
+        } else {
+            Event::EscrowPartlyRefunded { refund, amount, cause, postings }
+        }])
+    }
+
+    fn split(&self, share: Money, by: AccountId) -> Result<Vec<Event>, Error> {
+        let Phase::Disputed { .. } = self.phase else { return Err(Error::NotDisputed { status: self.status() }) };
+        let share = self.part(Some(share))?;
+        let kept = self.remaining().minus(share)?;
+        if !kept.is_positive() {
+            // All of it for the buyer is a refund.
+            return Err(Error::MoreThanRemains { remaining: self.remaining(), offered: share });
+        }
+        let fee = fees::fee_on(kept, &self.terms.lines)?;
+        let mut postings = to_buyer(&self.terms, self.account(), share);
+        postings.extend(self.payout(kept, fee)?);
+        Ok(vec![Event::EscrowSplit { to_buyer: share, kept, fee, by, postings }])
+    }
+
+    fn refund_released(
+        &self,
+        refund: RefundId,
+        amount: Option<Money>,
+        seller_available: Money,
+        cause: RefundCause,
+    ) -> Result<Vec<Event>, Error> {
+        let Phase::Released { fee } = self.phase else { return Err(self.wrong_status()) };
+        let amount = self.part(amount)?;
+        let fee_share = fee.minus(fees::fee_on(self.remaining().minus(amount)?, &self.terms.lines)?)?;
+        // Cents wander between lines as the whole shrinks, so a share may come out below nothing or above what goes back.
+        let fee_share = fee_share.max(Money::zero(fee.currency()))?.min(amount)?;
+        let from_seller = amount.minus(fee_share)?;
+        let from_available = from_seller.min(seller_available)?;
+        let owed = from_seller.minus(from_available)?;
+        let seller = self.terms.seller;
+        let postings = [
+            (LedgerAccount::Available(seller), from_available),
+            (LedgerAccount::Receivable(seller), owed),
+            (LedgerAccount::FeeIncome, fee_share),
+        ];
+        let postings = postings.into_iter().flat_map(|(from, part)| to_buyer(&self.terms, from, part)).collect();
+        Ok(vec![Event::ReleaseRefunded { refund, amount, from_available, owed, fee_share, cause, postings }])
+    }
+
+    /// An amount that is there, or all that is.
+    fn part(&self, amount: Option<Money>) -> Result<Money, Error> {
+        let remaining = self.remaining();
+        let Some(offered) = amount else { return Ok(remaining) };
+        if !offered.is_positive() {
+            return Err(Error::AmountNotPositive { offered });
+        }
+        if offered.minor_in(remaining.currency())? > remaining.minor() {
+            return Err(Error::MoreThanRemains { remaining, offered });
+        }
+        Ok(offered)
+    }
+
+    fn account(&self) -> LedgerAccount {
+        LedgerAccount::Escrow(self.terms.order)
+    }
+
+    /// Escrow → seller available and fee income.
+    fn payout(&self, kept: Money, fee: Money) -> Result<Vec<Posting>, Error> {
+        let parts = [(LedgerAccount::Available(self.terms.seller), kept.minus(fee)?), (LedgerAccount::FeeIncome, fee)];
+        Ok(parts
+            .into_iter()
+            .filter(|(_, part)| part.is_positive())
+            .map(|(to, part)| Posting::new(self.account(), to, part))
+            .collect())
+    }
+}
+
+/// The posting of `amount` to the buyer; none of nothing.
+fn to_buyer(terms: &Terms, from: LedgerAccount, amount: Money) -> Vec<Posting> {
+    let posting = Posting::new(from, LedgerAccount::Available(terms.buyer), amount);
+    if amount.is_positive() { vec![posting] } else { vec![] }
+}
+
+/// The first reminder after `now` of an inspection that lasts from `began_at` to `ends_at`.
+fn next_reminder(began_at: Timestamp, now: Timestamp, ends_at: Timestamp) -> Option<Timestamp> {
+    REMINDED_AFTER.into_iter().map(|after| began_at + after).find(|at| now < *at && *at < ends_at)
+}

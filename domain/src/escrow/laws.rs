@@ -1,0 +1,113 @@
+//! What holds for every escrow, whatever is asked of it in whatever order.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::money::Currency;
+
+const ANN: AccountId = AccountId(Uuid::from_u128(1));
+const BOB: AccountId = AccountId(Uuid::from_u128(2));
+const CLERK: AccountId = AccountId(Uuid::from_u128(3));
+
+fn usd(minor: i64) -> Money {
+    Money::new(minor, Currency::USD).unwrap()
+}
+
+/// A command, with amounts as shares of what remains and the day on which it comes.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    kind: u8,
+    permille: i64,
+    day: i64,
+}
+
+fn any_wish() -> impl Strategy<Value = Wish> {
+    (0..14_u8, 0..=1_000_i64, 0..90_i64).prop_map(|(kind, permille, day)| Wish { kind, permille, day })
+}
+
+impl Wish {
+    fn command(self, escrow: &Opened) -> Command {
+        let now = Timestamp::default() + TimeDelta::days(self.day);
+        let part = usd(escrow.remaining().minor() * self.permille / 1_000);
+        let refund = RefundId(Uuid::nil());
+        let back = |amount, cause| Command::Refund { refund, amount, cause, now };
+        match self.kind {
+            0 | 1 => Command::Fund { now },
+            2 => Command::Void {},
+            3 | 4 => Command::Inspect { now },
+            5 => Command::Remind { now },
+            6 => Command::Dispute { by: Disputant::Seller, reason: String::new(), now },
+            7 => Command::Release { cause: ReleaseCause::Confirmed, now },
+            8 => Command::Release { cause: ReleaseCause::InspectionOver, now },
+            9 => Command::Release { cause: ReleaseCause::Resolved(CLERK), now },
+            10 => back(Some(part), RefundCause::Seller),
+            11 => back(None, RefundCause::DisputeExpired),
+            12 => Command::Split { to_buyer: part, by: CLERK },
+            _ => Command::RefundReleased {
+                refund,
+                amount: Some(part),
+                seller_available: usd(self.day * 10),
+                cause: RefundCause::Staff(CLERK),
+            },
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_paid_in_is_held_or_has_gone_to_somebody_to_the_cent(
+        lines in prop::collection::vec((1..100_000_i64, 0..=10_000_u32), 1..6),
+        wishes in prop::collection::vec(any_wish(), 0..30),
+    ) {
+        let lines: Vec<FeeLine> =
+            lines.into_iter().map(|(gross, fee_bps)| FeeLine { gross: usd(gross), fee_bps }).collect();
+        let amount = fees::gross(&lines, Currency::USD).unwrap();
+        let order = OrderId(Uuid::nil());
+        let terms = Terms { order, buyer: BOB, seller: ANN, lines, amount, inspection_s: 1_209_600 };
+        let mut escrow = Escrow::default();
+        escrow.evolve(&Event::EscrowOpened { terms });
+        let mut books = HashMap::<LedgerAccount, i64>::new();
+        for wish in wishes {
+            let before = escrow.opened().unwrap().clone();
+            let events = escrow.decide(wish.command(&before)).unwrap_or_default();
+            for event in &events {
+                let read: Event = serde_json::from_str(&serde_json::to_string(event).unwrap()).unwrap();
+                prop_assert_eq!(&read, event);
+                escrow.evolve(&read);
+                for posting in event.postings() {
+                    prop_assert!(posting.amount.is_positive());
+                    *books.entry(posting.debit.clone()).or_default() -= posting.amount.minor();
+                    *books.entry(posting.credit.clone()).or_default() += posting.amount.minor();
+                }
+            }
+            let after = escrow.opened().unwrap();
+            let book = |account| books.get(&account).copied().unwrap_or(0);
+            let held = match after.phase {
+                Phase::Funded { .. } | Phase::Inspection { .. } | Phase::Disputed { .. } => after.remaining().minor(),
+                _ => 0,
+            };
+            prop_assert_eq!(book(LedgerAccount::Escrow(order)), held);
+            prop_assert_eq!(books.values().sum::<i64>(), 0);
+            prop_assert!(book(LedgerAccount::FeeIncome) >= 0);
+            prop_assert!((0..=amount.minor()).contains(&after.remaining().minor()));
+            // The buyer has paid what has not come back; the seller has it but for the fee and what is held.
+            let paid = !matches!(after.phase, Phase::AwaitingPayment | Phase::Voided);
+            if paid {
+                prop_assert_eq!(-book(LedgerAccount::Available(BOB)), after.remaining().minor());
+            }
+            // Before an inspection nobody is paid.
+            let released = matches!(after.phase, Phase::Released { .. });
+            if matches!(before.phase, Phase::Funded { .. }) {
+                prop_assert!(!released);
+            }
+            // What has ended stays ended.
+            let ended = |phase: Phase| matches!(phase, Phase::Voided | Phase::Refunded | Phase::Split);
+            if ended(before.phase) {
+                prop_assert!(events.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Given what has happened to an escrow, when it is asked something, then this.
+
+use uuid::Uuid;
+
+use super::*;
+use crate::money::Currency;
+use crate::testing::{Given, given};
+
+const ANN: AccountId = AccountId(Uuid::from_u128(1));
+const BOB: AccountId = AccountId(Uuid::from_u128(2));
+const CLERK: AccountId = AccountId(Uuid::from_u128(3));
+const ORDER: OrderId = OrderId(Uuid::from_u128(10));
+const REFUND: RefundId = RefundId(Uuid::from_u128(20));
+const FORTNIGHT_S: u32 = 14 * 24 * 3_600;
+
+fn usd(minor: i64) -> Money {
+    Money::new(minor, Currency::USD).unwrap()
+}
+
+fn begin() -> Timestamp {
+    Timestamp::default()
+}
+
+fn days(count: i64) -> Timestamp {
+    begin() + TimeDelta::days(count)
+}
+
+/// Two lines of 60.00 and 40.00 at 2 %.
+fn terms(inspection_s: u32) -> Terms {
+    let lines = [6_000, 4_000].map(|minor| FeeLine { gross: usd(minor), fee_bps: 200 });
+    Terms { order: ORDER, buyer: BOB, seller: ANN, lines: lines.to_vec(), amount: usd(10_000), inspection_s }
+}
+
+fn opened() -> Given<Escrow> {
+    given::<Escrow>([]).and(Command::Open { terms: terms(FORTNIGHT_S) })
+}
+
+fn funded() -> Given<Escrow> {
+    opened().and(Command::Fund { now: begin() })
+}
+
+fn inspected() -> Given<Escrow> {
+    funded().and(Command::Inspect { now: begin() })
+}
+
+fn disputed() -> Given<Escrow> {
+    inspected().and(dispute(begin()))
+}
+
+fn released() -> Given<Escrow> {
+    inspected().and(release(ReleaseCause::Confirmed, begin()))
+}
+
+fn dispute(now: Timestamp) -> Command {
+    Command::Dispute { by: Disputant::Buyer, reason: "Scratched.".to_owned(), now }
+}
+
+fn release(cause: ReleaseCause, now: Timestamp) -> Command {
+    Command::Release { cause, now }
+}
+
+fn refund(amount: Option<i64>, cause: RefundCause, now: Timestamp) -> Command {
+    Command::Refund { refund: REFUND, amount: amount.map(usd), cause, now }
+}
+
+fn refund_released(amount: Option<i64>, seller_available: i64) -> Command {
+    let (amount, seller_available) = (amount.map(usd), usd(seller_available));
+    Command::RefundReleased { refund: REFUND, amount, seller_available, cause: RefundCause::Seller }
+}
+
+fn escrow() -> LedgerAccount {
+    LedgerAccount::Escrow(ORDER)
+}
+
+fn available(owner: AccountId) -> LedgerAccount {
+    LedgerAccount::Available(owner)
+}
+
+fn posting(debit: LedgerAccount, credit: LedgerAccount, minor: i64) -> Posting {
+    Posting::new(debit, credit, usd(minor))
+}
+
+#[test]
+fn the_buyers_money_goes_into_escrow_once() {
+    let postings = vec![posting(available(BOB), escrow(), 10_000)];
+    let funded_event = Event::EscrowFunded { amount: usd(10_000), ship_by: days(14), postings };
+    opened().when(Command::Fund { now: begin() }).then([funded_event]);
+    let again = Command::Fund { now: begin() };
+    funded().when(again).then_refused(Error::WrongStatus { status: Status::Funded });
+    given::<Escrow>([]).when(Command::Fund { now: begin() }).then_refused(Error::NotFound);
+}
+
+#[test]
+fn what_is_not_paid_is_void_and_never_paid() {
+    opened().when(Command::Void {}).then([Event::EscrowVoided {}]);
+    let voided = opened().and(Command::Void {});
+    voided.when(Command::Fund { now: begin() }).then_refused(Error::WrongStatus { status: Status::Voided });
+    funded().when(Command::Void {}).then_refused(Error::WrongStatus { status: Status::Funded });
+}
+
+#[test]
+fn an_inspection_begins_with_the_delivery_and_reminds_after_three_and_twelve_days() {
+    let inspect = Command::Inspect { now: days(5) };
+    funded().when(inspect).then([Event::InspectionStarted { ends_at: days(19), remind_at: Some(days(8)) }]);
+    let remind = |now| Command::Remind { now };
+    inspected().when(remind(days(2))).then_refused(Error::TooEarlyToRemind { remind_at: days(3) });
+    inspected().when(remind(days(3))).then([Event::InspectionReminded { remind_at: Some(days(12)) }]);
+    let reminded = || inspected().and(remind(days(3)));
+    reminded().when(remind(days(12))).then([Event::InspectionReminded { remind_at: None }]);
+    reminded().and(remind(days(12))).when(remind(days(13))).then_nothing();
+}
+
+#[test]
+fn a_short_inspection_reminds_nobody() {
+    let short = given::<Escrow>([]).and(Command::Open { terms: terms(48 * 3_600) }).and(Command::Fund { now: begin() });
+    let started = Event::InspectionStarted { ends_at: days(2), remind_at: None };
+    short.when(Command::Inspect { now: begin() }).then([started]);
+}
+
+#[test]
+fn nothing_is_released_before_the_delivery() {
+    for cause in [ReleaseCause::Confirmed, ReleaseCause::InspectionOver] {
+        funded().when(release(cause, days(30))).then_refused(Error::WrongStatus { status: Status::Funded });
+    }
+}
+
+#[test]
+fn the_seller_is_paid_less_the_fee_when_the_inspection_is_over_or_the_buyer_content() {
+    let over = ReleaseCause::InspectionOver;
+    let early = days(14) - TimeDelta::milliseconds(1);
+    inspected().when(release(over, early)).then_refused(Error::InspectionRunning { ends_at: days(14) });
+    for (cause, now) in [(over, days(14)), (ReleaseCause::Confirmed, begin())] {
+        let postings = vec![posting(escrow(), available(ANN), 9_800), posting(escrow(), LedgerAccount::FeeIncome, 200)];
+        let event = Event::EscrowReleased { cause, kept: usd(10_000), fee: usd(200), postings };
+        inspected().when(release(cause, now)).then([event]);
+    }
+}
+
+#[test]
+fn a_dispute_stops_the_clock() {
+    let early = days(14) - TimeDelta::milliseconds(1);
+    inspected().when(dispute(days(14))).then_refused(Error::InspectionOver { ended_at: days(14) });
+    let (by, reason) = (Disputant::Buyer, "Scratched.".to_owned());
+    let expires_at = early + RESOLVED_WITHIN;
+    inspected().when(dispute(early)).then([Event::EscrowDisputed { by, reason, expires_at }]);
+    let over = release(ReleaseCause::InspectionOver, days(20));
+    disputed().when(over).then_refused(Error::WrongStatus { status: Status::Disputed });
+    disputed()
+        .when(release(ReleaseCause::Confirmed, begin()))
+        .then_refused(Error::WrongStatus { status: Status::Disputed });
+}
+
+#[test]
+fn staff_resolves_what_is_disputed_and_nothing_else() {
+    let resolved = ReleaseCause::Resolved(CLERK);
+    inspected().when(release(resolved, begin())).then_refused(Error::NotDisputed { status: Status::Inspection });
+    let back = RefundCause::Resolved(CLERK);
+    funded().when(refund(None, back, begin())).then_refused(Error::NotDisputed { status: Status::Funded });
+    let split = |minor| Command::Split { to_buyer: usd(minor), by: CLERK };
+    funded().when(split(1)).then_refused(Error::NotDisputed { status: Status::Funded });
+    // 30.00 stay with the seller, 18.00 and 12.00 of the lines: a fee of 0.36 and 0.24.
+    let postings = vec![
+        posting(escrow(), available(BOB), 7_000),
+        posting(escrow(), available(ANN), 2_940),
+        posting(escrow(), LedgerAccount::FeeIncome, 60),
+    ];
+    let event = Event::EscrowSplit { to_buyer: usd(7_000), kept: usd(3_000), fee: usd(60), by: CLERK, postings };
+    disputed().when(split(7_000)).then([event]);
+    let all = Error::MoreThanRemains { remaining: usd(10_000), offered: usd(10_000) };
+    disputed().when(split(10_000)).then_refused(all);
+}
+
+#[test]
+fn a_dispute_that_nobody_resolves_is_refunded() {
+    let expires_at = begin() + RESOLVED_WITHIN;
+    let expired = |now| refund(None, RefundCause::DisputeExpired, now);
+    let early = expires_at - TimeDelta::milliseconds(1);
+    disputed().when(expired(early)).then_refused(Error::DisputeOpen { expires_at });
+    let postings = vec![posting(escrow(), available(BOB), 10_000)];
+    let (amount, cause) = (usd(10_000), RefundCause::DisputeExpired);
+    disputed().when(expired(expires_at)).then([Event::EscrowRefunded { refund: REFUND, amount, cause, postings }]);
+}
+
+#[test]
+fn what_is_not_shipped_in_time_is_refunded() {
+    let late = |now| refund(None, RefundCause::NotShipped, now);
+    funded().when(late(days(14) - TimeDelta::seconds(1))).then_refused(Error::NotOverdue { ship_by: days(14) });
+    assert_eq!(funded().and(late(days(14))).state().opened().unwrap().status(), Status::Refunded);
+    inspected().when(late(days(14))).then_refused(Error::WrongStatus { status: Status::Inspection });
+}
+
+#[test]
+fn a_partial_refund_is_never_charged() {
+    let part = refund(Some(2_500), RefundCause::Seller, begin());
+    let postings = vec![posting(escrow(), available(BOB), 2_500)];
+    let (amount, cause) = (usd(2_500), RefundCause::Seller);
+    inspected().when(part.clone()).then([Event::EscrowPartlyRefunded { refund: REFUND, amount, cause, postings }]);
+    let too_much = refund(Some(7_501), RefundCause::Seller, begin());
+    let refused = Error::MoreThanRemains { remaining: usd(7_500), offered: usd(7_501) };
+    inspected().and(part.clone()).when(too_much).then_refused(refused);
+    let postings = vec![posting(escrow(), available(ANN), 7_350), posting(escrow(), LedgerAccount::FeeIncome, 150)];
+    let cause = ReleaseCause::Confirmed;
+    let event = Event::EscrowReleased { cause, kept: usd(7_500), fee: usd(150), postings };
+    inspected().and(part).when(release(cause, begin())).then([event]);
+}
+
+#[test]
+fn a_refund_after_the_release_takes_what_the_seller_has_and_the_fee_and_the_rest_is_owed() {
+    let postings = vec![
+        posting(available(ANN), available(BOB), 1_000),
+        posting(LedgerAccount::Receivable(ANN), available(BOB), 3_900),
+        posting(LedgerAccount::FeeIncome, available(BOB), 100),
+    ];
+    let event = Event::ReleaseRefunded {
+        refund: REFUND,
+        amount: usd(5_000),
+        from_available: usd(1_000),
+        owed: usd(3_900),
+        fee_share: usd(100),
+        cause: RefundCause::Seller,
+        postings,
+    };
+    released().when(refund_released(Some(5_000), 1_000)).then([event]);
+    let twice = released().and(refund_released(Some(5_000), 1_000));
+    let refused = Error::MoreThanRemains { remaining: usd(5_000), offered: usd(5_001) };
+    twice.when(refund_released(Some(5_001), 0)).then_refused(refused);
+    inspected().when(refund_released(None, 0)).then_refused(Error::WrongStatus { status: Status::Inspection });
+}
+
+#[test]
+fn nothing_happens_to_what_has_ended() {
+    let refunded = || funded().and(refund(None, RefundCause::Cancelled, begin()));
+    let refused = || Error::WrongStatus { status: Status::Refunded };
+    refunded().when(release(ReleaseCause::Confirmed, begin())).then_refused(refused());
+    refunded().when(refund(None, RefundCause::Seller, begin())).then_refused(refused());
+    refunded().when(dispute(begin())).then_refused(refused());
+    refunded().when(refund_released(None, 0)).then_refused(refused());
+    released().when(dispute(begin())).then_refused(Error::WrongStatus { status: Status::Released });
+}

@@ -1,0 +1,477 @@
+//! Orders in random histories, carried out as the write side does it: everything that one use case does, or nothing.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use domain::account;
+use domain::auction::Outcome;
+use domain::escrow::{self, Disputant, Escrow, Phase, RefundCause, ReleaseCause};
+use domain::fees;
+use domain::listing::Delivery;
+use domain::order::{self, CancelCause, Line, Order, Origin, Placed, Stage, Terms, Witness};
+use domain::order_group::{self, OrderGroup};
+use domain::stock::{self, Pieces, Sku};
+use domain::wallet::{self, Wallet};
+use domain::{AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, WalletId};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+use super::{History, method};
+
+const FEE_BPS: u32 = 250;
+const CHECKOUT_PAID_WITHIN: TimeDelta = TimeDelta::minutes(15);
+const WIN_PAID_WITHIN: TimeDelta = TimeDelta::hours(24);
+
+impl History {
+    /// One more command about an order.
+    pub(super) fn trade(&mut self) {
+        match self.random.random_range(0..10) {
+            0..3 => self.attempt(Self::check_out),
+            3..6 => self.attempt(Self::pay_or_expire),
+            _ => {
+                if let Some(order) = self.any_order() {
+                    self.attempt(|history| history.go_on_with(order));
+                }
+            }
+        }
+    }
+
+    /// A while, in which mostly nothing is due. Now and then weeks pass, after which much is.
+    pub(super) fn wait(&mut self) {
+        if self.random.random_bool(0.92) {
+            self.now += TimeDelta::seconds(self.random.random_range(1..900));
+            return;
+        }
+        self.now += TimeDelta::days(self.random.random_range(4..100));
+        for _ in 0..20 {
+            if let Some(order) = self.any_order() {
+                self.attempt(|history| history.mind_deadlines(order));
+            }
+        }
+    }
+
+    /// Commits all of `work`, or nothing if any of it is refused.
+    fn attempt(&mut self, work: impl FnOnce(&mut Self) -> Option<()>) {
+        let (accounts, wallets, stocks) = (self.accounts.clone(), self.wallets.clone(), self.stocks.clone());
+        let (orders, groups, escrows) = (self.orders.clone(), self.groups.clone(), self.escrows.clone());
+        if work(self).is_none() {
+            self.unit.events.clear();
+            (self.accounts, self.wallets, self.stocks) = (accounts, wallets, stocks);
+            (self.orders, self.groups, self.escrows) = (orders, groups, escrows);
+        }
+        self.commit();
+    }
+
+    fn check_out(&mut self) -> Option<()> {
+        let buyer = self.anybody();
+        let mut cart = BTreeMap::<(ListingId, Sku), u32>::new();
+        let currency = self.amount().currency();
+        let on_offer: Vec<(ListingId, Sku)> = self
+            .listings
+            .0
+            .iter()
+            .filter_map(|(id, (listing, _))| Some((ListingId(*id), listing.offered().ok()?)))
+            .filter(|(_, offer)| offer.sale.currency() == currency)
+            .flat_map(|(listing, offer)| offer.sale.skus().into_iter().map(move |sku| (listing, sku)))
+            .collect();
+        for _ in 0..self.random.random_range(1..4) {
+            *cart.entry(on_offer.choose(&mut self.random)?.clone()).or_default() += self.random.random_range(1..3);
+        }
+        let mut baskets = BTreeMap::<AccountId, (Vec<Line>, Delivery)>::new();
+        for ((listing, sku), quantity) in cart {
+            let offer = self.listings.state(listing).offered().ok()?.clone();
+            let unit_price = offer.price_of(&sku).ok()?;
+            let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity).ok()?;
+            let (lines, delivery) = baskets.entry(offer.seller).or_insert((Vec::new(), Delivery::Digital));
+            if offer.delivery.is_physical() {
+                *delivery = Delivery::Physical;
+            }
+            let (title, fee_bps) = (offer.title, FEE_BPS);
+            lines.push(Line { listing, sku, title, quantity, unit_price, shipping, fee_bps });
+        }
+        let (group, pay_by) = (OrderGroupId(self.id()), self.now + CHECKOUT_PAID_WITHIN);
+        let address = self.text();
+        let ship_to = self.people[&buyer.0].seal(address);
+        let mut placed = Vec::new();
+        for (seller, (lines, delivery)) in baskets {
+            let order = OrderId(self.id());
+            for (listing, pieces) in pieces(&lines) {
+                self.stock(listing, stock::Command::Reserve { listing, order, pieces, until: pay_by })?;
+            }
+            let ship_to = delivery.is_physical().then(|| ship_to.clone());
+            self.place(order, Terms { group, buyer, seller, origin: Origin::Checkout, lines, delivery, ship_to })?;
+            placed.push(order);
+        }
+        self.group(group, order_group::Command::Place { buyer, orders: placed, pay_by })?;
+        Some(())
+    }
+
+    /// The order of somebody who has won, in the commit of the auction's end.
+    pub(super) fn place_won(&mut self, auction: AuctionId, outcome: Outcome) {
+        let (buyer, unit_price, origin) = match outcome {
+            Outcome::Won { winner, price } => (winner, price, Origin::AuctionWon(auction)),
+            Outcome::BoughtNow { winner, price } => (winner, price, Origin::BoughtNow(auction)),
+            Outcome::Unsold { .. } => return,
+        };
+        let listing = ListingId::from(auction);
+        let offer = self.listings.state(listing).offer().unwrap().clone();
+        let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency()));
+        let (sku, title, fee_bps) = (Sku::default(), offer.title, FEE_BPS);
+        let lines = vec![Line { listing, sku, title, quantity: 1, unit_price, shipping, fee_bps }];
+        let (group, order) = (OrderGroupId(self.id()), OrderId(self.id()));
+        let (seller, delivery) = (offer.seller, offer.delivery);
+        let terms = Terms { group, buyer, seller, origin, lines, delivery, ship_to: None };
+        self.place(order, terms).unwrap();
+        let pay_by = self.now + WIN_PAID_WITHIN;
+        self.group(group, order_group::Command::Place { buyer, orders: vec![order], pay_by }).unwrap();
+    }
+
+    fn place(&mut self, order: OrderId, terms: Terms) -> Option<()> {
+        let Terms { buyer, seller, delivery, .. } = terms;
+        let lines = terms.lines.iter().map(|line| line.fee_line().unwrap()).collect::<Vec<_>>();
+        let amount = fees::gross(&lines, terms.lines.first()?.unit_price.currency()).ok()?;
+        let inspection_s = if delivery.is_physical() { 14 * 86_400 } else { 2 * 86_400 };
+        self.order(order, order::Command::Place { terms })?;
+        let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s };
+        self.escrow(order, escrow::Command::Open { terms })?;
+        Some(())
+    }
+
+    fn pay_or_expire(&mut self) -> Option<()> {
+        let awaiting = self.groups.0.iter().filter_map(|(id, (group, _))| match group {
+            OrderGroup::AwaitingPayment(placed) => Some((OrderGroupId(*id), placed.clone())),
+            OrderGroup::Unplaced | OrderGroup::Paid(_) | OrderGroup::Expired(_) => None,
+        });
+        let awaiting: Vec<_> = awaiting.collect();
+        let (group, placed) = awaiting.choose(&mut self.random)?.clone();
+        if self.now < placed.pay_by { self.pay(group, &placed) } else { self.expire(group, &placed) }
+    }
+
+    fn pay(&mut self, group: OrderGroupId, placed: &order_group::Placed) -> Option<()> {
+        let (now, buyer) = (self.now, placed.buyer);
+        let outstanding = self.outstanding(placed);
+        let amounts = outstanding.iter().map(|(_, amount)| *amount);
+        if let Some(total) = amounts.reduce(|sum, amount| sum.plus(amount).unwrap())
+            && self.random.random_bool(0.8)
+        {
+            // By a deposit that is made for it.
+            let (wallet, deposit) = (WalletId::of(buyer, total.currency()), DepositId(self.id()));
+            let (source, provider_reference) = (method(), format!("ref {deposit}"));
+            let pays = Some(group);
+            self.wallet(
+                wallet,
+                wallet::Command::RequestDeposit { deposit, owner: buyer, amount: total, source, pays },
+            )?;
+            self.wallet(wallet, wallet::Command::SettleDeposit { deposit, provider_reference })?;
+        }
+        self.group(group, order_group::Command::Pay { now })?;
+        for (order, amount) in outstanding {
+            self.wallet(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+            self.escrow(order, escrow::Command::Fund { now })?;
+            self.order(order, order::Command::Pay {})?;
+            for listing in self.reserved(order).into_keys() {
+                self.stock(listing, stock::Command::Take { order })?;
+            }
+        }
+        Some(())
+    }
+
+    fn expire(&mut self, group: OrderGroupId, placed: &order_group::Placed) -> Option<()> {
+        let now = self.now;
+        let outstanding = self.outstanding(placed);
+        self.group(group, order_group::Command::Expire { now })?;
+        for (order, _) in outstanding {
+            self.call_off_unpaid(order, CancelCause::NotPaid)?;
+            let Placed { terms, .. } = self.placed(order)?;
+            if terms.origin.is_binding() {
+                self.account(terms.buyer, account::Command::RecordViolation { order })?;
+            }
+        }
+        Some(())
+    }
+
+    fn outstanding(&self, placed: &order_group::Placed) -> Vec<(OrderId, Money)> {
+        let waits = |order: &OrderId| self.placed(*order).is_some_and(|placed| placed.stage == Stage::Placed);
+        let amount = |order: OrderId| (order, self.opened(order).unwrap().terms.amount);
+        placed.orders.iter().copied().filter(waits).map(amount).collect()
+    }
+
+    /// Whatever may be done next with an order, wherever it is.
+    fn go_on_with(&mut self, order: OrderId) -> Option<()> {
+        let Placed { terms, stage, .. } = self.placed(order)?;
+        let opened = self.opened(order)?;
+        let (now, staff) = (self.now, self.anybody());
+        match (opened.phase, stage) {
+            (Phase::AwaitingPayment, _) if self.random.random_bool(0.08) => {
+                let cause = self.cancel_cause(staff);
+                self.call_off_unpaid(order, cause)
+            }
+            (Phase::Funded { .. }, Stage::Paid) => match self.random.random_range(0..10) {
+                0 => {
+                    let cause = self.cancel_cause(staff);
+                    self.call_off_paid(order, cause, RefundCause::Cancelled)
+                }
+                1 => self.dispute(order),
+                2 => self.refund(order, staff),
+                _ if terms.delivery.is_physical() => {
+                    let (carrier, tracking) = (self.text().to_owned(), Some("T 1".to_owned()));
+                    self.order(order, order::Command::Ship { carrier, tracking, now }).map(drop)
+                }
+                _ => self.deliver(order, Witness::Seller),
+            },
+            (Phase::Funded { .. }, _) => match self.random.random_range(0..8) {
+                0 => self.dispute(order),
+                1 => self.refund(order, staff),
+                2..4 => self.mind_deadlines(order),
+                4 => self.deliver(order, Witness::Staff(staff)),
+                _ => self.deliver(order, Witness::Buyer),
+            },
+            (Phase::Inspection { .. }, _) => match self.random.random_range(0..6) {
+                0..2 => self.dispute(order),
+                2 => self.refund(order, staff),
+                3 => self.mind_deadlines(order),
+                _ => self.release(order, ReleaseCause::Confirmed),
+            },
+            (Phase::Disputed { .. }, _) => match self.random.random_range(0..10) {
+                0 => self.release(order, ReleaseCause::Resolved(staff)),
+                1 => self.give_back_held(order, None, RefundCause::Resolved(staff)),
+                2..8 => self.mind_deadlines(order),
+                _ => {
+                    let to_buyer = self.part(opened.remaining())?;
+                    let events = self.escrow(order, escrow::Command::Split { to_buyer, by: staff })?;
+                    self.settle(order, &events)?;
+                    self.order(order, order::Command::Complete {}).map(drop)
+                }
+            },
+            (Phase::Released { .. }, _) if self.random.random_bool(0.5) => self.refund(order, staff),
+            (Phase::AwaitingPayment | Phase::Voided | Phase::Released { .. } | Phase::Refunded | Phase::Split, _) => {
+                None
+            }
+        }
+    }
+
+    /// What is done when time has passed.
+    fn mind_deadlines(&mut self, order: OrderId) -> Option<()> {
+        let Placed { stage, ask_at, dispute_at, .. } = self.placed(order)?;
+        let now = self.now;
+        match (self.opened(order)?.phase, stage) {
+            (Phase::Funded { .. }, Stage::Paid) => {
+                self.call_off_paid(order, CancelCause::NotShipped, RefundCause::NotShipped)
+            }
+            (Phase::Funded { .. }, _) if ask_at.is_some() => {
+                self.order(order, order::Command::AskForDelivery { now }).map(drop)
+            }
+            (Phase::Funded { .. }, _) if dispute_at.is_some_and(|dispute_at| now >= dispute_at) => {
+                let (by, reason) = (Disputant::Marketplace, "silence".to_owned());
+                self.escrow(order, escrow::Command::Dispute { by, reason, now }).map(drop)
+            }
+            (Phase::Inspection { ends_at, .. }, _) if now < ends_at => {
+                self.escrow(order, escrow::Command::Remind { now }).map(drop)
+            }
+            (Phase::Inspection { .. }, _) => self.release(order, ReleaseCause::InspectionOver),
+            (Phase::Disputed { .. }, _) => self.give_back_held(order, None, RefundCause::DisputeExpired),
+            (
+                Phase::AwaitingPayment
+                | Phase::Funded { .. }
+                | Phase::Voided
+                | Phase::Released { .. }
+                | Phase::Refunded
+                | Phase::Split,
+                _,
+            ) => None,
+        }
+    }
+
+    fn cancel_cause(&mut self, staff: AccountId) -> CancelCause {
+        let reason = self.text().to_owned();
+        match self.random.random_range(0..3) {
+            0 => CancelCause::Buyer { reason },
+            1 => CancelCause::Seller { reason },
+            _ => CancelCause::Staff { by: staff, reason },
+        }
+    }
+
+    fn call_off_unpaid(&mut self, order: OrderId, cause: CancelCause) -> Option<()> {
+        self.order(order, order::Command::Cancel { cause })?;
+        self.escrow(order, escrow::Command::Void {})?;
+        for listing in self.reserved(order).into_keys() {
+            self.stock(listing, stock::Command::Release { order })?;
+        }
+        Some(())
+    }
+
+    fn call_off_paid(&mut self, order: OrderId, cause: CancelCause, refund: RefundCause) -> Option<()> {
+        self.order(order, order::Command::Cancel { cause })?;
+        self.refund_held(order, None, refund)?;
+        self.put_back(order)
+    }
+
+    fn dispute(&mut self, order: OrderId) -> Option<()> {
+        let by = if self.random.random_bool(0.7) { Disputant::Buyer } else { Disputant::Seller };
+        let (reason, now) = (self.text().to_owned(), self.now);
+        self.escrow(order, escrow::Command::Dispute { by, reason, now }).map(drop)
+    }
+
+    fn deliver(&mut self, order: OrderId, by: Witness) -> Option<()> {
+        let now = self.now;
+        self.order(order, order::Command::Deliver { by })?;
+        self.escrow(order, escrow::Command::Inspect { now }).map(drop)
+    }
+
+    fn release(&mut self, order: OrderId, cause: ReleaseCause) -> Option<()> {
+        let now = self.now;
+        let events = self.escrow(order, escrow::Command::Release { cause, now })?;
+        self.settle(order, &events)?;
+        self.order(order, order::Command::Complete {}).map(drop)
+    }
+
+    /// By the seller or staff, of some or all, before or after the seller was paid.
+    fn refund(&mut self, order: OrderId, staff: AccountId) -> Option<()> {
+        let opened = self.opened(order)?;
+        let amount = if self.random.random_bool(0.6) { Some(self.part(opened.remaining())?) } else { None };
+        let cause = if self.random.random_bool(0.5) { RefundCause::Seller } else { RefundCause::Staff(staff) };
+        if !matches!(opened.phase, Phase::Released { .. }) {
+            return self.give_back_held(order, amount, cause);
+        }
+        let wallet = WalletId::of(opened.terms.seller, opened.terms.amount.currency());
+        let Wallet::Open(balance) = self.wallets.state(wallet) else { return None };
+        let (refund, seller_available) = (RefundId(self.id()), balance.available);
+        let command = escrow::Command::RefundReleased { refund, amount, seller_available, cause };
+        let events = self.escrow(order, command)?;
+        self.settle(order, &events)?;
+        self.close_if_refunded(order)
+    }
+
+    fn give_back_held(&mut self, order: OrderId, amount: Option<Money>, cause: RefundCause) -> Option<()> {
+        let unsent = self.placed(order)?.stage == Stage::Paid;
+        self.refund_held(order, amount, cause)?;
+        self.close_if_refunded(order)?;
+        if unsent && self.placed(order)?.stage == Stage::Refunded { self.put_back(order) } else { Some(()) }
+    }
+
+    fn refund_held(&mut self, order: OrderId, amount: Option<Money>, cause: RefundCause) -> Option<()> {
+        let (refund, now) = (RefundId(self.id()), self.now);
+        let events = self.escrow(order, escrow::Command::Refund { refund, amount, cause, now })?;
+        self.settle(order, &events)
+    }
+
+    fn close_if_refunded(&mut self, order: OrderId) -> Option<()> {
+        if !self.opened(order)?.remaining().is_positive() {
+            self.order(order, order::Command::Refund {})?;
+        }
+        Some(())
+    }
+
+    fn put_back(&mut self, order: OrderId) -> Option<()> {
+        for (listing, pieces) in self.reserved(order) {
+            self.stock(listing, stock::Command::Return { order, pieces })?;
+        }
+        Some(())
+    }
+
+    /// Lets the wallets follow what an escrow has done.
+    fn settle(&mut self, order: OrderId, events: &[escrow::Event]) -> Option<()> {
+        let escrow::Terms { buyer, seller, amount, .. } = self.opened(order)?.terms;
+        let (to_buyer, to_seller) = (WalletId::of(buyer, amount.currency()), WalletId::of(seller, amount.currency()));
+        let back = |refund, amount| wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
+        let sale = |kept: &Money, fee: &Money| {
+            let amount = kept.minus(*fee).unwrap();
+            amount.is_positive().then_some(wallet::Command::ReceiveSale { owner: seller, order, amount })
+        };
+        for event in events {
+            match event {
+                escrow::Event::EscrowReleased { kept, fee, .. } => {
+                    if let Some(sale) = sale(kept, fee) {
+                        self.wallet(to_seller, sale)?;
+                    }
+                }
+                escrow::Event::EscrowPartlyRefunded { refund, amount, .. }
+                | escrow::Event::EscrowRefunded { refund, amount, .. } => {
+                    self.wallet(to_buyer, back(*refund, *amount))?;
+                }
+                escrow::Event::EscrowSplit { to_buyer: share, kept, fee, .. } => {
+                    self.wallet(to_buyer, back(RefundId(order.0), *share))?;
+                    if let Some(sale) = sale(kept, fee) {
+                        self.wallet(to_seller, sale)?;
+                    }
+                }
+                escrow::Event::ReleaseRefunded { refund, amount, from_available, owed, .. } => {
+                    let (given, owed, refund) = (*from_available, *owed, *refund);
+                    let give = wallet::Command::GiveRefund { owner: seller, order, refund, amount: given, owed };
+                    self.wallet(to_seller, give)?;
+                    self.wallet(to_buyer, back(refund, *amount))?;
+                }
+                escrow::Event::EscrowOpened { .. }
+                | escrow::Event::EscrowFunded { .. }
+                | escrow::Event::EscrowVoided {}
+                | escrow::Event::InspectionStarted { .. }
+                | escrow::Event::InspectionReminded { .. }
+                | escrow::Event::EscrowDisputed { .. } => {}
+            }
+        }
+        Some(())
+    }
+
+    fn order(&mut self, id: OrderId, command: order::Command) -> Option<Vec<order::Event>> {
+        let event_id = self.id();
+        self.orders.execute(&mut self.unit, self.now, event_id, id, command)
+    }
+
+    fn group(&mut self, id: OrderGroupId, command: order_group::Command) -> Option<Vec<order_group::Event>> {
+        let event_id = self.id();
+        self.groups.execute(&mut self.unit, self.now, event_id, id, command)
+    }
+
+    fn escrow(&mut self, id: OrderId, command: escrow::Command) -> Option<Vec<escrow::Event>> {
+        let event_id = self.id();
+        self.escrows.execute(&mut self.unit, self.now, event_id, id, command)
+    }
+
+    /// An order whose money may still move.
+    fn any_order(&mut self) -> Option<OrderId> {
+        let goes_on = |escrow: &Escrow| match escrow {
+            Escrow::Unopened => false,
+            Escrow::Opened(opened) => !matches!(opened.phase, Phase::Voided | Phase::Refunded | Phase::Split),
+        };
+        let orders = self.escrows.0.iter().filter(|(_, (escrow, _))| goes_on(escrow));
+        let orders: Vec<_> = orders.map(|(id, _)| *id).collect();
+        orders.choose(&mut self.random).copied().map(OrderId)
+    }
+
+    fn placed(&self, order: OrderId) -> Option<Placed> {
+        match self.orders.state(order) {
+            Order::Unplaced => None,
+            Order::Placed(placed) => Some(placed),
+        }
+    }
+
+    fn opened(&self, order: OrderId) -> Option<escrow::Opened> {
+        match self.escrows.state(order) {
+            Escrow::Unopened => None,
+            Escrow::Opened(opened) => Some(opened),
+        }
+    }
+
+    /// What an order had reserved; an auction's piece is not counted.
+    fn reserved(&self, order: OrderId) -> BTreeMap<ListingId, Pieces> {
+        match self.placed(order) {
+            Some(Placed { terms, .. }) if terms.origin == Origin::Checkout => pieces(&terms.lines),
+            Some(_) | None => BTreeMap::new(),
+        }
+    }
+
+    /// Some of an amount; nothing of a single minor unit.
+    fn part(&mut self, of: Money) -> Option<Money> {
+        let most = of.minor();
+        if most < 2 { None } else { Money::new(self.random.random_range(1..most), of.currency()).ok() }
+    }
+}
+
+/// How many pieces of each listing some lines are about.
+fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
+    let mut pieces = BTreeMap::<ListingId, Pieces>::new();
+    for line in lines {
+        pieces.entry(line.listing).or_default().insert(line.sku.clone(), line.quantity);
+    }
+    pieces
+}

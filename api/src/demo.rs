@@ -27,6 +27,7 @@ use crate::auth::passwords::PasswordError;
 mod dice;
 mod goods;
 mod people;
+mod sales;
 mod stage;
 mod story;
 
@@ -36,7 +37,7 @@ pub const PASSWORD: &str = "tradepost-demo";
 /// The name in the keys and in the metadata of the story's commands.
 const PROCESS: &str = "demo";
 /// Part of every key: a story that is told differently is another one.
-const STORY_VERSION: &str = "1";
+const STORY_VERSION: &str = "2";
 /// The steps before the first and after the last act.
 const BEGIN: &str = "begin";
 const END: &str = "end";
@@ -155,8 +156,8 @@ pub async fn fill(app: &App, say: &mut (dyn FnMut(&str) + Send)) -> Result<DemoA
         let day = stop.at.num_days();
         if day >= told + TOLD_EVERY_DAYS {
             told = day;
-            let stage::Tally { people, listings, bids, .. } = stage.tally;
-            say(&format!("  day {day:>2}: {people} people, {listings} listings, {bids} bids"));
+            let stage::Tally { people, listings, bids, orders, .. } = stage.tally;
+            say(&format!("  day {day:>2}: {people} people, {listings} listings, {bids} bids, {orders} orders"));
         }
     }
     stage.advance(story::span()).await?;
@@ -168,10 +169,11 @@ pub async fn fill(app: &App, say: &mut (dyn FnMut(&str) + Send)) -> Result<DemoA
     for follower in app::followers() {
         app.progress.wait_for(follower, end.position, FOLLOWERS_PATIENCE).await?;
     }
-    let stage::Tally { people, listings, bids, transfers, missed } = stage.tally;
+    let stage::Tally { people, listings, bids, orders, transfers, missed } = stage.tally;
     let seconds = started.elapsed().as_secs_f64();
     say(&format!(
-        "  done in {seconds:.1} s: {people} people, {listings} listings, {bids} bids, {transfers} deposits and withdrawals"
+        "  done in {seconds:.1} s: {people} people, {listings} listings, {bids} bids, {orders} orders, {transfers} deposits \
+         and withdrawals"
     ));
     if missed > 0 {
         say(&format!("  {missed} acts came too late, because the marketplace was interrupted while it was made"));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use domain::listing::{Condition, Details};
+use domain::listing::{Condition, Delivery, Details};
 
 use super::dice::Dice;
 
@@ -152,6 +152,9 @@ impl Stock {
             category: category.slug.to_owned(),
             brand: thing.brand.map(str::to_owned),
             condition,
+            delivery: Delivery::Physical,
+            // In whose currency, the shop decides.
+            shipping: None,
         };
         Good { details, worth }
     }

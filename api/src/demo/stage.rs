@@ -1,28 +1,41 @@
 //! Performs the story: every act is a command, sent under a key of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use commands::accounts;
 use commands::auctions;
+use commands::escrows::{self, Resolution};
 use commands::listings::{self, NewListing};
+use commands::orders::{self, CartLine, Checkout, WinIds};
 use commands::payments::sandbox;
 use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
 use domain::account::{Capability, ProfileChanges};
-use domain::auction::{Auction, Live};
+use domain::auction::{Auction, Live, Outcome};
+use domain::escrow::Escrow;
 use domain::listing::{AuctionPlan, Changes, Sale};
+use domain::order::Order;
+use domain::stock::Sku;
 use domain::wallet::PaymentMethod;
-use domain::{AccountId, AuctionId, DepositId, ListingId, Money, Timestamp, WithdrawalId};
+use domain::{
+    AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, Timestamp, WithdrawalId,
+};
 use eventstore::event::Metadata;
-use eventstore::mint;
+use eventstore::{log, mint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::sales::Step;
 use super::story::{self, Act, Bidder, Lot, Story};
-use super::{DemoError, PROCESS, STORY_VERSION, people};
+use projections::orders::{self as purchases, Filter, Side, Status};
+
+use super::{DemoError, FOLLOWERS_PATIENCE, PROCESS, STORY_VERSION, people};
 use crate::app::App;
 use crate::http::routes::auth::newcomer;
+
+/// Nobody has more orders waiting to be paid in the story.
+const MOST_WAITING: u32 = 100;
 
 /// The story, and what has become of it so far.
 pub(super) struct Stage<'a> {
@@ -34,6 +47,8 @@ pub(super) struct Stage<'a> {
     /// By place in the story; nothing until they have joined or been listed.
     accounts: Vec<Option<AccountId>>,
     listings: Vec<Option<ListingId>>,
+    /// By the numbers of the carts; nothing until they are checked out.
+    carts: BTreeMap<usize, Vec<OrderId>>,
     pub(super) tally: Tally,
 }
 
@@ -43,6 +58,7 @@ pub(super) struct Tally {
     pub(super) people: usize,
     pub(super) listings: usize,
     pub(super) bids: usize,
+    pub(super) orders: usize,
     pub(super) transfers: usize,
     /// Acts that a rule refused: they would have been in time had the fill not been interrupted.
     pub(super) missed: usize,
@@ -53,6 +69,7 @@ enum Done {
     Joined { person: usize, account: AccountId },
     Listed { lot: usize, listing: ListingId },
     Bid,
+    Bought { number: usize, orders: Vec<OrderId> },
     Transferred,
     Nothing,
     Missed,
@@ -66,11 +83,18 @@ pub(super) fn key(step: &str) -> CommandKey {
 impl<'a> Stage<'a> {
     pub(super) fn new(app: &'a App, story: &'a Story, begin: Timestamp, password_hash: &'a str) -> Self {
         let (accounts, listings) = (vec![None; story.people.len()], vec![None; story.lots.len()]);
-        Self { app, story, begin, password_hash, accounts, listings, tally: Tally::default() }
+        let carts = BTreeMap::new();
+        Self { app, story, begin, password_hash, accounts, listings, carts, tally: Tally::default() }
     }
 
-    /// Performs the acts of one stop, all at once.
+    /// Performs the acts of one stop: what is about orders after everything else, since a cart is paid when it is bought.
     pub(super) async fn perform(&mut self, acts: &[Act]) -> Result<(), DemoError> {
+        let (later, first): (Vec<&Act>, Vec<&Act>) = acts.iter().partition(|act| matches!(act, Act::Order { .. }));
+        self.perform_at_once(&first).await?;
+        self.perform_at_once(&later).await
+    }
+
+    async fn perform_at_once(&mut self, acts: &[&Act]) -> Result<(), DemoError> {
         let done = futures::future::join_all(acts.iter().map(|act| self.act(act))).await;
         for done in done {
             match done? {
@@ -83,6 +107,10 @@ impl<'a> Stage<'a> {
                     self.tally.listings += 1;
                 }
                 Done::Bid => self.tally.bids += 1,
+                Done::Bought { number, orders } => {
+                    self.tally.orders += orders.len();
+                    self.carts.insert(number, orders);
+                }
                 Done::Transferred => self.tally.transfers += 1,
                 Done::Nothing => {}
                 Done::Missed => self.tally.missed += 1,
@@ -104,6 +132,9 @@ impl<'a> Stage<'a> {
             Act::Bid { lot, bidders, .. } => self.bid(&name, *lot, bidders).await?,
             Act::BuyNow { lot, buyer } => self.buy_now(&name, *lot, *buyer).await?,
             Act::CallOff { lot, by, reason } => self.call_off(&name, *lot, *by, reason).await?,
+            Act::Buy { number, buyer, lots } => self.buy(&name, *number, *buyer, lots).await?,
+            Act::Order { number, step } => self.step(&name, *number, *step).await?,
+            Act::PayWon { lot } => self.pay_won(&name, *lot).await?,
         };
         Ok(done.unwrap_or(Done::Missed))
     }
@@ -185,7 +216,10 @@ impl<'a> Stage<'a> {
         let lot = &self.story.lots[place];
         let seller = self.account(lot.seller)?;
         let (details, sale) = (lot.details.clone(), self.sale(lot));
-        let new = NewListing { listing: ListingId(mint::id()), seller, details, sale };
+        // Shops have a few of some things.
+        let pieces = u32::try_from(place % 4).unwrap_or(0) * u32::from(place.is_multiple_of(3)) + 1;
+        let stock = sale.skus().into_iter().map(|sku| (sku, pieces)).collect();
+        let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock };
         let window = self.app.soft_close_window_ms();
         let list = move |world: &mut World<'_>| {
             listings::draft(world, &new)?;
@@ -200,7 +234,7 @@ impl<'a> Stage<'a> {
     /// How a lot is sold, at the times of this marketplace.
     fn sale(&self, lot: &Lot) -> Sale {
         match lot.sale {
-            story::Sale::FixedPrice(price) => Sale::FixedPrice { price },
+            story::Sale::FixedPrice(price) => Sale::FixedPrice { price, variants: vec![] },
             story::Sale::Auction { start_price, reserve_price, buy_now_price, starts, ends } => {
                 let starts_at = starts.map(|starts| self.begin + starts);
                 let duration = self.begin + ends - starts_at.unwrap_or_else(|| self.app.clock.now());
@@ -213,8 +247,9 @@ impl<'a> Stage<'a> {
     async fn reprice(&self, act: &str, lot: usize, price: Money) -> Result<Option<Done>, DemoError> {
         let Some(listing) = self.listings[lot] else { return Ok(None) };
         let seller = self.account(self.story.lots[lot].seller)?;
-        let changes = Changes { sale: Some(Sale::FixedPrice { price }), ..Changes::default() };
-        let revise = move |world: &mut World<'_>| listings::revise(world, listing, seller, changes.clone());
+        let changes = Changes { sale: Some(Sale::FixedPrice { price, variants: vec![] }), ..Changes::default() };
+        let stock = BTreeMap::new();
+        let revise = move |world: &mut World<'_>| listings::revise(world, listing, seller, changes.clone(), &stock);
         Ok(self.submit(act, seller, revise).await?.map(|()| Done::Nothing))
     }
 
@@ -248,7 +283,9 @@ impl<'a> Stage<'a> {
     async fn buy_now(&self, act: &str, lot: usize, buyer: usize) -> Result<Option<Done>, DemoError> {
         let Some(listing) = self.listings[lot] else { return Ok(None) };
         let (buyer, auction) = (self.account(buyer)?, AuctionId::from(listing));
-        let buy = move |world: &mut World<'_>| auctions::buy_now(world, auction, buyer);
+        let (ids, rules) =
+            (WinIds { group: OrderGroupId(mint::id()), order: OrderId(mint::id()) }, self.app.sale_rules());
+        let buy = move |world: &mut World<'_>| auctions::buy_now(world, auction, buyer, ids, rules);
         Ok(self.submit(act, buyer, buy).await?.map(|_| Done::Nothing))
     }
 
@@ -265,6 +302,76 @@ impl<'a> Stage<'a> {
         Ok(self.submit(act, by, cancel).await?.map(|()| Done::Nothing))
     }
 
+    async fn buy(&self, act: &str, number: usize, buyer: usize, lots: &[usize]) -> Result<Option<Done>, DemoError> {
+        let (buyer, rules) = (self.account(buyer)?, self.app.sale_rules());
+        let line = |lot: &usize| Some(CartLine { listing: self.listings[*lot]?, sku: Sku::default(), quantity: 1 });
+        let lines: Vec<CartLine> = lots.iter().filter_map(line).collect();
+        let orders = lines.iter().map(|_| OrderId(mint::id())).collect();
+        let cart = Checkout { buyer, lines, ship_to: None, group: OrderGroupId(mint::id()), orders };
+        let check_out = move |world: &mut World<'_>| orders::checkout(world, &cart, rules);
+        Ok(self.submit(act, buyer, check_out).await?.map(|orders| Done::Bought { number, orders }))
+    }
+
+    /// Lets something happen to every order of a cart.
+    async fn step(&self, act: &str, number: usize, step: Step) -> Result<Option<Done>, DemoError> {
+        let Some(orders) = self.carts.get(&number).cloned() else { return Ok(None) };
+        let Some(&first) = orders.first() else { return Ok(None) };
+        let look = move |world: &mut World<'_>| {
+            let terms = &world.get::<Order>(first)?.placed()?.terms;
+            Ok((terms.buyer, terms.seller))
+        };
+        let (buyer, seller) = self.app.engine.read(look).await?;
+        if let Step::Pay = step {
+            return self.pay(act, first, buyer).await;
+        }
+        let clerk = self.account(people::ADMIN)?;
+        let by = match step {
+            Step::Pay | Step::Deliver | Step::Confirm | Step::Dispute(_) | Step::Cancel(_) => buyer,
+            Step::Ship | Step::Refund | Step::RefundPart => seller,
+            Step::Resolve(_) => clerk,
+        };
+        let refunds: Vec<RefundId> = orders.iter().map(|_| RefundId(mint::id())).collect();
+        let all = move |world: &mut World<'_>| {
+            for (&order, &refund) in orders.iter().zip(&refunds) {
+                carry_out(world, order, step, clerk, refund)?;
+            }
+            Ok(())
+        };
+        Ok(self.submit(act, by, all).await?.map(|()| Done::Nothing))
+    }
+
+    async fn pay(&self, act: &str, order: OrderId, buyer: AccountId) -> Result<Option<Done>, DemoError> {
+        let (deposit, source) = (DepositId(mint::id()), payment_method(sandbox::SUCCEEDS));
+        let ask = move |world: &mut World<'_>| {
+            wallets::request_payment(world, buyer, deposit, order, source.clone())?;
+            Ok(deposit)
+        };
+        Ok(self.submit(act, buyer, ask).await?.map(|_| Done::Transferred))
+    }
+
+    /// Whoever has won a lot pays, if anybody has.
+    async fn pay_won(&self, act: &str, lot: usize) -> Result<Option<Done>, DemoError> {
+        let Some(listing) = self.listings[lot] else { return Ok(None) };
+        let auction = AuctionId::from(listing);
+        let look = move |world: &mut World<'_>| {
+            Ok(match world.get::<Auction>(auction)? {
+                Auction::Closed {
+                    outcome: Outcome::Won { winner, .. } | Outcome::BoughtNow { winner, .. }, ..
+                } => Some(*winner),
+                Auction::Closed { .. } | Auction::Unscheduled | Auction::Live(_) | Auction::Cancelled { .. } => None,
+            })
+        };
+        let Some(winner) = self.app.engine.read(look).await? else { return Ok(Some(Done::Nothing)) };
+        let head = log::head(&self.app.pool).await?;
+        self.app.progress.wait_for(purchases::MODEL.name, head, FOLLOWERS_PATIENCE).await?;
+        let filter = Filter { party: winner, side: Some(Side::Buyer), status: Some(Status::Placed) };
+        let waiting = purchases::page(&self.app.pool, &filter, None, MOST_WAITING).await?.items;
+        match waiting.into_iter().find(|order| order.auction_id == Some(auction.0)) {
+            Some(order) => self.pay(act, OrderId(order.id), winner).await,
+            None => Ok(Some(Done::Nothing)),
+        }
+    }
+
     /// Lets the marketplace's time come to a moment of the story, and everything due until then happen.
     pub(super) async fn advance(&self, to: TimeDelta) -> Result<(), DemoError> {
         self.advance_to(self.begin + to).await
@@ -277,6 +384,43 @@ impl<'a> Stage<'a> {
         }
         Ok(())
     }
+}
+
+/// Lets one thing happen to one order.
+fn carry_out(
+    world: &mut World<'_>,
+    order: OrderId,
+    step: Step,
+    clerk: AccountId,
+    refund: RefundId,
+) -> Result<(), Halt> {
+    let placed = world.get::<Order>(order)?.placed()?;
+    let (buyer, seller) = (placed.terms.buyer, placed.terms.seller);
+    match step {
+        // A provider is asked for that, before.
+        Step::Pay => Ok(()),
+        Step::Ship => orders::ship(world, order, seller, "Parcel post", Some(&tracking(order))),
+        Step::Deliver => orders::deliver(world, order, buyer),
+        Step::Confirm => escrows::confirm(world, order, buyer),
+        Step::Dispute(reason) => escrows::dispute(world, order, buyer, reason),
+        Step::Resolve(percent) => {
+            let amount = world.get::<Escrow>(order)?.opened()?.terms.amount;
+            let share = Money::new(amount.minor() * percent / 100, amount.currency())?;
+            escrows::resolve(world, order, clerk, Resolution::Split { to_buyer: share }, refund)
+        }
+        Step::Cancel(reason) => orders::cancel(world, order, buyer, reason, refund),
+        Step::Refund => escrows::refund(world, order, seller, None, refund),
+        Step::RefundPart => {
+            let amount = world.get::<Escrow>(order)?.opened()?.terms.amount;
+            let tenth = Money::new((amount.minor() / 10).max(1), amount.currency())?;
+            escrows::refund(world, order, seller, Some(tenth), refund)
+        }
+    }
+}
+
+/// A carrier's name for a parcel.
+fn tracking(order: OrderId) -> String {
+    format!("TP{:09}", order.0.as_u128() % 1_000_000_000)
 }
 
 fn payment_method(token: &str) -> PaymentMethod {

@@ -12,15 +12,16 @@ use domain::{Currency, Money};
 use super::dice::Dice;
 use super::goods::{CATEGORIES, Good, Stock, asking_price, round_to};
 use super::people::{self, ADMIN, BUYER, Person, SELLER, SHOPS};
+use super::sales::Step;
 use commands::payments::sandbox;
 
 const SEED: u64 = 1_848;
-const HOUR: i64 = 60;
-const DAY: i64 = 24 * HOUR;
+pub(super) const HOUR: i64 = 60;
+pub(super) const DAY: i64 = 24 * HOUR;
 /// How long the story is, in minutes.
-const SPAN: i64 = 14 * DAY;
+pub(super) const SPAN: i64 = 14 * DAY;
 /// Acts are told at a moment within spans of so many minutes.
-const GRID: i64 = 30;
+pub(super) const GRID: i64 = 30;
 /// By when everybody has joined, and from when on things are offered.
 const ALL_JOINED: i64 = 8 * HOUR;
 const FIRST_OFFER: i64 = 10 * HOUR;
@@ -67,7 +68,7 @@ pub(super) struct Lot {
     pub(super) details: Details,
     pub(super) sale: Sale,
     worth: i64,
-    currency: Currency,
+    pub(super) currency: Currency,
 }
 
 /// How a lot is sold.
@@ -137,6 +138,21 @@ pub(super) enum Act {
         by: usize,
         reason: &'static str,
     },
+    /// Somebody checks a cart out.
+    Buy {
+        number: usize,
+        buyer: usize,
+        lots: Vec<usize>,
+    },
+    /// Something happens to the orders of such a cart.
+    Order {
+        number: usize,
+        step: Step,
+    },
+    /// Whoever has won a lot pays for it.
+    PayWon {
+        lot: usize,
+    },
 }
 
 /// Somebody who wants a lot.
@@ -163,6 +179,9 @@ impl Act {
             Self::Bid { lot, turn, .. } => format!("bid {lot} {turn}"),
             Self::BuyNow { lot, .. } => format!("buy now {lot}"),
             Self::CallOff { lot, .. } => format!("call off {lot}"),
+            Self::Buy { number, .. } => format!("buy {number}"),
+            Self::Order { number, step } => format!("order {number} {}", step.name()),
+            Self::PayWon { lot } => format!("pay won {lot}"),
         }
     }
 }
@@ -180,6 +199,8 @@ pub(super) fn tell() -> Story {
         lots: vec![],
         acts: BTreeMap::new(),
         transfers: 0,
+        offered: vec![],
+        ended: vec![],
     };
     let people = people::everybody();
     teller.join(people.len());
@@ -188,17 +209,23 @@ pub(super) fn tell() -> Story {
     teller.auction_live();
     teller.auction_closed();
     teller.auction_scheduled();
+    teller.sell();
+    teller.collect_from_winners();
     let stops = teller.acts.into_iter().map(|(second, acts)| Stop { at: TimeDelta::seconds(second), acts });
     Story { people, lots: teller.lots, stops: stops.collect() }
 }
 
-struct Teller {
-    dice: Dice,
+pub(super) struct Teller {
+    pub(super) dice: Dice,
     stock: Stock,
-    lots: Vec<Lot>,
+    pub(super) lots: Vec<Lot>,
     /// By the second of the story.
     acts: BTreeMap<i64, Vec<Act>>,
     transfers: usize,
+    /// Lots for anybody to buy, and the minutes from which on they are offered.
+    pub(super) offered: Vec<(usize, i64)>,
+    /// Lots of auctions that somebody has won or bought at once, and the minutes at which they end.
+    pub(super) ended: Vec<(usize, i64)>,
 }
 
 /// The moment, in seconds, of the span of the grid that a minute is in. Not on the hour, as people are not.
@@ -218,8 +245,13 @@ fn whole(units: i64, currency: Currency) -> Money {
 }
 
 impl Teller {
-    fn tell(&mut self, minute: i64, act: Act) {
-        self.acts.entry(moment(minute)).or_default().push(act);
+    pub(super) fn tell(&mut self, minute: i64, act: Act) {
+        self.tell_at(moment(minute), act);
+    }
+
+    /// At a second of the story.
+    pub(super) fn tell_at(&mut self, second: i64, act: Act) {
+        self.acts.entry(second).or_default().push(act);
     }
 
     fn join(&mut self, people: usize) {
@@ -277,6 +309,8 @@ impl Teller {
         let category = CATEGORIES.into_iter().find(|category| category.slug == slug).unwrap_or(CATEGORIES[0]);
         let Good { details, worth } = self.stock.next(category);
         let currency = SHOPS[shop].currency();
+        // What is worth more is packed with more care.
+        let details = Details { shipping: Some(money(round_to(350 + worth / 40, 50), currency)), ..details };
         let sale = Sale::FixedPrice(money(asking_price(worth), currency));
         self.lots.push(Lot { seller: people::owner(shop), details, sale, worth, currency });
         self.lots.len() - 1
@@ -303,6 +337,8 @@ impl Teller {
                 let price = money(asking_price(worth * 85 / 100), currency);
                 let minute = later(&mut self.dice);
                 self.tell(minute, Act::Reprice { lot, price });
+            } else if minute < SPAN - DAY {
+                self.offered.push((lot, minute));
             }
         }
     }
@@ -343,6 +379,7 @@ impl Teller {
             if number % 6 == 2 {
                 self.snipe(lot, ends);
             }
+            self.ended.push((lot, ends));
         }
         for _ in 0..RESERVE_MISSED {
             let shop = 1 + self.dice.index(SHOPS.len() - 1);
@@ -360,6 +397,7 @@ impl Teller {
             let buyer = if number == 0 { BUYER } else { people::bidders().start + self.dice.index(40) };
             let minute = self.dice.between(begins + GRID, ends - 2 * GRID);
             self.tell(minute, Act::BuyNow { lot, buyer });
+            self.ended.push((lot, minute));
         }
         for (number, reason) in CALLED_OFF.into_iter().enumerate() {
             let shop = 1 + self.dice.index(SHOPS.len() - 1);
@@ -451,7 +489,7 @@ impl Teller {
             let percent = 125 + 10 * i64::try_from(turn).unwrap_or(0);
             let most = money(round_to(worth * percent / 100, 50), currency);
             let bidders = vec![Bidder { person, most, eagerness: 100 }];
-            self.acts.entry(ends * 60 + seconds).or_default().push(Act::Bid { lot, turn: 1_000 + turn, bidders });
+            self.tell_at(ends * 60 + seconds, Act::Bid { lot, turn: 1_000 + turn, bidders });
         }
     }
 }
@@ -468,7 +506,12 @@ mod tests {
 
     fn lot_of(act: &Act) -> Option<usize> {
         match act {
-            Act::Join { .. } | Act::Deposit { .. } | Act::Withdraw { .. } => None,
+            Act::Join { .. }
+            | Act::Deposit { .. }
+            | Act::Withdraw { .. }
+            | Act::Buy { .. }
+            | Act::Order { .. }
+            | Act::PayWon { .. } => None,
             Act::Draft { lot }
             | Act::Offer { lot }
             | Act::Reprice { lot, .. }
@@ -547,13 +590,32 @@ mod tests {
                 }
                 Act::Withdraw { person, .. } => assert!(paid_in.get(person).is_some_and(|paid| *paid < at), "{act:?}"),
                 Act::Bid { bidders, .. } => bidders.iter().for_each(|bidder| here(bidder.person)),
-                Act::BuyNow { buyer, .. } => here(*buyer),
+                Act::BuyNow { buyer, .. } | Act::Buy { buyer, .. } => here(*buyer),
                 Act::CallOff { by, .. } => here(*by),
                 Act::Draft { lot } | Act::Offer { lot } => here(story.lots[*lot].seller),
-                Act::Reprice { .. } | Act::TakeOff { .. } => {}
+                Act::Reprice { .. } | Act::TakeOff { .. } | Act::Order { .. } | Act::PayWon { .. } => {}
             }
         }
         assert_eq!(joined.len(), story.people.len());
+    }
+
+    #[test]
+    fn nothing_is_bought_before_it_is_offered_and_no_order_changes_before_it_is_placed() {
+        let story = tell();
+        let (mut offered, mut bought) = (HashMap::new(), HashMap::new());
+        for (at, act) in acts(&story) {
+            match act {
+                Act::Offer { lot } => drop(offered.insert(*lot, at)),
+                Act::Buy { number, lots, .. } => {
+                    assert!(lots.iter().all(|lot| offered.get(lot).is_some_and(|offer| *offer < at)), "{act:?}");
+                    assert_eq!(bought.insert(*number, at), None);
+                }
+                Act::Order { number, step: Step::Pay } => assert_eq!(bought.get(number), Some(&at)),
+                Act::Order { number, .. } => assert!(bought.get(number).is_some_and(|buy| *buy < at), "{act:?}"),
+                _ => {}
+            }
+        }
+        assert!(bought.len() > 40, "{}", bought.len());
     }
 
     #[test]

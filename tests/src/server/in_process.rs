@@ -1,12 +1,17 @@
 //! A node and its HTTP server within this process.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use api::app::{App, Node};
 use api::config::Config;
 use axum::ServiceExt;
-use axum::extract::Request;
+use axum::extract::Request as HttpRequest;
+use commands::{Request, accounts};
+use domain::account::Capability;
+use eventstore::clock::Clock;
 use eventstore::database::Database;
+use eventstore::event::Metadata;
 use eventstore::secrets::RootSecret;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -48,10 +53,10 @@ impl InProcess {
         settings.sandbox.enabled = true;
         let secret = RootSecret::new(SECRET.as_bytes());
         let reached = Database::at(database.url()).or_fail("read the address of the database");
-        let node = Node::start(settings, &reached, secret).await.or_fail("start a node");
+        let node = Node::start(settings, &reached, secret, Clock::new()).await.or_fail("start a node");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.or_fail("listen on a free port");
         let address = format!("http://{}", listener.local_addr().or_fail("tell the port"));
-        let service = ServiceExt::<Request>::into_make_service(api::http::api(node.app.clone()));
+        let service = ServiceExt::<HttpRequest>::into_make_service(api::http::api(node.app.clone()));
         let (quit, told) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let until = async move { drop(told.await) };
@@ -68,6 +73,17 @@ impl InProcess {
     /// Nobody in particular, at this server.
     pub fn client(&self) -> Client {
         Client::anonymous(&self.address)
+    }
+
+    /// Somebody of the staff.
+    pub async fn staff(&self) -> Client {
+        let client = self.client().register("staff").await;
+        let account = client.account();
+        let grant =
+            move |world: &mut commands::World<'_>| accounts::grant(world, account, BTreeSet::from([Capability::Staff]));
+        let granted = self.app.engine.submit(Request::once(Metadata::by_operator()), grant).await;
+        granted.or_fail("make somebody staff");
+        client
     }
 
     /// Stops as the binary does: the server first, then the node. Leaves the database.

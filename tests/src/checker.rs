@@ -6,23 +6,29 @@
 //! | P0 | no answer rests on less than what anybody had been told before it was asked for | [`order`] |
 //! | P1 | an accepted command's events are in the log once, a refused one left nothing, every retry got the same answer | [`answers`] |
 //! | P2 | sequences, positions and commit positions have no gap, and time does not run back | [`sequence`] |
-//! | P3 | the books balance, and no balance is negative at any position | [`books`] |
+//! | P3 | the books balance, no balance and no stock is negative at any position, and wallets, escrows and orders agree | [`books`] |
+//! | P7 | no timer has fired twice, early or late; looked at on its own, by [`check_timers`] | [`timers`] |
 //!
 //! It shares nothing with the decision loop but the pure rules of the domain.
 
 use std::fmt;
 
+use crate::fail::fail;
 use crate::history::History;
 
 mod answers;
 mod books;
+mod causes;
 mod decisions;
+mod intents;
 mod log;
 mod order;
+mod orders;
 mod replica;
 mod sequence;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 pub use log::{Log, Logged, StoredKey};
 
@@ -37,6 +43,8 @@ pub enum Promise {
     P2,
     /// Balanced books, nothing negative.
     P3,
+    /// Timers, once and in time.
+    P7,
 }
 
 /// A broken promise.
@@ -65,6 +73,22 @@ pub fn check(log: &Log, history: &History) -> Vec<Violation> {
     ];
     let broken = promises.into_iter().flat_map(|(promise, broken)| broken.into_iter().map(move |what| (promise, what)));
     broken.map(|(promise, what)| Violation { promise, what }).collect()
+}
+
+/// Everything that timers have done twice, too early or too late. For a marketplace whose clock stood still whenever it
+/// was not running: otherwise nobody can tell from the log how late a timer was.
+pub fn check_timers(log: &Log) -> Vec<Violation> {
+    timers::check(log).into_iter().map(|what| Violation { promise: Promise::P7, what }).collect()
+}
+
+/// Ends the test if a timer has fired twice, too early or too late. Tells how many have fired, by kind.
+#[track_caller]
+pub fn assert_timers_kept(log: &Log) -> std::collections::BTreeMap<String, usize> {
+    let violations = check_timers(log);
+    if let Some(first) = violations.first() {
+        fail(&format!("{} violations, the first: {first}", violations.len()));
+    }
+    timers::fired(log)
 }
 
 /// Ends the test if a promise is broken, with the first ones, and keeps the history.

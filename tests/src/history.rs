@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::{AccountId, AuctionId, Money, Timestamp};
+use domain::{AccountId, AuctionId, ListingId, Money, OrderId, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -55,7 +55,62 @@ pub enum Intent {
         /// The sandbox's token.
         method: String,
     },
+    /// Buy a cart.
+    Checkout {
+        /// What.
+        lines: Vec<Wanted>,
+        /// Whether it is paid at once, from the wallet.
+        pay_now: bool,
+    },
+    /// Pay an order and those placed with it.
+    Pay {
+        /// The order.
+        order: OrderId,
+        /// The sandbox's token; from the wallet unless told.
+        method: Option<String>,
+    },
+    /// Do something with an order.
+    Change {
+        /// The order.
+        order: OrderId,
+        /// What.
+        what: Change,
+    },
 }
+
+/// A number of pieces of a listing that has no variants.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Wanted {
+    /// Of which listing.
+    pub listing: ListingId,
+    /// How many.
+    pub quantity: u32,
+}
+
+/// What can be done with an order. Carrier and reasons are always the same.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum Change {
+    /// Call it off.
+    Cancel,
+    /// Say that it is on its way.
+    Ship,
+    /// Say that it has arrived.
+    Deliver,
+    /// Say that one is content.
+    Confirm,
+    /// Stop the clock.
+    Dispute,
+    /// Give money back.
+    Refund {
+        /// How much; all that is left unless told.
+        amount: Option<Money>,
+    },
+}
+
+/// Who brings what is shipped.
+pub const CARRIER: &str = "Royal Mail";
+/// Why things are cancelled and disputed.
+pub const REASON: &str = "It is not what I wanted.";
 
 /// One request and what came of it.
 #[derive(Clone, Debug, Serialize)]
@@ -116,7 +171,7 @@ impl Outcome {
             (200..=299, Some(position), Some(same)) if position == same => {
                 Self::Accepted { position, replayed: answer.replayed(), body: answer.body }
             }
-            (409 | 412 | 422, Some(position), Some(same)) if position == same => {
+            (403 | 404 | 409 | 412 | 422, Some(position), Some(same)) if position == same => {
                 Self::Refused { position, problem: answer.body }
             }
             (503, ..) if answer.header("retry-after").is_some() => Self::Unknown { why: format!("503 {slug}") },
@@ -134,7 +189,17 @@ impl Outcome {
 impl Intent {
     /// Asks for it once.
     pub async fn send(&self, client: &Client, key: &str) -> Outcome {
-        let (path, body) = match self {
+        let (path, body) = self.request();
+        Outcome::of(client.post(&path, &body).key(key).attempt().await)
+    }
+
+    /// Whether it may be carried out with nothing left to do: what is cancelled may be cancelled again.
+    pub fn may_change_nothing(&self) -> bool {
+        matches!(self, Self::Change { what: Change::Cancel, .. })
+    }
+
+    fn request(&self) -> (String, Value) {
+        match self {
             Self::Bid { auction, maximum } => (format!("/auctions/{auction}/bids"), json!({ "maximum": maximum })),
             Self::Deposit { amount, method } => {
                 ("/payments/deposit".to_owned(), json!({ "amount": amount, "payment_method": method }))
@@ -142,8 +207,34 @@ impl Intent {
             Self::Withdraw { amount, method } => {
                 ("/payments/withdraw".to_owned(), json!({ "amount": amount, "payment_method": method }))
             }
+            Self::Checkout { lines, pay_now } => {
+                let lines: Vec<Value> = lines.iter().map(Wanted::body).collect();
+                let pay = if *pay_now { "now" } else { "later" };
+                ("/orders".to_owned(), json!({ "lines": lines, "pay": pay }))
+            }
+            Self::Pay { order, method } => (format!("/orders/{order}/pay"), json!({ "payment_method": method })),
+            Self::Change { order, what } => what.request(*order),
+        }
+    }
+}
+
+impl Wanted {
+    fn body(&self) -> Value {
+        json!({ "listing_id": self.listing, "quantity": self.quantity })
+    }
+}
+
+impl Change {
+    fn request(self, order: OrderId) -> (String, Value) {
+        let (path, body) = match self {
+            Self::Cancel => ("cancel", json!({ "reason": REASON })),
+            Self::Ship => ("ship", json!({ "carrier": CARRIER })),
+            Self::Deliver => ("deliver", json!({})),
+            Self::Confirm => ("confirm", json!({})),
+            Self::Dispute => return (format!("/escrow/{order}/dispute"), json!({ "reason": REASON })),
+            Self::Refund { amount } => ("refund", json!({ "amount": amount })),
         };
-        Outcome::of(client.post(&path, &body).key(key).attempt().await)
+        (format!("/orders/{order}/{path}"), body)
     }
 }
 

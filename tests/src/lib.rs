@@ -3,8 +3,9 @@
 //! [`server`] runs the marketplace, within the process or as a process of its own, each on a [`database`] that nobody
 //! else uses; [`client`] and [`socket`] talk to it; [`load`] keeps it busy and writes down every request and answer
 //! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
-//! [`models`] tells whether read models equal their rebuild; [`real`] replays real records.
+//! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild; [`real`] replays real records.
 
+pub mod bazaar;
 pub mod checker;
 pub mod client;
 pub mod database;

@@ -1,11 +1,12 @@
-//! Keeps one or more servers busy with bids, deposits and withdrawals on the same few aggregates, and writes down every
-//! request and what came of it.
+//! Keeps one or more servers busy on the same few aggregates, with bids, deposits and withdrawals ([`bidding`]) or with
+//! orders ([`trading`]), and writes down every request and what came of it.
 //!
 //! An outcome that nobody knows is settled by asking again under the same key, at whatever address the server has by
 //! then. Some accepted commands are asked again too, which must give the same answer.
 
+use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{AuctionId, Currency, Money};
@@ -18,7 +19,9 @@ use tokio::task::JoinSet;
 use crate::client::Client;
 use crate::fail::OrFail;
 use crate::history::{Attempt, Command, History, Intent, Outcome};
-use crate::market;
+
+mod bidding;
+mod trading;
 
 /// After an attempt without a definite outcome, how long until the next, unless the server has a new address earlier.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -28,9 +31,9 @@ const SETTLES_WITHIN: Duration = Duration::from_mins(2);
 /// Who trades, on what, where.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The accounts. Each has one wallet, and all bid.
+    /// The accounts. Each has one wallet.
     pub traders: Vec<Client>,
-    /// The auctions that they bid on.
+    /// The auctions that they bid on, if they do.
     pub auctions: Vec<AuctionId>,
     /// The address of each server as it is at any time; workers are spread evenly over them.
     pub nodes: Vec<watch::Receiver<String>>,
@@ -38,6 +41,16 @@ pub struct Load {
     pub workers: usize,
     /// Decides what is asked.
     pub seed: u64,
+    wishes: Arc<dyn Wishes>,
+}
+
+/// What is asked for, and what is learned from the answers.
+trait Wishes: Debug + Send + Sync {
+    /// The next wish: whose, and what for.
+    fn next(&self, traders: &[Client], rng: &mut StdRng) -> (Client, Intent);
+
+    /// Takes in what came of a request.
+    fn learn(&self, traders: &[Client], actor: &Client, intent: &Intent, outcome: &Outcome);
 }
 
 /// A load that runs.
@@ -53,37 +66,16 @@ struct Shared {
     began: Instant,
     stop: AtomicBool,
     accepted: AtomicUsize,
-    /// The lowest bid that each auction would take, as far as anybody has been told.
-    minimums: Vec<AtomicI64>,
 }
 
 impl Load {
-    /// Registers four traders with money, and two auctions of a day for them.
-    pub async fn prepare(first: &Client, nodes: Vec<watch::Receiver<String>>, workers: usize, seed: u64) -> Self {
-        let mut traders = Vec::new();
-        for number in 1..=4 {
-            let trader = first.register(&format!("trader{number}")).await;
-            trader.deposit(100_000, "sandbox-succeeds").await.expect(202);
-            traders.push(trader);
-        }
-        let seller = first.register_seller("seller").await;
-        let mut auctions = Vec::new();
-        for _ in 0..2 {
-            let id = seller.schedule(&market::with(market::auction(1_000), "duration_s", 86_400)).await;
-            auctions.push(id.parse().or_fail("read the id of an auction"));
-        }
-        Self { traders, auctions, nodes, workers, seed }
-    }
-
     /// Begins.
     pub fn start(self) -> Running {
-        let minimums = self.auctions.iter().map(|_| AtomicI64::new(1_000)).collect();
         let shared = Arc::new(Shared {
             load: self,
             began: Instant::now(),
             stop: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
-            minimums,
         });
         let mut workers = JoinSet::new();
         for number in 0..shared.load.workers {
@@ -133,15 +125,15 @@ impl Worker {
 
     /// Asks until the outcome is definite; now and then once more after that.
     async fn carry_out(&mut self, key: String) -> Command {
-        let trader = self.rng.random_range(0..self.shared.load.traders.len());
-        let trader = self.shared.load.traders[trader].clone();
-        let mut command = Command { actor: trader.account(), key, intent: self.wish(), attempts: Vec::new() };
+        let load = &self.shared.load;
+        let (trader, intent) = load.wishes.next(&load.traders, &mut self.rng);
+        let mut command = Command { actor: trader.account(), key, intent, attempts: Vec::new() };
         let began = Instant::now();
         while began.elapsed() < SETTLES_WITHIN {
             let attempt = self.attempt(&trader, &command).await;
             let definite = attempt.outcome.is_definite();
             let improper = matches!(attempt.outcome, Outcome::Improper { .. });
-            self.learn(&command.intent, &attempt.outcome);
+            self.learn(&trader, &command.intent, &attempt.outcome);
             command.attempts.push(attempt);
             if improper || definite {
                 break;
@@ -164,36 +156,12 @@ impl Worker {
         Attempt { node: self.node, began, ended: self.shared.began.elapsed(), ended_at: Clock::real_now(), outcome }
     }
 
-    /// About a third each; bids and withdrawals that are too low or too high are part of it.
-    fn wish(&mut self) -> Intent {
-        let method = ["sandbox-succeeds", "sandbox-succeeds", "sandbox-succeeds", "sandbox-declines", "sandbox-delays"];
-        let method = method[self.rng.random_range(0..method.len())].to_owned();
-        match self.rng.random_range(0..10) {
-            0..4 => {
-                let index = self.rng.random_range(0..self.shared.load.auctions.len());
-                let minimum = self.shared.minimums[index].load(Ordering::Relaxed);
-                let offered = minimum + self.rng.random_range(-500..=1_500);
-                Intent::Bid { auction: self.shared.load.auctions[index], maximum: usd(offered.max(1)) }
-            }
-            4..7 => Intent::Deposit { amount: usd(self.rng.random_range(1..=5_000)), method },
-            _ => Intent::Withdraw { amount: usd(self.rng.random_range(1..=20_000)), method },
+    fn learn(&self, trader: &Client, intent: &Intent, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Accepted { .. }) {
+            self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn learn(&self, intent: &Intent, outcome: &Outcome) {
-        let told = match outcome {
-            Outcome::Accepted { body, .. } => {
-                self.shared.accepted.fetch_add(1, Ordering::Relaxed);
-                &body["minimum_bid"]["amount"]
-            }
-            Outcome::Refused { problem, .. } => &problem["minimum"]["amount"],
-            Outcome::Unknown { .. } | Outcome::Improper { .. } => return,
-        };
-        if let (Intent::Bid { auction, .. }, Some(minimum)) = (intent, told.as_i64())
-            && let Some(index) = self.shared.load.auctions.iter().position(|known| known == auction)
-        {
-            self.shared.minimums[index].fetch_max(minimum, Ordering::Relaxed);
-        }
+        let load = &self.shared.load;
+        load.wishes.learn(&load.traders, trader, intent, outcome);
     }
 }
 

@@ -35,6 +35,14 @@ pub fn with(mut body: Value, name: &str, value: impl Into<Value>) -> Value {
 }
 
 impl Client {
+    /// Offers something at a fixed price and tells its id.
+    pub async fn offer(&self, listing: &Value) -> String {
+        let answer = self.post("/listings", listing).send().await.expect(201);
+        let id = answer.body["id"].as_str().or_fail("find the id of the listing").to_owned();
+        self.post(&format!("/listings/{id}/publish"), &json!({})).send().await.expect(200);
+        id
+    }
+
     /// Offers something by auction and tells its id.
     pub async fn schedule(&self, auction: &Value) -> String {
         let answer = self.post("/auctions", auction).send().await.expect(201);

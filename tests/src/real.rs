@@ -1,18 +1,22 @@
 //! Real records, replayed through HTTP and compared with what was recorded.
 //!
 //! A folder of records has one subfolder per source, named `<family>_<anything>`; each family has a module here that
-//! replays it. [`ebay`] are auctions. A subfolder of a family that nobody replays yet is named in the report.
+//! replays it. [`ebay`] are auctions, [`olist`] are orders. A subfolder of a family that nobody replays yet is named in the report.
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use api::embedded::{EmbeddedPostgres, EmbeddedSettings};
+use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 
+use crate::client::Answer;
 use crate::database::URL_VARIABLE;
 
 pub mod ebay;
+pub mod olist;
+mod reading;
 
 /// Why a replay could not be done at all.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -25,6 +29,8 @@ const MAX_CONNECTIONS: u32 = 100;
 pub struct Sources {
     /// Folders of auctions.
     pub ebay: Vec<PathBuf>,
+    /// Folders of orders.
+    pub olist: Vec<PathBuf>,
     /// Folders of families that nobody replays yet.
     pub others: Vec<PathBuf>,
 }
@@ -33,7 +39,10 @@ impl Sources {
     /// Looks into `folder`, which may also be a folder of one source itself.
     pub fn in_folder(folder: &Path) -> Result<Self, Failure> {
         if ebay::is_source(folder) {
-            return Ok(Self { ebay: vec![folder.to_owned()], others: Vec::new() });
+            return Ok(Self { ebay: vec![folder.to_owned()], ..Self::default() });
+        }
+        if olist::is_source(folder) {
+            return Ok(Self { olist: vec![folder.to_owned()], ..Self::default() });
         }
         let mut sources = Self::default();
         let mut entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, Failure>>()?;
@@ -42,10 +51,27 @@ impl Sources {
             let family = path.file_name().and_then(|name| name.to_str()?.split('_').next()).unwrap_or_default();
             match family {
                 "ebay" if ebay::is_source(&path) => sources.ebay.push(path),
+                "olist" if olist::is_source(&path) => sources.olist.push(path),
                 _ => sources.others.push(path),
             }
         }
         Ok(sources)
+    }
+}
+
+fn unexpected(what: &str, answer: &Answer) -> Failure {
+    format!("unexpected answer for {what}: {} {}", answer.status, answer.text).into()
+}
+
+/// Shown on a terminal only; elsewhere a line says what is begun.
+fn bar(what: &'static str, length: usize) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64).with_prefix(what);
+    if bar.is_hidden() {
+        eprintln!("{length} {what} …");
+    }
+    match ProgressStyle::with_template("{prefix:<9} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
     }
 }
 

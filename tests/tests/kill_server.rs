@@ -13,11 +13,11 @@ use tradepost_tests::load::{Load, seed};
 use tradepost_tests::models;
 use tradepost_tests::server::Spawned;
 
-const WORKERS: usize = 16;
+pub(crate) const WORKERS: usize = 16;
 /// A server is ready this soon after it was killed; a second or two, on a machine with nothing else to do.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(20);
 
-fn kills() -> usize {
+pub(crate) fn kills() -> usize {
     std::env::var("TRADEPOST_KILLS").map_or(20, |kills| kills.parse().or_fail("read TRADEPOST_KILLS"))
 }
 

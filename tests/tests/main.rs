@@ -8,19 +8,29 @@ mod auth;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod checkouts;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod conventions;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod escrows;
+#[cfg(test)]
 mod kill_postgres;
 #[cfg(test)]
 mod kill_server;
+#[cfg(test)]
+mod kill_server_orders;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
 mod real_auctions;
+#[cfg(test)]
+mod real_orders;
 #[cfg(test)]
 mod rebuild;
 #[cfg(test)]
@@ -31,3 +41,5 @@ mod tidy;
 mod two_nodes;
 #[cfg(test)]
 mod wallets;
+#[cfg(test)]
+mod wins;

@@ -1,24 +1,10 @@
 //! Money in and out through the sandbox's payment methods, and the books.
 
-use std::collections::BTreeSet;
-
-use commands::{Request, accounts};
-use domain::account::Capability;
-use eventstore::event::Metadata;
 use serde_json::{Value, json};
+use tradepost_tests::bazaar::staff;
 use tradepost_tests::client::Client;
 use tradepost_tests::market::usd;
 use tradepost_tests::server::InProcess;
-
-/// Somebody of the staff.
-async fn staff(server: &InProcess) -> Client {
-    let client = server.client().register("staff").await;
-    let account = client.account();
-    let granted =
-        move |world: &mut commands::World<'_>| accounts::grant(world, account, BTreeSet::from([Capability::Staff]));
-    server.app.engine.submit(Request::once(Metadata::by_operator()), granted).await.unwrap();
-    client
-}
 
 async fn transactions(client: &Client, since: i64) -> Vec<Value> {
     let page = client.get("/payments/transactions?limit=100").since(since).send().await.expect(200).body;
@@ -81,7 +67,10 @@ async fn a_withdrawal_leaves_at_once_and_comes_back_if_the_bank_refuses() {
     ann.withdraw(1_000, "sandbox-declines").await.expect(202);
     let told = ann.advance(10_000).await;
     let wallet = ann.get("/wallet").since(told).send().await.expect(200).body;
-    let balance = json!({ "currency": "USD", "available": usd(6_000), "held": usd(0), "payout_pending": usd(0) });
+    let nothing = usd(0);
+    let balance = json!({
+        "currency": "USD", "available": usd(6_000), "held": nothing, "payout_pending": nothing, "owed": nothing,
+    });
     assert_eq!(wallet["balances"], json!([balance]));
     let failed = transactions(&ann, told).await.into_iter().find(|row| row["status"] == "failed").unwrap();
     assert_eq!(failed["failure"], "the bank account is closed");
@@ -131,7 +120,7 @@ async fn currencies_are_kept_apart() {
 #[tokio::test]
 async fn debits_equal_credits_in_every_currency() {
     let server = InProcess::start().await;
-    let staff = staff(&server).await;
+    let staff = staff(&server, "staff").await;
     for (name, cents) in [("ann", 1_000), ("bob", 2_000)] {
         let client = server.client().register(name).await;
         client.fund(cents).await;

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
+/// The members that every problem has, which no number of a rule may be called after.
+const MEMBERS: [&str; 6] = ["type", "title", "status", "detail", "instance", "errors"];
 /// Tells the position that an answer rests on.
 pub const POSITION_HEADER: HeaderName = HeaderName::from_static("tradepost-position");
 
@@ -97,6 +99,7 @@ impl Problem {
     /// The same, with a number of the rule.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        debug_assert!(!MEMBERS.contains(&name), "`{name}` is a member of every problem");
         self.0.numbers.insert(name.to_owned(), value.into());
         self
     }
@@ -339,7 +342,7 @@ fn escrow_problem(error: escrow::Error) -> Problem {
         E::NotFound => Problem::not_found("escrow"),
         E::AlreadyOpened => conflict("already-exists", "Already exists", error),
         E::WrongStatus { status } => {
-            conflict("wrong-escrow-status", "Not in this status", error).with("status", status.name())
+            conflict("wrong-escrow-status", "Not in this status", error).with("actual", status.name())
         }
         E::AmountNotPositive { offered } => {
             rule("amount-not-positive", "Amount not above zero", error).with_money("offered", offered)
@@ -360,7 +363,7 @@ fn escrow_problem(error: escrow::Error) -> Problem {
         E::DisputeOpen { expires_at } => {
             conflict("dispute-open", "Dispute open", error).with("expires_at", json!(expires_at))
         }
-        E::NotDisputed { status } => conflict("not-disputed", "Not disputed", error).with("status", status.name()),
+        E::NotDisputed { status } => conflict("not-disputed", "Not disputed", error).with("actual", status.name()),
         E::Money(error) => money_problem(error),
     }
 }
@@ -385,7 +388,7 @@ fn order_problem(error: order::Error) -> Problem {
                 .with("needed", needed.name())
         }
         E::WrongStage { status, needed } => conflict("wrong-order-status", "Not in this status", error)
-            .with("status", status.name())
+            .with("actual", status.name())
             .with("needed", needed.name()),
         E::NeedsNoShipping => rule("needs-no-shipping", "Needs no shipping", error),
         E::SellerIsNoWitness => {
@@ -394,7 +397,7 @@ fn order_problem(error: order::Error) -> Problem {
         }
         E::Binding => conflict("win-is-binding", "A win is binding", error),
         E::TooLateToCancel { status } => {
-            conflict("too-late-to-cancel", "Too late to cancel", error).with("status", status.name())
+            conflict("too-late-to-cancel", "Too late to cancel", error).with("actual", status.name())
         }
         E::TooEarlyToAsk { ask_at } => conflict("too-early", "Too early", error).with("ask_at", json!(ask_at)),
     }

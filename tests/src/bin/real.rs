@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tradepost_tests::real::{Failure, Scratch, Sources, default_folder, ebay};
+use tradepost_tests::real::{Failure, Scratch, Sources, default_folder, ebay, olist};
 
-/// Replay real auctions through HTTP with the sandbox's clock, and compare winner and price with the record.
+/// Replay real auctions and real orders through HTTP with the sandbox, and compare what comes out with the record.
 ///
 /// Every folder `ebay_*` with `bids.csv` and `expected.csv` is replayed, as recorded and with the winners' capped bids
-/// raised. Ends with an error when an auction ends otherwise than recorded and the refusal of a flagged bid does not
-/// explain it. Needs nothing but an installed Postgres: it starts a throw-away one, unless `TEST_DATABASE_URL` names a
+/// raised. Every folder `olist_*` with `orders.csv` and `order_items.csv` is bought, paid and brought to where the record
+/// says, order by order. Ends with an error when an auction ends otherwise than recorded and the refusal of a flagged bid
+/// does not explain it, and when an order, a balance or the books are not as the record makes them. Needs nothing but an installed Postgres: it starts a throw-away one, unless `TEST_DATABASE_URL` names a
 /// server.
 #[derive(Debug, Parser)]
 #[command(name = "real")]
@@ -41,8 +42,9 @@ async fn run(named: Option<PathBuf>) -> Result<bool, Failure> {
     for other in &sources.others {
         println!("{}: not replayed, nothing here knows this kind of record yet", other.display());
     }
-    if sources.ebay.is_empty() {
-        let nothing = format!("no folder ebay_* with bids.csv in {}", folder.display());
+    if sources.ebay.is_empty() && sources.olist.is_empty() {
+        let nothing =
+            format!("no folder ebay_* with bids.csv and none olist_* with orders.csv in {}", folder.display());
         if explicit {
             return Err(nothing.into());
         }
@@ -53,6 +55,11 @@ async fn run(named: Option<PathBuf>) -> Result<bool, Failure> {
     let mut good = true;
     for folder in &sources.ebay {
         let report = ebay::replay(folder, scratch.url()).await?;
+        print!("{report}");
+        good &= report.is_good();
+    }
+    for folder in &sources.olist {
+        let report = olist::replay(folder, scratch.url()).await?;
         print!("{report}");
         good &= report.is_good();
     }

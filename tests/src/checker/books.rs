@@ -1,54 +1,216 @@
-//! P3: per currency debits equal credits at every position, what people own is never negative, and a wallet holds
-//! exactly what its postings say.
+//! P3: per currency debits equal credits at every position, what people own is never negative, and after every unit of
+//! work wallets hold exactly what the postings say, escrows what their orders say, and stocks what their orders leave.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use domain::escrow::{Escrow, Status};
+use domain::order::{Order, Origin, Stage};
+use domain::stock::{self, Pieces, Stock};
 use domain::wallet::Wallet;
-use domain::{Aggregate, Currency, LedgerAccount, WalletId};
+use domain::{AccountId, Currency, LedgerAccount, ListingId, Money, OrderId, Posting, WalletId};
+use eventstore::Position;
 use eventstore::event::DomainEvent;
 
 use super::Log;
+use super::replica::Replica;
 
 pub(super) fn check(log: &Log) -> Vec<String> {
-    let mut broken = Vec::new();
-    let mut books = HashMap::<(LedgerAccount, Currency), i64>::new();
-    let mut totals = HashMap::<Currency, i64>::new();
-    let mut wallets = HashMap::<WalletId, Wallet>::new();
-    for logged in &log.events {
-        let position = logged.event.position;
-        // An event that cannot be read is reported where it is decided again.
-        let Ok(DomainEvent::Wallet(id, event)) = logged.event.decode() else { continue };
-        for posting in event.postings() {
-            let (amount, currency) = (posting.amount.minor(), posting.amount.currency());
-            if amount <= 0 {
-                broken.push(format!("position {position} posts {}", posting.amount));
-            }
-            for (account, change) in [(&posting.debit, -amount), (&posting.credit, amount)] {
-                let balance = books.entry((account.clone(), currency)).or_default();
-                *balance += change;
-                *totals.entry(currency).or_default() += change;
-                if *balance < 0 && !matches!(account, LedgerAccount::ProviderClearing(_)) {
-                    broken.push(format!("position {position} leaves {account} at {balance} {currency}"));
-                }
-            }
-            if totals.get(&currency).is_some_and(|total| *total != 0) {
-                broken.push(format!("debits and credits in {currency} differ at position {position}"));
-            }
+    let mut books = Books::default();
+    for unit in log.units() {
+        let Some(last) = unit.last() else { continue };
+        let mut touched = Touched::default();
+        for logged in unit {
+            // An event that cannot be read is reported where it is decided again.
+            let Ok(event) = logged.event.decode() else { continue };
+            books.take(logged.event.position, &event);
+            touched.note(&event, &books.replica);
         }
-        let wallet = wallets.entry(id).or_default();
-        wallet.evolve(&event);
-        let Wallet::Open(balance) = wallet else { continue };
-        let accounts = [
-            (LedgerAccount::Available(balance.owner), balance.available),
-            (LedgerAccount::Held(balance.owner), balance.held),
-        ];
-        for (account, held) in accounts {
-            let posted = books.get(&(account.clone(), held.currency())).copied().unwrap_or_default();
-            if held.minor() != posted || posted < 0 {
-                let in_wallet = held.minor();
-                broken.push(format!("{account} is {in_wallet} in the wallet and {posted} in the books at {position}"));
+        books.compare(last.event.position, &touched);
+    }
+    books.broken
+}
+
+/// What a unit of work has moved.
+#[derive(Debug, Default)]
+struct Touched {
+    wallets: BTreeSet<(AccountId, Currency)>,
+    orders: BTreeSet<OrderId>,
+}
+
+impl Touched {
+    /// Notes what an event has moved that `replica` has taken in.
+    fn note(&mut self, event: &DomainEvent, replica: &Replica) {
+        match event {
+            DomainEvent::Wallet(id, event) => {
+                if let Wallet::Open(balance) = replica.get::<Wallet>(*id) {
+                    self.wallets.insert((balance.owner, balance.available.currency()));
+                }
+                self.note_owners(event.postings());
+            }
+            DomainEvent::Escrow(id, event) => {
+                self.orders.insert(*id);
+                self.note_owners(event.postings());
+            }
+            DomainEvent::Order(id, _) => drop(self.orders.insert(*id)),
+            DomainEvent::Account(..)
+            | DomainEvent::Auction(..)
+            | DomainEvent::Claim(..)
+            | DomainEvent::Listing(..)
+            | DomainEvent::OrderGroup(..)
+            | DomainEvent::Session(..)
+            | DomainEvent::Stock(..) => {}
+        }
+    }
+
+    fn note_owners(&mut self, postings: &[Posting]) {
+        for posting in postings {
+            for account in [&posting.debit, &posting.credit] {
+                if let LedgerAccount::Available(owner) | LedgerAccount::Held(owner) | LedgerAccount::Receivable(owner) =
+                    account
+                {
+                    self.wallets.insert((*owner, posting.amount.currency()));
+                }
             }
         }
     }
-    broken
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    balances: HashMap<(LedgerAccount, Currency), i64>,
+    totals: HashMap<Currency, i64>,
+    /// Free pieces, counted here, since a state cannot go below zero.
+    free: HashMap<(ListingId, stock::Sku), i64>,
+    replica: Replica,
+    broken: Vec<String>,
+}
+
+impl Books {
+    fn take(&mut self, position: Position, event: &DomainEvent) {
+        match event {
+            DomainEvent::Wallet(_, event) => self.post(position, event.postings()),
+            DomainEvent::Escrow(_, event) => self.post(position, event.postings()),
+            DomainEvent::Stock(id, event) => self.move_pieces(position, *id, event),
+            _ => {}
+        }
+        self.replica.take(event);
+    }
+
+    fn post(&mut self, position: Position, postings: &[Posting]) {
+        for posting in postings {
+            let (amount, currency) = (posting.amount.minor(), posting.amount.currency());
+            if amount <= 0 {
+                self.broken.push(format!("position {position} posts {}", posting.amount));
+            }
+            for (account, change) in [(&posting.debit, -amount), (&posting.credit, amount)] {
+                let balance = self.balances.entry((account.clone(), currency)).or_default();
+                *balance += change;
+                *self.totals.entry(currency).or_default() += change;
+                let wrong = match account {
+                    LedgerAccount::ProviderClearing(_) => false,
+                    // What somebody owes is a debit.
+                    LedgerAccount::Receivable(_) => *balance > 0,
+                    LedgerAccount::Available(_)
+                    | LedgerAccount::Held(_)
+                    | LedgerAccount::PayoutPending(_)
+                    | LedgerAccount::Escrow(_)
+                    | LedgerAccount::FeeIncome => *balance < 0,
+                };
+                if wrong {
+                    self.broken.push(format!("position {position} leaves {account} at {balance} {currency}"));
+                }
+            }
+            if self.totals.get(&currency).is_some_and(|total| *total != 0) {
+                self.broken.push(format!("debits and credits in {currency} differ at position {position}"));
+            }
+        }
+    }
+
+    fn move_pieces(&mut self, position: Position, listing: ListingId, event: &stock::Event) {
+        let mut add = |pieces: &Pieces, sign: i64| {
+            for (sku, count) in pieces {
+                let free = self.free.entry((listing, sku.clone())).or_default();
+                *free += sign * i64::from(*count);
+                if *free < 0 {
+                    self.broken.push(format!("position {position} leaves {free} pieces of {sku} of {listing}"));
+                }
+            }
+        };
+        match event {
+            stock::Event::StockCounted { free } => {
+                self.free.retain(|(known, _), _| *known != listing);
+                self.free.extend(free.iter().map(|(sku, count)| ((listing, sku.clone()), i64::from(*count))));
+            }
+            stock::Event::StockReserved { pieces, .. } => add(pieces, -1),
+            stock::Event::StockReturned { pieces, .. } => add(pieces, 1),
+            stock::Event::StockReleased { order } => {
+                let released = self.replica.get::<Stock>(listing).reserved.remove(order).unwrap_or_default();
+                add(&released, 1);
+            }
+            stock::Event::StockTaken { .. } => {}
+        }
+    }
+
+    /// What is said in several places is the same in all of them, now that the unit of work is whole.
+    fn compare(&mut self, position: Position, touched: &Touched) {
+        for &(owner, currency) in &touched.wallets {
+            let [available, held, owed] = match self.replica.get::<Wallet>(WalletId::of(owner, currency)) {
+                Wallet::Open(balance) => [balance.available, balance.held, balance.owed].map(Money::minor),
+                Wallet::Unopened => [0; 3],
+            };
+            let accounts = [
+                (LedgerAccount::Available(owner), available, 1),
+                (LedgerAccount::Held(owner), held, 1),
+                (LedgerAccount::Receivable(owner), owed, -1),
+            ];
+            for (account, in_wallet, sign) in accounts {
+                let posted = sign * self.balance(&account, currency);
+                if in_wallet != posted || posted < 0 {
+                    self.broken.push(format!(
+                        "{account} is {in_wallet} in the wallet and {posted} in the books at {position}"
+                    ));
+                }
+            }
+        }
+        for order in &touched.orders {
+            let faults = self.faults_of(*order);
+            self.broken.extend(faults.into_iter().map(|what| format!("{what} at {position}")));
+        }
+    }
+
+    /// What is wrong with an order, its money and its pieces.
+    fn faults_of(&self, id: OrderId) -> Vec<String> {
+        let (order, escrow) = (self.replica.get::<Order>(id), self.replica.get::<Escrow>(id));
+        let (Ok(order), Ok(escrow)) = (order.placed(), escrow.opened()) else {
+            return vec![format!("order {id} and its escrow are not both there")];
+        };
+        let mut faults = Vec::new();
+        let holds = matches!(escrow.status(), Status::Funded | Status::Inspection | Status::Disputed);
+        let (held, owing) = (
+            self.balance(&LedgerAccount::Escrow(id), escrow.terms.amount.currency()),
+            if holds { escrow.remaining().minor() } else { 0 },
+        );
+        if held != owing {
+            faults.push(format!("escrow:{id} holds {held} instead of {owing}"));
+        }
+        let rests = order.stage.has_ended() || order.stage == Stage::Placed;
+        if rests == holds {
+            faults.push(format!("order {id} is {} and its escrow {}", order.stage, escrow.status()));
+        }
+        for line in order.terms.lines.iter().filter(|_| order.terms.origin == Origin::Checkout) {
+            let reserved = self.replica.get::<Stock>(line.listing).reserved;
+            let kept = reserved.get(&id).and_then(|pieces| pieces.get(&line.sku)).copied();
+            let expected = (order.stage == Stage::Placed).then_some(line.quantity);
+            if kept != expected {
+                let stage = order.stage;
+                faults
+                    .push(format!("{kept:?} pieces instead of {expected:?} are kept for order {id}, which is {stage}"));
+            }
+        }
+        faults
+    }
+
+    fn balance(&self, account: &LedgerAccount, currency: Currency) -> i64 {
+        self.balances.get(&(account.clone(), currency)).copied().unwrap_or_default()
+    }
 }

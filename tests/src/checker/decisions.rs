@@ -1,29 +1,31 @@
 //! P0: every decision in the log and every refusal, decided again on the state that it claims to rest on, comes out the
 //! same.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use api::http::problem::Problem;
 use domain::{AccountId, Refusal, Timestamp};
 use eventstore::event::DomainEvent;
 use serde_json::Value;
-use uuid::Uuid;
 
-use super::replica::{Replica, Step, operation_in, stream_of};
+use super::causes::carry_out_causes;
+use super::intents::{Minted, carry_out};
+use super::replica::{Replica, Step};
 use super::{Log, Logged};
 use crate::history::{Command, History, Intent, Outcome};
 
 pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
     let commands: HashMap<(String, &str), &Command> =
         history.commands.iter().map(|command| ((command.actor.to_string(), command.key.as_str()), command)).collect();
-    let mut refusals = refusals_by_position(history);
+    let mut claims = claims_by_position(log, history);
     let mut replica = Replica::default();
     let mut broken = Vec::new();
-    let begin = Timestamp::default();
-    for refusal in refusals.remove(&0).unwrap_or_default() {
-        broken.extend(refusal.check(&replica, begin));
+    let mut units = log.units().peekable();
+    let next_at = units.peek().and_then(|next| Some(next.first()?.event.recorded_at));
+    for claim in claims.remove(&0).unwrap_or_default() {
+        broken.extend(claim.check(&replica, Timestamp::default(), next_at));
     }
-    for unit in log.units() {
+    while let Some(unit) = units.next() {
         let Some(last) = unit.last() else { continue };
         let events: Vec<DomainEvent> = match unit.iter().map(|logged| logged.event.decode()).collect() {
             Ok(events) => events,
@@ -33,65 +35,47 @@ pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
             }
         };
         let asked = last.command().and_then(|(actor, key)| commands.get(&(actor.to_owned(), key)));
-        broken.extend(decide_again(&replica, unit, &events, asked.map(|command| (command.actor, &command.intent))));
+        broken.extend(decide_again(&replica, unit, &events, asked.copied()));
         for event in &events {
             replica.take(event);
         }
-        if let Some(command) = asked {
-            broken.extend(check_answer(&replica, last, operation_in(&events), command));
-        }
-        for refusal in refusals.remove(&last.event.position).unwrap_or_default() {
-            broken.extend(refusal.check(&replica, last.event.recorded_at));
+        let next_at = units.peek().and_then(|next| Some(next.first()?.event.recorded_at));
+        for claim in claims.remove(&last.event.position).unwrap_or_default() {
+            broken.extend(claim.check(&replica, last.event.recorded_at, next_at));
         }
     }
-    let nowhere =
-        refusals.into_iter().flat_map(|(position, refusals)| refusals.into_iter().map(move |r| (position, r)));
-    broken.extend(nowhere.map(|(position, refusal)| {
-        format!("{} was refused at {position}, where no unit of work ends", refusal.command.key)
+    let nowhere = claims.into_iter().flat_map(|(position, claims)| claims.into_iter().map(move |c| (position, c)));
+    broken.extend(nowhere.map(|(position, claim)| {
+        let (key, said) = (&claim.command.key, if claim.refused { "refused" } else { "answered" });
+        format!("{key} was {said} at {position}, where no unit of work ends")
     }));
     broken
 }
 
 /// Compares a unit of work with what its command leads to: the client's own words if there are any, else what the
-/// events tell of it.
-fn decide_again(
-    replica: &Replica,
-    unit: &[Logged],
-    events: &[DomainEvent],
-    asked: Option<(AccountId, &Intent)>,
-) -> Option<String> {
-    let first = unit.first()?;
+/// events tell of it. What the client was told is looked at too.
+fn decide_again(replica: &Replica, unit: &[Logged], events: &[DomainEvent], asked: Option<&Command>) -> Vec<String> {
+    let Some(first) = unit.first() else { return Vec::new() };
     let (position, now) = (first.event.position, first.event.recorded_at);
-    let decided = match asked {
-        Some((actor, intent)) => replica.carry_out(actor, intent, operation_in(events), now),
-        None => carry_out_causes(replica, events, now),
+    let (decided, wrong) = match asked {
+        Some(command) => {
+            let minted = Minted::in_events(events);
+            match carry_out(replica, command.actor, &command.intent, &minted, now) {
+                Ok(done) => (Ok(done.steps), wrong_answers(&done.answer, command)),
+                Err(refusal) => (Err(refusal), Vec::new()),
+            }
+        }
+        None => (carry_out_causes(replica, events, now), Vec::new()),
     };
     let logged = unit.iter().map(Logged::step).collect::<Option<Vec<Step>>>();
-    match (decided, logged) {
+    let different = match (decided, logged) {
         (Ok(decided), Some(logged)) if decided == logged => None,
         (Ok(decided), logged) => {
             Some(format!("what is at {position} is not what was decided: {logged:?} instead of {decided:?}"))
         }
         (Err(refusal), _) => Some(format!("what is at {position} should have been refused: {refusal}")),
-    }
-}
-
-/// A unit of work may be several decisions, each on the state that the ones before have left.
-fn carry_out_causes(replica: &Replica, events: &[DomainEvent], now: Timestamp) -> Result<Vec<Step>, Refusal> {
-    let mut replica = replica.excerpt(events);
-    let mut steps = Vec::new();
-    while steps.len() < events.len() {
-        let rest = &events[steps.len()..];
-        let decided = replica.carry_out_cause_of(rest, now)?;
-        if decided.is_empty() {
-            break;
-        }
-        for event in rest.iter().take(decided.len()) {
-            replica.take(event);
-        }
-        steps.extend(decided);
-    }
-    Ok(steps)
+    };
+    different.into_iter().chain(wrong).collect()
 }
 
 impl Logged {
@@ -101,14 +85,8 @@ impl Logged {
     }
 }
 
-/// Compares what a client was told with the state right after its command.
-fn check_answer(replica: &Replica, last: &Logged, operation: Uuid, command: &Command) -> Vec<String> {
-    let stream = stream_of(command.actor, &command.intent);
-    let there = (last.event.aggregate_type.as_str(), last.event.aggregate_id.0);
-    if stream != there {
-        return vec![format!("{} asked for a change of {stream:?} and got one of {there:?}", command.key)];
-    }
-    let expected = replica.answer(command.actor, &command.intent, operation, last.event.sequence);
+/// Where a client was told something else than the rules have it.
+fn wrong_answers(expected: &Value, command: &Command) -> Vec<String> {
     let told = command.attempts.iter().filter_map(|attempt| match &attempt.outcome {
         Outcome::Accepted { body, .. } => Some(body),
         _ => None,
@@ -123,38 +101,60 @@ fn check_answer(replica: &Replica, last: &Logged, operation: Uuid, command: &Com
     .collect()
 }
 
-/// What a client was told when a rule refused.
-struct Refused<'a> {
+/// What a client was told that left nothing in the log: a refusal, or that there was nothing to do.
+struct Claim<'a> {
     command: &'a Command,
-    problem: &'a Value,
+    /// The problem, or the answer.
+    body: &'a Value,
+    refused: bool,
     /// Until when it can have been decided.
     by: Timestamp,
 }
 
-fn refusals_by_position(history: &History) -> BTreeMap<i64, Vec<Refused<'_>>> {
-    let mut refusals = BTreeMap::<i64, Vec<Refused<'_>>>::new();
+fn claims_by_position<'a>(log: &Log, history: &'a History) -> BTreeMap<i64, Vec<Claim<'a>>> {
+    let there: HashSet<(&str, &str)> = log.units().filter_map(|unit| unit.first()?.command()).collect();
+    let mut claims = BTreeMap::<i64, Vec<Claim<'_>>>::new();
     for command in &history.commands {
+        let actor = command.actor.to_string();
+        let idle = command.intent.may_change_nothing() && !there.contains(&(actor.as_str(), command.key.as_str()));
         for attempt in &command.attempts {
-            if let Outcome::Refused { position, problem } = &attempt.outcome {
-                let refused = Refused { command, problem, by: attempt.ended_at };
-                refusals.entry(*position).or_default().push(refused);
-            }
+            let (position, body, refused) = match &attempt.outcome {
+                Outcome::Refused { position, problem } => (*position, problem, true),
+                Outcome::Accepted { position, body, .. } if idle => (*position, body, false),
+                _ => continue,
+            };
+            claims.entry(position).or_default().push(Claim { command, body, refused, by: attempt.ended_at });
         }
     }
-    refusals
+    claims
 }
 
-impl Refused<'_> {
-    /// A refusal's own time is not told. It lies between the last event that it has seen and its answer, and only the
-    /// end of an auction can come in between, so the two ends are tried.
-    fn check(&self, replica: &Replica, last_recorded_at: Timestamp) -> Option<String> {
+impl Claim<'_> {
+    /// The claim's own time is not told. It lies between the last event that it has seen, and its answer and the event
+    /// after that, and only a deadline can come in between, so the ends are tried.
+    fn check(&self, replica: &Replica, last_at: Timestamp, next_at: Option<Timestamp>) -> Option<String> {
         let Command { actor, intent, key, .. } = self.command;
-        let decided = [last_recorded_at, self.by.max(last_recorded_at)].map(|now| {
-            replica.carry_out(*actor, intent, Uuid::nil(), now).map_err(|refusal| numbers(&document(refusal)))
-        });
-        let told = numbers(self.problem);
-        let explained = decided.iter().any(|decided| decided.as_ref().is_err_and(|refusal| *refusal == told));
-        (!explained).then(|| format!("{key} was refused with {}, where the rules say {decided:?}", self.problem))
+        let times = [Some(last_at), Some(self.by.max(last_at)), next_at];
+        let decided = times.map(|now| now.map(|now| self.decide_again(replica, *actor, intent, now)));
+        if decided.iter().flatten().any(Result::is_ok) {
+            return None;
+        }
+        let said = if self.refused { "refused" } else { "answered" };
+        Some(format!("{key} was {said} with {}, where the rules say {decided:?}", self.body))
+    }
+
+    /// Nothing if the rules say the same; otherwise what they say.
+    fn decide_again(&self, replica: &Replica, actor: AccountId, intent: &Intent, now: Timestamp) -> Result<(), String> {
+        match carry_out(replica, actor, intent, &Minted::unknown(), now) {
+            Err(refusal) if self.refused => {
+                let (expected, told) = (numbers(&document(refusal)), numbers(self.body));
+                if expected == told { Ok(()) } else { Err(expected.to_string()) }
+            }
+            Ok(done) if !self.refused && done.steps.is_empty() => {
+                wrong_answers(&done.answer, self.command).into_iter().next().map_or(Ok(()), Err)
+            }
+            other => Err(format!("{other:?}")),
+        }
     }
 }
 

@@ -8,12 +8,14 @@ use commands::CommandKey;
 use domain::account::{self, Capability, Identity};
 use domain::auction::{self, Terms};
 use domain::increments::Increments;
-use domain::{AccountId, AuctionId, Currency, Money, Sealed, Timestamp};
+use domain::{AccountId, AuctionId, Currency, Money, OrderGroupId, OrderId, RefundId, Sealed, Timestamp};
 use eventstore::event::{DomainEvent, RecordedEvent, StreamId};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::replica::{Replica, Step, operation_in};
+use super::causes::carry_out_causes;
+use super::intents::{Minted, carry_out};
+use super::replica::{Replica, Step};
 use super::*;
 use crate::history::{Attempt, Command, Intent, Outcome};
 
@@ -68,21 +70,21 @@ impl Marketplace {
 
     /// What some process does, named by the event that it leads to.
     fn cause(&mut self, wanted: &[DomainEvent]) {
-        let steps = self.replica.carry_out_cause_of(wanted, self.now()).unwrap();
+        let steps = carry_out_causes(&self.replica, wanted, self.now()).unwrap();
         self.append(&steps, &[("actor", "process:test")]);
     }
 
     /// A client's command, carried out or refused.
     fn ask(&mut self, actor: AccountId, key: &str, intent: Intent) {
-        let operation = Uuid::from_u128(u128::from(self.seconds) + 1_000);
-        let outcome = match self.replica.carry_out(actor, &intent, operation, self.now()) {
-            Ok(steps) => {
+        let minted = self.mint();
+        let outcome = match carry_out(&self.replica, actor, &intent, &minted, self.now()) {
+            Ok(done) => {
                 let author = format!("account:{actor}");
-                let version = self.append(&steps, &[("actor", &author), ("command_key", key)]);
+                self.append(&done.steps, &[("actor", &author), ("command_key", key)]);
                 let position = self.log.head;
                 let stored = CommandKey::from_client(&actor.to_string(), key, &[]).key;
                 self.log.keys.push(StoredKey { key: stored, position });
-                let mut body = self.replica.answer(actor, &intent, operation, version);
+                let mut body = done.answer;
                 body["position"] = position.into();
                 Outcome::Accepted { position, replayed: false, body }
             }
@@ -96,11 +98,18 @@ impl Marketplace {
         self.history.commands.push(Command { actor, key: key.to_owned(), intent, attempts: vec![attempt] });
     }
 
-    fn append(&mut self, steps: &[Step], metadata: &[(&str, &str)]) -> i64 {
+    /// Ids as a server mints them, no two the same.
+    fn mint(&mut self) -> Minted {
+        self.seconds += 1;
+        let id = |number: u128| Uuid::from_u128(u128::from(self.seconds) * 10_000 + number);
+        let orders = (1..=domain::order::MOST_LINES as u128).map(|number| OrderId(id(number))).collect();
+        Minted { operation: id(0), group: OrderGroupId(id(1_000)), orders, refund: RefundId(id(2_000)) }
+    }
+
+    fn append(&mut self, steps: &[Step], metadata: &[(&str, &str)]) {
         let metadata: BTreeMap<String, String> =
             metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let commit_position = self.log.head + i64::try_from(steps.len()).unwrap();
-        let mut sequence = 0;
         for step in steps {
             let stream = (step.aggregate_type, step.id);
             let known = self
@@ -108,7 +117,7 @@ impl Marketplace {
                 .events
                 .iter()
                 .filter(|logged| (logged.event.aggregate_type.as_str(), logged.event.aggregate_id.0) == stream);
-            sequence = i64::try_from(known.count()).unwrap() + 1;
+            let sequence = i64::try_from(known.count()).unwrap() + 1;
             self.log.head += 1;
             let event = RecordedEvent {
                 position: self.log.head,
@@ -125,7 +134,6 @@ impl Marketplace {
             self.replica.take(&event.decode().unwrap());
             self.log.events.push(Logged { event, metadata: Json(metadata.clone()) });
         }
-        sequence
     }
 
     fn attempt(&mut self, outcome: Outcome) -> Attempt {
@@ -162,9 +170,8 @@ fn a_day() -> Marketplace {
     marketplace.ask(ANN, "deposit", deposit(5_000));
     marketplace.ask(ANN, "too-early", withdraw(4_000));
     let requested = marketplace.log.events.last().unwrap().event.decode().unwrap();
-    let (DomainEvent::Wallet(wallet, _), deposit) = (&requested, operation_in(std::slice::from_ref(&requested))) else {
-        panic!("not a deposit: {requested:?}");
-    };
+    let deposit = Minted::in_events(std::slice::from_ref(&requested)).operation;
+    let DomainEvent::Wallet(wallet, _) = &requested else { panic!("not a deposit: {requested:?}") };
     let settled = domain::wallet::Event::DepositSettled {
         deposit: domain::DepositId(deposit),
         provider_reference: "ch_1".to_owned(),
@@ -256,10 +263,10 @@ fn time_that_runs_back_is_found() {
 #[test]
 fn a_command_that_was_carried_out_twice_is_found() {
     planted(Promise::P1, "its events in the log end at [", |marketplace| {
-        let again =
-            marketplace.replica.carry_out(ANN, &deposit(5_000), Uuid::from_u128(77), marketplace.now()).unwrap();
+        let minted = marketplace.mint();
+        let again = carry_out(&marketplace.replica, ANN, &deposit(5_000), &minted, marketplace.now()).unwrap();
         let author = format!("account:{ANN}");
-        marketplace.append(&again, &[("actor", &author), ("command_key", "deposit")]);
+        marketplace.append(&again.steps, &[("actor", &author), ("command_key", "deposit")]);
     });
     planted(Promise::P1, "its key is stored with", |marketplace| {
         let stored = *marketplace.log.keys.first().unwrap();

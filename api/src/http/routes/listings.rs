@@ -305,7 +305,7 @@ impl ListingsQuery {
         };
         Ok(catalogue::Filter {
             viewer,
-            status: self.status,
+            status: Some(self.status.unwrap_or(catalogue::Status::Active)),
             seller: self.seller.map(AccountId),
             category: self.category,
             kind: self.kind,

@@ -6,9 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::real::Failure;
-
-/// The share of one dollar that a cent is.
-const CENTS: usize = 2;
+use crate::real::reading::{cents, rows};
 
 /// An auction as it was recorded.
 #[derive(Clone, Debug)]
@@ -100,12 +98,6 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Record>, Failure> {
     }
 }
 
-fn rows<R: for<'de> Deserialize<'de>>(file: &Path) -> Result<Vec<R>, Failure> {
-    let named = |error: csv::Error| format!("{}: {error}", file.display());
-    let mut reader = csv::Reader::from_path(file).map_err(named)?;
-    Ok(reader.deserialize().collect::<Result<_, _>>().map_err(named)?)
-}
-
 fn record(row: ExpectedRow, mut bids: Vec<BidRow>) -> Result<Record, Failure> {
     bids.sort_by_key(|bid| bid.seq);
     let mut latest = 0;
@@ -124,30 +116,4 @@ fn record(row: ExpectedRow, mut bids: Vec<BidRow>) -> Result<Record, Failure> {
         how: row.how,
         inadmissible_bids: row.inadmissible_bids,
     })
-}
-
-/// Dollars with up to two decimals, exactly.
-fn cents(dollars: &str) -> Result<i64, Failure> {
-    let (major, minor) = dollars.split_once('.').unwrap_or((dollars, ""));
-    let fits =
-        minor.len() <= CENTS && !major.is_empty() && (major.to_owned() + minor).bytes().all(|b| b.is_ascii_digit());
-    if !fits {
-        return Err(format!("`{dollars}` is no amount in dollars and cents").into());
-    }
-    Ok(format!("{major}{minor:0<CENTS$}").parse()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dollars_are_read_to_the_cent() {
-        let read = |text| cents(text).ok();
-        assert_eq!(
-            [read("99.00"), read("99.5"), read("99"), read("0.01")],
-            [Some(9_900), Some(9_950), Some(9_900), Some(1)]
-        );
-        assert_eq!([read("99.005"), read("-1.00"), read("x"), read("")], [None; 4]);
-    }
 }

@@ -10,14 +10,13 @@ use api::config::Config;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{Bid, Sale};
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::database::TestDatabase;
 use crate::market::usd;
-use crate::real::Failure;
+use crate::real::{Failure, bar, unexpected};
 use crate::server::InProcess;
 
 /// How much longer than recorded an auction lasts.
@@ -224,20 +223,4 @@ impl Playing {
 
 fn client_of<'a>(name: &str, bidders: &'a HashMap<String, Client>) -> Result<&'a Client, Failure> {
     bidders.get(name).ok_or_else(|| format!("{name} has won or bid, and no row of bids.csv is theirs").into())
-}
-
-fn unexpected(what: &str, answer: &Answer) -> Failure {
-    format!("unexpected answer for {what}: {} {}", answer.status, answer.text).into()
-}
-
-/// Shown on a terminal only; elsewhere a line says what is begun.
-fn bar(what: &'static str, length: usize) -> ProgressBar {
-    let bar = ProgressBar::new(length as u64).with_prefix(what);
-    if bar.is_hidden() {
-        eprintln!("{length} {what} …");
-    }
-    match ProgressStyle::with_template("{prefix:<9} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

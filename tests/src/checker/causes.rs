@@ -1,0 +1,240 @@
+//! The commands that events imply: what nobody in the history has asked for, processes above all, is decided again by
+//! what came of it.
+
+use domain::account::{self, Account};
+use domain::auction::{self, Auction};
+use domain::claim::{self, Claim};
+use domain::escrow::{self, Escrow};
+use domain::listing::{self, Listing};
+use domain::order::{self, Order};
+use domain::order_group::{self, OrderGroup};
+use domain::session::{self, Session};
+use domain::stock::{self, Stock};
+use domain::wallet::{self, Wallet};
+use domain::{AccountId, HoldId, ListingId, Money, Refusal, Timestamp};
+use eventstore::event::DomainEvent;
+use uuid::Uuid;
+
+use super::intents::available;
+use super::replica::{Draft, Replica, Step};
+
+/// What the commands lead to that these events imply. A unit of work may be several decisions, each on the state that
+/// the ones before have left.
+pub(super) fn carry_out_causes(
+    replica: &Replica,
+    events: &[DomainEvent],
+    now: Timestamp,
+) -> Result<Vec<Step>, Refusal> {
+    let mut draft = replica.draft(now);
+    while draft.steps().len() < events.len() {
+        let before = draft.steps().len();
+        carry_out_cause(&mut draft, &events[before..])?;
+        if draft.steps().len() == before {
+            break;
+        }
+    }
+    Ok(draft.into_steps())
+}
+
+/// Carries the command out that has caused the first of these events, as far as they tell which it was.
+fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), Refusal> {
+    let now = draft.now();
+    match events {
+        [DomainEvent::Account(id, event), ..] => draft.execute::<Account>(*id, of_account(*id, event)).map(drop),
+        [DomainEvent::Auction(id, event), rest @ ..] => {
+            let next = rest.first().and_then(|next| match next {
+                DomainEvent::Auction(_, event) => Some(event),
+                _ => None,
+            });
+            draft.execute::<Auction>(*id, of_auction(event, next, now)).map(drop)
+        }
+        [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),
+        [DomainEvent::Escrow(id, event), ..] => {
+            let command = of_escrow(
+                event,
+                now,
+                |terms| available(draft, terms.seller, terms.amount.currency()),
+                &draft.get::<Escrow>(*id),
+            );
+            draft.execute::<Escrow>(*id, command).map(drop)
+        }
+        [DomainEvent::Listing(id, event), ..] => {
+            let seller = draft.get::<Listing>(*id).offer().map_or(AccountId(Uuid::nil()), |offer| offer.seller);
+            draft.execute::<Listing>(*id, of_listing(event, seller)).map(drop)
+        }
+        [DomainEvent::Order(id, event), ..] => draft.execute::<Order>(*id, of_order(event, now)).map(drop),
+        [DomainEvent::OrderGroup(id, event), ..] => draft.execute::<OrderGroup>(*id, of_group(event, now)).map(drop),
+        [DomainEvent::Session(id, event), ..] => {
+            let command = of_session(event, &draft.get::<Session>(*id), now);
+            draft.execute::<Session>(*id, command).map(drop)
+        }
+        [DomainEvent::Stock(id, event), ..] => draft.execute::<Stock>(*id, of_stock(*id, event)).map(drop),
+        [DomainEvent::Wallet(id, event), rest @ ..] => {
+            let (event, owner) = match (event, rest.first()) {
+                (wallet::Event::WalletOpened { owner, .. }, Some(DomainEvent::Wallet(_, next))) => (next, *owner),
+                _ => match draft.get::<Wallet>(*id) {
+                    Wallet::Open(balance) => (event, balance.owner),
+                    Wallet::Unopened => (event, AccountId(Uuid::nil())),
+                },
+            };
+            draft.execute::<Wallet>(*id, of_wallet(event.clone(), owner)).map(drop)
+        }
+        [] => Ok(()),
+    }
+}
+
+fn of_account(account: AccountId, event: &account::Event) -> account::Command {
+    match event.clone() {
+        account::Event::AccountRegistered { identity, capabilities } => {
+            account::Command::Register { account, identity, capabilities }
+        }
+        account::Event::ProfileChanged { changes } => account::Command::ChangeProfile { changes },
+        account::Event::CapabilitiesGranted { capabilities, by } => account::Command::Grant { capabilities, by },
+        account::Event::ViolationRecorded { order, .. } => account::Command::RecordViolation { order },
+        // Only a violation blocks, and its event comes first: nothing leads to the second.
+        account::Event::AccountBlocked { .. } => {
+            account::Command::ChangeProfile { changes: account::ProfileChanges::default() }
+        }
+    }
+}
+
+/// A bid may announce the start first, so the event after it tells.
+fn of_auction(event: &auction::Event, next: Option<&auction::Event>, now: Timestamp) -> auction::Command {
+    match (event.clone(), next) {
+        (auction::Event::AuctionScheduled { terms }, _) => auction::Command::Schedule { terms, now },
+        (auction::Event::AuctionOpened {}, Some(&auction::Event::BidPlaced { bidder, maximum, .. }))
+        | (auction::Event::BidPlaced { bidder, maximum, .. }, _) => auction::Command::PlaceBid { bidder, maximum, now },
+        // Only a bid moves the end, and its event comes first: nothing leads to the second.
+        (auction::Event::AuctionOpened {} | auction::Event::AuctionExtended { .. }, _) => {
+            auction::Command::Open { now }
+        }
+        (auction::Event::AuctionClosed { outcome: auction::Outcome::BoughtNow { winner, .. }, .. }, _) => {
+            auction::Command::BuyNow { buyer: winner, now }
+        }
+        (auction::Event::AuctionClosed { .. }, _) => auction::Command::Close { now },
+        (auction::Event::AuctionCancelled { by, reason }, _) => auction::Command::Cancel { by, reason, now },
+    }
+}
+
+fn of_claim(event: claim::Event) -> claim::Command {
+    match event {
+        claim::Event::ValueClaimed { kind, owner } => claim::Command::Claim { kind, owner },
+        claim::Event::ValueReleased { owner } => claim::Command::Release { owner },
+    }
+}
+
+fn of_escrow(
+    event: &escrow::Event,
+    now: Timestamp,
+    seller_available: impl FnOnce(&escrow::Terms) -> Money,
+    escrow: &Escrow,
+) -> escrow::Command {
+    use escrow::{Command as C, Event as E};
+    match event.clone() {
+        E::EscrowOpened { terms } => C::Open { terms },
+        E::EscrowFunded { .. } => C::Fund { now },
+        E::EscrowVoided {} => C::Void {},
+        E::InspectionStarted { .. } => C::Inspect { now },
+        E::InspectionReminded { .. } => C::Remind { now },
+        E::EscrowDisputed { by, reason, .. } => C::Dispute { by, reason, now },
+        E::EscrowReleased { cause, .. } => C::Release { cause, now },
+        E::EscrowPartlyRefunded { refund, amount, cause, .. } | E::EscrowRefunded { refund, amount, cause, .. } => {
+            C::Refund { refund, amount: Some(amount), cause, now }
+        }
+        E::EscrowSplit { to_buyer, by, .. } => C::Split { to_buyer, by },
+        E::ReleaseRefunded { refund, amount, cause, .. } => {
+            let nothing = Money::zero(amount.currency());
+            let seller_available = escrow.opened().map_or(nothing, |opened| seller_available(&opened.terms));
+            C::RefundReleased { refund, amount: Some(amount), seller_available, cause }
+        }
+    }
+}
+
+fn of_listing(event: &listing::Event, seller: AccountId) -> listing::Command {
+    match event.clone() {
+        listing::Event::ListingDrafted { seller, details, sale } => listing::Command::Draft { seller, details, sale },
+        listing::Event::ListingRevised { changes } => listing::Command::Revise { by: seller, changes },
+        listing::Event::ListingPublished {} => listing::Command::Publish { by: seller },
+        listing::Event::ListingArchived { cause } => listing::Command::Archive { cause },
+    }
+}
+
+fn of_order(event: &order::Event, now: Timestamp) -> order::Command {
+    match event.clone() {
+        order::Event::OrderPlaced { terms } => order::Command::Place { terms },
+        order::Event::OrderPaid {} => order::Command::Pay {},
+        order::Event::OrderShipped { carrier, tracking, .. } => order::Command::Ship { carrier, tracking, now },
+        order::Event::DeliveryQuestioned {} => order::Command::AskForDelivery { now },
+        order::Event::OrderDelivered { by } => order::Command::Deliver { by },
+        order::Event::OrderCompleted {} => order::Command::Complete {},
+        order::Event::OrderCancelled { cause } => order::Command::Cancel { cause },
+        order::Event::OrderRefunded {} => order::Command::Refund {},
+    }
+}
+
+fn of_group(event: &order_group::Event, now: Timestamp) -> order_group::Command {
+    match event.clone() {
+        order_group::Event::OrderGroupPlaced { buyer, orders, pay_by } => {
+            order_group::Command::Place { buyer, orders, pay_by }
+        }
+        order_group::Event::OrderGroupPaid {} => order_group::Command::Pay { now },
+        order_group::Event::OrderGroupExpired {} => order_group::Command::Expire { now },
+    }
+}
+
+fn of_session(event: &session::Event, session: &Session, now: Timestamp) -> session::Command {
+    let current = match session {
+        Session::Open { token_hash, .. } => token_hash.clone(),
+        Session::Closed | Session::Ended { .. } => session::TokenHash(String::new()),
+    };
+    match event.clone() {
+        session::Event::SessionOpened { account, token_hash, expires_at } => {
+            session::Command::Open { account, token_hash, expires_at }
+        }
+        session::Event::SessionRefreshed { token_hash, expires_at } => {
+            session::Command::Refresh { presented: current, next: token_hash, expires_at, now }
+        }
+        session::Event::SessionEnded { reason } => session::Command::End { reason },
+    }
+}
+
+fn of_stock(listing: ListingId, event: &stock::Event) -> stock::Command {
+    match event.clone() {
+        stock::Event::StockCounted { free } => stock::Command::Count { free },
+        stock::Event::StockReserved { order, pieces, until } => {
+            stock::Command::Reserve { listing, order, pieces, until }
+        }
+        stock::Event::StockReleased { order } => stock::Command::Release { order },
+        stock::Event::StockTaken { order } => stock::Command::Take { order },
+        stock::Event::StockReturned { order, pieces } => stock::Command::Return { order, pieces },
+    }
+}
+
+fn of_wallet(event: wallet::Event, owner: AccountId) -> wallet::Command {
+    use wallet::{Command as C, Event as E};
+    match event {
+        // A wallet is opened by what comes in first, whose event comes next, and what is owed is recovered after what
+        // has come in: nothing leads here.
+        E::WalletOpened { .. } | E::ReceivableRecovered { .. } => C::ReleaseHold { hold: HoldId(Uuid::nil()) },
+        E::DepositRequested { deposit, owner, amount, source, pays } => {
+            C::RequestDeposit { deposit, owner, amount, source, pays }
+        }
+        E::DepositDelayed { deposit, check_at } => C::DelayDeposit { deposit, check_at },
+        E::DepositSettled { deposit, provider_reference, .. } => C::SettleDeposit { deposit, provider_reference },
+        E::DepositFailed { deposit, reason } => C::FailDeposit { deposit, reason },
+        E::WithdrawalRequested { withdrawal, amount, destination, .. } => {
+            C::RequestWithdrawal { withdrawal, amount, destination }
+        }
+        E::WithdrawalDelayed { withdrawal, check_at } => C::DelayWithdrawal { withdrawal, check_at },
+        E::WithdrawalPaid { withdrawal, provider_reference, .. } => {
+            C::ConfirmWithdrawal { withdrawal, provider_reference }
+        }
+        E::WithdrawalFailed { withdrawal, reason, .. } => C::FailWithdrawal { withdrawal, reason },
+        E::HoldPlaced { hold, amount, .. } => C::PlaceHold { hold, amount },
+        E::HoldReleased { hold, .. } => C::ReleaseHold { hold },
+        E::PaymentMade { order, amount } => C::Pay { order, amount },
+        E::SaleReceived { order, amount } => C::ReceiveSale { owner, order, amount },
+        E::RefundReceived { order, refund, amount } => C::ReceiveRefund { owner, order, refund, amount },
+        E::RefundGiven { order, refund, amount, owed } => C::GiveRefund { owner, order, refund, amount, owed },
+    }
+}

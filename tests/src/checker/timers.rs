@@ -1,0 +1,92 @@
+//! P7: a timer fires once, not before its time and not much later.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::TimeDelta;
+use domain::{Timestamp, auction, escrow, order, order_group, wallet};
+use eventstore::event::DomainEvent;
+
+use super::{Log, Logged};
+
+/// No timer fires later than this, while the system is healthy.
+const PUNCTUAL: TimeDelta = TimeDelta::seconds(10);
+
+/// What a timer has done: the first event of its unit of work, and the event that had set it.
+struct Fired<'a> {
+    set_by: &'a Logged,
+    first: &'a Logged,
+}
+
+pub(super) fn check(log: &Log) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut seen = HashMap::new();
+    for Fired { set_by, first } in all(log) {
+        let (cause, position) = (set_by.event.position, first.event.position);
+        let what = first.event.event_type.as_str();
+        if let Some(before) = seen.insert((cause, what), position) {
+            broken.push(format!("{what} at {position} repeats what {before} has done because of {cause}"));
+        }
+        let due_at = match (set_by.event.decode(), first.event.decode()) {
+            (Ok(set_by), Ok(first)) => due_at(&set_by, &first),
+            _ => None,
+        };
+        match due_at.map(|due_at| first.event.recorded_at - due_at) {
+            Some(late) if late < TimeDelta::zero() => broken.push(format!("{what} at {position} is early by {late}")),
+            Some(late) if late > PUNCTUAL => broken.push(format!("{what} at {position} is late by {late}")),
+            Some(_) => {}
+            None => broken.push(format!("{what} at {position} is not what {cause} has set a timer for")),
+        }
+    }
+    broken
+}
+
+/// How often timers have led to what.
+pub(super) fn fired(log: &Log) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for fired in all(log) {
+        *counts.entry(fired.first.event.event_type.clone()).or_default() += 1;
+    }
+    counts
+}
+
+fn all(log: &Log) -> impl Iterator<Item = Fired<'_>> {
+    let by_id: HashMap<String, &Logged> =
+        log.events.iter().map(|logged| (logged.event.event_id.to_string(), logged)).collect();
+    log.units().filter_map(move |unit| {
+        let first = unit.first()?;
+        let by_timers = first.metadata.get("actor").is_some_and(|actor| actor == "process:timers");
+        let set_by = first.metadata.get("causation").and_then(|cause| by_id.get(cause)).copied()?;
+        by_timers.then_some(Fired { set_by, first })
+    })
+}
+
+/// When a timer was due that this event had set and that has led to that one.
+fn due_at(set_by: &DomainEvent, first: &DomainEvent) -> Option<Timestamp> {
+    use DomainEvent as D;
+    use auction::Event as A;
+    use escrow::Event as E;
+    use order::Event as O;
+    match (set_by, first) {
+        (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionOpened {})) => Some(terms.starts_at),
+        (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionClosed { .. })) => Some(terms.ends_at),
+        (D::Auction(_, A::AuctionExtended { ends_at }), D::Auction(_, A::AuctionClosed { .. })) => Some(*ends_at),
+        (
+            D::OrderGroup(_, order_group::Event::OrderGroupPlaced { pay_by, .. }),
+            D::OrderGroup(_, order_group::Event::OrderGroupExpired {}),
+        ) => Some(*pay_by),
+        (D::Escrow(_, E::EscrowFunded { ship_by, .. }), D::Order(_, O::OrderCancelled { .. })) => Some(*ship_by),
+        (D::Order(_, O::OrderShipped { ask_at, .. }), D::Order(_, O::DeliveryQuestioned {})) => Some(*ask_at),
+        (D::Order(_, O::OrderShipped { dispute_at, .. }), D::Escrow(_, E::EscrowDisputed { .. })) => Some(*dispute_at),
+        (
+            D::Escrow(_, E::InspectionStarted { remind_at, .. } | E::InspectionReminded { remind_at }),
+            D::Escrow(_, E::InspectionReminded { .. }),
+        ) => *remind_at,
+        (D::Escrow(_, E::InspectionStarted { ends_at, .. }), D::Escrow(_, E::EscrowReleased { .. })) => Some(*ends_at),
+        (D::Escrow(_, E::EscrowDisputed { expires_at, .. }), D::Escrow(_, E::EscrowRefunded { .. })) => {
+            Some(*expires_at)
+        }
+        (D::Wallet(_, wallet::Event::DepositDelayed { check_at, .. }), D::Wallet(..))
+        | (D::Wallet(_, wallet::Event::WithdrawalDelayed { check_at, .. }), D::Wallet(..)) => Some(*check_at),
+        _ => None,
+    }
+}

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use commands::listings::AuctionRules;
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
@@ -26,8 +27,8 @@ use crate::auth::tokens::AccessTokens;
 use crate::config::Config;
 use crate::http::live::LiveAuctions;
 
-/// Followers that keep no versioned schema of their own.
-const PLAIN_VERSION: i32 = 1;
+/// The payments process keeps nothing of its own, so it never has to start again.
+const PAYMENTS_VERSION: i32 = 1;
 /// How long the followers may take to finish their batch when the node stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -90,10 +91,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The soft-close window of auctions that are published from now on.
-    pub fn soft_close_window_ms(&self) -> u32 {
-        let window_s = self.settings.auctions.soft_close_window_s;
-        u32::try_from(window_s.saturating_mul(1_000)).unwrap_or(u32::MAX)
+    /// The rules of auctions that are scheduled from now on.
+    pub fn auction_rules(&self) -> AuctionRules {
+        let crate::config::Auctions { soft_close_window_s, increments } = &self.settings.auctions;
+        let soft_close_window_ms = u32::try_from(soft_close_window_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
+        AuctionRules { soft_close_window_ms, increments: increments.clone() }
     }
 
     /// The rules of orders that are placed from now on.
@@ -117,9 +119,8 @@ pub async fn prepare(database: &Database) -> Result<(), StartError> {
     database.migrate().await?;
     let mut owner = database.connect_as_owner().await?;
     projections::schema::ensure(&mut owner).await?;
-    for name in [timers::NAME, payments::NAME] {
-        follower::register(&mut owner, name, PLAIN_VERSION).await?;
-    }
+    timers::ensure(&mut owner).await?;
+    follower::register(&mut owner, payments::NAME, PAYMENTS_VERSION).await?;
     owner.close().await?;
     Ok(())
 }

@@ -10,11 +10,14 @@ mod secret;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
+use domain::Currency;
+use domain::increments::Increments;
 use domain::money::FULL_BPS;
 use figment::Figment;
 use serde::{Deserialize, Serialize};
@@ -60,6 +63,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "A bid in the last so many seconds moves the end of the auction; 0 turns this off.",
     ),
     (
+        "auctions.increments",
+        "{}",
+        "By how much a bid must top the price, per currency in minor units: `EUR = [{ below = 100, step = 5 }, { step = 25 }]`; the public table unless set.",
+    ),
+    (
         "orders.fee_bps",
         "200",
         "The marketplace's share of a sale, in basis points; frozen into an order when it is placed.",
@@ -79,7 +87,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("engine.queue", "4096", "Most commands that wait; more are refused with 503."),
     ("feed.poll_ms", "200", "Milliseconds between looks at the log when nothing wakes a follower."),
     ("feed.batch_events", "1000", "Most events that a follower takes at a time."),
-    ("sandbox.enabled", "false", "Offer the sandbox, where the clock can be moved and payments are played."),
+    ("sandbox.enabled", "false", "Offer the sandbox's clock, which can be set forward."),
     ("log.format", "text", "`text` for people, `json` for machines."),
     ("log.filter", "info,sqlx=warn", "What is logged, as in RUST_LOG: `info,sqlx=warn`."),
 ];
@@ -162,6 +170,8 @@ pub struct Auth {
 pub struct Auctions {
     /// A bid in the last so many seconds moves the end of the auction; 0 turns this off.
     pub soft_close_window_s: u64,
+    /// By how much a bid must top the price, in the currencies that do not use the standard table.
+    pub increments: BTreeMap<Currency, Increments>,
 }
 
 /// Rules of sales. An order keeps those of the time when it was placed.
@@ -249,7 +259,7 @@ impl Default for Auth {
 
 impl Default for Auctions {
     fn default() -> Self {
-        Self { soft_close_window_s: 120 }
+        Self { soft_close_window_s: 120, increments: BTreeMap::new() }
     }
 }
 

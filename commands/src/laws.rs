@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::engine::{Halt, World, cache};
 use crate::escrows::{self, Resolution};
-use crate::listings::{self, NewListing};
+use crate::listings::{self, AuctionRules, NewListing};
 use crate::orders::{self, CartLine, Checkout, SaleRules};
 use crate::payments::Outcome;
 use crate::timers::{Changes, Name};
@@ -114,7 +114,7 @@ impl Market {
         let new = NewListing { listing, seller, details, sale, stock: BTreeMap::from([(Sku::default(), stock)]) };
         self.submit(|world| {
             listings::draft(world, &new)?;
-            listings::publish(world, listing, seller, 0)
+            listings::publish(world, listing, seller, &AuctionRules::default())
         })
         .unwrap();
         self.offered.insert(listing, stock);

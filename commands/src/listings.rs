@@ -7,7 +7,7 @@ use domain::auction::{self, Auction, Terms};
 use domain::increments::Increments;
 use domain::listing::{ArchiveCause, AuctionPlan, Changes, Command, Details, Listing, Sale};
 use domain::stock::{self, Pieces, Sku, Stock};
-use domain::{AccountId, ListingId, listing};
+use domain::{AccountId, Currency, ListingId, listing};
 
 use crate::accounts;
 use crate::engine::{Halt, World};
@@ -64,20 +64,24 @@ fn count(world: &mut World<'_>, listing: ListingId, counts: &BTreeMap<Sku, u32>)
     Ok(())
 }
 
+/// What a deployment decides about auctions. Frozen into every auction when it is scheduled.
+#[derive(Clone, Debug, Default)]
+pub struct AuctionRules {
+    /// A bid with less than this left moves the end to this much from then.
+    pub soft_close_window_ms: u32,
+    /// By how much a bid must top the price, in the currencies that do not use the standard table.
+    pub increments: BTreeMap<Currency, Increments>,
+}
+
 /// Offers a listing. An auction starts at its planned time, or now.
-pub fn publish(
-    world: &mut World<'_>,
-    listing: ListingId,
-    by: AccountId,
-    soft_close_window_ms: u32,
-) -> Result<(), Halt> {
+pub fn publish(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: &AuctionRules) -> Result<(), Halt> {
     accounts::require(world, by, Capability::Sell)?;
     let published = world.execute::<Listing>(listing, Command::Publish { by })?;
     let sale = world.get::<Listing>(listing)?.offer()?.sale.clone();
     if let Sale::Auction(plan) = sale
         && !published.is_empty()
     {
-        let terms = terms(&plan, by, world.now(), soft_close_window_ms);
+        let terms = terms(&plan, by, world.now(), rules);
         let now = world.now();
         world.execute::<Auction>(listing.into(), auction::Command::Schedule { terms, now })?;
     }
@@ -90,8 +94,9 @@ pub fn archive(world: &mut World<'_>, listing: ListingId, by: AccountId) -> Resu
     Ok(())
 }
 
-fn terms(plan: &AuctionPlan, seller: AccountId, now: domain::Timestamp, soft_close_window_ms: u32) -> Terms {
+fn terms(plan: &AuctionPlan, seller: AccountId, now: domain::Timestamp, rules: &AuctionRules) -> Terms {
     let (starts_at, ends_at) = plan.times(now);
+    let currency = plan.start_price.currency();
     Terms {
         seller,
         start_price: plan.start_price,
@@ -99,7 +104,7 @@ fn terms(plan: &AuctionPlan, seller: AccountId, now: domain::Timestamp, soft_clo
         buy_now_price: plan.buy_now_price,
         starts_at,
         ends_at,
-        soft_close_window_ms,
-        increments: Increments::standard(plan.start_price.currency()),
+        soft_close_window_ms: rules.soft_close_window_ms,
+        increments: rules.increments.get(&currency).cloned().unwrap_or_else(|| Increments::standard(currency)),
     }
 }

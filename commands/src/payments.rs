@@ -1,13 +1,16 @@
 //! Money from outside: the interface to payment providers, and the process that asks them.
 //!
 //! A request is an event first; the process reads it from the log, asks the provider, and sends what the provider says
-//! as a command with a key derived from that event. A crash at any point repeats the question under the same operation
-//! id, which the provider answers as before, and the report, which the key makes harmless.
+//! as a command with a key derived from the operation. A crash at any point repeats the question under the same
+//! operation id, which the provider answers as before, and the report, which the key makes harmless. A provider that is
+//! away or takes its time is asked again by a timer.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use domain::wallet::{Event, PaymentMethod, Wallet};
 use domain::{Money, Timestamp, WalletId};
 use eventstore::clock::Clock;
@@ -23,11 +26,19 @@ use crate::engine::{CommandError, CommandKey, Engine, Request};
 use crate::wallets;
 
 pub mod sandbox;
+#[cfg(test)]
+mod tests;
 
 /// The name of the process, and of its checkpoint.
 pub const NAME: &str = "payments";
 /// How many questions to providers are under way at once.
 const CONCURRENT: usize = 32;
+/// How long a provider may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A provider that could not be asked is asked again after so long.
+const ASKED_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(30);
+/// The soonest that a provider is asked again.
+const SHORTEST_DELAY: TimeDelta = TimeDelta::seconds(1);
 
 /// What a provider is asked to move.
 #[derive(Clone, Debug)]
@@ -105,21 +116,31 @@ impl Providers {
         self.0.get(method.provider.as_str()).is_some_and(|provider| provider.knows(&method.token))
     }
 
-    async fn ask(&self, direction: Direction, method: &PaymentMethod, order: &Order) -> Result<Outcome, FollowError> {
+    async fn ask(
+        &self,
+        direction: Direction,
+        method: &PaymentMethod,
+        order: &Order,
+    ) -> Result<Outcome, ProviderUnreachable> {
+        // Not a refusal: it may have moved the money before it was taken out of use.
         let Some(provider) = self.0.get(method.provider.as_str()) else {
-            return Ok(Outcome::Declined { reason: format!("the provider `{}` is not in use", method.provider) });
+            return Err(ProviderUnreachable(format!("`{}` is not in use here", method.provider)));
         };
-        let outcome = match direction {
-            Direction::In => provider.charge(order).await,
-            Direction::Out => provider.payout(order).await,
+        let asked = match direction {
+            Direction::In => provider.charge(order),
+            Direction::Out => provider.payout(order),
         };
-        outcome.map_err(|error| FollowError::Command(error.to_string()))
+        let outcome = tokio::time::timeout(PATIENCE, asked).await;
+        outcome.unwrap_or_else(|_| Err(ProviderUnreachable(format!("no answer within {} s", PATIENCE.as_secs()))))
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Direction {
+/// Where money is to go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Direction {
+    /// To us: a deposit.
     In,
+    /// From us: a withdrawal.
     Out,
 }
 
@@ -179,22 +200,8 @@ impl Payments {
         }
     }
 
-    /// Asks again about a deposit that was delayed until now.
-    pub(crate) async fn check_deposit(&self, wallet: WalletId, deposit: Uuid, cause: &str) -> Result<(), FollowError> {
-        self.check(Direction::In, wallet, deposit, cause).await
-    }
-
-    /// Asks again about a withdrawal that was delayed until now.
-    pub(crate) async fn check_withdrawal(
-        &self,
-        wallet: WalletId,
-        withdrawal: Uuid,
-        cause: &str,
-    ) -> Result<(), FollowError> {
-        self.check(Direction::Out, wallet, withdrawal, cause).await
-    }
-
-    async fn check(
+    /// Asks again about something that was delayed until now.
+    pub(crate) async fn check(
         &self,
         direction: Direction,
         wallet: WalletId,
@@ -217,9 +224,12 @@ impl Payments {
         let Some(pending) = pending else { return Ok(()) };
         let order =
             Order { check_at: pending.check_at, ..order(operation, pending.amount, &pending.method, self.clock.now()) };
-        self.ask_and_report(direction, wallet, &pending.method, &order, cause).await
+        let outcome = self.providers.ask(direction, &pending.method, &order).await;
+        let outcome = outcome.map_err(|error| FollowError::Command(error.to_string()))?;
+        self.report(direction, wallet, operation, outcome, cause).await
     }
 
+    /// Asks for the first time. A provider that cannot be asked now is asked again by a timer, and holds up no other.
     async fn ask_and_report(
         &self,
         direction: Direction,
@@ -228,12 +238,34 @@ impl Payments {
         order: &Order,
         cause: &str,
     ) -> Result<(), FollowError> {
-        let outcome = self.providers.ask(direction, method, order).await?;
-        let operation = order.operation;
-        let request = Request::keyed(
-            Metadata::by_process(NAME).with("causation", cause.to_owned()),
-            CommandKey::of_process(NAME, cause, "report"),
-        );
+        let outcome = self.providers.ask(direction, method, order).await.unwrap_or_else(|error| {
+            tracing::warn!(operation = %order.operation, %error, "asked again later");
+            Outcome::Pending { check_at: self.clock.now() + ASKED_AGAIN_AFTER }
+        });
+        self.report(direction, wallet, order.operation, outcome, cause).await
+    }
+
+    /// Reports what a provider says. How it ends is reported once; that it takes longer, as often as it is said.
+    async fn report(
+        &self,
+        direction: Direction,
+        wallet: WalletId,
+        operation: Uuid,
+        outcome: Outcome,
+        cause: &str,
+    ) -> Result<(), FollowError> {
+        let metadata = Metadata::by_process(NAME).with("causation", cause.to_owned());
+        let (outcome, request) = match outcome {
+            Outcome::Pending { check_at } => {
+                // Not at once, whatever the provider wishes.
+                let check_at = check_at.max(self.clock.now() + SHORTEST_DELAY);
+                (Outcome::Pending { check_at }, Request::once(metadata))
+            }
+            ended => {
+                let key = CommandKey::of_process(NAME, &operation.to_string(), "report");
+                (ended, Request::keyed(metadata, key))
+            }
+        };
         let report = move |world: &mut crate::World<'_>| match direction {
             Direction::In => wallets::report_deposit(world, wallet, domain::DepositId(operation), outcome.clone()),
             Direction::Out => {

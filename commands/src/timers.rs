@@ -5,8 +5,8 @@
 //! that its command causes takes it off. So a crash repeats the command, and the key makes the repeat harmless; several
 //! nodes may fire the same timer for the same reason.
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use domain::{
     AuctionId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow, order, order_group, wallet,
@@ -14,19 +14,20 @@ use domain::{
 use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::event::{DomainEvent, Metadata};
-use eventstore::follower::{Batch, Delivery, FollowError, Follower, Recorded};
+use eventstore::follower::{self, Batch, Delivery, FollowError, Follower, Recorded};
 use eventstore::log::{self, Head};
 use eventstore::mint;
 use eventstore::progress::Progress;
 use futures::future::{BoxFuture, join_all};
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{Connection, Executor, FromRow, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
 use crate::orders::{SaleRules, WinIds};
-use crate::payments::{self, Payments};
+use crate::payments::{self, Direction, Payments};
 use crate::{auctions, escrows, orders};
 
 /// The name of the follower, and of its checkpoint.
@@ -39,8 +40,12 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many steps of processes one event may lead to, one after another: a request, a provider's answer, its timer.
 const LONGEST_CHAIN: u32 = 4;
-/// After a failure, how long until the next attempt.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// After a failure, how long until the next attempt: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
+/// anew.
+const VERSION: i32 = 2;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, sqlx::Type)]
@@ -70,10 +75,49 @@ pub enum Kind {
     DisputeDeadline,
 }
 
+/// Makes sure that the table is one of this version: another is emptied, and filled again from the log's beginning.
+/// Safe to run on several nodes at once.
+pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = owner.begin().await?;
+    follower::register(&mut transaction, NAME, VERSION).await?;
+    let outdated: Option<i32> =
+        sqlx::query_scalar("select version from followers where name = $1 and version <> $2 for update")
+            .bind(NAME)
+            .bind(VERSION)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    if outdated.is_some() {
+        transaction.execute("delete from timers").await?;
+        sqlx::query("update followers set version = $2, position = 0 where name = $1")
+            .bind(NAME)
+            .bind(VERSION)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await
+}
+
 /// What a timer has the loop decide.
 pub(crate) type Decide = Box<dyn FnMut(&mut World<'_>) -> Result<(), Halt> + Send>;
 
 impl Kind {
+    /// In which direction a provider is asked, if that is what is due.
+    fn question(self) -> Option<Direction> {
+        match self {
+            Self::DepositCheck => Some(Direction::In),
+            Self::WithdrawalCheck => Some(Direction::Out),
+            Self::AuctionStart
+            | Self::AuctionEnd
+            | Self::PaymentDeadline
+            | Self::ShippingDeadline
+            | Self::DeliveryQuestion
+            | Self::DeliveryDispute
+            | Self::InspectionReminder
+            | Self::InspectionEnd
+            | Self::DisputeDeadline => None,
+        }
+    }
+
     /// Names its command in the key.
     fn step(self) -> &'static str {
         match self {
@@ -332,6 +376,59 @@ struct Timer {
     set_by: Uuid,
 }
 
+/// Timers that are being seen to, or left alone for a while.
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// Questions to providers that have no answer yet.
+    asking: JoinSet<(Timer, Result<(), FollowError>)>,
+    /// Timers that have fired without being taken off.
+    put_off: HashMap<Timer, Retry>,
+}
+
+/// When a timer fires again, and how long it was left alone.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl UnderWay {
+    /// Asks a provider on the side. Until it has answered, and its answer shows in the table, the timer is put off.
+    fn ask(&mut self, timer: Timer, payments: Payments) {
+        self.put_off(timer);
+        self.asking.spawn(async move {
+            let (wallet, subject, cause) = (WalletId(timer.aggregate_id), timer.subject, timer.set_by.to_string());
+            let asked = match timer.kind.question() {
+                Some(direction) => payments.check(direction, wallet, subject, &cause).await,
+                None => Ok(()),
+            };
+            (timer, asked)
+        });
+    }
+
+    /// Leaves a timer alone, twice as long each time.
+    fn put_off(&mut self, timer: Timer) {
+        let pause = self.put_off.get(&timer).map_or(FIRST_PAUSE, |retry| (retry.pause * 2).min(LONGEST_PAUSE));
+        self.put_off.insert(timer, Retry { at: Instant::now() + pause, pause });
+    }
+
+    /// How long until something that was put off fires again.
+    fn next_retry(&self) -> Duration {
+        let now = Instant::now();
+        let rests = self.put_off.values().map(|retry| retry.at.saturating_duration_since(now));
+        rests.min().unwrap_or(LONGEST_SLEEP)
+    }
+}
+
+/// Tells of a question that has failed. It is asked again after the pause of its timer.
+fn note(asked: Result<(Timer, Result<(), FollowError>), JoinError>) {
+    match asked {
+        Ok((_, Ok(()))) => {}
+        Ok((timer, Err(error))) => tracing::warn!(?timer, %error, "a provider could not be asked"),
+        Err(error) => tracing::error!(%error, "asking a provider has failed"),
+    }
+}
+
 /// What came of firing what is due.
 #[derive(Clone, Copy, Debug)]
 struct Fired {
@@ -382,17 +479,20 @@ impl Timers {
     }
 
     async fn run(self, mut journeys: mpsc::Receiver<(Timestamp, oneshot::Sender<Position>)>, stop: CancellationToken) {
+        if stop.run_until_cancelled(self.wait_for_table()).await.is_none() {
+            return;
+        }
         let mut table = self.progress.subscribe(NAME);
         let mut clock = self.clock.subscribe();
-        let mut stuck = HashSet::new();
+        let mut under_way = UnderWay::default();
         while !stop.is_cancelled() {
             table.mark_unchanged();
             clock.mark_unchanged();
-            let sleep = match self.fire_due(&mut stuck).await {
-                Ok(fired) => fired.next.map_or(LONGEST_SLEEP, |due| self.until(due)),
+            let sleep = match self.fire_due(&mut under_way).await {
+                Ok(fired) => fired.next.map_or(LONGEST_SLEEP, |due| self.until(due)).min(under_way.next_retry()),
                 Err(error) => {
                     tracing::warn!(%error, "timers could not be fired");
-                    RETRY_PAUSE
+                    FIRST_PAUSE
                 }
             };
             tokio::select! {
@@ -400,8 +500,9 @@ impl Timers {
                 () = tokio::time::sleep(sleep) => {}
                 _ = table.changed() => {}
                 _ = clock.changed() => {}
+                Some(asked) = under_way.asking.join_next() => note(asked),
                 Some((target, reply)) = journeys.recv() => {
-                    match self.travel(target, &mut stuck).await {
+                    match self.travel(target, &mut under_way).await {
                         // Whoever asked may have gone away.
                         Ok(position) => drop(reply.send(position)),
                         Err(error) => tracing::warn!(%error, "the clock could not be set forward"),
@@ -411,78 +512,95 @@ impl Timers {
         }
     }
 
+    /// A table that is still being filled shows timers that later events have taken off.
+    async fn wait_for_table(&self) {
+        let head = self.head.position();
+        while self.progress.wait_for(NAME, head, PATIENCE).await.is_err() {
+            tracing::info!(head, reached = self.progress.position(NAME), "the table of timers is being filled");
+        }
+    }
+
     fn until(&self, due: Timestamp) -> Duration {
         let rest = due - self.clock.now();
         // A millisecond more, since the clock shows whole ones.
         rest.to_std().map_or(Duration::ZERO, |rest| rest + Duration::from_millis(1)).min(LONGEST_SLEEP)
     }
 
-    /// Fires everything that is due and tells when the next is. A timer that a rule refuses for good is left alone
-    /// until another event sets it.
-    async fn fire_due(&self, stuck: &mut HashSet<Timer>) -> Result<Fired, FollowError> {
+    /// Fires everything that is due and tells when the next is. Providers are asked on the side, since they take their
+    /// time; a timer that fails or changes nothing is left alone for a while, and holds up no other.
+    async fn fire_due(&self, under_way: &mut UnderWay) -> Result<Fired, FollowError> {
         let mut any = false;
         loop {
-            let nearest = self.nearest(stuck).await?;
+            while let Some(asked) = under_way.asking.try_join_next() {
+                note(asked);
+            }
+            let nearest = self.nearest(under_way).await?;
             let now = self.clock.now();
             let due: Vec<Timer> = nearest.iter().copied().take_while(|timer| timer.due_at <= now).collect();
             if due.is_empty() {
                 return Ok(Fired { any, next: nearest.first().map(|timer| timer.due_at) });
             }
             any = true;
-            let fired = join_all(due.iter().map(|timer| self.fire(timer))).await;
+            let (questions, decisions): (Vec<Timer>, Vec<Timer>) =
+                due.into_iter().partition(|timer| timer.kind.question().is_some());
+            for timer in questions {
+                under_way.ask(timer, self.payments.clone());
+            }
+            let fired = join_all(decisions.iter().map(|timer| self.fire(timer))).await;
             let mut reached = 0;
-            for (timer, fired) in due.into_iter().zip(fired) {
-                let (position, refused) = fired?;
-                reached = reached.max(position);
-                if refused {
-                    stuck.insert(timer);
+            for (timer, fired) in decisions.into_iter().zip(fired) {
+                match fired {
+                    Ok((position, done)) => {
+                        reached = reached.max(position);
+                        if !done {
+                            under_way.put_off(timer);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(?timer, %error, "a timer could not be fired");
+                        under_way.put_off(timer);
+                    }
                 }
             }
             self.settled(reached).await?;
         }
     }
 
-    async fn nearest(&self, stuck: &HashSet<Timer>) -> Result<Vec<Timer>, FollowError> {
-        let limit = BATCH + i64::try_from(stuck.len()).unwrap_or(0);
+    /// The nearest timers, without those that are put off or whose provider is being asked.
+    async fn nearest(&self, under_way: &mut UnderWay) -> Result<Vec<Timer>, FollowError> {
+        let limit = BATCH + i64::try_from(under_way.put_off.len()).unwrap_or(0);
         let timers: Vec<Timer> =
             sqlx::query_as("select * from timers order by due_at, kind, aggregate_id, subject limit $1")
                 .bind(limit)
                 .fetch_all(&self.pool)
                 .await?;
-        Ok(timers.into_iter().filter(|timer| !stuck.contains(timer)).collect())
+        // What an event has taken off or set anew is not put off any more.
+        let there: HashSet<Timer> = timers.iter().copied().collect();
+        under_way.put_off.retain(|timer, _| there.contains(timer));
+        let now = Instant::now();
+        let free = |timer: &Timer| under_way.put_off.get(timer).is_none_or(|retry| retry.at <= now);
+        Ok(timers.into_iter().filter(free).collect())
     }
 
-    /// Sends a timer's command. Answers with the position that the answer rests on, and whether a rule refused.
-    async fn fire(&self, timer: &Timer) -> Result<(Position, bool), FollowError> {
-        let Timer { kind, aggregate_id, subject, set_by, .. } = *timer;
+    /// Sends a timer's command. Answers with the position that the answer rests on, and whether that is all.
+    async fn fire(&self, timer: &Timer) -> Result<(Position, bool), CommandError> {
+        let Timer { kind, aggregate_id, set_by, .. } = *timer;
         let cause = set_by.to_string();
         let metadata = Metadata::by_process(NAME).with("causation", cause.clone());
-        let request = |step| Request::keyed(metadata, CommandKey::of_process(NAME, &cause, step));
-        let (step, decide): (_, Decide) = match kind {
-            Kind::DepositCheck => {
-                self.payments.check_deposit(WalletId(aggregate_id), subject, &cause).await?;
-                return Ok((self.head.position(), false));
-            }
-            Kind::WithdrawalCheck => {
-                self.payments.check_withdrawal(WalletId(aggregate_id), subject, &cause).await?;
-                return Ok((self.head.position(), false));
-            }
-            kind => (kind.step(), kind.decision(aggregate_id, self.rules)),
-        };
-        let fired = self.engine.submit(request(step), decide).await;
-        match fired {
+        let request = Request::keyed(metadata, CommandKey::of_process(NAME, &cause, kind.step()));
+        match self.engine.submit(request, kind.decision(aggregate_id, self.rules)).await {
             // The same answer as before, and the row is still there: what fired it has led to nothing.
             Ok(accepted) => {
                 let shown = self.progress.position(NAME) >= accepted.position;
-                Ok((accepted.position, accepted.replayed && shown))
+                Ok((accepted.position, !(accepted.replayed && shown)))
             }
             Err(CommandError::Refused { refusal, position }) => {
                 // Nothing odd: a late bid has moved the end and the table had not heard of it.
                 tracing::debug!(?timer, %refusal, "a timer was refused");
-                Ok((position, self.progress.position(NAME) >= position))
+                Ok((position, self.progress.position(NAME) < position))
             }
-            Err(CommandError::InFlight) => Ok((0, false)),
-            Err(error) => Err(FollowError::Command(error.to_string())),
+            Err(CommandError::InFlight) => Ok((0, true)),
+            Err(error) => Err(error),
         }
     }
 
@@ -493,10 +611,14 @@ impl Timers {
     }
 
     /// Sets the clock forward, stopping at each time at which something is due.
-    async fn travel(&self, target: Timestamp, stuck: &mut HashSet<Timer>) -> Result<Position, FollowError> {
+    async fn travel(&self, target: Timestamp, under_way: &mut UnderWay) -> Result<Position, FollowError> {
         loop {
             let head = self.all_settled().await?;
-            let fired = self.fire_due(stuck).await?;
+            let fired = self.fire_due(under_way).await?;
+            if let Some(asked) = under_way.asking.join_next().await {
+                note(asked);
+                continue;
+            }
             if fired.any {
                 continue;
             }

@@ -15,7 +15,7 @@ use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{AccountId, AuctionId};
 use crate::increments::Increments;
-use crate::money::{AMOUNT_LIMIT, Currency, Money};
+use crate::money::{Currency, Money};
 
 #[cfg(test)]
 mod laws;
@@ -82,7 +82,7 @@ pub enum Command {
 pub enum Canceller {
     /// The seller, before the first bid.
     Seller,
-    /// Staff, at any time.
+    /// Staff, at any time until the end.
     Staff(AccountId),
 }
 
@@ -453,7 +453,7 @@ impl Live {
     pub fn minimum_bid(&self) -> Money {
         match &self.standing {
             None => self.terms.start_price,
-            Some(standing) => self.topped(standing.price),
+            Some(standing) => self.terms.increments.topped(standing.price),
         }
     }
 
@@ -468,7 +468,7 @@ impl Live {
         self.check_trading(bidder, now)?;
         self.check_currency(maximum)?;
         let minimum = match &self.standing {
-            Some(standing) if standing.leader == bidder => raised(standing.leader_maximum, 1),
+            Some(standing) if standing.leader == bidder => raised(standing.leader_maximum),
             _ => self.minimum_bid(),
         };
         if maximum.minor() < minimum.minor() {
@@ -512,8 +512,9 @@ impl Live {
 
     fn cancel(&self, by: Canceller, reason: String, now: Timestamp) -> Result<Vec<Event>, Error> {
         match by {
+            // Whoever leads at the end has won, whether or not that has been declared yet.
+            _ if now >= self.ends_at => Err(Error::Ended { ended_at: self.ends_at }),
             Canceller::Seller if self.bids > 0 => Err(Error::HasBids { bids: self.bids }),
-            Canceller::Seller if now >= self.ends_at => Err(Error::Ended { ended_at: self.ends_at }),
             Canceller::Seller | Canceller::Staff(_) => Ok(vec![Event::AuctionCancelled { by, reason }]),
         }
     }
@@ -549,7 +550,7 @@ impl Live {
         };
         let mut price = self.standing.as_ref().map_or(self.terms.start_price, |old| old.price);
         if let Some(runner_up) = runner_up_maximum {
-            price = larger(price, smaller(leader_maximum, self.topped(runner_up)));
+            price = larger(price, smaller(leader_maximum, self.terms.increments.topped(runner_up)));
         }
         if let Some(reserve) = self.terms.reserve_price
             && leader_maximum.minor() >= reserve.minor()
@@ -577,17 +578,11 @@ impl Live {
         let reserve = self.terms.reserve_price;
         reserve.is_none_or(|reserve| standing.leader_maximum.minor() >= reserve.minor())
     }
-
-    /// `amount` and one increment at that amount.
-    fn topped(&self, amount: Money) -> Money {
-        raised(amount, self.terms.increments.at(amount.minor()))
-    }
 }
 
-/// At the very top of the range the largest amount there is stands for whatever would be above it.
-fn raised(amount: Money, step: i64) -> Money {
-    let raised = amount.minor().saturating_add(step).min(AMOUNT_LIMIT - 1);
-    Money::new(raised, amount.currency()).unwrap_or(amount)
+/// One minor unit more; at the very top of the range the largest amount that there is.
+fn raised(amount: Money) -> Money {
+    Money::new(amount.minor() + 1, amount.currency()).unwrap_or(amount)
 }
 
 fn higher(known: Option<Money>, other: Money) -> Money {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::money::Currency;
+use crate::money::{AMOUNT_LIMIT, Currency, Money};
 
 /// One band of a table: below `below` minor units the increment is `step` minor units.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -79,6 +79,12 @@ impl Increments {
         let band =
             |&(below, step): &(Option<i64>, i64)| Band { below: below.map(|bound| bound * scale), step: step * scale };
         Self(HUNDREDTHS.iter().map(band).collect())
+    }
+
+    /// `amount` and one increment at that amount; at the very top of the range the largest amount that there is.
+    pub fn topped(&self, amount: Money) -> Money {
+        let topped = amount.minor().saturating_add(self.at(amount.minor())).min(AMOUNT_LIMIT - 1);
+        Money::new(topped, amount.currency()).unwrap_or(amount)
     }
 
     /// The increment at `amount` minor units.

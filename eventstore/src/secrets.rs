@@ -7,7 +7,6 @@ use domain::claim::Kind;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use uuid::Uuid;
 
 /// The root secret. Losing it makes every session and every unique claim unknown; it is part of a backup.
 #[derive(Clone)]
@@ -56,11 +55,6 @@ fn keyed_hash(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
 
 fn first_16(hash: &[u8; 32]) -> [u8; 16] {
     std::array::from_fn(|index| hash[index])
-}
-
-/// An id that names what caused it, so that a retry names the same thing (UUID version 5).
-pub fn derived_id(space: Uuid, cause: &str) -> Uuid {
-    Uuid::new_v5(&space, cause.as_bytes())
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use domain::auction::{Event, Outcome, Terms};
 use domain::increments::Increments;
-use domain::money::AMOUNT_LIMIT;
 use domain::{AccountId, AuctionId, Currency, Money, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
@@ -281,7 +280,7 @@ impl Board {
                     leader,
                     outbid,
                     bids: auction.bids,
-                    minimum_bid: auction.topped(standing.price),
+                    minimum_bid: auction.increments.topped(standing.price),
                     reserve_met: *reserve_met,
                     buy_now_price: auction.buy_now_price.and_then(|minor| Money::new(minor, auction.currency.0).ok()),
                 }
@@ -433,13 +432,7 @@ impl Auction {
 
     fn set_price(&mut self, price: Money) {
         self.price = price.minor();
-        self.minimum_bid = self.topped(price).minor();
-    }
-
-    /// What a rival of the leader must bid at least (rule 2 of the domain rules under "Proxy bidding").
-    fn topped(&self, price: Money) -> Money {
-        let topped = price.minor().saturating_add(self.increments.at(price.minor())).min(AMOUNT_LIMIT - 1);
-        Money::new(topped, price.currency()).unwrap_or(price)
+        self.minimum_bid = self.increments.topped(price).minor();
     }
 
     fn close(&mut self, outcome: Outcome, ended_at: Timestamp, bidders: &Bidders) -> Message {

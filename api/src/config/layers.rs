@@ -24,7 +24,10 @@ pub const DEFAULT_FILE: &str = "tradepost.toml";
 pub const PREFIX: &str = "TRADEPOST_";
 
 /// Variables with our prefix that are no settings.
-const NOT_SETTINGS: [&str; 1] = [PG_BIN_VARIABLE];
+const NOT_SETTINGS: [&str; 3] = [PG_BIN_VARIABLE, "TRADEPOST_DATA", "TRADEPOST_SEED"];
+
+/// The default of a setting that is a table.
+const TABLE: &str = "{}";
 
 /// Names of layers, as errors show them.
 const DATABASE_URL: &str = "environment variable DATABASE_URL";
@@ -168,6 +171,10 @@ fn from_text(key: &str, text: &str) -> Value {
     let default = SETTINGS.iter().find(|(known, ..)| *known == key).map_or("", |(_, default, _)| default);
     let as_number = default.parse::<u64>().and_then(|_| text.trim().parse::<u64>()).map(Value::from);
     let as_flag = default.parse::<bool>().and_then(|_| text.trim().parse::<bool>()).map(Value::from);
+    if default == TABLE {
+        // Never fails: what is no table stays text.
+        return text.parse().unwrap_or_else(|_: std::convert::Infallible| Value::from(text));
+    }
     as_number.ok().or(as_flag.ok()).unwrap_or_else(|| Value::from(text))
 }
 
@@ -205,7 +212,9 @@ fn keys(values: &Dict, prefix: &str) -> Vec<String> {
     for (name, value) in values {
         let key = format!("{prefix}{name}");
         match value {
-            Value::Dict(_, section) if !section.is_empty() => found.extend(keys(section, &format!("{key}."))),
+            Value::Dict(_, section) if !section.is_empty() && !is_setting(&key) => {
+                found.extend(keys(section, &format!("{key}.")));
+            }
             _ => found.push(key),
         }
     }
@@ -216,8 +225,12 @@ fn sections() -> BTreeSet<&'static str> {
     SETTINGS.iter().filter_map(|(key, ..)| key.split_once('.')).map(|(section, _)| section).collect()
 }
 
+fn is_setting(key: &str) -> bool {
+    SETTINGS.iter().any(|(known, ..)| *known == key)
+}
+
 fn is_known(key: &str) -> bool {
-    SETTINGS.iter().any(|(known, ..)| *known == key) || sections().contains(key)
+    is_setting(key) || sections().contains(key)
 }
 
 /// What could be written in the place of an unknown key.

@@ -104,6 +104,20 @@ fn an_unknown_option_of_the_command_line_is_refused() {
 }
 
 #[test]
+fn increments_are_a_table_per_currency_in_the_file_and_in_the_environment() {
+    let folder = TempDir::new().unwrap();
+    let text = "[auctions.increments]\nEUR = [{ below = 100, step = 5 }, { step = 25 }]\n";
+    let at = |config: Config| config.auctions.increments[&"EUR".parse().unwrap()].at(100);
+    assert_eq!(at(load(file(&folder, text), &[]).unwrap()), 25);
+    let variable = ("TRADEPOST_AUCTIONS__INCREMENTS", "{EUR=[{below=100,step=5},{step=7}]}");
+    assert_eq!(at(load(nowhere(), &[variable]).unwrap()), 7);
+    for wrong in ["[auctions.increments]\nEUR = [{ below = 100, step = 5 }]\n", "[auctions.increments]\nEURO = []\n"] {
+        let refused = refusal(wrong, &[]);
+        assert!(refused.contains("`auctions.increments"), "{refused}");
+    }
+}
+
+#[test]
 fn a_value_of_the_wrong_kind_is_refused_with_its_place() {
     assert_eq!(
         refusal("", &[("TRADEPOST_ENGINE__QUEUE", "many")]),
@@ -191,12 +205,13 @@ fn the_description_lists_every_key_with_its_default() {
 fn shown(value: &Value) -> String {
     let number = value.to_u128().map(|number| number.to_string());
     let flag = value.to_bool().map(|flag| flag.to_string());
-    number.or(flag).or(value.as_str().map(str::to_owned)).unwrap_or_default()
+    let table = value.as_dict().map(|_| "{}".to_owned());
+    number.or(flag).or(table).or(value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 #[test]
 fn serde_refuses_an_unknown_key_in_every_section_too() {
-    for section in ["http", "database", "auth", "auctions", "engine", "feed", "sandbox", "log"] {
+    for section in ["http", "database", "auth", "auctions", "orders", "engine", "feed", "sandbox", "log"] {
         let refused =
             Figment::from(Serialized::defaults(json!({ section: { "?": 1 } }))).extract::<Config>().unwrap_err();
         assert!(matches!(refused.kind, Kind::UnknownField(..)), "{section}: {refused}");

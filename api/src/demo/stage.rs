@@ -220,11 +220,11 @@ impl<'a> Stage<'a> {
         let pieces = u32::try_from(place % 4).unwrap_or(0) * u32::from(place.is_multiple_of(3)) + 1;
         let stock = sale.skus().into_iter().map(|sku| (sku, pieces)).collect();
         let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock };
-        let window = self.app.soft_close_window_ms();
+        let rules = self.app.auction_rules();
         let list = move |world: &mut World<'_>| {
             listings::draft(world, &new)?;
             if publish {
-                listings::publish(world, new.listing, seller, window)?;
+                listings::publish(world, new.listing, seller, &rules)?;
             }
             Ok(new.listing)
         };

@@ -5,12 +5,13 @@
 
 use std::cmp::Reverse;
 
-use chrono::{TimeZone, Utc};
+use chrono::{TimeDelta, TimeZone, Utc};
 use proptest::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::*;
+use crate::money::AMOUNT_LIMIT;
 
 const TOP: i64 = AMOUNT_LIMIT - 1;
 const SELLER: AccountId = AccountId(Uuid::from_u128(100));
@@ -402,9 +403,10 @@ proptest! {
     #[test]
     fn nothing_happens_after_the_end(scenario in any_scenario(), commands in prop::collection::vec(any_command(), 12)) {
         let course = Course::of(&scenario);
-        let now = live(&course.last).ends_at;
+        let end = live(&course.last).ends_at;
         let staff = Canceller::Staff(STAFF);
-        for last in [Command::Close { now }, Command::Cancel { by: staff, reason: String::new(), now }] {
+        let called_off = Command::Cancel { by: staff, reason: String::new(), now: end - TimeDelta::milliseconds(1) };
+        for last in [Command::Close { now: end }, called_off] {
             let mut over = course.last.clone();
             for event in over.decide(last).unwrap() {
                 over.evolve(&event);

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::increments::Band;
+use crate::money::AMOUNT_LIMIT;
 use crate::testing::{Given, given};
 
 const SELLER: AccountId = AccountId(Uuid::from_u128(1));
@@ -642,14 +643,16 @@ fn a_seller_cannot_call_off_what_has_ended() {
 }
 
 #[test]
-fn staff_call_an_auction_off_at_any_time_until_it_is_closed() {
+fn staff_call_an_auction_off_at_any_time_until_its_end() {
     let staff = Canceller::Staff(STAFF);
     let cancelled = || [Event::AuctionCancelled { by: staff, reason: "broken".to_owned() }];
     let with_bids = || live(terms()).and(bid(ANN, "30.00"));
     with_bids().when(cancel_at(61, staff)).then(cancelled());
-    with_bids().when(cancel_at(END_S + 1, staff)).then(cancelled());
-    let closed = with_bids().and(close_at(END_S));
-    closed.when(cancel_at(END_S + 1, staff)).then_refused(Error::Ended { ended_at: at(END_S) });
+    with_bids().when(cancel_at(END_S - 1, staff)).then(cancelled());
+    // Whether or not the end has been declared.
+    let ended = Error::Ended { ended_at: at(END_S) };
+    with_bids().when(cancel_at(END_S, staff)).then_refused(ended);
+    with_bids().and(close_at(END_S)).when(cancel_at(END_S, staff)).then_refused(ended);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn changed(world: &mut commands::World<'_>, auction: AuctionId) -> Result<Auctio
 #[utoipa::path(post, path = "/auctions", tag = TAG, security(("bearer" = [])), request_body = NewAuctionBody,
     responses((status = CREATED, body = AuctionChanged, description = "Scheduled, or open if it starts now")))]
 async fn create(State(app): State<App>, command: Command<NewAuctionBody>) -> Result<Done<AuctionChanged>, Problem> {
-    let (request, seller, window) = (command.request(), command.caller.account, app.soft_close_window_ms());
+    let (request, seller, rules) = (command.request(), command.caller.account, app.auction_rules());
     let NewAuctionBody { title, description, category, brand, condition, delivery, shipping, .. } =
         command.body.clone();
     let (brand, condition) = (brand.filter(|brand| !brand.is_empty()), condition.into());
@@ -111,7 +111,7 @@ async fn create(State(app): State<App>, command: Command<NewAuctionBody>) -> Res
     let new = NewListing { listing, seller, details, sale, stock: BTreeMap::new() };
     let create = move |world: &mut commands::World<'_>| {
         listings::draft(world, &new)?;
-        listings::publish(world, new.listing, seller, window)?;
+        listings::publish(world, new.listing, seller, &rules)?;
         changed(world, new.listing.into())
     };
     let accepted = app.engine.submit(request, create).await?;

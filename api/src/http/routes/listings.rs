@@ -580,11 +580,11 @@ async fn publish(
     Id(id): Id<ListingId>,
     command: Command<Nothing>,
 ) -> Result<Done<ListingChanged>, Problem> {
-    let (by, expected, window) = (command.caller.account, command.expected_version, app.soft_close_window_ms());
+    let (by, expected, rules) = (command.caller.account, command.expected_version, app.auction_rules());
     let publish = move |world: &mut commands::World<'_>| {
         world.get::<Listing>(id)?.owned_by(by)?;
         world.expect_version::<Listing>(id, expected)?;
-        listings::publish(world, id, by, window)?;
+        listings::publish(world, id, by, &rules)?;
         changed(world, id)
     };
     let accepted = app.engine.submit(command.request(), publish).await?;

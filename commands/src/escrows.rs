@@ -70,7 +70,7 @@ pub fn dispute_undelivered(world: &mut World<'_>, order: OrderId) -> Result<(), 
     let now = world.now();
     let placed = world.get::<Order>(order)?.placed()?;
     let overdue = placed.stage == Stage::Shipped && placed.dispute_at.is_some_and(|dispute_at| now >= dispute_at);
-    if !overdue || require_funded(world, order).is_err() {
+    if !overdue || world.get::<Escrow>(order)?.opened()?.status() != Status::Funded {
         return Ok(());
     }
     let (by, reason) = (Disputant::Marketplace, NOTHING_HEARD.to_owned());

@@ -391,8 +391,6 @@ impl Act {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
     #[test]
     fn money_and_goods_are_always_somewhere_and_nothing_is_stuck_past_its_time(
         acts in prop::collection::vec(any_act(), 1..60),

@@ -137,7 +137,7 @@ pub struct Node {
 
 impl Node {
     /// Starts everything but the HTTP server, on a database that is brought up to date first. The marketplace's time is
-    /// that of `clock`.
+    /// that of `clock`, which follows the database's.
     pub async fn start(
         settings: Config,
         database: &Database,
@@ -147,6 +147,7 @@ impl Node {
         prepare(database).await?;
         let pool = database.pool(settings.database.pool_size);
         check_readable(&pool).await?;
+        clock.follow_once(&pool).await?;
         let (head, progress) = (Head::at(log::head(&pool).await?), Progress::default());
         if settings.sandbox.enabled
             && let Some(last) = log::last_recorded_at(&pool).await?
@@ -175,6 +176,7 @@ impl Node {
         }
         let watch_head = head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watch_head));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(clock.clone().follow(pool.clone())));
         let live = LiveAuctions::default();
         let watch = live.clone().watch(pool.clone(), progress.clone());
         tasks.spawn(stop.clone().run_until_cancelled_owned(watch));

@@ -21,7 +21,7 @@ test: postgres tools ## Run all tests, with a Postgres of their own.
 	cargo build --workspace --bins
 	$(TESTBED) cargo nextest run --workspace
 
-real: postgres ## Replay real auctions through HTTP and compare: make real DATA=<folder>
+real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>
 	cargo build --workspace --bins
 	$(TESTBED) target/debug/real $(if $(DATA),--data "$(DATA)")
 

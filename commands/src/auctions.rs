@@ -45,7 +45,7 @@ pub fn cancel(world: &mut World<'_>, auction: AuctionId, by: AccountId, reason: 
         Canceller::Seller
     } else {
         // Who is neither seller nor staff is told what the seller of another item is told.
-        accounts::require(world, by, Capability::Staff).map_err(|_| listing::Error::NotFound)?;
+        accounts::require(world, by, Capability::Staff).map_err(|halt| halt.hidden_as(listing::Error::NotFound))?;
         Canceller::Staff(by)
     };
     let now = world.now();

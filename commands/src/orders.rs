@@ -237,16 +237,8 @@ pub fn role_in(world: &mut World<'_>, order: OrderId, account: AccountId) -> Res
     } else if account == seller {
         Ok(Role::Seller)
     } else {
-        accounts::require(world, account, Capability::Staff).map_err(|halt| hidden(halt, Error::NotFound))?;
+        accounts::require(world, account, Capability::Staff).map_err(|halt| halt.hidden_as(Error::NotFound))?;
         Ok(Role::Staff)
-    }
-}
-
-/// Whoever may not see something is told that it is not there.
-fn hidden(halt: Halt, not_found: Error) -> Halt {
-    match halt {
-        Halt::Refused(_) => not_found.into(),
-        missing @ Halt::Missing(_) => missing,
     }
 }
 

@@ -24,6 +24,9 @@ mod laws;
 #[cfg(test)]
 mod tests;
 
+/// What a wallet may hold, in minor units: half of what an amount may be.
+pub const BALANCE_LIMIT: i64 = AMOUNT_LIMIT / 2;
+
 /// What is asked of a wallet.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -370,8 +373,8 @@ pub enum Error {
         /// What was asked.
         requested: Money,
     },
-    /// The balance would not be exact in every JSON reader.
-    #[error("the balance {available} and {offered} more would reach the limit of 2^53 minor units")]
+    /// The balance, and what may yet come in, would not be exact in every JSON reader.
+    #[error("the balance {available} and {offered} more would reach the limit of 2^52 minor units")]
     BalanceLimit {
         /// What may be spent.
         available: Money,
@@ -523,7 +526,7 @@ impl Balance {
                 Some(pending) if pending.amount == amount => Ok(vec![]),
                 Some(_) => Err(Error::OperationReused),
                 None => {
-                    self.check_room(amount)?;
+                    self.check_room_to_deposit(amount)?;
                     // Not the command's: a wallet has one owner for ever.
                     let owner = self.owner;
                     Ok(vec![Event::DepositRequested { deposit, owner, amount, source, pays }])
@@ -592,11 +595,11 @@ impl Balance {
                 Ok(vec![Event::PaymentMade { order, amount }])
             }
             C::ReceiveSale { order, amount, .. } => {
-                self.check_room(amount)?;
+                self.check_room_to_receive(amount)?;
                 Ok(self.with_recovery(Event::SaleReceived { order, amount }, order.0, amount))
             }
             C::ReceiveRefund { order, refund, amount, .. } => {
-                self.check_room(amount)?;
+                self.check_room_to_receive(amount)?;
                 Ok(vec![Event::RefundReceived { order, refund, amount }])
             }
             C::GiveRefund { order, refund, amount, owed, .. } => {
@@ -698,14 +701,23 @@ impl Balance {
         Ok(())
     }
 
-    /// Everything that may ever come back or in must fit, so that no later event can overflow the balance.
-    fn check_room(&self, offered: Money) -> Result<(), Error> {
+    /// A deposit must fit beside everything that is there or may come back.
+    fn check_room_to_deposit(&self, offered: Money) -> Result<(), Error> {
+        let pending = self.deposits.values().map(|pending| i128::from(pending.amount.minor())).sum();
+        self.check_room(offered, pending)
+    }
+
+    /// What a sale or a refund brings must fit, too; deposits that have only been asked for do not stand in its way.
+    fn check_room_to_receive(&self, offered: Money) -> Result<(), Error> {
+        self.check_room(offered, 0)
+    }
+
+    /// Either may fill half of the range, so that both together never overflow the balance.
+    fn check_room(&self, offered: Money, beside: i128) -> Result<(), Error> {
         self.check_amount(offered)?;
-        let under_way =
-            self.deposits.values().chain(self.withdrawals.values()).map(|pending| i128::from(pending.amount.minor()));
-        let total: i128 = under_way.sum::<i128>()
-            + [self.available, self.held, offered].iter().map(|amount| i128::from(amount.minor())).sum::<i128>();
-        if total >= i128::from(AMOUNT_LIMIT) {
+        let may_come_back: i128 = self.withdrawals.values().map(|pending| i128::from(pending.amount.minor())).sum();
+        let total = [self.available, self.held, offered].iter().map(|amount| i128::from(amount.minor())).sum::<i128>();
+        if total + may_come_back + beside >= i128::from(BALANCE_LIMIT) {
             return Err(Error::BalanceLimit { available: self.available, offered });
         }
         Ok(())

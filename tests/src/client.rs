@@ -58,6 +58,12 @@ impl Client {
         Self { access_token: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// This account at the same server, without a session that could be refreshed.
+    #[must_use]
+    pub fn speaking_for(&self, account: AccountId, token: &str) -> Self {
+        Self { account: Some(account), refresh_token: None, ..self.with_access_token(token) }
+    }
+
     /// The server that it talks to (`http://host:port`).
     pub fn address(&self) -> &str {
         &self.address

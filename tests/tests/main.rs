@@ -10,6 +10,8 @@ mod bad_input;
 #[cfg(test)]
 mod checkouts;
 #[cfg(test)]
+mod cold_start;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod conventions;
@@ -25,6 +27,8 @@ mod kill_server;
 mod kill_server_orders;
 #[cfg(test)]
 mod live;
+#[cfg(test)]
+mod orders;
 #[cfg(test)]
 mod races;
 #[cfg(test)]

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::{Currency, Money};
 use eventstore::clock::Clock;
 use futures::{StreamExt, future, stream};
 use serde_json::json;
+use tradepost_tests::bazaar::{Bazaar, DAY_MS, MINUTE_MS, order_of};
 use tradepost_tests::checker::{Log, assert_kept};
-use tradepost_tests::client::Client;
-use tradepost_tests::history::{Attempt, Command, History, Intent, Outcome};
+use tradepost_tests::client::{Answer, Client};
+use tradepost_tests::history::{Attempt, Change, Command, History, Intent, Outcome, Wanted};
 use tradepost_tests::market::{auction, usd};
 use tradepost_tests::server::InProcess;
 
@@ -21,6 +23,36 @@ async fn ask(client: &Client, key: String, intent: Intent, epoch: Instant) -> Co
     Command { actor: client.account(), key, intent, attempts: vec![attempt] }
 }
 
+/// So many accounts, `first0`, `first1` and on.
+async fn crowd(server: &InProcess, first: &str, count: usize) -> Vec<Client> {
+    let join = |number| async move { server.join(&format!("{first}{number}")).await };
+    stream::iter(0..count).map(join).buffered(16).collect().await
+}
+
+/// The kind of problem that a command was refused with; nothing if it was accepted.
+fn slug(command: &Command) -> Option<&str> {
+    match &command.attempts[0].outcome {
+        Outcome::Accepted { .. } => None,
+        Outcome::Refused { problem, .. } => problem["type"].as_str()?.strip_prefix("/problems/"),
+        other => panic!("{} was answered {other:?}", command.key),
+    }
+}
+
+fn cart(lines: &[(&str, u32)]) -> Intent {
+    let wanted = |(id, quantity): &(&str, u32)| Wanted { listing: id.parse().unwrap(), quantity: *quantity };
+    Intent::Checkout { lines: lines.iter().map(wanted).collect(), pay_now: false }
+}
+
+fn change(order: &str, what: Change) -> Intent {
+    Intent::Change { order: order.parse().unwrap(), what }
+}
+
+async fn stock(bazaar: &Bazaar, listing: &str) -> i64 {
+    let now = bazaar.wait(0).await;
+    let shown = bazaar.buyer.get(&format!("/listings/{listing}")).since(now).send().await.expect(200).body;
+    shown["stock"].as_i64().unwrap()
+}
+
 async fn log_of(server: &InProcess) -> Log {
     Log::read(&mut server.database.connect().await).await
 }
@@ -30,12 +62,7 @@ async fn of_two_hundred_bidders_at_once_the_highest_wins_and_each_is_told_the_tr
     let server = InProcess::start().await;
     let seller = server.client().register_seller("seller").await;
     let id = seller.schedule(&auction(1_000)).await;
-    let nobody = server.client();
-    let register = (0..200).map(|number| {
-        let nobody = nobody.clone();
-        async move { nobody.register(&format!("bidder{number}")).await }
-    });
-    let bidders: Vec<Client> = stream::iter(register).buffered(16).collect().await;
+    let bidders = crowd(&server, "bidder", 200).await;
 
     let epoch = Instant::now();
     // One is far above the rest, so that no increment can stand in its way.
@@ -113,4 +140,177 @@ async fn of_fifty_withdrawals_at_once_exactly_those_that_are_covered_are_paid() 
     assert_eq!(ann.available(position).await, 0);
     // The deposit was made before, and has no key.
     assert_kept(&log_of(&server).await, &history);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_five_hundred_buyers_at_once_for_fifty_pieces_exactly_fifty_have_an_order() {
+    let bazaar = Bazaar::open().await;
+    let goods = bazaar.offer(50).await;
+    let buyers = crowd(&bazaar.server, "rival", 500).await;
+    let epoch = Instant::now();
+    let carts = buyers
+        .iter()
+        .enumerate()
+        .map(|(number, buyer)| ask(buyer, format!("cart-{number}"), cart(&[(&goods, 1)]), epoch));
+    let history = History { commands: future::join_all(carts).await };
+    let refused: Vec<&str> = history.commands.iter().filter_map(slug).collect();
+    assert_eq!((history.commands.len() - refused.len(), refused.len()), (50, 450));
+    for command in history.commands.iter().filter(|command| slug(command).is_some()) {
+        let Outcome::Refused { problem, .. } = &command.attempts[0].outcome else { panic!("not refused") };
+        assert_eq!(problem["type"], "/problems/out-of-stock");
+        assert_eq!((&problem["available"], &problem["requested"]), (&json!(0), &json!(1)), "{problem}");
+    }
+    assert_eq!(stock(&bazaar, &goods).await, 0);
+    assert_kept(&log_of(&bazaar.server).await, &history);
+    // Nobody pays: all pieces are for sale again, once.
+    bazaar.wait(15 * MINUTE_MS).await;
+    assert_eq!(stock(&bazaar, &goods).await, 50);
+    assert_kept(&log_of(&bazaar.server).await, &history);
+}
+
+#[tokio::test]
+async fn of_two_carts_that_share_a_last_piece_one_is_bought_whole_and_the_other_not_at_all() {
+    let bazaar = Bazaar::open().await;
+    let other = bazaar.server.client().register("other").await;
+    let epoch = Instant::now();
+    let mut history = History::default();
+    for round in 0..20 {
+        // In both orders of the lines.
+        let (mine, shared, theirs) = (bazaar.offer(1).await, bazaar.offer(1).await, bazaar.offer(1).await);
+        let first = cart(&[(&mine, 1), (&shared, 1)]);
+        let second = cart(&[(&shared, 1), (&theirs, 1)]);
+        let (first, second) = future::join(
+            ask(&bazaar.buyer, format!("first-{round}"), first, epoch),
+            ask(&other, format!("second-{round}"), second, epoch),
+        )
+        .await;
+        let (lost, kept) = match (slug(&first), slug(&second)) {
+            (None, Some("out-of-stock")) => (&theirs, &mine),
+            (Some("out-of-stock"), None) => (&mine, &theirs),
+            neither => panic!("{neither:?}"),
+        };
+        assert_eq!((stock(&bazaar, lost).await, stock(&bazaar, kept).await, stock(&bazaar, &shared).await), (1, 0, 0));
+        history.commands.extend([first, second]);
+    }
+    assert_kept(&log_of(&bazaar.server).await, &history);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_is_paid_at_the_instant_of_its_deadline_is_paid_or_expired_and_never_both() {
+    const AT_ONCE: u32 = 12;
+    let bazaar = Bazaar::open().await;
+    bazaar.buyer.fund(100_000).await;
+    let epoch = Instant::now();
+    let goods = bazaar.offer(AT_ONCE).await;
+    let (mut history, mut late) = (History::default(), 0);
+    for round in 0..5 {
+        let mut placed = Vec::new();
+        for _ in 0..AT_ONCE {
+            placed.push(bazaar.buyer.check_out(&[(&goods, 1)], "later").await.expect(201));
+        }
+        let deadline = |placed: &Answer| -> DateTime<Utc> { placed.body["pay_by"].as_str().unwrap().parse().unwrap() };
+        let almost = deadline(&placed[0]) - TimeDelta::milliseconds(30);
+        bazaar.staff.post("/sandbox/clock", &json!({ "set": almost })).send().await.expect(200);
+        // The clock goes on by itself. Each is paid some milliseconds before or after its own deadline.
+        let pay = placed.iter().zip(-6..).map(|(placed, offset_ms)| {
+            let (order, clock) = (order_of(placed), &bazaar.server.app.clock);
+            let moment = deadline(placed) + TimeDelta::milliseconds(offset_ms);
+            let intent = Intent::Pay { order: order.parse().unwrap(), method: None };
+            let paid = ask(&bazaar.buyer, format!("pay-{round}-{order}"), intent, epoch);
+            async move {
+                while clock.now() < moment {
+                    tokio::task::yield_now().await;
+                }
+                (order, paid.await)
+            }
+        });
+        let paid = future::join_all(pay).await;
+        bazaar.wait(1_000).await;
+        for (order, paid) in paid {
+            let expected = match slug(&paid) {
+                None => ("paid".to_owned(), "funded".to_owned()),
+                Some("payment-overdue") => ("cancelled".to_owned(), "voided".to_owned()),
+                Some(other) => panic!("refused with {other}"),
+            };
+            assert_eq!(bazaar.statuses(&order).await, expected);
+            late += i64::from(slug(&paid).is_some());
+            if slug(&paid).is_none() {
+                let path = format!("/orders/{order}/cancel");
+                bazaar.buyer.post(&path, &json!({ "reason": "Once more." })).send().await.expect(200);
+            }
+            history.commands.push(paid);
+        }
+        assert_eq!((stock(&bazaar, &goods).await, bazaar.purses().await), (i64::from(AT_ONCE), (200_000, 0)));
+    }
+    eprintln!("{late} of {} payments were too late", history.commands.len());
+    assert_kept(&log_of(&bazaar.server).await, &history);
+}
+
+#[tokio::test]
+async fn of_a_release_and_a_dispute_at_the_same_instant_exactly_one_wins() {
+    let bazaar = Bazaar::open().await;
+    bazaar.buyer.fund(1_000_000).await;
+    let epoch = Instant::now();
+    let (mut history, mut released) = (History::default(), 0);
+    for round in 0..20 {
+        let order = bazaar.deliver().await;
+        let confirm = ask(&bazaar.buyer, format!("confirm-{round}"), change(&order, Change::Confirm), epoch);
+        let dispute = ask(&bazaar.seller, format!("dispute-{round}"), change(&order, Change::Dispute), epoch);
+        // In every other round the dispute has a little head start.
+        let confirm = async {
+            if round % 2 == 1 {
+                tokio::task::yield_now().await;
+            }
+            confirm.await
+        };
+        let (confirm, dispute) = future::join(confirm, dispute).await;
+        let expected = match (slug(&confirm), slug(&dispute)) {
+            (None, Some("wrong-escrow-status")) => ("completed".to_owned(), "released".to_owned()),
+            (Some("wrong-escrow-status"), None) => ("disputed".to_owned(), "disputed".to_owned()),
+            neither => panic!("{neither:?}"),
+        };
+        released += i64::from(slug(&confirm).is_none());
+        assert_eq!(bazaar.statuses(&order).await, expected);
+        history.commands.extend([confirm, dispute]);
+    }
+    eprintln!("{released} of 20 were released, the others disputed");
+    assert_eq!(bazaar.purses().await.1, 10_290 * released);
+    assert_eq!(bazaar.book("escrow").await, 10_500 * (20 - released));
+    assert_kept(&log_of(&bazaar.server).await, &history);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_dispute_and_the_end_of_the_inspection_at_the_same_instant_exactly_one_wins() {
+    let bazaar = Bazaar::open().await;
+    bazaar.buyer.fund(1_000_000).await;
+    let epoch = Instant::now();
+    let (mut history, mut released) = (History::default(), 0);
+    for round in 0..12 {
+        let order = bazaar.deliver().await;
+        bazaar.wait(14 * DAY_MS - 60_000).await;
+        let now = bazaar.wait(0).await;
+        let escrow = bazaar.buyer.get(&format!("/escrow/{order}")).since(now).send().await.expect(200).body;
+        let end: DateTime<Utc> = escrow["inspection_ends_at"].as_str().unwrap().parse().unwrap();
+        let almost = end - TimeDelta::milliseconds(15);
+        bazaar.staff.post("/sandbox/clock", &json!({ "set": almost })).send().await.expect(200);
+        // The clock goes on by itself, to some milliseconds before the end or after it.
+        while bazaar.server.app.clock.now() < end + TimeDelta::milliseconds(round - 8) {
+            tokio::task::yield_now().await;
+        }
+        let dispute = ask(&bazaar.buyer, format!("dispute-{round}"), change(&order, Change::Dispute), epoch).await;
+        let expected = match slug(&dispute) {
+            None => ("disputed".to_owned(), "disputed".to_owned()),
+            Some("wrong-escrow-status" | "inspection-over") => ("completed".to_owned(), "released".to_owned()),
+            Some(other) => panic!("refused with {other}"),
+        };
+        released += i64::from(slug(&dispute).is_some());
+        assert_eq!(bazaar.statuses(&order).await, expected);
+        if slug(&dispute).is_none() {
+            bazaar.resolve(&order, &json!({ "outcome": "refund" })).await.expect(200);
+        }
+        history.commands.push(dispute);
+    }
+    eprintln!("{released} of 12 disputes were too late");
+    assert_eq!((bazaar.purses().await.1, bazaar.book("escrow").await), (10_290 * released, 0));
+    assert_kept(&log_of(&bazaar.server).await, &history);
 }

@@ -30,6 +30,18 @@ pub struct Missing {
     pub(crate) load: Load,
 }
 
+impl Halt {
+    /// The same, but whoever is refused is told something else: that what they may not see is not there. What is only
+    /// not in memory is still loaded.
+    #[must_use]
+    pub fn hidden_as(self, refusal: impl RuleError) -> Self {
+        match self {
+            Self::Refused(_) => Self::Refused(refusal.into()),
+            missing @ Self::Missing(_) => missing,
+        }
+    }
+}
+
 impl<R> From<R> for Halt
 where
     R: RuleError,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::*;
 
 const ANN: AccountId = AccountId(Uuid::from_u128(100));
-const LIMIT: i128 = 1 << 53;
+const LIMIT: i128 = 1 << 52;
 
 // The oracle.
 

@@ -14,7 +14,7 @@ const WITHDRAWAL: WithdrawalId = WithdrawalId(Uuid::from_u128(21));
 const OTHER_WITHDRAWAL: WithdrawalId = WithdrawalId(Uuid::from_u128(22));
 const HOLD: HoldId = HoldId(Uuid::from_u128(31));
 const OTHER_HOLD: HoldId = HoldId(Uuid::from_u128(32));
-const LARGEST: i64 = AMOUNT_LIMIT - 1;
+const LARGEST: i64 = BALANCE_LIMIT - 1;
 
 fn usd(minor: i64) -> Money {
     Money::new(minor, Currency::USD).unwrap()
@@ -477,4 +477,24 @@ fn a_deposit_pays_what_is_owed_first() {
     let owing = given::<Wallet>([]).and(sale(100)).and(give_back(100, 300)).and(deposit).and(settle);
     let Wallet::Open(balance) = owing.state() else { panic!("not open") };
     assert_eq!((balance.available, balance.owed), (usd(200), usd(0)));
+}
+
+#[test]
+fn a_deposit_that_is_only_asked_for_does_not_stand_in_the_way_of_a_sale() {
+    let asked = |minor| Command::RequestDeposit {
+        deposit: DEPOSIT,
+        owner: ANN,
+        amount: usd(minor),
+        source: card(),
+        pays: None,
+    };
+    let received = |minor| Event::SaleReceived { order: ORDER, amount: usd(minor) };
+    given::<Wallet>([]).and(asked(LARGEST)).when(sale(LARGEST)).then([received(LARGEST)]);
+    // Both together still fit.
+    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() };
+    let both = given::<Wallet>([]).and(asked(LARGEST)).and(sale(LARGEST)).and(settle);
+    let Wallet::Open(balance) = both.state() else { panic!("not open") };
+    assert_eq!(balance.available, usd(2 * LARGEST));
+    let full = Error::BalanceLimit { available: usd(LARGEST), offered: usd(1) };
+    given::<Wallet>([]).and(sale(LARGEST)).when(sale(1)).then_refused(full);
 }

@@ -19,6 +19,8 @@ use super::replica::{Replica, Step};
 use super::*;
 use crate::history::{Attempt, Command, Intent, Outcome};
 
+mod orders;
+
 const SELLER: AccountId = AccountId(Uuid::from_u128(1));
 const ANN: AccountId = AccountId(Uuid::from_u128(2));
 const BOB: AccountId = AccountId(Uuid::from_u128(3));
@@ -126,7 +128,7 @@ impl Marketplace {
                 aggregate_type: step.aggregate_type.to_owned(),
                 aggregate_id: StreamId(step.id),
                 sequence,
-                event_type: String::new(),
+                event_type: event_type(&step.payload),
                 event_version: "1".to_owned(),
                 payload: step.payload.clone(),
                 recorded_at: self.now(),
@@ -146,6 +148,12 @@ impl Marketplace {
     fn now(&self) -> Timestamp {
         start() + TimeDelta::seconds(self.seconds.into())
     }
+}
+
+/// The name of an event is the only key of its JSON.
+fn event_type(payload: &str) -> String {
+    let event: serde_json::Map<String, serde_json::Value> = serde_json::from_str(payload).unwrap();
+    event.into_iter().next().unwrap().0
 }
 
 fn bid(cents: i64) -> Intent {

@@ -54,9 +54,14 @@ fn all(log: &Log) -> impl Iterator<Item = Fired<'_>> {
         log.events.iter().map(|logged| (logged.event.event_id.to_string(), logged)).collect();
     log.units().filter_map(move |unit| {
         let first = unit.first()?;
-        let by_timers = first.metadata.get("actor").is_some_and(|actor| actor == "process:timers");
         let set_by = first.metadata.get("causation").and_then(|cause| by_id.get(cause)).copied()?;
-        by_timers.then_some(Fired { set_by, first })
+        let by_timer = match first.metadata.get("actor").map(String::as_str) {
+            Some("process:timers") => true,
+            // A provider that is asked again answers through the payments.
+            Some("process:payments") => set_by.event.event_type.ends_with("Delayed"),
+            _ => false,
+        };
+        by_timer.then_some(Fired { set_by, first })
     })
 }
 
@@ -66,27 +71,26 @@ fn due_at(set_by: &DomainEvent, first: &DomainEvent) -> Option<Timestamp> {
     use auction::Event as A;
     use escrow::Event as E;
     use order::Event as O;
-    match (set_by, first) {
-        (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionOpened {})) => Some(terms.starts_at),
-        (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionClosed { .. })) => Some(terms.ends_at),
-        (D::Auction(_, A::AuctionExtended { ends_at }), D::Auction(_, A::AuctionClosed { .. })) => Some(*ends_at),
-        (
-            D::OrderGroup(_, order_group::Event::OrderGroupPlaced { pay_by, .. }),
-            D::OrderGroup(_, order_group::Event::OrderGroupExpired {}),
-        ) => Some(*pay_by),
-        (D::Escrow(_, E::EscrowFunded { ship_by, .. }), D::Order(_, O::OrderCancelled { .. })) => Some(*ship_by),
-        (D::Order(_, O::OrderShipped { ask_at, .. }), D::Order(_, O::DeliveryQuestioned {})) => Some(*ask_at),
-        (D::Order(_, O::OrderShipped { dispute_at, .. }), D::Escrow(_, E::EscrowDisputed { .. })) => Some(*dispute_at),
+    use order_group::Event as G;
+    use wallet::Event as W;
+    let due_at = match (set_by, first) {
+        (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionOpened {})) => terms.starts_at,
+        (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionClosed { .. })) => terms.ends_at,
+        (D::Auction(_, A::AuctionExtended { ends_at }), D::Auction(_, A::AuctionClosed { .. }))
+        | (D::Escrow(_, E::InspectionStarted { ends_at, .. }), D::Escrow(_, E::EscrowReleased { .. })) => *ends_at,
+        (D::OrderGroup(_, G::OrderGroupPlaced { pay_by, .. }), D::OrderGroup(_, G::OrderGroupExpired {})) => *pay_by,
+        (D::Escrow(_, E::EscrowFunded { ship_by, .. }), D::Order(_, O::OrderCancelled { .. })) => *ship_by,
+        (D::Order(_, O::OrderShipped { ask_at, .. }), D::Order(_, O::DeliveryQuestioned {})) => *ask_at,
+        (D::Order(_, O::OrderShipped { dispute_at, .. }), D::Escrow(_, E::EscrowDisputed { .. })) => *dispute_at,
         (
             D::Escrow(_, E::InspectionStarted { remind_at, .. } | E::InspectionReminded { remind_at }),
             D::Escrow(_, E::InspectionReminded { .. }),
-        ) => *remind_at,
-        (D::Escrow(_, E::InspectionStarted { ends_at, .. }), D::Escrow(_, E::EscrowReleased { .. })) => Some(*ends_at),
-        (D::Escrow(_, E::EscrowDisputed { expires_at, .. }), D::Escrow(_, E::EscrowRefunded { .. })) => {
-            Some(*expires_at)
+        ) => (*remind_at)?,
+        (D::Escrow(_, E::EscrowDisputed { expires_at, .. }), D::Escrow(_, E::EscrowRefunded { .. })) => *expires_at,
+        (D::Wallet(_, W::DepositDelayed { check_at, .. } | W::WithdrawalDelayed { check_at, .. }), D::Wallet(..)) => {
+            *check_at
         }
-        (D::Wallet(_, wallet::Event::DepositDelayed { check_at, .. }), D::Wallet(..))
-        | (D::Wallet(_, wallet::Event::WithdrawalDelayed { check_at, .. }), D::Wallet(..)) => Some(*check_at),
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(due_at)
 }

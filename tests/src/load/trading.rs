@@ -127,12 +127,15 @@ impl Wishes for Trading {
                     orders.pop_front();
                 }
             }
-            // A problem of an order tells its status too, one of an escrow that of the escrow.
             Intent::Pay { order, .. } | Intent::Change { order, .. } => {
-                let problem = told["type"].as_str().unwrap_or_default();
-                let of_order = accepted || problem == "/problems/wrong-order-status";
+                let status = match told["type"].as_str() {
+                    None => told["status"].as_str(),
+                    // Other problems tell the status of the escrow.
+                    Some("/problems/wrong-order-status") => told["actual"].as_str(),
+                    Some(_) => None,
+                };
                 let known = orders.iter_mut().find(|known| known.id == *order);
-                if let (true, Some(status), Some(known)) = (of_order, told["status"].as_str(), known) {
+                if let (Some(status), Some(known)) = (status, known) {
                     status.clone_into(&mut known.status);
                 }
             }

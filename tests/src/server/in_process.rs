@@ -5,13 +5,16 @@ use std::net::Ipv4Addr;
 
 use api::app::{App, Node};
 use api::config::Config;
+use api::http::routes::auth::newcomer;
 use axum::ServiceExt;
 use axum::extract::Request as HttpRequest;
 use commands::{Request, accounts};
 use domain::account::Capability;
+use domain::{AccountId, SessionId};
 use eventstore::clock::Clock;
 use eventstore::database::Database;
 use eventstore::event::Metadata;
+use eventstore::mint;
 use eventstore::secrets::RootSecret;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -75,15 +78,16 @@ impl InProcess {
         Client::anonymous(&self.address)
     }
 
-    /// Somebody of the staff.
-    pub async fn staff(&self) -> Client {
-        let client = self.client().register("staff").await;
-        let account = client.account();
-        let grant =
-            move |world: &mut commands::World<'_>| accounts::grant(world, account, BTreeSet::from([Capability::Staff]));
-        let granted = self.app.engine.submit(Request::once(Metadata::by_operator()), grant).await;
-        granted.or_fail("make somebody staff");
-        client
+    /// Somebody who buys and has no password: to hash hundreds would take longer than the rest of a test.
+    pub async fn join(&self, name: &str) -> Client {
+        let account = AccountId(mint::id());
+        let (email, capabilities) = (format!("{name}@example.com"), BTreeSet::from([Capability::Buy]));
+        let newcomer = newcomer(&self.app.secret, account, &email, name, "none", capabilities);
+        let join = move |world: &mut commands::World<'_>| accounts::register(world, &newcomer);
+        let joined = self.app.engine.submit(Request::once(Metadata::by_account(account)), join).await;
+        joined.or_fail("register somebody");
+        let token = self.app.tokens.issue(account, SessionId(mint::id())).or_fail("issue an access token");
+        self.client().speaking_for(account, &token)
     }
 
     /// Stops as the binary does: the server first, then the node. Leaves the database.

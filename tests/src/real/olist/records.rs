@@ -219,3 +219,40 @@ impl Places {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_become_lines_of_listings_and_statuses_become_fates() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).unwrap();
+        write(
+            "orders.csv",
+            "order_id,customer_id,order_status,order_delivered_carrier_date\n\
+             o1,c1,delivered,2017-05-16\no2,c2,canceled,2017-05-16\no3,c3,unavailable,\no4,c4,unavailable,\n",
+        );
+        write(
+            "order_items.csv",
+            "order_id,product_id,seller_id,price,freight_value\n\
+             o1,p,s1,10.5,1.1\no1,p,s1,10.50,1.10\no1,p,s2,10.5,1.1\no2,p,s1,10.5,2.0\no3,q,s2,3,0\n",
+        );
+        write("customers.csv", "customer_id,customer_unique_id\nc1,ann\nc2,ann\nc3,bob\n");
+        write("order_payments.csv", "order_id,payment_value\no1,30.00\no1,4.80\no2,12.51\n");
+        assert!(is_source(folder.path()));
+        let records = read(folder.path()).unwrap();
+        assert_eq!(
+            (&records.buyers[..], &records.sellers[..]),
+            (&["ann".into(), "bob".into()][..], &["s1".into(), "s2".into()][..])
+        );
+        let pieces: Vec<_> = records.listings.iter().map(|it| (it.seller, it.price, it.freight, it.pieces)).collect();
+        assert_eq!(pieces, [(0, 1_050, 110, 2), (1, 1_050, 110, 1), (0, 1_050, 200, 1), (1, 300, 0, 1)]);
+        let orders: Vec<_> =
+            records.orders.iter().map(|order| (order.buyer, order.fate, records.total(order))).collect();
+        assert_eq!(orders, [(0, Fate::Completed, 3_480), (0, Fate::Refunded, 1_250), (1, Fate::Cancelled, 300)]);
+        assert_eq!(records.orders[0].lines, BTreeMap::from([(0, 2), (1, 1)]));
+        assert_eq!(records.without_items, BTreeMap::from([("unavailable".to_owned(), 1)]));
+        assert_eq!(records.paid_otherwise, 1);
+    }
+}

@@ -1,5 +1,6 @@
 //! The orders through HTTP: sellers and buyers are accounts, money comes from the sandbox, staff gives back what the
-//! carrier had already.
+//! carrier had already. Only that buyers join is not asked for through HTTP, since the hashing of their passwords would
+//! take longer than all the rest.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use super::books::Books;
 use super::report::Report;
 use super::{Fate, Order, Records};
+use crate::bazaar;
 use crate::client::{Answer, Client};
 use crate::database::TestDatabase;
 use crate::real::{Failure, bar, unexpected};
@@ -33,15 +35,18 @@ pub(super) async fn play(records: &Records, server: &str) -> Result<Report, Fail
     // Tokens follow real time, and a long replay must not outlive them.
     settings.auth.access_token_ttl_s = 86_400;
     let marketplace = InProcess::start_on(TestDatabase::fresh_on(server).await, settings).await;
-    let staff = marketplace.staff().await;
-    let played = on(&marketplace.client(), staff, records).await;
+    let staff = bazaar::staff(&marketplace, "staff").await;
+    let played = on(&marketplace, staff, records).await;
     marketplace.stop().await;
     played
 }
 
-async fn on(anonymous: &Client, staff: Client, records: &Records) -> Result<Report, Failure> {
-    let sellers = register(anonymous, "sellers", records.sellers.len()).await?;
-    let buyers = register(anonymous, "buyers", records.buyers.len()).await?;
+async fn on(marketplace: &InProcess, staff: Client, records: &Records) -> Result<Report, Failure> {
+    let anonymous = &marketplace.client();
+    let seller = |number| async move { anonymous.register_seller(&format!("seller-{number}")).await };
+    let buyer = |number| async move { marketplace.join(&format!("buyer-{number}")).await };
+    let sellers = everybody("sellers", records.sellers.len(), seller).await;
+    let buyers = everybody("buyers", records.buyers.len(), buyer).await;
     let people = People { staff, sellers, buyers };
     let listings = offer(&people, records).await?;
     fund(&people, records).await?;
@@ -50,24 +55,15 @@ async fn on(anonymous: &Client, staff: Client, records: &Records) -> Result<Repo
     look(&people, records, &placed, head).await
 }
 
-async fn register(anonymous: &Client, what: &'static str, count: usize) -> Result<Vec<Client>, Failure> {
+async fn everybody<F: Future<Output = Client>>(
+    what: &'static str,
+    count: usize,
+    join: impl Fn(usize) -> F,
+) -> Vec<Client> {
     let bar = bar(what, count);
-    let registered = stream::iter(0..count).map(|number| {
-        let bar = bar.clone();
-        async move {
-            let name = format!("{what}-{number}");
-            let client = if what == "sellers" {
-                anonymous.register_seller(&name).await
-            } else {
-                anonymous.register(&name).await
-            };
-            bar.inc(1);
-            client
-        }
-    });
-    let registered = registered.buffered(AT_ONCE).collect().await;
+    let joined = stream::iter(0..count).map(join).buffered(AT_ONCE).inspect(|_| bar.inc(1)).collect().await;
     bar.finish_and_clear();
-    Ok(registered)
+    joined
 }
 
 fn brl(cents: i64) -> Value {
@@ -164,17 +160,17 @@ async fn check_out(
     let line = |(listing, quantity): (&usize, &u32)| json!({ "listing_id": listings[*listing], "quantity": quantity });
     let cart = json!({ "lines": order.lines.iter().map(line).collect::<Vec<_>>() });
     let answer = ask(buyer, "/orders", &cart, &order.id).await?;
-    let places: BTreeMap<String, usize> = records
+    let sellers: BTreeMap<String, usize> = records
         .sellers_of(order)
         .into_iter()
         .map(|place| (people.sellers[place].account().to_string(), place))
         .collect();
     let placed = answer.body["orders"].as_array().into_iter().flatten().map(|placed| {
-        let seller = placed["seller_id"].as_str().and_then(|seller| places.get(seller));
+        let seller = placed["seller_id"].as_str().and_then(|seller| sellers.get(seller));
         Ok((id_of(placed, "an order")?, *seller.ok_or_else(|| unexpected(&order.id, &answer))?))
     });
     let placed = placed.collect::<Result<Vec<_>, Failure>>()?;
-    if answer.body["total"] != brl(records.total(order)) || placed.len() != places.len() {
+    if answer.body["total"] != brl(records.total(order)) || placed.len() != sellers.len() {
         return Err(unexpected(&order.id, &answer));
     }
     let Some((first, _)) = placed.first() else { return Err(unexpected(&order.id, &answer)) };

@@ -154,3 +154,62 @@ fn reais(cents: i64) -> String {
     let cents = cents.unsigned_abs();
     format!("{sign}R$ {}.{:02}", cents / 100, cents % 100)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Listing, Order};
+    use super::*;
+
+    /// One order that is over and one that waits.
+    fn records() -> Records {
+        let order = |fate, quantity| Order {
+            id: format!("{quantity} pieces"),
+            buyer: 0,
+            status: "recorded".to_owned(),
+            fate,
+            lines: BTreeMap::from([(0, quantity)]),
+        };
+        let listing = Listing { product: "p".to_owned(), seller: 0, price: 1_000, freight: 25, pieces: 3 };
+        let orders = vec![order(Fate::Completed, 1), order(Fate::Paid, 2)];
+        let (sellers, buyers) = (vec!["s".to_owned()], vec!["b".to_owned()]);
+        Records { sellers, buyers, listings: vec![listing], orders, ..Records::default() }
+    }
+
+    fn books(available: i64, escrow: i64) -> Value {
+        let kind = |kind: &str, balance: i64| json!({ "kind": kind, "balance": balance.to_string() });
+        let accounts = [
+            kind("provider-clearing", -3_075),
+            kind("available", available),
+            kind("escrow", escrow),
+            kind("fee-income", 21),
+        ];
+        json!({ "balanced": true, "currencies": [{ "difference": "0", "accounts": accounts }] })
+    }
+
+    fn differences(balance: i64, status: &str, open: &[&str], trial_balance: &Value) -> usize {
+        let (records, placed) = (records(), [vec!["one".to_owned()], vec!["two".to_owned()]]);
+        let expected = Books::of(&records);
+        let mut report = Report::begin(&records, &placed, &expected);
+        report.compare_balance(("seller s".to_owned(), balance, expected.sellers[0]));
+        let shown = [("one", "completed"), ("two", status)].map(|(id, status)| (id.to_owned(), status.to_owned()));
+        report.compare_statuses(&records, &placed, &shown.into());
+        report.compare_escrows(&records, &placed, &open.iter().copied().collect());
+        report.compare_books(trial_balance, &expected);
+        assert_eq!(report.is_good(), report.differences.is_empty());
+        report.differences.len()
+    }
+
+    #[test]
+    fn every_difference_is_found() {
+        // 2 % of 10.25 is 20.5 cents, which is 21.
+        assert_eq!(differences(1_004, "paid", &["two"], &books(1_004, 2_050)), 0);
+        assert_eq!(differences(1_005, "paid", &["two"], &books(1_004, 2_050)), 1);
+        assert_eq!(differences(1_004, "shipped", &["two"], &books(1_004, 2_050)), 1);
+        assert_eq!(differences(1_004, "paid", &[], &books(1_004, 2_050)), 1);
+        assert_eq!(differences(1_004, "paid", &["one", "two", "three"], &books(1_004, 2_050)), 2);
+        assert_eq!(differences(1_004, "paid", &["two"], &books(1_005, 2_049)), 2);
+        assert_eq!(differences(1_004, "paid", &["two"], &json!({ "currencies": [] })), 1);
+    }
+}

@@ -394,7 +394,8 @@ impl Config {
             ("orders.inspection_physical_s", is_inspection(self.orders.inspection_physical_s), INSPECTION_RULE),
             ("orders.inspection_digital_s", is_inspection(self.orders.inspection_digital_s), INSPECTION_RULE),
             ("engine.batch_max", (1..=4096).contains(&self.engine.batch_max), "it must be from 1 to 4096"),
-            ("engine.cache_aggregates", self.engine.cache_aggregates >= 1, "it must be at least 1"),
+            // Far more than one command touches: it could never be decided if it had not all of them in memory at once.
+            ("engine.cache_aggregates", self.engine.cache_aggregates >= 1024, "it must be at least 1024"),
             ("engine.queue", self.engine.queue >= 1, "it must be at least 1"),
             ("feed.poll_ms", (1..=60_000).contains(&self.feed.poll_ms), "it must be from 1 to 60000"),
             ("feed.batch_events", (1..=100_000).contains(&self.feed.batch_events), "it must be from 1 to 100000"),

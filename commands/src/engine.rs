@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub(crate) mod cache;
@@ -45,9 +45,11 @@ pub use world::{Halt, World};
 pub struct EngineSettings {
     /// The most commands in one batch.
     pub batch_max: usize,
-    /// The most aggregates whose states stay in memory.
+    /// The most aggregates whose states stay in memory. Far more than one command touches: it is decided only when all
+    /// of them are there at once.
     pub cache_aggregates: usize,
-    /// The most commands that may wait; further ones are turned away.
+    /// The most commands that may be under way, from when they are sent until they are answered; further ones are
+    /// turned away.
     pub queue: usize,
 }
 
@@ -139,10 +141,11 @@ pub enum CommandError {
     /// A command with this key is being decided on this node.
     #[error("a command with this idempotency key is being carried out")]
     InFlight,
-    /// Too many commands wait.
+    /// Too many commands are under way.
     #[error("too many commands wait to be decided")]
     Overloaded,
-    /// The database is away. The command may have been carried out; sending it again under its key tells.
+    /// The database is away, or this node can no longer decide. The command may have been carried out; sending it again
+    /// under its key tells.
     #[error("the database is not available")]
     Unavailable,
     /// A defect: the decision panicked, or the database refuses its events. Nothing was written.
@@ -153,24 +156,29 @@ pub enum CommandError {
 /// A handle to the loop. Clones share it; the loop ends, after what waits is done, when the last is dropped.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    jobs: mpsc::Sender<Box<dyn Job>>,
+    /// Bounded by `places`.
+    jobs: mpsc::UnboundedSender<Box<dyn Job>>,
+    /// One for each command that may be under way.
+    places: Arc<Semaphore>,
     in_flight: Arc<Mutex<HashSet<Digest>>>,
     available: Arc<AtomicBool>,
 }
 
 impl Engine {
-    /// Starts the loop at the head of the log. The task ends when the last handle is dropped.
+    /// Starts the loop at the head of the log. The task ends when the last handle is dropped, or when the log turns out
+    /// to end before what this node has seen of it.
     pub async fn start(
         database: &Database,
         settings: EngineSettings,
         clock: Clock,
         head: Head,
     ) -> Result<(Self, JoinHandle<()>), DatabaseError> {
-        let (jobs, submitted) = mpsc::channel(settings.queue);
+        let (jobs, submitted) = mpsc::unbounded_channel();
+        let places = Arc::new(Semaphore::new(settings.queue.min(Semaphore::MAX_PERMITS)));
         let available = Arc::new(AtomicBool::new(true));
         let decider = Decider::connect(database, settings, clock, head, submitted, available.clone()).await?;
         let task = tokio::spawn(decider.run());
-        Ok((Self { jobs, in_flight: Arc::default(), available }, task))
+        Ok((Self { jobs, places, in_flight: Arc::default(), available }, task))
     }
 
     /// Decides `decide` against the world as it then is, and answers once that is committed.
@@ -180,13 +188,11 @@ impl Engine {
         F: FnMut(&mut World<'_>) -> Result<T, Halt> + Send + 'static,
     {
         let in_flight = request.key.map(|key| InFlight::enter(&self.in_flight, key.key)).transpose()?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| CommandError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        let job = TypedJob::new(&request, decide, reply, in_flight);
-        self.jobs.try_send(Box::new(job)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => CommandError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => CommandError::Unavailable,
-        })?;
-        // The loop answers every job; it can only vanish with the process.
+        let job = TypedJob::new(&request, decide, reply, in_flight, place);
+        // The loop answers every job. It is gone, and jobs with it, once it has seen more than the log holds.
+        self.jobs.send(Box::new(job)).map_err(|_| CommandError::Unavailable)?;
         answer.await.unwrap_or(Err(CommandError::Unavailable))
     }
 
@@ -209,7 +215,7 @@ impl Engine {
         value.ok_or(CommandError::Defect)
     }
 
-    /// Whether the loop reaches its database.
+    /// Whether the loop reaches its database and can decide.
     pub fn is_available(&self) -> bool {
         self.available.load(Ordering::Relaxed)
     }
@@ -237,5 +243,12 @@ impl Drop for InFlight {
 
 /// How long the loop waits for Postgres before it takes an answer for lost.
 const STATEMENT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a statement of the loop may wait for a lock: longer than the server lets a frozen node keep one, shorter
+/// than the loop waits for its answer.
+const LOCK_PATIENCE: Duration = Duration::from_secs(8);
+/// How long connecting may take, and looking for what was lost, before both are tried again.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a caller waits while the database is away before it is told so.
 const OUTAGE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long nobody asks for anything before the loop reads on for the sake of the next who does.
+const IDLE: Duration = Duration::from_secs(1);

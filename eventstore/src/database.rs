@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use domain::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use thiserror::Error;
@@ -12,6 +13,24 @@ pub const SERVICE_ROLE: &str = "tradepost_service";
 
 /// A wait for a connection longer than this means that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the server waits for a session of ours to end before it says that it goes on.
+const ENDING_MS: i64 = 1_000;
+
+/// What the server does about a service that no longer answers, so that a frozen node, or one behind a cut network,
+/// holds no lock for long. Owners do without: a rebuild may take its time. On a socket in the file system the `tcp_`
+/// settings mean nothing and do no harm; `client_connection_check_interval` came with `PostgreSQL` 14.
+const SESSION_LIMITS: [(&str, &str); 6] = [
+    // A transaction whose client says nothing.
+    ("idle_in_transaction_session_timeout", "5s"),
+    // A statement, or its wait for a lock, whose client has hung up.
+    ("client_connection_check_interval", "1s"),
+    // A client whose machine or network is gone while the server waits for it ...
+    ("tcp_keepalives_idle", "5s"),
+    ("tcp_keepalives_interval", "2s"),
+    ("tcp_keepalives_count", "3"),
+    // ... and while it is to read an answer; also one that is frozen with its buffers full.
+    ("tcp_user_timeout", "10s"),
+];
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
@@ -34,9 +53,19 @@ pub enum DatabaseError {
     /// The schema could not be brought up to date.
     #[error("the database could not be migrated: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// A session that is to make way has not ended yet.
+    #[error("a former session of ours has not ended yet")]
+    FormerSession,
     /// The database answered with an error.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
+}
+
+/// A session on the server, by a name that no other ever has: process ids come again, but not at the same time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Session {
+    pid: i32,
+    began_at: Timestamp,
 }
 
 /// How to reach a database. Cheap to clone.
@@ -72,6 +101,40 @@ impl Database {
         PgConnection::connect_with(&options).await.map_err(|source| self.unreachable(source))
     }
 
+    /// A connection that acts as the service and takes the place of `former`, which has ended once this is there:
+    /// nothing that was sent over it, read by the server or not, can take effect any more. Waits no longer than
+    /// `lock_patience` for a lock.
+    pub async fn connect_in_place_of(
+        &self,
+        former: Option<Session>,
+        lock_patience: Duration,
+    ) -> Result<(PgConnection, Session), DatabaseError> {
+        let options = self.service_options().options([("lock_timeout", lock_patience.as_millis())]);
+        let mut connection = PgConnection::connect_with(&options).await.map_err(|source| self.unreachable(source))?;
+        let mut transaction = connection.begin().await?;
+        // Sessions belong to whoever the URL names, and only they may see when one began, or end it.
+        sqlx::query("set local role none").execute(&mut *transaction).await?;
+        if let Some(Session { pid, began_at }) = former {
+            let ended: Option<bool> = sqlx::query_scalar(
+                "select pg_terminate_backend(pid, $3) from pg_stat_activity where pid = $1 and backend_start = $2",
+            )
+            .bind(pid)
+            .bind(began_at)
+            .bind(ENDING_MS)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            if ended == Some(false) {
+                return Err(DatabaseError::FormerSession);
+            }
+        }
+        let (pid, began_at) =
+            sqlx::query_as("select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()")
+                .fetch_one(&mut *transaction)
+                .await?;
+        transaction.commit().await?;
+        Ok((connection, Session { pid, began_at }))
+    }
+
     /// A pool of connections that act as the service.
     ///
     /// **Invariant:** no code begins a transaction on a pooled connection, so a cancelled request leaves none open.
@@ -91,7 +154,7 @@ impl Database {
     }
 
     fn service_options(&self) -> PgConnectOptions {
-        self.options.clone().options([("role", SERVICE_ROLE)])
+        self.options.clone().options([("role", SERVICE_ROLE)]).options(SESSION_LIMITS)
     }
 
     fn unreachable(&self, source: sqlx::Error) -> DatabaseError {
@@ -103,9 +166,11 @@ impl Database {
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
-            // Connection exceptions, insufficient resources, operator intervention, system errors; a read-only
-            // transaction is what a standby gives during a failover.
-            ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25006"
+            // Connection exceptions, transactions rolled back for the sake of others, insufficient resources, operator
+            // intervention, system errors; a read-only transaction is what a standby gives during a failover, and the
+            // last two are the limits on idle transactions and on waiting for a lock.
+            ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+                || ["25006", "25P03", "55P03"].contains(&&*code)
         }),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

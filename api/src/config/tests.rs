@@ -140,6 +140,7 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
     for (text, key) in [
         ("[engine]\nbatch_max = 0", "engine.batch_max"),
         ("[engine]\nbatch_max = 4097", "engine.batch_max"),
+        ("[engine]\ncache_aggregates = 1023", "engine.cache_aggregates"),
         ("[auth]\nsecret = 'short'", "auth.secret"),
         ("[auth]\naccess_token_ttl_s = 700000", "auth.access_token_ttl_s"),
         ("[database]\nurl = 'mysql://a/b'", "database.url"),

@@ -9,33 +9,37 @@
 //! | the head was elsewhere | another node has written: reads on from the believed head, decides again; after two misses locks the head first |
 //! | a key was seen before | gives its stored answer, decides the others again |
 //! | refused by the database | decides one command at a time, and fails the one that is refused alone |
-//! | lost | waits for the head's lock, so that a statement still running on the server has ended, and looks whether the batch is there, before it does anything else |
+//! | lost | ends its session on the server, so that nothing sent over it runs any more, and looks whether the batch is there, before it does anything else |
+//! | the head is behind what was seen | the log has lost events that decisions rest on: ends, and says so |
 //!
 //! Nothing is ever decided upon events that may not come to be, and nothing is answered before it is committed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::{Refusal, Timestamp};
 use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::cqrs::{LoadError, Streams};
-use eventstore::database::{Database, DatabaseError};
+use eventstore::database::{Database, DatabaseError, Session};
 use eventstore::event::{RecordedEvent, known_type};
 use eventstore::log::{self, AcceptedKey, AppendError, Appended, Batch, Digest, Head, StoredAnswer};
+use futures::FutureExt;
 use lru::LruCache;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::cache::{Cache, Entry, StreamKey, cache};
+use super::cache::{Cache, Entry, Load, StreamKey, cache};
 use super::job::Job;
 use super::world::{Changes, Halt, Layer, Missing, World};
-use super::{CommandError, EngineSettings, OUTAGE_PATIENCE, STATEMENT_PATIENCE};
+use super::{
+    CommandError, EngineSettings, IDLE, LOCK_PATIENCE, OUTAGE_PATIENCE, RECOVERY_PATIENCE, STATEMENT_PATIENCE,
+};
 
 type Jobs = Vec<Box<dyn Job>>;
 
@@ -57,10 +61,16 @@ pub(crate) struct Decider {
     database: Database,
     /// The loop's own; dropped whenever an answer was lost on it.
     connection: Option<PgConnection>,
+    /// Of the connection that was made last, which must have ended before there is another.
+    session: Session,
     streams: Arc<Streams>,
-    submitted: mpsc::Receiver<Box<dyn Job>>,
+    submitted: mpsc::UnboundedReceiver<Box<dyn Job>>,
     loading: Loading,
+    /// Commands that were set aside and whose aggregates are in memory now.
+    ready: VecDeque<Box<dyn Job>>,
     available: Arc<AtomicBool>,
+    /// Whether the log has turned out to end before `known`: nothing can be decided any more.
+    cut_short: bool,
     /// Where this loop believes the head to be. The cache is the fold of the events up to here.
     known: Position,
     last_recorded_at: Option<Timestamp>,
@@ -71,9 +81,12 @@ pub(crate) struct Decider {
 /// Aggregates on their way into memory, and who waits for them.
 struct Loading {
     waiting: HashMap<StreamKey, Waiting>,
-    done: mpsc::UnboundedReceiver<(StreamKey, Result<Entry, LoadError>)>,
-    tell: mpsc::UnboundedSender<(StreamKey, Result<Entry, LoadError>)>,
+    done: mpsc::UnboundedReceiver<(StreamKey, Loaded)>,
+    tell: mpsc::UnboundedSender<(StreamKey, Loaded)>,
 }
+
+/// An aggregate, or what to tell those who wait for it.
+type Loaded = Result<Entry, CommandError>;
 
 #[derive(Default)]
 struct Waiting {
@@ -105,6 +118,7 @@ enum Missed {
     KeySeen,
     Refused,
     Lost,
+    CutShort,
 }
 
 impl Decider {
@@ -113,10 +127,10 @@ impl Decider {
         settings: EngineSettings,
         clock: Clock,
         head: Head,
-        submitted: mpsc::Receiver<Box<dyn Job>>,
+        submitted: mpsc::UnboundedReceiver<Box<dyn Job>>,
         available: Arc<AtomicBool>,
     ) -> Result<Self, DatabaseError> {
-        let mut connection = database.connect(None).await?;
+        let (mut connection, session) = database.connect_in_place_of(None, LOCK_PATIENCE).await?;
         let known = log::head(&mut connection).await?;
         let last_recorded_at = log::last_recorded_at(&mut connection).await?;
         head.seen_at(known);
@@ -127,10 +141,13 @@ impl Decider {
             head,
             database: database.clone(),
             connection: Some(connection),
+            session,
             streams: Arc::new(Streams::new(database.pool(LOADING_CONNECTIONS))),
             submitted,
             loading: Loading { waiting: HashMap::new(), done, tell },
+            ready: VecDeque::new(),
             available,
+            cut_short: false,
             known,
             last_recorded_at,
             cache: cache(settings.cache_aggregates),
@@ -138,58 +155,68 @@ impl Decider {
         })
     }
 
+    /// Whoever waits, or comes, when this has ended finds nobody there, which means that the node is unavailable.
     pub(crate) async fn run(mut self) {
-        while let Some(jobs) = self.take().await {
+        while !self.cut_short
+            && let Some(jobs) = self.take().await
+        {
             self.process(jobs).await;
         }
     }
 
-    /// Waits for commands: those whose aggregates have been loaded first, then new ones up to a full batch. Nothing
-    /// once all handles are dropped and nobody waits.
+    /// Waits for commands: those that were set aside first, then new ones, up to a full batch. Nothing once all handles
+    /// are dropped and nobody waits.
     async fn take(&mut self) -> Option<Jobs> {
-        let mut jobs = Vec::new();
+        let mut jobs = Jobs::new();
         let limit = self.settings.batch_max;
-        let Loading { waiting, done, .. } = &mut self.loading;
-        tokio::select! {
-            biased;
-            Some((key, loaded)) = done.recv(), if !waiting.is_empty() => self.loaded(key, loaded, &mut jobs),
-            taken = self.submitted.recv_many(&mut jobs, limit) => {
-                if taken == 0 {
-                    // All handles are gone; the loads under way end first.
-                    let (key, loaded) = if waiting.is_empty() { None } else { done.recv().await }?;
-                    self.loaded(key, loaded, &mut jobs);
+        while self.ready.is_empty() && jobs.is_empty() {
+            let Loading { waiting, done, .. } = &mut self.loading;
+            tokio::select! {
+                biased;
+                Some((key, loaded)) = done.recv(), if !waiting.is_empty() => self.loaded(key, loaded),
+                taken = self.submitted.recv_many(&mut jobs, limit) => {
+                    if taken == 0 {
+                        // All handles are gone; the loads under way end first.
+                        let (key, loaded) = if waiting.is_empty() { None } else { done.recv().await }?;
+                        self.loaded(key, loaded);
+                    }
                 }
+                () = tokio::time::sleep(IDLE) => self.read_on().await,
             }
         }
-        while let Ok((key, loaded)) = self.loading.done.try_recv() {
-            self.loaded(key, loaded, &mut jobs);
-        }
-        while jobs.len() < limit
-            && let Ok(job) = self.submitted.try_recv()
-        {
-            jobs.push(job);
+        while jobs.len() < limit {
+            if let Some(job) = self.ready.pop_front() {
+                jobs.push(job);
+            } else if let Ok((key, loaded)) = self.loading.done.try_recv() {
+                // Not before its commands come next: others could drive it out of memory until they do.
+                self.loaded(key, loaded);
+            } else if let Ok(job) = self.submitted.try_recv() {
+                jobs.push(job);
+            } else {
+                break;
+            }
         }
         Some(jobs)
     }
 
     /// Puts a loaded aggregate into memory, with the events that other nodes wrote meanwhile.
-    fn loaded(&mut self, key: StreamKey, loaded: Result<Entry, LoadError>, jobs: &mut Jobs) {
+    fn loaded(&mut self, key: StreamKey, loaded: Loaded) {
         let Some(waiting) = self.loading.waiting.remove(&key) else { return };
         match loaded {
             Ok(mut entry) => {
                 if waiting.arrived.iter().all(|(sequence, payload)| entry.catch_up(*sequence, payload)) {
                     self.cache.put(key, entry);
                 }
-                jobs.extend(waiting.jobs);
+                self.ready.extend(waiting.jobs);
             }
-            Err(error) => {
-                tracing::error!(aggregate_type = key.aggregate_type, id = %key.id, %error, "an aggregate cannot be loaded");
-                let failure = match error {
-                    LoadError::Unreachable(_) => CommandError::Unavailable,
-                    LoadError::Unreadable { .. } => CommandError::Defect,
-                };
-                waiting.jobs.into_iter().for_each(|job| job.fail(failure));
-            }
+            Err(failure) => waiting.jobs.into_iter().for_each(|job| job.fail(failure)),
+        }
+    }
+
+    /// Nobody asks for anything: reads what other nodes have written, for which the next command need not wait then.
+    async fn read_on(&mut self) {
+        if self.head.position() > self.known && self.catch_up().await.is_err() {
+            self.recover(None, None).await;
         }
     }
 
@@ -209,14 +236,18 @@ impl Decider {
                     misses += 1;
                     match self.catch_up().await {
                         Ok(()) => decided.into_jobs(),
-                        Err(_) => self.recover(decided, None).await,
+                        Err(_) => self.recover(Some(decided), None).await,
                     }
                 }
                 Err(Missed::KeySeen) => self.answer_seen(decided).await,
                 Err(Missed::Refused) => return self.process_singly(decided.into_jobs()).await,
                 Err(Missed::Lost) => {
                     let first = decided.batch.events.first().map(|event| event.event_id);
-                    self.recover(decided, first).await
+                    self.recover(Some(decided), first).await
+                }
+                Err(Missed::CutShort) => {
+                    decided.into_jobs().into_iter().for_each(unavailable);
+                    return self.give_up();
                 }
             };
         }
@@ -249,9 +280,14 @@ impl Decider {
             let mut transaction = connection.begin().await?;
             let head = log::lock_head(&mut transaction).await?;
             let events = log::read_range(&mut transaction, known, head).await?;
-            Ok::<_, sqlx::Error>((transaction, events))
+            Ok::<_, sqlx::Error>((transaction, head, events))
         });
-        let Ok(Ok((mut transaction, events))) = locked.await else { return (self.decide(jobs), Err(Missed::Lost)) };
+        let Ok(Ok((mut transaction, head, events))) = locked.await else {
+            return (self.decide(jobs), Err(Missed::Lost));
+        };
+        if head < known {
+            return (self.decide(jobs), Err(Missed::CutShort));
+        }
         self.take_in(&events);
         let decided = self.decide(jobs);
         let (known, batch) = (self.known, &decided.batch);
@@ -367,7 +403,7 @@ impl Decider {
                 }
                 self.answer_from_memory(decided.into_jobs())
             }
-            Err(_) => self.recover(decided, None).await,
+            Err(_) => self.recover(Some(decided), None).await,
         }
     }
 
@@ -381,32 +417,38 @@ impl Decider {
         }
     }
 
+    /// The database holds less than this node has answered for: it was restored, or a standby that lagged took over.
+    /// What is in memory is no longer so, and decisions upon it would be wrong once the log has grown as long again.
+    fn give_up(&mut self) {
+        tracing::error!(
+            seen = self.known,
+            "the log ends before what this node has seen of it: the database was restored, or failed over to a standby \
+             that had not received everything; nothing is decided here any more: restart this node"
+        );
+        self.cut_short = true;
+        self.available.store(false, Ordering::Relaxed);
+    }
+
     /// The answer to an append was lost, or the database is away. Waits until it is known whether the batch that begins
     /// with `first` is there; gives back its commands if it is not. Whoever waits longer than is polite is told so.
-    async fn recover(&mut self, decided: Decided, first: Option<Uuid>) -> Jobs {
-        let began = Instant::now();
-        let mut in_doubt = Some(decided);
+    async fn recover(&mut self, mut in_doubt: Option<Decided>, first: Option<Uuid>) -> Jobs {
         self.connection = None;
-        loop {
-            match self.committed_after(self.known, first).await {
-                Ok(committed) => {
-                    if !self.available.swap(true, Ordering::Relaxed) {
-                        tracing::info!("the database is back");
-                    }
-                    return self.resolve(in_doubt, committed).await;
-                }
-                Err(error) => {
-                    if self.available.swap(false, Ordering::Relaxed) {
-                        tracing::warn!(%error, "the database is away");
-                    }
-                }
+        let found = find_out(self.database.clone(), self.session, self.available.clone(), self.known, first);
+        tokio::pin!(found);
+        let mut patience = OUTAGE_PATIENCE;
+        let (connection, session, committed) = loop {
+            if let Ok(found) = tokio::time::timeout(patience, &mut found).await {
+                break found;
             }
-            if began.elapsed() > OUTAGE_PATIENCE {
-                in_doubt.take().into_iter().flat_map(Decided::into_jobs).for_each(unavailable);
-                self.turn_away();
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            in_doubt.take().into_iter().flat_map(Decided::into_jobs).for_each(unavailable);
+            self.turn_away();
+            patience = RETRY_PAUSE;
+        };
+        (self.connection, self.session) = (Some(connection), session);
+        if !self.available.swap(true, Ordering::Relaxed) {
+            tracing::info!("the database is back");
         }
+        self.resolve(in_doubt, committed).await
     }
 
     /// What was in doubt is known: the batch is there, or its commands are decided again upon the whole log.
@@ -428,32 +470,13 @@ impl Decider {
         jobs
     }
 
-    /// Whether the event after `known` is `first`. Waits for the head's lock before it looks, so that a statement of
-    /// ours that still runs on the server has ended.
-    async fn committed_after(&mut self, known: Position, first: Option<Uuid>) -> Result<bool, sqlx::Error> {
-        let look = async |connection: &mut PgConnection| {
-            let mut transaction = connection.begin().await?;
-            log::lock_head(&mut transaction).await?;
-            let there = log::event_id_at(&mut *transaction, known + 1).await?;
-            transaction.rollback().await?;
-            Ok(first.is_some() && there == first)
-        };
-        self.statement(look).await.map_err(|error| match error {
-            AppendError::Refused(error) | AppendError::Unknown(error) => error,
-            AppendError::KeySeen => sqlx::Error::RowNotFound,
-        })
-    }
-
-    /// Everybody who has come while the database is away is told so.
+    /// Everybody who waits while the database is away is told so. Loads under way go on.
     fn turn_away(&mut self) {
+        self.ready.drain(..).for_each(unavailable);
         while let Ok(job) = self.submitted.try_recv() {
             unavailable(job);
         }
-        let mut loaded = Jobs::new();
-        while let Ok((key, entry)) = self.loading.done.try_recv() {
-            self.loaded(key, entry, &mut loaded);
-        }
-        loaded.into_iter().for_each(unavailable);
+        self.loading.waiting.values_mut().flat_map(|waiting| waiting.jobs.drain(..)).for_each(unavailable);
     }
 
     /// Reads what other nodes have written and evolves the states that are in memory.
@@ -505,14 +528,53 @@ impl Decider {
     }
 
     async fn take_connection(&mut self) -> Result<PgConnection, sqlx::Error> {
-        match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => match tokio::time::timeout(STATEMENT_PATIENCE, self.database.connect(None)).await {
-                Ok(Ok(connection)) => Ok(connection),
-                Ok(Err(DatabaseError::Unreachable { source, .. } | DatabaseError::Sql(source))) => Err(source),
-                Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
-            },
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
         }
+        let connecting = tokio::time::timeout(RECOVERY_PATIENCE, connect_anew(&self.database, self.session));
+        let (connection, session) = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        self.session = session;
+        Ok(connection)
+    }
+}
+
+/// The loop's next connection, once the session of the one before has ended.
+async fn connect_anew(database: &Database, former: Session) -> Result<(PgConnection, Session), sqlx::Error> {
+    database.connect_in_place_of(Some(former), LOCK_PATIENCE).await.map_err(|error| match error {
+        DatabaseError::Unreachable { source, .. } | DatabaseError::Sql(source) => source,
+        _ => sqlx::Error::PoolTimedOut,
+    })
+}
+
+/// Whether the event after `known` is `first`, however long it takes to learn that, with the connection that was made
+/// for it. The session over which it may have been sent has ended before the head is locked and looked behind, so
+/// what is not there then will never be.
+async fn find_out(
+    database: Database,
+    former: Session,
+    available: Arc<AtomicBool>,
+    known: Position,
+    first: Option<Uuid>,
+) -> (PgConnection, Session, bool) {
+    let look = async || {
+        let (mut connection, session) = connect_anew(&database, former).await?;
+        let mut transaction = connection.begin().await?;
+        log::lock_head(&mut transaction).await?;
+        let there = log::event_id_at(&mut *transaction, known + 1).await?;
+        transaction.rollback().await?;
+        Ok::<_, sqlx::Error>((connection, session, first.is_some() && there == first))
+    };
+    loop {
+        let looked = tokio::time::timeout(RECOVERY_PATIENCE, look()).await;
+        match looked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(found) => return found,
+            Err(error) => {
+                if available.swap(false, Ordering::Relaxed) {
+                    tracing::warn!(%error, "the database is away");
+                }
+            }
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
@@ -549,12 +611,26 @@ impl Loading {
         if !under_way {
             let (streams, tell) = (streams.clone(), self.tell.clone());
             tokio::spawn(async move {
-                let loaded = load(&streams, key.id).await;
-                // The loop lives until nobody waits, so somebody listens.
+                let loaded = bring(&streams, key, load).await;
+                // The loop lives until nobody waits, or no longer cares.
                 let _ = tell.send((key, loaded));
             });
         }
     }
+}
+
+/// Loads an aggregate. Says what is to be told to those who wait for it if that fails, takes too long or panics.
+async fn bring(streams: &Streams, key: StreamKey, load: Load) -> Loaded {
+    let loading = AssertUnwindSafe(async { load(streams, key.id).await }).catch_unwind();
+    let (failure, reason) = match tokio::time::timeout(STATEMENT_PATIENCE, loading).await {
+        Ok(Ok(Ok(entry))) => return Ok(entry),
+        Ok(Ok(Err(error @ LoadError::Unreachable(_)))) => (CommandError::Unavailable, error.to_string()),
+        Ok(Ok(Err(error @ LoadError::Unreadable { .. }))) => (CommandError::Defect, error.to_string()),
+        Ok(Err(_)) => (CommandError::Defect, "it panicked".to_owned()),
+        Err(_) => (CommandError::Unavailable, format!("it took more than {STATEMENT_PATIENCE:?}")),
+    };
+    tracing::error!(aggregate_type = key.aggregate_type, id = %key.id, reason, "an aggregate cannot be loaded");
+    Err(failure)
 }
 
 fn into_missed(outcome: Result<Appended, AppendError>) -> Result<(), Missed> {

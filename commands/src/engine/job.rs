@@ -6,7 +6,7 @@ use eventstore::Position;
 use eventstore::log::StoredAnswer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::world::{Halt, World};
 use super::{Accepted, CommandError, CommandKey, InFlight, Request};
@@ -32,6 +32,8 @@ pub(crate) struct TypedJob<T, F> {
     reply: oneshot::Sender<Result<Accepted<T>, CommandError>>,
     /// Given up before the answer, so that whoever has the answer can send the key again.
     in_flight: Option<InFlight>,
+    /// Given up before the answer, so that whoever has the answer can send the next command.
+    place: OwnedSemaphorePermit,
 }
 
 impl<T, F> fmt::Debug for TypedJob<T, F> {
@@ -46,12 +48,14 @@ impl<T, F> TypedJob<T, F> {
         decide: F,
         reply: oneshot::Sender<Result<Accepted<T>, CommandError>>,
         in_flight: Option<InFlight>,
+        place: OwnedSemaphorePermit,
     ) -> Self {
-        Self { key: request.key, metadata: request.metadata.to_json(), decide, decided: None, reply, in_flight }
+        let (key, metadata) = (request.key, request.metadata.to_json());
+        Self { key, metadata, decide, decided: None, reply, in_flight, place }
     }
 
     fn reply(self, answer: Result<Accepted<T>, CommandError>) {
-        drop(self.in_flight);
+        drop((self.in_flight, self.place));
         // The caller may have gone away, which is its right.
         let _ = self.reply.send(answer);
     }
@@ -89,7 +93,10 @@ where
         if self.key.is_none_or(|key| key.fingerprint != stored.fingerprint) {
             return self.reply(Err(CommandError::KeyReused));
         }
-        let value = serde_json::from_str(&stored.answer).map_err(|_| CommandError::KeyReused);
+        let value = serde_json::from_str(&stored.answer).map_err(|error| {
+            tracing::error!(position = stored.position, %error, "a stored answer cannot be read");
+            CommandError::Defect
+        });
         self.reply(value.map(|value| Accepted { value, position: stored.position, replayed: true }));
     }
 

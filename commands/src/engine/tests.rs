@@ -14,6 +14,7 @@ use sqlx::Executor;
 
 use super::*;
 
+mod limits;
 mod lost_answers;
 
 /// A node: an engine on a database.
@@ -171,6 +172,18 @@ async fn a_key_is_good_for_one_request_only() {
 }
 
 #[tokio::test]
+async fn a_stored_answer_that_cannot_be_read_is_a_defect_and_not_the_callers_fault() {
+    let database = database().await;
+    let engine = plain_node(&database).await;
+    let ann = somebody();
+    fund(&engine, ann, 10).await;
+    hold(&engine, keyed("a"), ann, 1).await.unwrap();
+    let mut owner = database.connect_as_owner().await.unwrap();
+    owner.execute(r#"update command_keys set answer = '"not money"'"#).await.unwrap();
+    assert_eq!(hold(&plain_node(&database).await, keyed("a"), ann, 1).await, Err(CommandError::Defect));
+}
+
+#[tokio::test]
 async fn a_key_fifty_times_at_once_has_one_effect() {
     let database = database().await;
     let nodes = [plain_node(&database).await, plain_node(&database).await];
@@ -266,16 +279,17 @@ async fn the_loop_goes_on_after_its_connection_was_cut() {
     let database = database().await;
     let engine = plain_node(&database).await;
     let ann = somebody();
-    fund(&engine, ann, 100).await;
+    fund(&engine, ann, 1_000).await;
     let mut owner = database.connect_as_owner().await.unwrap();
-    for _ in 0..10 {
+    for round in 0..10 {
         let cut = "select pg_terminate_backend(pid) from pg_stat_activity
                    where datname = current_database() and pid <> pg_backend_pid()";
-        let holds = join_all((0..20).map(|index| hold(&engine, keyed(&format!("{index}")), ann, 1)));
+        let holds = join_all((0..20).map(|index| hold(&engine, keyed(&format!("{round} {index}")), ann, 1)));
         let (_, outcomes) = tokio::join!(owner.execute(cut), holds);
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }
-    assert_eq!(engine.read(move |world| available(world, ann)).await, Ok(usd(80)));
+    assert_eq!(engine.read(move |world| available(world, ann)).await, Ok(usd(800)));
+    assert_eq!(plain_node(&database).await.read(move |world| available(world, ann)).await, Ok(usd(800)));
     assert_gapless(&database).await;
 }
 

@@ -1,7 +1,8 @@
-//! Proving who one is: passwords, access tokens, refresh tokens, socket tickets.
+//! Proving who one is: joining, passwords, access tokens, refresh tokens, socket tickets.
 //!
 //! These follow real time, whatever the marketplace's clock shows.
 
+pub mod newcomer;
 pub mod passwords;
 pub mod refresh;
 pub mod tickets;

@@ -22,6 +22,7 @@ use clap::Args;
 use commands::CommandError;
 use eventstore::database::DatabaseError;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 mod decision_loop;
 mod plain;
@@ -30,6 +31,7 @@ mod report;
 mod scratch;
 mod workload;
 
+pub use plan::Plan;
 pub use report::Report;
 
 /// The longest slot that makes sense; it also keeps the arithmetic of durations in range.
@@ -136,7 +138,7 @@ pub enum BenchError {
     /// A task of the bench ended without a result.
     #[error("a caller of the bench is gone: {0}")]
     Caller(#[from] tokio::task::JoinError),
-    /// Ctrl-C.
+    /// SIGTERM or Ctrl-C.
     #[error("the bench was interrupted; its database is dropped")]
     Interrupted,
     /// The bench's own material could not be made.
@@ -152,30 +154,30 @@ pub enum BenchError {
     },
 }
 
-/// Measures on the server at `database_url`. Its role must be able to create databases and roles.
-pub async fn write(options: BenchWrite, database_url: &str) -> Result<Report, BenchError> {
-    if cfg!(debug_assertions) {
-        return Err(BenchError::DebugBuild);
-    }
-    let plan = options.plan()?;
+/// Measures on the server at `database_url`, unless it is told to stop. Its role must be able to create databases and
+/// roles.
+pub async fn write(
+    options: &BenchWrite,
+    plan: &Plan,
+    database_url: &str,
+    stop: &CancellationToken,
+) -> Result<Report, BenchError> {
     let scratch = scratch::Scratch::create(database_url).await?;
-    let measured = tokio::select! {
-        measured = plan::measure(&plan, &scratch) => measured,
-        _ = tokio::signal::ctrl_c() => Err(BenchError::Interrupted),
-    };
+    let measured = stop.run_until_cancelled(plan::measure(plan, &scratch)).await;
     let dropped = scratch.discard().await;
-    let report = measured?;
+    let report = measured.unwrap_or(Err(BenchError::Interrupted))?;
     dropped?;
-    if let Some(path) = options.json {
+    if let Some(path) = &options.json {
         let json = serde_json::to_string_pretty(&report).map_err(std::io::Error::from);
-        let written = json.and_then(|json| std::fs::write(&path, json));
-        written.map_err(|source| BenchError::Json { path, source })?;
+        let written = json.and_then(|json| std::fs::write(path, json));
+        written.map_err(|source| BenchError::Json { path: path.clone(), source })?;
     }
     Ok(report)
 }
 
 impl BenchWrite {
-    fn plan(&self) -> Result<plan::Plan, BenchError> {
+    /// What the options ask for, if it can be measured.
+    pub fn plan(&self) -> Result<Plan, BenchError> {
         let (repetitions, slot_s, plain_s) = if self.quick { (1, 0.5, 2.0) } else { (5, 2.0, 8.0) };
         let refuse = |option, expected| Err(BenchError::Option { option, expected });
         let most_callers = self.callers.iter().copied().max().unwrap_or(0).max(self.bidders);
@@ -194,7 +196,10 @@ impl BenchWrite {
         if !(0.05..=LONGEST_SLOT_S).contains(&slot_s) || !(0.0..=LONGEST_SLOT_S).contains(&plain_s) {
             return refuse("--seconds and --plain-seconds", "from 0.05 to 3600 (--plain-seconds also 0)");
         }
-        Ok(plan::Plan {
+        if cfg!(debug_assertions) {
+            return Err(BenchError::DebugBuild);
+        }
+        Ok(Plan {
             repetitions: self.repetitions.unwrap_or(repetitions),
             slot: Duration::from_secs_f64(slot_s),
             callers: self.callers.clone(),

@@ -10,6 +10,8 @@ use eventstore::database::Database;
 use eventstore::secrets::RootSecret;
 use figment::providers::Serialized;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat, Sources, root_secret};
@@ -172,12 +174,15 @@ impl Place {
         Ok(Self { database: Database::at(&url)?, embedded: None })
     }
 
-    /// Ends the private Postgres, if it is this process's own.
-    pub(crate) async fn leave(self) -> Result<(), Failure> {
-        match self.embedded {
-            Some(postgres) => Ok(postgres.stop().await?),
+    /// Ends the private Postgres, if it is this process's own. If what was `done` here has failed, that is what is told.
+    pub(crate) async fn leave<T>(self, done: Result<T, Failure>) -> Result<T, Failure> {
+        let left = match self.embedded {
+            Some(postgres) => postgres.stop().await,
             None => Ok(()),
-        }
+        };
+        let done = done?;
+        left?;
+        Ok(done)
     }
 }
 
@@ -190,11 +195,26 @@ pub(crate) fn secret(config: &Config) -> Result<RootSecret, Failure> {
     Ok(RootSecret::new(root_secret(config)?.expose().as_bytes()))
 }
 
+/// Cancelled by SIGTERM or Ctrl-C.
+fn stop_signals() -> Result<CancellationToken, Failure> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+        told.cancel();
+    });
+    Ok(stop)
+}
+
 async fn migrate(config: &Config) -> Result<(), Failure> {
     let place = Place::beside(config).await?;
-    let done = crate::app::prepare(&place.database).await;
-    place.leave().await?;
-    done?;
+    let prepared = crate::app::prepare(&place.database).await;
+    place.leave(prepared.map_err(Failure::from)).await?;
     println!("The database is up to date.");
     Ok(())
 }

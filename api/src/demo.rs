@@ -192,6 +192,15 @@ async fn begin(app: &App) -> Result<Timestamp, DemoError> {
     Ok(begun.value)
 }
 
+/// Whether a marketplace is the demo's, or half made by it.
+pub async fn is_in(database: &Database) -> Result<bool, DemoError> {
+    app::prepare(database).await.map_err(|error| DemoError::Prepare(Box::new(error)))?;
+    let pool = database.pool(1);
+    let begun = is_done(&pool, BEGIN).await?;
+    pool.close().await;
+    Ok(begun)
+}
+
 async fn is_done(pool: &PgPool, step: &str) -> Result<bool, sqlx::Error> {
     Ok(!log::answers(pool, &[stage::key(step).key]).await?.is_empty())
 }

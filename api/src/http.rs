@@ -4,11 +4,16 @@
 //! [`envelope`] (request id, span, time limit, panics and errors become problems), then its route. Reading a request is
 //! in [`extract`], answering in [`reply`], and what refusals look like in [`problem`] alone.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::Uri;
 use axum::middleware;
+use axum::routing::any;
 use tower::Layer;
 use tower::util::{MapRequest, MapRequestLayer};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
@@ -17,6 +22,7 @@ mod envelope;
 pub mod extract;
 mod fields;
 pub mod live;
+mod money;
 pub mod openapi;
 pub mod pages;
 pub mod paths;
@@ -31,15 +37,29 @@ pub type Api = MapRequest<Router, fn(axum::extract::Request) -> axum::extract::R
 pub fn api(app: App) -> Api {
     let (router, document) = documented(app.settings.sandbox.enabled).split_for_parts();
     let document = openapi::complete(document);
-    let router = router
+    let router = wrong_methods(&document)
+        .fold(router, |router, (path, allow)| router.route(&path, any(move || routes::only(allow))))
         .merge(openapi::router(&document))
-        .fallback(routes::no_such_route)
+        .fallback(async |uri: Uri| routes::no_such_route(&uri))
         .method_not_allowed_fallback(routes::no_such_method)
         .layer(DefaultBodyLimit::max(app.settings.http.body_limit_bytes))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
         .with_state(app);
     let canonical: fn(axum::extract::Request) -> axum::extract::Request = paths::canonical;
     MapRequestLayer::new(canonical).layer(router)
+}
+
+/// The further names of routes, each with the methods that it is served by. A request by one of them is given the
+/// canonical path before it is routed, so whatever arrives under such a name was sent by another.
+fn wrong_methods(document: &OpenApi) -> impl Iterator<Item = (String, String)> {
+    let mut methods: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for route in paths::routes().filter(|route| openapi::describes(document, route)) {
+        for also in route.also {
+            let allow = methods.entry(format!("{}{also}", paths::BASE)).or_default();
+            allow.push(if route.method == "GET" { "GET,HEAD" } else { route.method });
+        }
+    }
+    methods.into_iter().map(|(path, methods)| (path, methods.join(",")))
 }
 
 /// Every route with its documentation.

@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub(crate) mod cache;
@@ -160,8 +160,35 @@ pub struct Engine {
     jobs: mpsc::UnboundedSender<Box<dyn Job>>,
     /// One for each command that may be under way.
     places: Arc<Semaphore>,
+    all_places: u32,
+    /// While this is so, whoever finds no place waits for one.
+    paused: Arc<AtomicBool>,
     in_flight: Arc<Mutex<HashSet<Digest>>>,
     available: Arc<AtomicBool>,
+}
+
+/// While it is there, no command is under way on this node.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    /// Given up first, so that nobody finds neither a place nor the flag.
+    places: Option<OwnedSemaphorePermit>,
+    _flag: PauseFlag,
+}
+
+#[derive(Debug)]
+struct PauseFlag(Arc<AtomicBool>);
+
+impl PauseFlag {
+    fn raise(flag: &Arc<AtomicBool>) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(flag.clone())
+    }
+}
+
+impl Drop for PauseFlag {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Engine {
@@ -174,11 +201,12 @@ impl Engine {
         head: Head,
     ) -> Result<(Self, JoinHandle<()>), DatabaseError> {
         let (jobs, submitted) = mpsc::unbounded_channel();
-        let places = Arc::new(Semaphore::new(settings.queue.min(Semaphore::MAX_PERMITS)));
+        let all_places = u32::try_from(settings.queue).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new(all_places as usize));
         let available = Arc::new(AtomicBool::new(true));
         let decider = Decider::connect(database, settings, clock, head, submitted, available.clone()).await?;
         let task = tokio::spawn(decider.run());
-        Ok((Self { jobs, places, in_flight: Arc::default(), available }, task))
+        Ok((Self { jobs, places, all_places, paused: Arc::default(), in_flight: Arc::default(), available }, task))
     }
 
     /// Decides `decide` against the world as it then is, and answers once that is committed.
@@ -188,12 +216,30 @@ impl Engine {
         F: FnMut(&mut World<'_>) -> Result<T, Halt> + Send + 'static,
     {
         let in_flight = request.key.map(|key| InFlight::enter(&self.in_flight, key.key)).transpose()?;
-        let place = self.places.clone().try_acquire_owned().map_err(|_| CommandError::Overloaded)?;
+        let place = self.place().await?;
         let (reply, answer) = oneshot::channel();
         let job = TypedJob::new(&request, decide, reply, in_flight, place);
         // The loop answers every job. It is gone, and jobs with it, once it has seen more than the log holds.
         self.jobs.send(Box::new(job)).map_err(|_| CommandError::Unavailable)?;
         answer.await.unwrap_or(Err(CommandError::Unavailable))
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, CommandError> {
+        let place = match self.places.clone().try_acquire_owned() {
+            Err(TryAcquireError::NoPermits) if self.paused.load(Ordering::Relaxed) => {
+                self.places.clone().acquire_owned().await.ok()
+            }
+            place => place.ok(),
+        };
+        place.ok_or(CommandError::Overloaded)
+    }
+
+    /// Waits until every command that is under way on this node is answered. New ones wait until the pause is dropped.
+    pub(crate) async fn pause(&self) -> Result<Pause, CommandError> {
+        let mut pause = Pause { places: None, _flag: PauseFlag::raise(&self.paused) };
+        let places = self.places.clone().acquire_many_owned(self.all_places).await;
+        pause.places = Some(places.map_err(|_| CommandError::Unavailable)?);
+        Ok(pause)
     }
 
     /// Looks at the world without changing it, as serialisable as a command.

@@ -617,17 +617,25 @@ impl Timers {
             let fired = self.fire_due(under_way).await?;
             if let Some(asked) = under_way.asking.join_next().await {
                 note(asked);
-                continue;
-            }
-            if fired.any {
-                continue;
-            }
-            match fired.next {
-                Some(due) if due <= target => drop(self.clock.set_forward(due)),
-                Some(_) | None if self.clock.now() >= target => return Ok(head),
-                Some(_) | None => drop(self.clock.set_forward(target)),
+            } else if !fired.any && self.clock.now() >= target {
+                return Ok(head);
+            } else if !fired.any {
+                self.step(target, under_way).await?;
             }
         }
+    }
+
+    /// Sets the clock to when something is due next, or to `target`. Nobody sets a timer meanwhile: the clock might
+    /// leap over it.
+    async fn step(&self, target: Timestamp, under_way: &mut UnderWay) -> Result<(), FollowError> {
+        let _pause = self.engine.pause().await.map_err(|error| FollowError::Command(error.to_string()))?;
+        let head = log::head(&self.pool).await?;
+        self.head.seen_at(head);
+        self.settled(head).await?;
+        let nearest = self.nearest(under_way).await?;
+        // To a time that has passed meanwhile it need not be set.
+        self.clock.set_forward(nearest.first().map_or(target, |timer| timer.due_at.min(target)));
+        Ok(())
     }
 
     /// Waits until timers and processes have taken in everything that is there now and what comes of it, and answers

@@ -110,7 +110,37 @@ async fn logging_out_ends_the_session() {
     let ann = server.client().register("ann").await;
     ann.post("/auth/logout", &json!({})).send().await.expect(204);
     refresh(&ann, ann.refresh_token()).await.problem(401, "unauthenticated");
-    ann.post("/auth/logout", &json!({})).send().await;
+    // Whoever is out stays out, and is not told otherwise.
+    let head = server.database.log_head().await;
+    let again = ann.post("/auth/logout", &json!({})).send().await.expect(204);
+    assert_eq!((again.at(), server.database.log_head().await), (head, head));
+}
+
+#[tokio::test]
+async fn every_command_tells_its_position_and_its_events_tell_the_request() {
+    let server = InProcess::start().await;
+    let name = json!({ "email": "ann@example.com", "user_name": "ann", "password": PASSWORD });
+    let joined = server.client().post("/auth/register", &name).send().await.expect(201);
+    let login = json!({ "email": "ann@example.com", "password": PASSWORD });
+    let logged_in = server.client().post("/auth/login", &login).send().await.expect(200);
+    let ann = server.client().logged_in(&logged_in);
+    let refreshed = refresh(&ann, ann.refresh_token()).await.expect(200);
+    let out = ann.post("/auth/logout", &json!({})).send().await.expect(204);
+    let mut connection = server.database.connect().await;
+    for answer in [&joined, &logged_in, &refreshed, &out] {
+        let metadata: String = sqlx::query_scalar("select metadata::text from events where position = $1")
+            .bind(answer.at())
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+        assert_eq!(metadata["correlation"].as_str(), answer.header("x-request-id"), "{metadata}");
+    }
+    for answer in [joined, logged_in, refreshed] {
+        assert_eq!(answer.body["position"], json!(answer.at()));
+    }
+    let clock = server.client().post("/sandbox/clock", &json!({ "advance_ms": 0 })).send().await.expect(200);
+    assert_eq!(clock.body["position"], json!(clock.at()));
 }
 
 #[tokio::test]

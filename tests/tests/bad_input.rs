@@ -1,5 +1,6 @@
 //! A refused request is a 4xx problem and changes nothing: the log's head stays where it is.
 
+use api::http::pages::Page;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tradepost_tests::client::Client;
@@ -91,6 +92,8 @@ async fn whatever_is_refused_leaves_no_trace() {
     add(&nobody, Method::POST, "/sandbox/clock", &json!({ "advance_ms": -1 }));
     add(&nobody, Method::POST, "/sandbox/clock", &json!({ "advance_ms": i64::MAX }));
     add(&nobody, Method::POST, "/sandbox/clock", &json!({ "advance_ms": 1, "set": "2030-01-01T00:00:00Z" }));
+    let forged = lists_after_forged_cursors().into_iter();
+    cases.extend(forged.map(|path| Case(&buyer, Method::GET, path, JSON, nothing.to_string().into_bytes())));
     for body in bodies() {
         for path in [&bids, "/listings", "/auctions", "/payments/deposit", "/auth/ws-ticket", "/auth/login"] {
             cases.push(Case(&seller, Method::POST, path.to_owned(), JSON, body.clone()));
@@ -152,6 +155,38 @@ fn texts() -> Vec<Value> {
 fn registration(field: &str, value: &Value) -> Value {
     let good = json!({ "email": "new@example.com", "user_name": "newcomer", "password": "long enough" });
     with(good, field, value.clone())
+}
+
+/// Every list after each of some cursors with times that Postgres cannot hold.
+fn lists_after_forged_cursors() -> Vec<String> {
+    let lists = [
+        "/listings?sort=newest",
+        "/listings?sort=ending_soon",
+        "/auctions?sort=ending_soon",
+        "/auctions?sort=newest",
+        "/orders?as=buyer",
+        "/orders?status=paid",
+        "/escrow?limit=1",
+        "/payments/transactions?limit=1",
+    ];
+    let cursor = |key: Value| {
+        let end = projections::Page { items: Vec::<()>::new(), next: Some(key) };
+        Page::of(end, |()| Ok(())).unwrap().next_cursor.unwrap()
+    };
+    let id = uuid::Uuid::from_u128(7);
+    let keys = |time: &str| {
+        [
+            json!({ "sort": "newest", "listed_at": time, "id": id }),
+            json!({ "sort": "newest", "scheduled_at": time, "id": id }),
+            json!({ "sort": "ending_soon", "ends_at": time, "id": id }),
+            json!({ "placed_at": time, "id": id }),
+            json!([time, id]),
+            json!({ "opened_at": time, "order_id": id }),
+            json!({ "requested_at": time, "sequence": 1, "currency": "USD" }),
+        ]
+    };
+    let cursors = ["-262143-01-01T00:00:00Z", "-100000-06-01T00:00:00Z"].into_iter().flat_map(keys).map(cursor);
+    cursors.flat_map(|cursor| lists.map(|list| format!("{list}&cursor={cursor}"))).collect()
 }
 
 /// Bodies that are no JSON, or none of ours.

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use api::http::paths::{Route, routes};
 use reqwest::Method;
 use serde_json::Value;
-use tradepost_tests::client::Client;
+use tradepost_tests::bazaar::{Bazaar, order_of};
+use tradepost_tests::client::{Answer, Client};
+use tradepost_tests::market::{auction, listing, usd, with};
 use tradepost_tests::server::InProcess;
 
 /// The document and its page do not describe themselves.
@@ -97,6 +99,153 @@ fn collect_references(value: &Value, references: &mut BTreeSet<String>) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect_references(item, references)),
         _ => {}
+    }
+}
+
+/// Whether an operation documents a parameter of this name.
+fn takes(operation: &Value, name: &str) -> bool {
+    operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["name"] == name)
+}
+
+/// Every operation of the document, by method and path.
+fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
+    document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter().filter(|(_, operation)| operation["responses"].is_object());
+        methods.map(move |(method, operation)| (method.as_str(), path.as_str(), operation))
+    })
+}
+
+#[tokio::test]
+async fn exactly_what_waits_for_a_position_is_described_as_waiting() {
+    let bazaar = Bazaar::open().await;
+    let order = bazaar.sell().await;
+    let document = document(&bazaar.staff).await;
+    let far = bazaar.server.database.log_head().await + 1_000;
+    let reads = operations(&document).filter(|(method, path, _)| *method == "get" && !path.contains("/ws/"));
+    let ask = async |path: &str, operation: &Value| {
+        let path = path.replace("{id}", &order).replace("{order_id}", &order);
+        let answer = bazaar.staff.ask(&Method::GET, &path).since(far).send().await;
+        let waits = answer.slug() == Some("projection-behind");
+        assert_eq!(waits, takes(operation, "min_position"), "{path}: {} {}", answer.status, answer.text);
+        assert_eq!(waits, takes(operation, "Tradepost-Min-Position"), "{path}");
+    };
+    let asked = futures::future::join_all(reads.map(|(_, path, operation)| ask(path, operation))).await;
+    assert!(asked.len() > 15, "{}", asked.len());
+}
+
+#[tokio::test]
+async fn the_words_of_a_query_parameter_are_those_that_are_taken() {
+    let bazaar = Bazaar::open().await;
+    let document = document(&bazaar.staff).await;
+    let mut count = 0;
+    for (_, path, operation) in operations(&document) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            for word in parameter["schema"]["enum"].as_array().into_iter().flatten() {
+                count += 1;
+                let ask = |word: &str| bazaar.staff.ask(&Method::GET, &format!("{path}?{name}={word}")).send();
+                ask(word.as_str().unwrap()).await.expect(200);
+                ask("no_such_word").await.problem(422, "invalid-field");
+            }
+        }
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[tokio::test]
+async fn commands_describe_their_headers_and_their_problems() {
+    let server = InProcess::start().await;
+    let document = document(&server.client()).await;
+    let of = |method: &str, path: &str| document["paths"][format!("/api/v1{path}")][method].clone();
+    for (method, path, keyed, conditional) in [
+        ("post", "/listings", true, false),
+        ("post", "/listings/{id}/purchase", true, false),
+        ("patch", "/listings/{id}", true, true),
+        ("post", "/payments/escrow/confirm", true, true),
+        ("patch", "/auth/me", true, true),
+        ("post", "/auth/login", false, false),
+        ("post", "/auth/ws-ticket", false, false),
+        ("post", "/sandbox/clock", false, false),
+    ] {
+        let operation = of(method, path);
+        assert_eq!(takes(&operation, "Idempotency-Key"), keyed, "{method} {path}");
+        assert_eq!(takes(&operation, "If-Match"), conditional, "{method} {path}");
+        let statuses = |statuses: &[&str]| statuses.iter().all(|status| operation["responses"][status].is_object());
+        assert!(statuses(&["400", "413", "415", "422", "503", "default"]), "{method} {path}");
+        assert_eq!(keyed, statuses(&["401", "403", "409"]), "{method} {path}");
+        assert_eq!(conditional, statuses(&["412"]), "{method} {path}");
+    }
+    let created = of("post", "/listings")["responses"]["201"]["headers"].clone();
+    for name in ["Tradepost-Position", "ETag", "Location", "Idempotency-Replayed"] {
+        assert!(created[name].is_object(), "{name}: {created}");
+    }
+    assert!(document["components"]["responses"]["Unavailable"]["headers"]["Retry-After"].is_object());
+}
+
+/// What keeps an answer from being what the document describes for its operation and status.
+fn faults(document: &Value, method: &str, path: &str, answer: &Answer) -> Vec<String> {
+    let responses = &document["paths"][format!("/api/v1{path}")][method]["responses"];
+    let described = &responses[answer.status.to_string()];
+    let described = match described["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => described,
+    };
+    let media_type = answer.header("content-type").unwrap();
+    let mut schema = described["content"][media_type]["schema"].clone();
+    if !schema.is_object() {
+        return vec![format!("nothing is described as {media_type}")];
+    }
+    schema["components"] = document["components"].clone();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let wrong = validator.iter_errors(&answer.body).map(|error| format!("{}: {error}", error.instance_path));
+    let headers = described["headers"].as_object().into_iter().flat_map(|headers| headers.keys());
+    // These two are not in every answer.
+    let missing = headers.filter(|name| !["Idempotency-Replayed", "ETag"].contains(&name.as_str()));
+    let missing = missing.filter(|name| answer.header(name).is_none()).map(|name| format!("no {name}"));
+    wrong.chain(missing).collect()
+}
+
+#[tokio::test]
+async fn answers_are_what_the_document_describes() {
+    let bazaar = Bazaar::open().await;
+    let document = document(&bazaar.staff).await;
+    let (seller, buyer) = (&bazaar.seller, &bazaar.buyer);
+    let listed = seller.post("/listings", &listing(100)).send().await.expect(201);
+    let scheduled = seller.post("/auctions", &auction(100)).send().await.expect(201);
+    let running = scheduled.body["id"].as_str().unwrap().to_owned();
+    let bid = buyer.bid(&running, 500).await.expect(201);
+    let offered = bazaar.offer(2).await;
+    let bought = buyer.check_out(&[(&offered, 1)], "now").await.expect(201);
+    let order = order_of(&bought);
+    let shipped = bazaar.ship(&order).await.expect(200);
+    let now = bazaar.wait(0).await;
+    let get = |client: &Client, path: String| client.get(&path).since(now).send();
+    let reserve = with(auction(500), "reserve_price", usd(499));
+    let answers = [
+        ("post", "/listings", listed),
+        ("post", "/auctions", scheduled),
+        ("post", "/auctions/{id}/bids", bid),
+        ("post", "/orders", bought),
+        ("post", "/orders/{id}/ship", shipped),
+        ("get", "/listings", get(seller, "/listings".to_owned()).await.expect(200)),
+        ("get", "/listings/{id}", get(seller, format!("/listings/{offered}")).await.expect(200)),
+        ("get", "/auctions", get(seller, "/auctions".to_owned()).await.expect(200)),
+        ("get", "/auctions/{id}/bids", get(seller, format!("/auctions/{running}/bids")).await.expect(200)),
+        ("get", "/orders", get(buyer, "/orders".to_owned()).await.expect(200)),
+        ("get", "/orders/{id}", get(buyer, format!("/orders/{order}")).await.expect(200)),
+        ("get", "/escrow/{order_id}", get(buyer, format!("/escrow/{order}")).await.expect(200)),
+        ("get", "/payments/transactions", get(buyer, "/payments/transactions".to_owned()).await.expect(200)),
+        ("get", "/wallet", get(buyer, "/wallet".to_owned()).await.expect(200)),
+        ("get", "/auth/me", get(buyer, "/auth/me".to_owned()).await.expect(200)),
+        ("get", "/admin/trial-balance", get(&bazaar.staff, "/admin/trial-balance".to_owned()).await.expect(200)),
+        ("post", "/auctions", seller.post("/auctions", &reserve).send().await.problem(422, "reserve-below-start")),
+        ("post", "/auctions/{id}/bids", buyer.bid(&running, 1).await.problem(422, "bid-too-low")),
+        ("post", "/listings", bazaar.server.client().post("/listings", &listing(1)).send().await.expect(401)),
+        ("get", "/listings", seller.get("/listings").since(now + 100).send().await.problem(503, "projection-behind")),
+    ];
+    for (method, path, answer) in answers {
+        let faults = faults(&document, method, path, &answer);
+        assert!(faults.is_empty(), "{method} {path}: {faults:#?} in {}", answer.text);
     }
 }
 

@@ -58,6 +58,13 @@ async fn a_wrong_field_is_named_by_its_pointer() {
         (with(listing(100), "price", json!({ "amount": 1.5, "currency": "USD" })), "/price"),
         (with(listing(100), "auction", json!({ "start_price": usd(1), "duration_s": 60 })), "/price"),
         (with(listing(100), "price", Value::Null), "/price"),
+        (
+            with(listing(100), "variants", json!([{ "sku": "s" }, { "sku": "m", "stock": 1_000_001 }])),
+            "/variants/1/stock ",
+        ),
+        (with(listing(100), "variants", json!([{ "sku": "s", "options": { "a/b~c": 1 } }])), "/a~1b~0c "),
+        (with(listing(100), "title", "x\u{0}"), "U+0000"),
+        (with(listing(100), "x\u{0}", "x"), "U+0000"),
     ];
     for (body, expected) in cases {
         let answer = seller.post("/listings", &body).send().await.problem(422, "invalid-field");
@@ -65,6 +72,8 @@ async fn a_wrong_field_is_named_by_its_pointer() {
         let told = format!("{} {}", error["pointer"].as_str().unwrap(), error["detail"].as_str().unwrap());
         assert!(told.contains(expected) && error["code"].is_string(), "{body}: {told}");
     }
+    // Six characters that only spell it.
+    seller.post("/listings", &with(listing(100), "description", "\\u0000")).send().await.expect(201);
 }
 
 #[tokio::test]
@@ -88,6 +97,33 @@ async fn both_bases_a_trailing_slash_and_the_old_names_are_the_same_route() {
     }
     let me = |path: &str| seller.ask(&Method::GET, path).since(position).send();
     assert_eq!(me("/api/auth/profile").await.expect(200).body, me("/api/v1/auth/me").await.expect(200).body);
+}
+
+#[tokio::test]
+async fn an_old_name_answers_head_like_get_and_refuses_other_methods() {
+    let server = InProcess::start().await;
+    let seller = seller_at(&server).await;
+    let id = seller.offer(&listing(100)).await;
+    seller.get(&format!("/listings/{id}")).since(server.database.log_head().await).send().await.expect(200);
+    for path in [format!("/api/v1/listings/{id}"), format!("/api/products/{id}/")] {
+        let head = seller.ask(&Method::HEAD, &path).send().await.expect(200);
+        assert!(head.text.is_empty() && head.header("etag").is_some(), "{path}");
+    }
+    let auction = seller.schedule(&auction(100)).await;
+    let wrong = [
+        (Method::DELETE, "/api/products".to_owned(), "GET,HEAD,POST"),
+        (Method::POST, format!("/api/v1/products/{id}"), "GET,HEAD,PATCH,PUT,DELETE"),
+        (Method::GET, format!("/api/auctions/{auction}/place_bid"), "POST"),
+        (Method::POST, format!("/ws/auction/{auction}/"), "GET,HEAD"),
+    ];
+    for (method, path, allow) in wrong {
+        let refused = seller.ask(&method, &path).send().await.problem(405, "method-not-allowed");
+        assert_eq!(refused.header("allow"), Some(allow), "{method} {path}");
+    }
+    // Names of what is not served yet.
+    for path in ["/api/wishlist", "/api/docs/no-such-file.js"] {
+        seller.ask(&Method::GET, path).send().await.problem(404, "no-such-route");
+    }
 }
 
 #[tokio::test]
@@ -183,7 +219,65 @@ async fn an_etag_makes_a_command_conditional() {
     assert_eq!(shown.body["price"], usd(200));
     assert_eq!(shown.header("etag"), changed.header("etag"));
     reprice("*", 400).await.expect(200);
-    reprice("2.7", 500).await.problem(400, "malformed-if-match");
+    for malformed in ["2.7", "\"2\"", "\"2.x\"", "\"2.7.7\"", "W/\"2.7\""] {
+        reprice(malformed, 500).await.problem(400, "malformed-if-match");
+    }
+}
+
+#[tokio::test]
+async fn what_makes_something_new_takes_no_if_match() {
+    let server = InProcess::start().await;
+    let seller = seller_at(&server).await;
+    let head = server.database.log_head().await;
+    let deposit = json!({ "amount": usd(100) });
+    let cart = json!({ "lines": [{ "listing_id": uuid::Uuid::from_u128(7) }] });
+    let asked = [
+        ("/listings", listing(100)),
+        ("/auctions", auction(100)),
+        ("/orders", cart),
+        ("/payments/deposit", deposit.clone()),
+        ("/payments/withdraw", deposit),
+    ];
+    for (path, body) in asked {
+        for tag in ["\"1.1\"", "*"] {
+            let refused = seller.post(path, &body).header("if-match", tag).send().await;
+            refused.problem(400, "unexpected-if-match");
+        }
+    }
+    assert_eq!(server.database.log_head().await, head);
+}
+
+#[tokio::test]
+async fn an_etag_of_a_command_is_the_one_that_is_shown_then() {
+    let server = InProcess::start().await;
+    let (seller, buyer) = (seller_at(&server).await, server.client().register("bob").await);
+    let planned = json!({ "start_price": usd(100), "buy_now_price": usd(900), "duration_s": 600 });
+    let mut by_auction = listing(100);
+    by_auction.as_object_mut().unwrap().remove("price");
+    let drafted = seller.post("/listings", &with(by_auction, "auction", planned)).send().await.expect(201);
+    let id = id_of(&drafted);
+    let (of_listing, of_auction) = (format!("/api/v1/listings/{id}"), format!("/api/v1/auctions/{id}"));
+    let patch = |body: Value| seller.ask(&Method::PATCH, &of_listing).json(&body).send();
+    let bid = json!({ "maximum": usd(100) });
+    // What ends with an event of another stream, or may change nothing, has none to tell.
+    let answers = [
+        (drafted, &of_listing, true),
+        (patch(json!({ "title": "Another" })).await.expect(200), &of_listing, true),
+        (patch(json!({})).await.expect(200), &of_listing, false),
+        (seller.post(&format!("/listings/{id}/publish"), &json!({})).send().await.expect(200), &of_listing, false),
+        (buyer.post(&format!("/auctions/{id}/buy-now"), &json!({})).send().await.expect(200), &of_auction, false),
+        (seller.post("/auctions", &auction(100)).send().await.expect(201), &of_auction, true),
+    ];
+    for (answer, path, tagged) in answers {
+        assert_eq!(answer.header("etag").is_some(), tagged, "{path} {}", answer.text);
+        if let Some(etag) = answer.header("etag") {
+            assert!(etag.ends_with(&format!(".{}\"", answer.at())), "{path} {etag}");
+        }
+    }
+    let running = seller.schedule(&auction(100)).await;
+    let placed = buyer.post(&format!("/auctions/{running}/bids"), &bid).send().await.expect(201);
+    let shown = buyer.get(&format!("/auctions/{running}")).since(placed.at()).send().await.expect(200);
+    assert_eq!(placed.header("etag"), shown.header("etag"));
 }
 
 #[tokio::test]

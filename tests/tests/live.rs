@@ -1,7 +1,11 @@
 //! The live socket: what it shows, bidding over it, who may open it, how it ends.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tradepost_tests::client::Client;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::market::{auction, usd, with};
@@ -100,6 +104,80 @@ async fn bids_are_placed_over_the_socket() {
     }
     assert_eq!(server.database.log_head().await, position);
     assert_eq!(ann.auction(&id, position).await["bids"], 1);
+}
+
+#[tokio::test]
+async fn a_key_over_the_socket_is_what_one_in_a_header_is() {
+    let server = InProcess::start().await;
+    let (seller, ann) = (server.client().register_seller("seller").await, server.client().register("ann").await);
+    let id = seller.schedule(&auction(1_000)).await;
+    ann.auction(&id, server.database.log_head().await).await;
+    let path = format!("/ws/auctions/{id}?ticket={}", ticket(&ann).await);
+    let mut socket = Socket::open(server.address(), &path).await;
+    let head = server.database.log_head().await;
+    for key in ["", "a\u{0}b", "schl\u{fc}ssel", &"k".repeat(256)] {
+        socket.send(&json!({ "type": "bid", "id": "1", "maximum": usd(2_000), "idempotency_key": key })).await;
+        let refused = socket.until("refused").await.pop().unwrap();
+        assert_eq!(refused["problem"]["type"], "/problems/malformed-idempotency-key", "{key:?}");
+    }
+    assert_eq!(server.database.log_head().await, head);
+}
+
+#[tokio::test]
+async fn what_the_client_has_seen_elsewhere_is_not_sent_again() {
+    let server = InProcess::start().await;
+    let (seller, ann) = (server.client().register_seller("seller").await, server.client().register("ann").await);
+    let id = seller.schedule(&auction(1_000)).await;
+    ann.auction(&id, server.database.log_head().await).await;
+    // As after a reconnect to a node whose table is two events behind: there the auction has only been scheduled and opened.
+    let mut socket = Socket::open(server.address(), &format!("/ws/auctions/{id}?after=4")).await;
+    assert_eq!(socket.next().await["type"], "state");
+    for cents in [2_000, 3_000, 4_000] {
+        ann.bid(&id, cents).await.expect(201);
+    }
+    assert_eq!(sequences(&[socket.next().await]), [5]);
+}
+
+#[tokio::test]
+async fn a_socket_waits_for_the_position_that_its_client_has_seen() {
+    let server = InProcess::start().await;
+    let seller = server.client().register_seller("seller").await;
+    for _ in 0..10 {
+        let scheduled = seller.post("/auctions", &auction(1_000)).send().await.expect(201);
+        let id = scheduled.body["id"].as_str().unwrap();
+        let path = format!("/ws/auctions/{id}?min_position={}", scheduled.at());
+        assert_eq!(Socket::open(server.address(), &path).await.next().await["type"], "state");
+    }
+    let id = seller.schedule(&auction(1_000)).await;
+    let far = server.database.log_head().await + 1;
+    let path = format!("/ws/auctions/{id}?min_position={far}");
+    assert_eq!(Socket::try_open(server.address(), &path).await.unwrap_err(), 503);
+}
+
+#[tokio::test]
+async fn a_frame_that_announces_too_much_ends_the_socket_before_it_has_come() {
+    let server = InProcess::start().await;
+    let seller = server.client().register_seller("seller").await;
+    let id = seller.schedule(&auction(1_000)).await;
+    seller.auction(&id, server.database.log_head().await).await;
+    let host = server.address().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    let upgrade = format!(
+        "GET /ws/auctions/{id} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    // A text frame of 16 MiB under a mask, of which nothing follows.
+    let mut header = vec![0x81, 0x80 | 127];
+    header.extend((16_u64 << 20).to_be_bytes());
+    header.extend([1, 2, 3, 4]);
+    stream.write_all(&header).await.unwrap();
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    assert!(end.is_ok(), "the socket waits for 16 MiB");
 }
 
 #[tokio::test]

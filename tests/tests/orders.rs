@@ -103,7 +103,7 @@ async fn what_an_order_does_not_allow_is_refused_and_leaves_nothing() {
         answer.problem(status, slug);
         assert_eq!(bazaar.server.database.log_head().await, head, "{path} {body} left something");
     }
-    let stale = buyer.post(&on(&paid, "cancel"), &reason()).header("if-match", "\"1\"").send().await;
+    let stale = buyer.post(&on(&paid, "cancel"), &reason()).header("if-match", "\"1.1\"").send().await;
     stale.problem(412, "version-mismatch");
     assert_eq!(bazaar.server.database.log_head().await, head);
 }

@@ -39,8 +39,12 @@ pub struct Passwords {
 impl Passwords {
     /// A hasher with its decoy ready.
     pub fn new() -> Result<Self, PasswordError> {
+        Self::bounded(CONCURRENT, WAITING)
+    }
+
+    fn bounded(concurrent: usize, waiting: usize) -> Result<Self, PasswordError> {
         let decoy = hash(&mint::id().to_string())?.into();
-        let (turns, queue) = (Semaphore::new(CONCURRENT), Semaphore::new(CONCURRENT + WAITING));
+        let (turns, queue) = (Semaphore::new(concurrent), Semaphore::new(concurrent + waiting));
         Ok(Self { turns: Arc::new(turns), queue: Arc::new(queue), decoy })
     }
 
@@ -64,9 +68,14 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let _place = self.queue.try_acquire().map_err(|_| PasswordError::Overloaded)?;
-        let _turn = self.turns.acquire().await.map_err(|_| PasswordError::Defect)?;
-        tokio::task::spawn_blocking(work).await.map_err(|_| PasswordError::Defect)?
+        let place = self.queue.clone().try_acquire_owned().map_err(|_| PasswordError::Overloaded)?;
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| PasswordError::Defect)?;
+        let working = tokio::task::spawn_blocking(move || {
+            // Held by the work, which goes on when whoever asked for it has gone.
+            let _held = (place, turn);
+            work()
+        });
+        working.await.map_err(|_| PasswordError::Defect)?
     }
 }
 
@@ -84,6 +93,11 @@ fn hasher() -> Result<Argon2<'static>, PasswordError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use futures::FutureExt;
+
     use super::*;
 
     #[tokio::test]
@@ -94,5 +108,30 @@ mod tests {
         assert!(passwords.verify("correct horse".to_owned(), Some(stored.clone())).await.unwrap());
         assert!(!passwords.verify("wrong horse".to_owned(), Some(stored)).await.unwrap());
         assert!(!passwords.verify("correct horse".to_owned(), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn work_whose_caller_has_gone_keeps_its_turn_until_it_is_done() {
+        let passwords = Passwords::bounded(2, 0).unwrap();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let mut waiting = Vec::new();
+        for _ in 0..20 {
+            let (end, ended) = mpsc::channel::<()>();
+            waiting.push(end);
+            let begun = begun.clone();
+            let work = move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                ended.recv().map_err(|_| PasswordError::Defect)
+            };
+            // Asked once, and dropped.
+            let _ = passwords.in_turn(work).now_or_never();
+        }
+        let next = || passwords.verify("correct horse".to_owned(), None);
+        assert!(matches!(next().await, Err(PasswordError::Overloaded)));
+        waiting.clear();
+        while matches!(next().await, Err(PasswordError::Overloaded)) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
     }
 }

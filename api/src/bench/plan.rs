@@ -20,7 +20,7 @@ const WARM_UP: u32 = 4;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub struct Plan {
     pub(super) repetitions: usize,
     pub(super) slot: Duration,
     pub(super) callers: Vec<usize>,

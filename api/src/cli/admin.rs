@@ -12,14 +12,12 @@ use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::log::Head;
 use eventstore::mint;
+use garde::Validate;
 
 use super::{Failure, Place, secret};
+use crate::auth::newcomer::{Registration, newcomer};
 use crate::auth::passwords;
 use crate::config::Config;
-use crate::http::routes::auth::newcomer;
-
-/// The shortest password that is taken.
-const SHORTEST_PASSWORD: usize = 8;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Admin {
@@ -42,11 +40,15 @@ pub(super) enum Admin {
 impl Admin {
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
         let Self::Create { email, user_name } = self;
-        let password = read_password()?;
+        let registration = Registration { email, user_name, password: read_password()?, sell: true };
+        if let Err(report) = registration.validate() {
+            let wrong = report.iter().map(|(field, error)| format!("{field}: {error}")).collect::<Vec<_>>();
+            return Err(format!("such an account cannot be made ({})", wrong.join("; ")).into());
+        }
         let place = Place::beside(config).await?;
-        let created = create(config, &place, &email, &user_name, &password).await;
-        place.leave().await?;
-        println!("{email} may do everything; account {}.", created?);
+        let created = create(config, &place, &registration).await;
+        let account = place.leave(created).await?;
+        println!("{} may do everything; account {account}.", registration.email);
         Ok(())
     }
 }
@@ -57,20 +59,11 @@ fn read_password() -> Result<String, Failure> {
     }
     let mut password = String::new();
     std::io::stdin().lock().read_line(&mut password)?;
-    let password = password.trim_end_matches(['\r', '\n']).to_owned();
-    if password.chars().count() < SHORTEST_PASSWORD {
-        return Err(format!("the password on standard input must have at least {SHORTEST_PASSWORD} characters").into());
-    }
-    Ok(password)
+    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-async fn create(
-    config: &Config,
-    place: &Place,
-    email: &str,
-    user_name: &str,
-    password: &str,
-) -> Result<AccountId, Failure> {
+async fn create(config: &Config, place: &Place, registration: &Registration) -> Result<AccountId, Failure> {
+    let Registration { email, user_name, password, .. } = registration;
     let secret = secret(config)?;
     crate::app::prepare(&place.database).await?;
     let settings = EngineSettings::default();

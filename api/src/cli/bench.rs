@@ -1,8 +1,9 @@
 //! `tradepost bench`: measure this machine.
 
 use clap::Subcommand;
+use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, stop_signals};
 use crate::bench;
 use crate::config::Config;
 use crate::embedded::{EmbeddedPostgres, EmbeddedSettings};
@@ -17,22 +18,30 @@ impl Bench {
     /// Works on databases of its own, on the server of the settings or else on a private one that is thrown away.
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
         let Self::Write(options) = self;
+        // Before anything is started: what cannot be measured is refused at once.
+        let plan = options.plan()?;
+        let stop = stop_signals()?;
         if let Some(url) = &config.database.url {
-            return measure(options, url.expose()).await;
+            return measure(&options, &plan, url.expose(), &stop).await;
         }
         let folder = std::env::temp_dir().join(format!("tradepost-bench-{}", std::process::id()));
         let settings = EmbeddedSettings { dir: folder.clone(), durable: true, max_connections: 400 };
         let postgres = EmbeddedPostgres::start(settings).await?;
         let home = postgres.home().to_owned();
-        let measured = measure(options, postgres.url()).await;
-        postgres.stop().await?;
-        std::fs::remove_dir_all(home)?;
-        measured
+        let measured = measure(&options, &plan, postgres.url(), &stop).await;
+        let ended = postgres.stop().await.map_err(Failure::from).and_then(|()| Ok(std::fs::remove_dir_all(home)?));
+        measured?;
+        ended
     }
 }
 
-async fn measure(options: bench::BenchWrite, url: &str) -> Result<(), Failure> {
-    let report = bench::write(options, url).await?;
+async fn measure(
+    options: &bench::BenchWrite,
+    plan: &bench::Plan,
+    url: &str,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let report = bench::write(options, plan, url, stop).await?;
     println!("{report}");
     Ok(())
 }

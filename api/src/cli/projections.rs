@@ -22,12 +22,16 @@ pub(super) enum Projections {
 impl Projections {
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
         let place = Place::beside(config).await?;
-        let done = match self {
-            Self::List => list(&place).await,
-            Self::Rebuild { names } => rebuild(&place, &names).await,
-        };
-        place.leave().await?;
-        done
+        let done = self.run_at(&place).await;
+        place.leave(done).await
+    }
+
+    async fn run_at(self, place: &Place) -> Result<(), Failure> {
+        crate::app::prepare(&place.database).await?;
+        match self {
+            Self::List => list(place).await,
+            Self::Rebuild { names } => rebuild(place, &names).await,
+        }
     }
 }
 

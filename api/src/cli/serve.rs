@@ -1,6 +1,5 @@
 //! `tradepost serve` and `tradepost demo`.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,9 +8,9 @@ use axum::extract::Request;
 use axum::serve::ListenerExt;
 use eventstore::clock::Clock;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Place, secret};
+use super::{Failure, Place, secret, stop_signals};
 use crate::app::{App, Node};
 use crate::config::Config;
 use crate::{demo, http};
@@ -22,47 +21,69 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn run(config: Config, demo: bool) -> Result<(), Failure> {
     // Before anything is started: an occupied port is found out at once.
     let listener = listen(config.http.bind).await?;
-    let signals = stop_signals()?;
+    let stop = stop_signals()?;
     let secret = secret(&config)?;
+    // Not to be interrupted: a private Postgres that has begun to start is ended only once it runs.
     let place = Place::own(&config).await?;
-    let served = serve(config, &place, secret, listener, signals, demo).await;
-    place.leave().await?;
-    served
+    let served = serve(config, &place, secret, listener, &stop, demo).await;
+    place.leave(served).await
 }
 
+/// Starts, serves until `stop`, and ends. `stop` ends a start too.
 async fn serve(
     config: Config,
     place: &Place,
     secret: eventstore::secrets::RootSecret,
     listener: TcpListener,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: &CancellationToken,
     demo: bool,
 ) -> Result<(), Failure> {
-    let address = listener.local_addr()?;
+    let Some(node) = stop.run_until_cancelled(start(config, place, secret, demo)).await else { return Ok(()) };
+    let node = node?;
+    let served = open(&node.app, listener, stop, demo).await;
+    node.stop().await;
+    served
+}
+
+async fn start(
+    config: Config,
+    place: &Place,
+    secret: eventstore::secrets::RootSecret,
+    demo: bool,
+) -> Result<Node, Failure> {
     let clock = if demo { demo::clock(&place.database).await? } else { Clock::new() };
-    let node = Node::start(config, &place.database, secret, clock).await?;
-    let logins = if demo { Some(demo::fill(&node.app, &mut |line| println!("{line}")).await?) } else { None };
+    if !config.sandbox.enabled && demo::is_in(&place.database).await? {
+        let sentence = "this database holds the marketplace of `tradepost demo`, whose admin has a password that everybody \
+            knows: serve it with `tradepost demo` or with --sandbox, or give `tradepost serve` a database of its own";
+        return Err(sentence.into());
+    }
+    Ok(Node::start(config, &place.database, secret, clock).await?)
+}
+
+/// Says where it listens, once there is something to show, and answers.
+async fn open(app: &App, listener: TcpListener, stop: &CancellationToken, demo: bool) -> Result<(), Failure> {
+    let address = listener.local_addr()?;
+    let logins = if demo {
+        let mut say = |line: &str| println!("{line}");
+        let Some(filled) = stop.run_until_cancelled(demo::fill(app, &mut say)).await else { return Ok(()) };
+        Some(filled?)
+    } else {
+        None
+    };
     println!("tradepost listens on http://{address}");
     println!("documentation at http://{address}/api/docs/");
     if let Some(logins) = logins {
         println!("{logins}");
     }
-    answer(node.app.clone(), listener, stop).await?;
-    node.stop().await;
-    Ok(())
+    Ok(answer(app.clone(), listener, stop.clone()).await?)
 }
 
 /// Answers requests until `stop`, then lets those that have begun end.
-pub(crate) async fn answer(
-    app: App,
-    listener: TcpListener,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), std::io::Error> {
+async fn answer(app: App, listener: TcpListener, stop: CancellationToken) -> Result<(), std::io::Error> {
     let closing = app.closing.clone();
     let told = closing.clone();
     let stopped = async move {
-        stop.await;
-        tracing::info!("stopping");
+        stop.cancelled().await;
         told.cancel();
     };
     let listener = listener.tap_io(|stream| {
@@ -89,15 +110,5 @@ pub(crate) async fn answer(
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         format!("cannot listen on {address}: {error}; choose another address with --bind or http.bind").into()
-    })
-}
-
-fn stop_signals() -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
     })
 }

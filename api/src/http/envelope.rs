@@ -4,24 +4,34 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use eventstore::event::Metadata;
 use eventstore::mint;
 use futures::FutureExt;
 use tracing::Instrument;
 
 use super::problem::Problem;
+use super::routes::no_such_route;
 use crate::app::App;
 
 /// The id of a request: `instance` of a problem, `correlation` of its events, `x-request-id` of its answer.
-#[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) String);
+#[derive(Clone, Debug, Default)]
+pub(super) struct RequestId(String);
+
+impl RequestId {
+    /// Says of a command's events which request they come from.
+    pub(super) fn stamp(self, metadata: Metadata) -> Metadata {
+        metadata.with("correlation", self.0)
+    }
+}
 
 pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = mint::id().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let uri = request.uri().clone();
+    let span = tracing::info_span!("request", id, method = %request.method(), path = uri.path());
     let began = Instant::now();
     let limit = Duration::from_millis(app.settings.http.request_timeout_ms);
     let answer =
@@ -34,7 +44,7 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
         }
         Err(_) => Problem::unavailable("The answer took too long.").into_response(),
     };
-    let mut response = as_problem(response, &id);
+    let mut response = as_problem(response, &uri, &id);
     tracing::debug!(parent: &span, status = response.status().as_u16(), took_us = began.elapsed().as_micros(), "answered");
     let headers = response.headers_mut();
     headers.extend(HeaderValue::from_str(&id).map(|id| (header::HeaderName::from_static("x-request-id"), id)));
@@ -42,8 +52,9 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     response
 }
 
-/// Renders a problem, and makes one of an error that some library answered.
-fn as_problem(mut response: Response, id: &str) -> Response {
+/// Renders a problem, and makes one of an error that some library answered: the documentation, about a file that it has
+/// not.
+fn as_problem(mut response: Response, uri: &Uri, id: &str) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let mut rendered = problem.render(id);
         // What a library has added, such as `Allow`, stays.
@@ -58,18 +69,6 @@ fn as_problem(mut response: Response, id: &str) -> Response {
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
-    let problem = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "too-large", "Too large", "The body is too large."),
-        StatusCode::UPGRADE_REQUIRED | StatusCode::BAD_REQUEST => {
-            Problem::new(status, "bad-request", "The request cannot be read", "This is not what was expected here.")
-        }
-        status if status.is_client_error() => Problem::new(
-            status,
-            "client-error",
-            "The request cannot be answered",
-            "This is not what was expected here.",
-        ),
-        _ => Problem::internal(),
-    };
+    let problem = if status == StatusCode::NOT_FOUND { no_such_route(uri) } else { Problem::internal() };
     problem.render(id)
 }

@@ -140,11 +140,11 @@ where
         let caller = caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))?;
         let key = idempotency_key(headers)?;
         let expected_version = expected_version(headers)?;
-        let correlation = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let bytes = read_body(request, state).await?;
         let (body, canonical) = parse(&bytes)?;
-        let metadata = Metadata::by_account(caller.account).with("correlation", correlation);
+        let metadata = id.stamp(Metadata::by_account(caller.account));
         let request = match key {
             None => commands::Request::once(metadata),
             Some(text) => {
@@ -154,6 +154,28 @@ where
             }
         };
         Ok(Self { caller, body, expected_version, request })
+    }
+}
+
+/// A command that makes something new, which has no version that an `If-Match` could name: one is refused.
+#[derive(Debug)]
+pub struct Creation<T>(pub Command<T>);
+
+impl<S: Send + Sync, T> FromRequest<S> for Creation<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+    App: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let conditional = request.headers().contains_key(header::IF_MATCH);
+        let command = Command::from_request(request, state).await?;
+        if conditional {
+            let detail = "This makes something new, which has no version yet: send no If-Match.";
+            return Err(Problem::bad_request("unexpected-if-match", detail));
+        }
+        Ok(Self(command))
     }
 }
 
@@ -224,25 +246,36 @@ fn form_pairs(text: &str) -> form_urlencoded::Parse<'_> {
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
-    let key = key.ok_or_else(|| {
-        let detail = format!("Idempotency-Key must be 1 to {LONGEST_KEY} visible ASCII characters.");
-        Problem::bad_request("malformed-idempotency-key", detail)
-    })?;
-    Ok(Some(key.to_owned()))
+    checked_key(value.to_str().unwrap_or_default()).map(|key| Some(key.to_owned()))
+}
+
+/// The key of a command, if it may be one: in a header as over a socket.
+pub(super) fn checked_key(key: &str) -> Result<&str, Problem> {
+    let visible = key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    if visible && (1..=LONGEST_KEY).contains(&key.len()) {
+        return Ok(key);
+    }
+    let detail = format!("Idempotency-Key must be 1 to {LONGEST_KEY} visible ASCII characters.");
+    Err(Problem::bad_request("malformed-idempotency-key", detail))
 }
 
 /// The version in `If-Match: "<version>.<position>"`. `*` asks for nothing that the command does not ask itself.
 fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
-    }
-    let tag = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let version = tag.and_then(|tag| tag.split('.').next()?.parse().ok());
+    let mut values = headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default().trim());
+    let version = match (values.next(), values.next()) {
+        (None, _) | (Some("*"), None) => return Ok(None),
+        (Some(tag), None) => version_in(tag),
+        (Some(_), Some(_)) => None,
+    };
     let malformed = || Problem::bad_request("malformed-if-match", "If-Match must be one ETag as it was given, or *.");
     version.map(Some).ok_or_else(malformed)
+}
+
+/// The version in an ETag, if it is written exactly as we write them.
+fn version_in(tag: &str) -> Option<u64> {
+    let (version, position) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('.')?;
+    let (version, position): (u64, u64) = (version.parse().ok()?, position.parse().ok()?);
+    (tag == format!("\"{version}.{position}\"")).then_some(version)
 }
 
 async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
@@ -275,17 +308,18 @@ where
         return Err(Problem::invalid_field("", "invalid", "the body must be a JSON object"));
     }
     let mut canonical = String::new();
-    write_canonical(&value, &mut canonical);
-    if canonical.contains("\\u0000") {
-        return Err(Problem::invalid_field("", "invalid", "text may not contain U+0000"));
-    }
+    write_canonical(&value, &mut canonical)?;
     let body: T = serde_path_to_error::deserialize(value).map_err(|error| {
-        let pointer = pointer(error.path());
+        let segments = error.path().iter().map(|segment| match segment {
+            serde_path_to_error::Segment::Seq { index } => index.to_string(),
+            named => named.to_string(),
+        });
+        let pointer = pointer(segments);
         Problem::invalid_field(pointer, "invalid", error.into_inner().to_string())
     })?;
     body.validate().map_err(|report| {
         let fields = report.iter().map(|(path, error)| FieldError {
-            pointer: format!("/{}", path.to_string().replace('.', "/")),
+            pointer: pointer(fields_of(&path.to_string())),
             code: "invalid",
             detail: error.to_string(),
         });
@@ -294,29 +328,34 @@ where
     Ok((body, canonical))
 }
 
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment as S;
-    let segments = path.iter().map(|segment| match segment {
-        S::Seq { index } => format!("/{index}"),
-        S::Map { key } => format!("/{key}"),
-        S::Enum { variant } => format!("/{variant}"),
-        S::Unknown => "/?".to_owned(),
-    });
-    segments.collect()
+/// A JSON pointer (RFC 6901).
+fn pointer(segments: impl Iterator<Item = String>) -> String {
+    segments.flat_map(|segment| ["/".to_owned(), segment.replace('~', "~0").replace('/', "~1")]).collect()
 }
 
-/// JSON with the keys of every object in order and no spaces.
-fn write_canonical(value: &Value, text: &mut String) {
+/// The segments of a path as the validator writes it: `variants[0].stock`. What it names are fields of ours, so the
+/// marks between them are no part of a name.
+fn fields_of(path: &str) -> impl Iterator<Item = String> {
+    path.split(['.', '[']).filter(|segment| !segment.is_empty()).map(|segment| segment.trim_end_matches(']').to_owned())
+}
+
+/// JSON with the keys of every object in order and no spaces. Postgres cannot hold U+0000 in a text, so there is none.
+fn write_canonical(value: &Value, text: &mut String) -> Result<(), Problem> {
+    let checked = |read: &str| {
+        let nul = read.contains('\0');
+        if nul { Err(Problem::invalid_field("", "invalid", "text may not contain U+0000")) } else { Ok(()) }
+    };
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
             fields.sort_by_key(|(name, _)| *name);
             text.push('{');
             for (index, (name, field)) in fields.into_iter().enumerate() {
+                checked(name)?;
                 text.push_str(if index == 0 { "" } else { "," });
                 text.push_str(&Value::from(name.as_str()).to_string());
                 text.push(':');
-                write_canonical(field, text);
+                write_canonical(field, text)?;
             }
             text.push('}');
         }
@@ -324,12 +363,17 @@ fn write_canonical(value: &Value, text: &mut String) {
             text.push('[');
             for (index, item) in items.iter().enumerate() {
                 text.push_str(if index == 0 { "" } else { "," });
-                write_canonical(item, text);
+                write_canonical(item, text)?;
             }
             text.push(']');
         }
-        scalar => text.push_str(&scalar.to_string()),
+        Value::String(string) => {
+            checked(string)?;
+            text.push_str(&value.to_string());
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => text.push_str(&value.to_string()),
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -340,13 +384,47 @@ mod tests {
     fn the_canonical_text_knows_no_order_of_keys_and_no_spaces() {
         let canonical = |text: &str| {
             let mut canonical = String::new();
-            write_canonical(&serde_json::from_str(text).unwrap(), &mut canonical);
-            canonical
+            write_canonical(&serde_json::from_str(text).unwrap(), &mut canonical).map(|()| canonical).ok()
         };
         assert_eq!(
             canonical(r#"{ "b": [1, {"d": 2, "c": "x"}], "a": null }"#),
-            r#"{"a":null,"b":[1,{"c":"x","d":2}]}"#
+            Some(r#"{"a":null,"b":[1,{"c":"x","d":2}]}"#.to_owned())
         );
+    }
+
+    #[test]
+    fn only_a_real_nul_is_refused_wherever_it_is() {
+        let written = |text: &str| write_canonical(&serde_json::from_str(text).unwrap(), &mut String::new()).is_ok();
+        assert!(written(r#"{"a":"\\u0000","\\u0000":1}"#), "six characters that spell it");
+        for text in [r#"{"a":"x\u0000"}"#, r#"{"a\u0000":1}"#, r#"[{"a":["\u0000"]}]"#] {
+            assert!(!written(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_is_that_of_rfc_6901() {
+        #[derive(Debug, Deserialize, Validate)]
+        struct Outer {
+            #[garde(dive)]
+            forms: Vec<Form>,
+            #[garde(skip)]
+            #[serde(default)]
+            #[expect(dead_code, reason = "only read")]
+            names: std::collections::BTreeMap<String, u8>,
+        }
+        #[derive(Debug, Deserialize, Validate)]
+        struct Form {
+            #[garde(range(max = 5))]
+            stock: u8,
+        }
+        for (body, pointer) in [
+            (r#"{"forms":[{"stock":1},{"stock":6}]}"#, "/forms/1/stock"),
+            (r#"{"forms":[{"stock":"x"}]}"#, "/forms/0/stock"),
+            (r#"{"forms":[],"names":{"a/b~c":"x"}}"#, "/names/a~1b~0c"),
+        ] {
+            let problem = parse::<Outer>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.document("")["errors"][0]["pointer"], pointer, "{body}");
+        }
     }
 
     #[test]
@@ -358,7 +436,18 @@ mod tests {
         };
         assert_eq!(version(r#""7.123""#), Some(Some(7)));
         assert_eq!(version("*"), Some(None));
-        assert_eq!(version("7.123"), None);
-        assert_eq!(version(r#"W/"7.123""#), None);
+        for malformed in [
+            "7.123",
+            r#"W/"7.123""#,
+            r#""7""#,
+            r#""7.""#,
+            r#""7.x""#,
+            r#""7.1.2""#,
+            r#""+7.1""#,
+            r#""07.1""#,
+            r#""7.-1""#,
+        ] {
+            assert_eq!(version(malformed), None, "{malformed}");
+        }
     }
 }

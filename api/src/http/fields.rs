@@ -8,12 +8,6 @@ fn check(fits: bool, rule: &str) -> garde::Result {
     if fits { Ok(()) } else { Err(garde::Error::new(rule)) }
 }
 
-/// A public name.
-pub(super) fn is_name(name: &str, (): &()) -> garde::Result {
-    let fits = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
-    check(fits, "letters, digits, `-`, `_` and `.` only")
-}
-
 /// The title of something.
 pub(super) fn is_title(title: &str, (): &()) -> garde::Result {
     let fits = !title.trim().is_empty() && title.chars().count() <= 200;

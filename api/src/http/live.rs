@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use commands::{CommandKey, Request};
@@ -27,7 +27,8 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::IntoParams;
 
-use super::extract::Id;
+use super::extract::{Id, Read, checked_key};
+use super::openapi::Waits;
 use super::problem::Problem;
 use super::routes::auctions::{alias, auction_body, bid};
 use crate::app::App;
@@ -121,22 +122,25 @@ pub struct Opening {
 /// The first message is `{"type": "state", "sequence", "auction"}`. Then comes one message per event, each with `type`
 /// (`scheduled`, `opened`, `bid`, `extended`, `closed`, `cancelled`), `sequence` and `at`. A socket with a ticket may
 /// send `{"type": "bid", "id", "maximum", "idempotency_key"}` and gets `{"type": "accepted" | "refused", "id"}` back.
-#[utoipa::path(get, path = "/ws/auctions/{id}", tag = "Auctions", params(("id" = uuid::Uuid, Path), Opening),
-    responses((status = SWITCHING_PROTOCOLS, description = "The socket is open")))]
+#[utoipa::path(get, path = "/ws/auctions/{id}", tag = "Auctions", params(("id" = uuid::Uuid, Path), Opening, Waits),
+    responses((status = SWITCHING_PROTOCOLS, description = "The socket is open"),
+        (status = UNAUTHORIZED, description = "The ticket is not good"),
+        (status = UPGRADE_REQUIRED, description = "Not a WebSocket")))]
 pub async fn auction(
     State(app): State<App>,
     Id(id): Id<AuctionId>,
-    opening: Result<Query<Opening>, axum::extract::rejection::QueryRejection>,
+    read: Read<Opening>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let Query(opening) = opening.map_err(|error| Problem::invalid_field("?", "invalid", error.body_text()))?;
     let upgrade = upgrade.map_err(|_| {
         let detail = "This address opens a WebSocket.";
         Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "Not a WebSocket", detail)
             .with_header(axum::http::header::UPGRADE, "websocket")
     })?;
+    read.wait_for(&app, auction_board::MODEL.name).await?;
     auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
-    let account = match opening.ticket {
+    let Opening { ticket, after } = read.query;
+    let account = match ticket {
         None => None,
         Some(ticket) => {
             let account = tickets::redeem(&app.pool, &ticket).await?;
@@ -145,11 +149,12 @@ pub async fn auction(
     };
     let watch = move |socket| async move {
         let watcher = Watcher { app, auction: id, account, socket, shown: 0 };
-        if let Err(error) = watcher.run(opening.after).await {
+        if let Err(error) = watcher.run(after).await {
             tracing::debug!(%error, "a socket ended");
         }
     };
-    Ok(upgrade.max_message_size(LARGEST_MESSAGE).on_upgrade(watch))
+    // The size of a frame too: a whole frame is read before the size of its message is looked at.
+    Ok(upgrade.max_message_size(LARGEST_MESSAGE).max_frame_size(LARGEST_MESSAGE).on_upgrade(watch))
 }
 
 /// Why a socket ended.
@@ -215,7 +220,8 @@ impl Watcher {
         let sequence = row.version;
         let body = auction_body(&row, you).map_err(|_| Ended::Defect)?;
         self.send_json(&json!({ "type": "state", "sequence": sequence, "auction": body })).await?;
-        self.shown = after.unwrap_or(sequence).clamp(0, sequence);
+        // The client may have seen more on another node than this one's table shows: that is not sent again.
+        self.shown = after.unwrap_or(sequence).max(0);
         self.send_missed().await
     }
 
@@ -287,12 +293,12 @@ async fn place(
     let metadata = Metadata::by_account(account).with("correlation", mint::id().to_string());
     let request = match key {
         None => Request::once(metadata),
-        Some(text) if (1..=255).contains(&text.len()) => {
+        Some(text) => {
+            let text = checked_key(&text)?.to_owned();
             let asked = ["BID", &auction.to_string(), &json!(maximum).to_string()];
             let key = CommandKey::from_client(&account.to_string(), &text, &asked);
             Request::keyed(metadata.with("command_key", text), key)
         }
-        Some(_) => return Err(Problem::bad_request("malformed-idempotency-key", "Keys have 1 to 255 characters.")),
     };
     let accepted = bid(app, auction, account, maximum, None, request).await?;
     let mut body = json!(accepted.value);

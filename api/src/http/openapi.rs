@@ -1,20 +1,24 @@
 //! The OpenAPI 3.1 document: what the routes say of themselves, completed by what they have in common.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
 use serde::Serialize;
-use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, Deprecated, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder, schema,
+    Content, ContentBuilder, Deprecated, InfoBuilder, Object, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
+    ResponseBuilder,
 };
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::paths::{self, BASE};
+use super::paths::{self, BASE, Route};
 use super::problem::MEDIA_TYPE;
 use crate::app::App;
 
@@ -75,25 +79,200 @@ pub fn base() -> OpenApi {
     OpenApiBuilder::new().info(info).build()
 }
 
-/// Adds what all routes have in common: the security scheme, the problem answer, the headers of commands, the position
-/// of reads, and the further names of routes, marked deprecated.
+/// Documents a read that waits for the position that its caller has seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits;
+
+/// Documents a command that may be sent again under a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyed;
+
+/// Documents such a command about a thing that is there, which can be made conditional.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditional;
+
+impl IntoParams for Waits {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "Wait up to 2 s until the read model has reached this position of the log; 503 otherwise.";
+        let header = "The same as `min_position`, which goes first.";
+        vec![
+            parameter("min_position", ParameterIn::Query, what, position()),
+            parameter("Tradepost-Min-Position", ParameterIn::Header, header, position()),
+        ]
+    }
+}
+
+impl IntoParams for Keyed {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "The same key with the same request gets the same answer again, and nothing is done twice.";
+        let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+        vec![parameter("Idempotency-Key", ParameterIn::Header, what, key.build())]
+    }
+}
+
+impl IntoParams for Conditional {
+    fn into_params(parameter_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "The ETag whose version must still hold; 412 otherwise.";
+        let tag = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r#"^("\d+\.\d+"|\*)$"#));
+        let mut parameters = Keyed::into_params(parameter_in);
+        parameters.push(parameter("If-Match", ParameterIn::Header, what, tag.build()));
+        parameters
+    }
+}
+
+fn parameter(name: &str, location: ParameterIn, what: &str, schema: Object) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(location).required(Required::False);
+    parameter.description(Some(what)).schema(Some(schema)).build()
+}
+
+fn position() -> Object {
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build()
+}
+
+/// Makes a type that documents a parameter as one of some words.
+macro_rules! words {
+    ($name:ident: $($word:literal),+) => {
+        #[doc = concat!("One of", $(" `", $word, "`"),+, ".")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let words = utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
+                words.enum_values(Some([$($word),+])).into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    };
+}
+pub(super) use words;
+
+/// The problems that the document names. Which of them a route may answer, [`usual_problems`] tells.
+const PROBLEMS: [(u16, &str, &str); 10] = [
+    (400, "BadRequest", "The request cannot be read"),
+    (401, "Unauthenticated", "The access token is missing, or not good"),
+    (403, "Forbidden", "The account may not do this"),
+    (404, "NotFound", "There is no such thing, or it is not the caller's to see"),
+    (409, "Conflict", "Somebody or something else was first, or a request with this Idempotency-Key is under way"),
+    (412, "PreconditionFailed", "The thing has changed since the ETag of If-Match"),
+    (413, "TooLarge", "The body is too large"),
+    (415, "NotJson", "The body is not JSON"),
+    (422, "Refused", "A field is wrong, or a rule says no"),
+    (503, "Unavailable", "Not now: the database is away, the read model is behind, or too much waits"),
+];
+
+/// Adds what routes have in common: the security scheme, problems, the headers and the position of answers, and the
+/// further names of routes, marked deprecated.
 pub fn complete(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-    for (name, schema) in
-        [("Money", MoneyBody::schema()), ("Problem", ProblemBody::schema()), ("FieldError", FieldErrorBody::schema())]
-    {
+    let at = ObjectBuilder::new().property("position", position()).required("position");
+    for (name, schema) in [
+        ("Money", MoneyBody::schema()),
+        ("Problem", ProblemBody::schema()),
+        ("FieldError", FieldErrorBody::schema()),
+        ("Position", at.description(Some("The last event of the command in the log.")).into()),
+    ] {
         components.schemas.insert(name.to_owned(), schema);
     }
+    for (status, name, description) in PROBLEMS {
+        let mut response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, problem());
+        if status == 503 {
+            response = response.header("Retry-After", header("After how many seconds to ask again.", Type::Integer));
+        }
+        components.responses.insert(name.to_owned(), response.build().into());
+    }
+    let schemas = components.schemas.clone();
     for (path, item) in &mut document.paths.paths {
-        let auth = path.starts_with("/api/v1/auth/");
         each_operation(item, |method, operation| {
             operation.operation_id = Some(operation_id(method, path));
-            complete_operation(method, operation, auth, path.contains('{'));
+            complete_answers(method, operation, &schemas);
+            let usual = usual_problems(method, operation);
+            for (status, name, _) in PROBLEMS.into_iter().filter(|(status, ..)| usual.contains(status)) {
+                let named = operation.responses.responses.entry(status.to_string());
+                named.or_insert_with(|| Ref::from_response_name(name).into());
+            }
+            let other = ResponseBuilder::new().description("Any other problem").content(MEDIA_TYPE, problem());
+            operation.responses.responses.insert("default".to_owned(), other.build().into());
         });
     }
     add_further_names(&mut document);
     document
+}
+
+fn problem() -> Content {
+    ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build()
+}
+
+fn header(what: &str, kind: Type) -> Header {
+    let schema = ObjectBuilder::new().schema_type(kind).build();
+    HeaderBuilder::new().description(Some(what)).schema(schema).build()
+}
+
+fn takes(operation: &Operation, name: &str) -> bool {
+    operation.parameters.iter().flatten().any(|parameter| parameter.name == name)
+}
+
+fn takes_in(operation: &Operation, location: &ParameterIn) -> bool {
+    operation.parameters.iter().flatten().any(|parameter| parameter.parameter_in == *location)
+}
+
+/// Adds to the answers of a route what [`super::reply`] adds to what it answers.
+fn complete_answers(method: &str, operation: &mut Operation, schemas: &BTreeMap<String, RefOr<Schema>>) {
+    let keyed = takes(operation, "Idempotency-Key");
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if status.starts_with('4') {
+            response.content.insert(MEDIA_TYPE.to_owned(), problem());
+        }
+        let schema = response.content.get_mut("application/json").and_then(|content| content.schema.as_mut());
+        let Some(schema) = schema else { continue };
+        let mut add = |name: &str, header: Header| response.headers.insert(name.to_owned(), header);
+        if has(schemas, schema, "version") {
+            add("ETag", header("Its version and the position of its last change.", Type::String));
+        }
+        if method != "GET" && (keyed || has(schemas, schema, "position")) {
+            add("Tradepost-Position", header("The last event of the command in the log.", Type::Integer));
+        }
+        if keyed {
+            *schema = AllOfBuilder::new().item(schema.clone()).item(Ref::from_schema_name("Position")).into();
+            add("Idempotency-Replayed", header("`true` if this answer was given before.", Type::String));
+        }
+        if keyed && status == "201" {
+            add("Location", header("Where it is.", Type::String));
+        }
+    }
+}
+
+/// Whether what a component describes has such a field.
+fn has(schemas: &BTreeMap<String, RefOr<Schema>>, schema: &RefOr<Schema>, field: &str) -> bool {
+    match schema {
+        RefOr::Ref(reference) => {
+            let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
+            schemas.get(name).is_some_and(|schema| has(schemas, schema, field))
+        }
+        RefOr::T(Schema::Object(object)) => object.properties.contains_key(field),
+        RefOr::T(_) => false,
+    }
+}
+
+/// The problems that a route may answer, told by what it takes. 503 is what any takes that runs out of time.
+fn usual_problems(method: &str, operation: &Operation) -> BTreeSet<u16> {
+    let security = serde_json::to_string(&operation.security).unwrap_or_default();
+    let keyed = takes(operation, "Idempotency-Key");
+    let has_query = takes_in(operation, &ParameterIn::Query);
+    let kinds: [(bool, &[u16]); 8] = [
+        (true, &[503]),
+        (security.contains("bearer"), &[401]),
+        (keyed || security.contains("staff"), &[403]),
+        (takes_in(operation, &ParameterIn::Path), &[404]),
+        (has_query, &[400, 422]),
+        (method != "GET", &[400, 413, 415, 422]),
+        (keyed, &[409]),
+        (takes(operation, "If-Match"), &[412]),
+    ];
+    kinds.into_iter().filter(|(so, _)| *so).flat_map(|(_, statuses)| statuses).copied().collect()
 }
 
 /// `post_auctions_id_bids`: unlike the names of handlers, no two are the same.
@@ -119,39 +298,14 @@ fn each_operation(item: &mut PathItem, mut change: impl FnMut(&str, &mut Operati
     }
 }
 
-/// `about_one` tells of a command about a single thing, which can be made conditional.
-fn complete_operation(method: &str, operation: &mut Operation, auth: bool, about_one: bool) {
-    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let response = ResponseBuilder::new().description("A problem").content(MEDIA_TYPE, problem).build();
-    operation.responses.responses.insert("default".to_owned(), RefOr::T(response));
-    let mut header = |name: &str, location: ParameterIn, text: &str, schema: schema::Object| {
-        let parameter = ParameterBuilder::new()
-            .name(name)
-            .parameter_in(location)
-            .required(Required::False)
-            .description(Some(text))
-            .schema(Some(schema))
-            .build();
-        operation.parameters.get_or_insert_default().push(parameter);
-    };
-    let text = |longest: usize| {
-        schema::ObjectBuilder::new().schema_type(schema::Type::String).max_length(Some(longest)).build()
-    };
-    match method {
-        "GET" => {
-            let position = schema::ObjectBuilder::new().schema_type(schema::Type::Integer).minimum(Some(0)).build();
-            let what = "Wait up to 2 s until the read model has reached this position of the log.";
-            header("min_position", ParameterIn::Query, what, position);
-        }
-        _ if !auth => {
-            let what = "The same key with the same request gets the same answer again, and nothing is done twice.";
-            header("Idempotency-Key", ParameterIn::Header, what, text(255));
-        }
-        _ => {}
-    }
-    if method != "GET" && about_one {
-        header("If-Match", ParameterIn::Header, "The ETag that must still hold; 412 otherwise.", text(64));
-    }
+/// Whether a route of the table is served.
+pub fn describes(document: &OpenApi, route: &Route) -> bool {
+    let item = document.paths.paths.get(&format!("{BASE}{}", route.path));
+    item.is_some_and(|item| {
+        let mut served = false;
+        each_operation(&mut item.clone(), |method, _| served |= method == route.method);
+        served
+    })
 }
 
 fn add_further_names(document: &mut OpenApi) {

@@ -1,16 +1,23 @@
 //! Lists: a page of items and an opaque cursor to the next.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Datelike, Utc};
 use projections::page::PageError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
 
 const DEFAULT_LIMIT: u32 = 20;
 const LARGEST_LIMIT: u32 = 100;
+
+/// Well within what Postgres can hold, and beyond what any row holds.
+const STORABLE_YEARS: RangeInclusive<i32> = 1..=9_999;
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,8 +67,19 @@ impl<'de, C: DeserializeOwned> Deserialize<'de> for Cursor<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-        let cursor = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let value = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let cursor = value.filter(has_storable_times).and_then(|value| serde_json::from_value(value).ok());
         cursor.map(Self).ok_or_else(|| serde::de::Error::custom("must be a next_cursor of this list"))
+    }
+}
+
+/// Whether Postgres can hold every time in a cursor. A forged one may name a year that only we can read.
+fn has_storable_times(cursor: &Value) -> bool {
+    match cursor {
+        Value::Object(fields) => fields.values().all(has_storable_times),
+        Value::Array(items) => items.iter().all(has_storable_times),
+        Value::String(text) => text.parse::<DateTime<Utc>>().map_or(true, |time| STORABLE_YEARS.contains(&time.year())),
+        _ => true,
     }
 }
 

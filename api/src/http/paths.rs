@@ -107,6 +107,8 @@ fn canonical_path(method: &str, path: &str) -> Option<String> {
         trimmed => trimmed,
     };
     let under = under_base(trimmed)?;
+    // HEAD is answered wherever GET is.
+    let method = if method == "HEAD" { "GET" } else { method };
     let names = NAMES.by_method.iter().find(|(known, _)| *known == method);
     let renamed = names.and_then(|(_, names)| names.at(under).ok()).map(|name| {
         let filled = name.value.split('/').map(|segment| {
@@ -135,6 +137,8 @@ mod tests {
             ("GET", "/api/v1/listings/", Some("/api/v1/listings")),
             ("GET", "/api/listings", Some("/api/v1/listings")),
             ("GET", "/api/products/7", Some("/api/v1/listings/7")),
+            ("HEAD", "/api/v1/products/7", Some("/api/v1/listings/7")),
+            ("POST", "/api/v1/products/7", None),
             ("POST", "/api/v1/merchant/products", Some("/api/v1/listings")),
             ("GET", "/api/merchant/products", Some("/api/v1/profile/listings")),
             ("POST", "/api/v1/auctions/7/place_bid/", Some("/api/v1/auctions/7/bids")),

@@ -38,7 +38,8 @@ impl<T> Done<T> {
         Self { status: StatusCode::ACCEPTED, ..Self::ok(accepted) }
     }
 
-    /// The same, with the version that the thing now has.
+    /// The same, with the version that the thing now has, as ETag. Only where the last event of the command is certain to
+    /// be the thing's own: an ETag names the position of its last change.
     #[must_use]
     pub fn at_version(self, version: u64) -> Self {
         Self { version: Some(version), ..self }

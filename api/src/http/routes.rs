@@ -1,6 +1,6 @@
 //! The routes, a file per subject.
 
-use axum::http::{Method, Uri};
+use axum::http::{StatusCode, Uri, header};
 
 use super::problem::Problem;
 
@@ -15,13 +15,18 @@ pub mod sandbox;
 pub mod wallet;
 
 /// Nothing is served at this path.
-pub(super) async fn no_such_route(uri: Uri) -> Problem {
+pub(super) fn no_such_route(uri: &Uri) -> Problem {
     let detail = format!("Nothing is served at {}.", uri.path());
-    Problem::new(axum::http::StatusCode::NOT_FOUND, "no-such-route", "No such route", detail)
+    Problem::new(StatusCode::NOT_FOUND, "no-such-route", "No such route", detail)
 }
 
 /// Something is served at this path, by other methods.
-pub(super) async fn no_such_method(method: Method) -> Problem {
-    let detail = format!("{method} is not answered here; Allow tells what is.");
-    Problem::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+pub(super) async fn no_such_method() -> Problem {
+    let detail = "This method is not answered here; Allow tells what is.";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+}
+
+/// The same at a further name of a route, which the router knows nothing of.
+pub(super) async fn only(allow: String) -> Problem {
+    no_such_method().await.with_header(header::ALLOW, &allow)
 }

@@ -129,7 +129,7 @@ async fn every_order_of_an_account_is_on_exactly_one_page_from_each_side() {
 #[tokio::test]
 async fn an_escrow_shows_what_the_domain_says_of_it_and_holds_what_the_books_say() {
     let mut told = BTreeSet::new();
-    for seed in 34..=36 {
+    for seed in 34..=38 {
         let history = History::random(seed, 2_500);
         let test = TestDatabase::showing(&history.units).await;
         for (id, (escrow, version)) in &history.escrows.0 {

@@ -1,4 +1,4 @@
-//! What a client's own words lead to: bids, money in and out. Orders are in [`orders`](super::orders).
+//! What a client's own words lead to: bids, money in and out. Orders are in [`orders`].
 
 use domain::account::{Account, Capability};
 use domain::auction::{self, Auction};

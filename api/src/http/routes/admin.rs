@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::extract::{Caller, NoQuery, Read};
+use crate::http::openapi::Waits;
 use crate::http::problem::Problem;
 
 const TAG: &str = "Administration";
@@ -49,13 +50,9 @@ pub struct ProjectionBody {
 }
 
 /// The read models and how far they have followed the log.
-#[utoipa::path(get, path = "/admin/projections", tag = TAG, security(("bearer" = [])),
+#[utoipa::path(get, path = "/admin/projections", tag = TAG, security(("bearer" = ["staff"])),
     responses((status = OK, body = ProjectionsBody, description = "The read models")))]
-async fn list_projections(
-    State(app): State<App>,
-    caller: Caller,
-    _: Read<NoQuery>,
-) -> Result<Json<ProjectionsBody>, Problem> {
+async fn list_projections(State(app): State<App>, caller: Caller) -> Result<Json<ProjectionsBody>, Problem> {
     require(&app, caller, Capability::Staff).await?;
     let rows = projections::schema::list(&app.pool).await?;
     let items = rows.into_iter().map(|row| ProjectionBody {
@@ -108,7 +105,7 @@ pub struct KindTotals {
 }
 
 /// The trial balance: debits equal credits per currency, always.
-#[utoipa::path(get, path = "/admin/trial-balance", tag = TAG, security(("bearer" = [])),
+#[utoipa::path(get, path = "/admin/trial-balance", tag = TAG, security(("bearer" = ["staff"])), params(Waits),
     responses((status = OK, body = TrialBalance, description = "The trial balance")))]
 async fn trial_balance(
     State(app): State<App>,

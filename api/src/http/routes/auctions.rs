@@ -20,11 +20,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody};
-use super::wallet::stored_money;
 use crate::app::App;
-use crate::http::extract::{Command, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
 use crate::http::fields::{is_near, is_slug, is_title};
-use crate::http::openapi::MoneyBody;
+use crate::http::money::stored_money;
+use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -98,8 +98,12 @@ fn changed(world: &mut commands::World<'_>, auction: AuctionId) -> Result<Auctio
 
 /// Offers something by auction: makes the listing and publishes it in one step.
 #[utoipa::path(post, path = "/auctions", tag = TAG, security(("bearer" = [])), request_body = NewAuctionBody,
+    params(Keyed),
     responses((status = CREATED, body = AuctionChanged, description = "Scheduled, or open if it starts now")))]
-async fn create(State(app): State<App>, command: Command<NewAuctionBody>) -> Result<Done<AuctionChanged>, Problem> {
+async fn create(
+    State(app): State<App>,
+    Creation(command): Creation<NewAuctionBody>,
+) -> Result<Done<AuctionChanged>, Problem> {
     let (request, seller, rules) = (command.request(), command.caller.account, app.auction_rules());
     let NewAuctionBody { title, description, category, brand, condition, delivery, shipping, .. } =
         command.body.clone();
@@ -125,11 +129,11 @@ async fn create(State(app): State<App>, command: Command<NewAuctionBody>) -> Res
 #[serde(deny_unknown_fields)]
 pub struct AuctionsQuery {
     /// `open` unless told, `scheduled`, `closed` or `cancelled`.
-    #[param(value_type = Option<String>)]
+    #[param(inline, value_type = Option<StatusName>)]
     status: Option<auction_board::Status>,
     seller: Option<uuid::Uuid>,
     /// `ending_soon` unless told, or `newest`.
-    #[param(value_type = Option<String>)]
+    #[param(inline, value_type = Option<SortName>)]
     sort: Option<auction_board::Sort>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -137,6 +141,10 @@ pub struct AuctionsQuery {
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<auction_board::Cursor>>,
 }
+
+words!(StatusName: "scheduled", "open", "closed", "cancelled");
+
+words!(SortName: "ending_soon", "newest");
 
 /// An auction as everybody sees it. Who bids is told by a pseudonym.
 #[derive(Debug, Serialize, ToSchema)]
@@ -214,7 +222,7 @@ pub(crate) fn auction_body(row: &auction_board::Auction, you: Option<i32>) -> Re
 }
 
 /// What is for sale by bidding.
-#[utoipa::path(get, path = "/auctions", tag = TAG, params(AuctionsQuery),
+#[utoipa::path(get, path = "/auctions", tag = TAG, params(AuctionsQuery, Waits),
     responses((status = OK, body = Page<AuctionBody>, description = "A page")))]
 async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Json<Page<AuctionBody>>, Problem> {
     read.wait_for(&app, auction_board::MODEL.name).await?;
@@ -228,7 +236,8 @@ async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Json<
 }
 
 /// An auction.
-#[utoipa::path(get, path = "/auctions/{id}", tag = TAG, params(("id" = uuid::Uuid, Path)),
+#[utoipa::path(get, path = "/auctions/{id}", tag = TAG, security((), ("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), Waits),
     responses((status = OK, body = AuctionBody, description = "The auction")))]
 async fn show(
     State(app): State<App>,
@@ -275,7 +284,7 @@ pub struct BidBody {
 }
 
 /// The accepted bids, newest first.
-#[utoipa::path(get, path = "/auctions/{id}/bids", tag = TAG, params(("id" = uuid::Uuid, Path), BidsQuery),
+#[utoipa::path(get, path = "/auctions/{id}/bids", tag = TAG, params(("id" = uuid::Uuid, Path), BidsQuery, Waits),
     responses((status = OK, body = Page<BidBody>, description = "A page")))]
 async fn bids(
     State(app): State<App>,
@@ -330,7 +339,7 @@ pub struct BidPlaced {
 
 /// Place a bid. Repeating the same `Idempotency-Key` is safe.
 #[utoipa::path(post, path = "/auctions/{id}/bids", tag = TAG, security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path)), request_body = Bid,
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = Bid,
     responses((status = CREATED, body = BidPlaced, description = "Accepted")))]
 async fn place_bid(
     State(app): State<App>,
@@ -385,7 +394,7 @@ pub struct BoughtNow {
 
 /// Takes an auction at its buy-now price, which ends it. The order is to be paid within 24 hours.
 #[utoipa::path(post, path = "/auctions/{id}/buy-now", tag = TAG, security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path)), responses((status = OK, body = BoughtNow, description = "Bought")))]
+    params(("id" = uuid::Uuid, Path), Conditional), responses((status = OK, body = BoughtNow, description = "Bought")))]
 async fn buy_now(
     State(app): State<App>,
     Id(id): Id<AuctionId>,
@@ -399,8 +408,7 @@ async fn buy_now(
         let version = world.version::<Auction>(id)?;
         Ok(BoughtNow { auction_id: id.0, price, order_id: ids.order.0, version })
     };
-    let accepted = app.engine.submit(command.request(), buy).await?;
-    Ok(Done::ok(accepted).at_version(accepted.value.version))
+    Ok(Done::ok(app.engine.submit(command.request(), buy).await?))
 }
 
 /// Why an auction is called off.
@@ -414,7 +422,7 @@ pub struct Cancellation {
 
 /// Calls an auction off: its seller before the first bid, staff at any time.
 #[utoipa::path(post, path = "/auctions/{id}/cancel", tag = TAG, security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path)), request_body = Cancellation,
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = Cancellation,
     responses((status = OK, body = AuctionChanged, description = "Cancelled")))]
 async fn cancel(
     State(app): State<App>,
@@ -428,6 +436,5 @@ async fn cancel(
         auctions::cancel(world, id, by, &reason)?;
         changed(world, id)
     };
-    let accepted = app.engine.submit(request, cancel).await?;
-    Ok(Done::ok(accepted).at_version(accepted.value.version))
+    Ok(Done::ok(app.engine.submit(request, cancel).await?))
 }

@@ -1,17 +1,17 @@
-//! Joining, logging in and out, and one's own profile. These routes take no `Idempotency-Key`: their answers hold
-//! tokens, which are never stored.
+//! Joining, logging in and out, and one's own profile. What answers with tokens or ends them takes no `Idempotency-Key`,
+//! since tokens are never stored; changing the profile is a command like any other.
 
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{Extension, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::Request;
-use commands::accounts::{self, Newcomer};
+use commands::accounts;
 use commands::sessions::{self, NewSession, Trade, Traded};
-use domain::account::{Account, Capability, Identity, ProfileChanges};
+use domain::account::{Account, Capability, ProfileChanges};
 use domain::claim::Kind;
 use domain::{AccountId, SessionId};
 use eventstore::Position;
@@ -19,7 +19,6 @@ use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
-use eventstore::secrets::RootSecret;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,12 +26,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::auth::newcomer::Registration;
+pub use crate::auth::newcomer::newcomer;
 use crate::auth::passwords::PasswordError;
 use crate::auth::refresh::RefreshToken;
 use crate::auth::tickets;
+use crate::http::envelope::RequestId;
 use crate::http::extract::{Body, Caller, Command, NoQuery, Nothing, Read};
-use crate::http::fields::is_name;
-use crate::http::problem::Problem;
+use crate::http::openapi::{Conditional, Waits};
+use crate::http::problem::{POSITION_HEADER, Problem};
 use crate::http::reply::{Done, One};
 
 const TAG: &str = "Identity";
@@ -46,28 +48,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(logout))
         .routes(routes!(me, change_me))
         .routes(routes!(ws_ticket))
-}
-
-/// Who wants to join.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(deny_unknown_fields)]
-#[garde(allow_unvalidated)]
-pub struct Registration {
-    /// The address to log in with. Its case does not matter.
-    #[garde(email, length(max = 254))]
-    #[schema(example = "ann@example.com", max_length = 254)]
-    email: String,
-    /// The public name: letters, digits, `-`, `_` and `.`. Its case does not matter.
-    #[garde(length(chars, min = 3, max = 40), custom(is_name))]
-    #[schema(example = "ann", min_length = 3, max_length = 40, pattern = "^[A-Za-z0-9._-]+$")]
-    user_name: String,
-    /// Eight characters or more, of any kind.
-    #[garde(length(chars, min = 8, max = 128))]
-    #[schema(example = "correct horse battery", min_length = 8, max_length = 128)]
-    password: String,
-    /// Whether to sell too; every account may buy.
-    #[serde(default)]
-    sell: bool,
 }
 
 /// The tokens of a session.
@@ -90,16 +70,18 @@ pub struct Tokens {
 
 impl IntoResponse for Tokens {
     fn into_response(self) -> Response {
-        let no_store = [(axum::http::header::CACHE_CONTROL, "no-store")];
-        (no_store, Json(self)).into_response()
+        let no_store = [(header::CACHE_CONTROL, "no-store")];
+        ([(POSITION_HEADER, self.position)], no_store, Json(self)).into_response()
     }
 }
 
 /// Joins: makes an account and logs it in.
 #[utoipa::path(post, path = "/auth/register", tag = TAG, request_body = Registration,
-    responses((status = CREATED, body = Tokens, description = "The account exists and is logged in")))]
+    responses((status = CREATED, body = Tokens, description = "The account exists and is logged in"),
+        (status = CONFLICT, description = "The e-mail address or the user name belongs to an account")))]
 async fn register(
     State(app): State<App>,
+    Extension(id): Extension<RequestId>,
     Body(registration): Body<Registration>,
 ) -> Result<(StatusCode, Tokens), Problem> {
     let account = AccountId(mint::id());
@@ -108,7 +90,7 @@ async fn register(
     capabilities.extend(registration.sell.then_some(Capability::Sell));
     let newcomer =
         newcomer(&app.secret, account, &registration.email, &registration.user_name, &password_hash, capabilities);
-    let metadata = Metadata::by_account(account);
+    let metadata = id.stamp(Metadata::by_account(account));
     let (session, token) = new_session(&app, account);
     let join = move |world: &mut commands::World<'_>| {
         accounts::register(world, &newcomer)?;
@@ -116,25 +98,6 @@ async fn register(
     };
     let accepted = app.engine.submit(Request::once(metadata), join).await?;
     Ok((StatusCode::CREATED, tokens(&app, account, &token, accepted.position)?))
-}
-
-/// Somebody who wants to join, with the personal fields sealed under a key of their own.
-pub fn newcomer(
-    secret: &RootSecret,
-    account: AccountId,
-    email: &str,
-    user_name: &str,
-    password_hash: &str,
-    capabilities: BTreeSet<Capability>,
-) -> Newcomer {
-    let key = PersonKey::mint(account);
-    let identity = Identity {
-        email: key.seal(email.trim()),
-        user_name: key.seal(user_name),
-        password_hash: key.seal(password_hash),
-    };
-    let (email, user_name) = (secret.claim(Kind::Email, email), secret.claim(Kind::UserName, user_name));
-    Newcomer { account, key, identity, email, user_name, capabilities }
 }
 
 /// Who logs in.
@@ -152,7 +115,11 @@ pub struct Login {
 /// Logs in. An unknown address and a wrong password get the same answer.
 #[utoipa::path(post, path = "/auth/login", tag = TAG, request_body = Login,
     responses((status = OK, body = Tokens, description = "Logged in")))]
-async fn login(State(app): State<App>, Body(login): Body<Login>) -> Result<Tokens, Problem> {
+async fn login(
+    State(app): State<App>,
+    Extension(id): Extension<RequestId>,
+    Body(login): Body<Login>,
+) -> Result<Tokens, Problem> {
     let claim = app.secret.claim(Kind::Email, &login.email);
     let holder = app.engine.read(move |world| accounts::holder_of(world, claim)).await?;
     let stored = match &holder {
@@ -165,7 +132,8 @@ async fn login(State(app): State<App>, Body(login): Body<Login>) -> Result<Token
     };
     let (session, token) = new_session(&app, account);
     let open = move |world: &mut commands::World<'_>| sessions::open(world, &session);
-    let accepted = app.engine.submit(Request::once(Metadata::by_account(account)), open).await?;
+    let metadata = id.stamp(Metadata::by_account(account));
+    let accepted = app.engine.submit(Request::once(metadata), open).await?;
     tokens(&app, account, &token, accepted.position)
 }
 
@@ -186,7 +154,11 @@ pub struct Refresh {
 /// Trades a refresh token for new tokens. One that was traded before ends the session: somebody else has it.
 #[utoipa::path(post, path = "/auth/refresh", tag = TAG, request_body = Refresh,
     responses((status = OK, body = Tokens, description = "New tokens")))]
-async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -> Result<Tokens, Problem> {
+async fn refresh(
+    State(app): State<App>,
+    Extension(id): Extension<RequestId>,
+    Body(body): Body<Refresh>,
+) -> Result<Tokens, Problem> {
     let bad = || Problem::unauthenticated("The refresh token is not good.");
     let presented = RefreshToken::parse(&body.refresh_token).ok_or_else(bad)?;
     let next = RefreshToken::mint(presented.session());
@@ -197,7 +169,7 @@ async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -> Result<To
         expires_at: refresh_expiry(&app),
         now: Clock::real_now(),
     };
-    let metadata = Metadata::anonymous();
+    let metadata = id.stamp(Metadata::anonymous());
     let accepted = app.engine.submit(Request::once(metadata), move |world| sessions::refresh(world, &trade)).await?;
     match accepted.value {
         Traded::Refreshed(account) => tokens(&app, account, &next, accepted.position),
@@ -207,12 +179,18 @@ async fn refresh(State(app): State<App>, Body(body): Body<Refresh>) -> Result<To
 
 /// Logs out: the session's refresh tokens are good no more.
 #[utoipa::path(post, path = "/auth/logout", tag = TAG, security(("bearer" = [])),
-    responses((status = NO_CONTENT, description = "Logged out")))]
-async fn logout(State(app): State<App>, caller: Caller, _: Body<Nothing>) -> Result<StatusCode, Problem> {
+    responses((status = NO_CONTENT, description = "Logged out",
+        headers(("Tradepost-Position" = i64, description = "The last event of it in the log")))))]
+async fn logout(
+    State(app): State<App>,
+    Extension(id): Extension<RequestId>,
+    caller: Caller,
+    _: Body<Nothing>,
+) -> Result<impl IntoResponse, Problem> {
     let Caller { account, session } = caller;
     let end = move |world: &mut commands::World<'_>| sessions::log_out(world, account, session);
-    app.engine.submit(Request::once(Metadata::by_account(account)), end).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let accepted = app.engine.submit(Request::once(id.stamp(Metadata::by_account(account))), end).await?;
+    Ok((StatusCode::NO_CONTENT, [(POSITION_HEADER, accepted.position)]))
 }
 
 /// An account as its owner sees it.
@@ -239,7 +217,7 @@ pub struct Profile {
 }
 
 /// One's own account.
-#[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])),
+#[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])), params(Waits),
     responses((status = OK, body = Profile, description = "The account")))]
 async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<Profile>, Problem> {
     read.wait_for(&app, projections::accounts::MODEL.name).await?;
@@ -290,7 +268,7 @@ pub struct Changed {
 
 /// Changes one's own profile.
 #[utoipa::path(patch, path = "/auth/me", tag = TAG, security(("bearer" = [])), request_body = ProfilePatch,
-    responses((status = OK, body = Changed, description = "Changed")))]
+    params(Conditional), responses((status = OK, body = Changed, description = "Changed")))]
 async fn change_me(State(app): State<App>, command: Command<ProfilePatch>) -> Result<Done<Changed>, Problem> {
     let account = command.caller.account;
     let key = PersonKey::load(&app.pool, account).await?.ok_or_else(|| Problem::not_found("account"))?;
@@ -304,13 +282,15 @@ async fn change_me(State(app): State<App>, command: Command<ProfilePatch>) -> Re
         avatar_url: seal(patch.avatar_url),
         language: patch.language,
     };
+    let changes_nothing = changes == ProfileChanges::default();
     let change = move |world: &mut commands::World<'_>| {
         world.expect_version::<Account>(account, expected)?;
         accounts::change_profile(world, account, changes.clone())?;
         Ok(Changed { version: world.version::<Account>(account)? })
     };
     let accepted = app.engine.submit(request, change).await?;
-    Ok(Done::ok(accepted).at_version(accepted.value.version))
+    let version = accepted.value.version;
+    Ok(if changes_nothing { Done::ok(accepted) } else { Done::ok(accepted).at_version(version) })
 }
 
 /// A ticket for opening a socket.

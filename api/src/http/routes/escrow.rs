@@ -17,10 +17,10 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::orders::{OrderChanged, Reason, change, require_party};
-use super::wallet::stored_money;
 use crate::app::App;
 use crate::http::extract::{Caller, Command, Id, NoQuery, Nothing, Read};
-use crate::http::openapi::MoneyBody;
+use crate::http::money::stored_money;
+use crate::http::openapi::{Conditional, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -120,7 +120,7 @@ pub struct OwnQuery {
 }
 
 /// One's own escrows that hold money, as buyer or seller: funded, in inspection or disputed. Newest first.
-#[utoipa::path(get, path = "/escrow", tag = TAG, security(("bearer" = [])), params(OwnQuery),
+#[utoipa::path(get, path = "/escrow", tag = TAG, security(("bearer" = [])), params(OwnQuery, Waits),
     responses((status = OK, body = Page<EscrowBody>, description = "A page")))]
 async fn list(State(app): State<App>, caller: Caller, read: Read<OwnQuery>) -> Result<Json<Page<EscrowBody>>, Problem> {
     read.wait_for(&app, escrow_book::MODEL.name).await?;
@@ -132,7 +132,7 @@ async fn list(State(app): State<App>, caller: Caller, read: Read<OwnQuery>) -> R
 
 /// The money of an order, for its buyer, its seller and staff.
 #[utoipa::path(get, path = "/escrow/{order_id}", tag = TAG, security(("bearer" = [])),
-    params(("order_id" = Uuid, Path)), responses((status = OK, body = EscrowBody, description = "The escrow")))]
+    params(("order_id" = Uuid, Path), Waits), responses((status = OK, body = EscrowBody, description = "The escrow")))]
 async fn show(
     State(app): State<App>,
     Id(order): Id<OrderId>,
@@ -148,7 +148,8 @@ async fn show(
 
 /// Says that the buyer is content: the seller is paid.
 #[utoipa::path(post, path = "/escrow/{order_id}/confirm", tag = TAG, security(("bearer" = [])),
-    params(("order_id" = Uuid, Path)), responses((status = OK, body = OrderChanged, description = "Released")))]
+    params(("order_id" = Uuid, Path), Conditional),
+    responses((status = OK, body = OrderChanged, description = "Released")))]
 async fn confirm(app: State<App>, id: Id<OrderId>, command: Command<Nothing>) -> Result<Done<OrderChanged>, Problem> {
     super::orders::confirm(app, id, command).await
 }
@@ -162,8 +163,8 @@ pub struct OrderNamed {
 }
 
 /// The same as `/escrow/{order_id}/confirm`, for clients that name the order in the body.
-#[utoipa::path(post, path = "/payments/escrow/confirm", tag = TAG, security(("bearer" = [])),
-    request_body = OrderNamed, responses((status = OK, body = OrderChanged, description = "Released")))]
+#[utoipa::path(post, path = "/payments/escrow/confirm", tag = TAG, security(("bearer" = [])), request_body = OrderNamed,
+    params(Conditional), responses((status = OK, body = OrderChanged, description = "Released")))]
 #[deprecated]
 async fn confirm_by_body(State(app): State<App>, command: Command<OrderNamed>) -> Result<Done<OrderChanged>, Problem> {
     let (buyer, order) = (command.caller.account, OrderId(command.body.order_id));
@@ -172,7 +173,7 @@ async fn confirm_by_body(State(app): State<App>, command: Command<OrderNamed>) -
 
 /// Stops the clock of an escrow until staff has decided, as its buyer or its seller.
 #[utoipa::path(post, path = "/escrow/{order_id}/dispute", tag = TAG, security(("bearer" = [])),
-    params(("order_id" = Uuid, Path)), request_body = Reason,
+    params(("order_id" = Uuid, Path), Conditional), request_body = Reason,
     responses((status = OK, body = OrderChanged, description = "Disputed")))]
 async fn dispute(
     State(app): State<App>,
@@ -189,7 +190,7 @@ async fn dispute(
 #[serde(deny_unknown_fields)]
 pub struct AllQuery {
     /// Only in this status.
-    #[param(value_type = Option<String>, example = "disputed")]
+    #[param(inline, value_type = Option<StatusName>)]
     status: Option<Status>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -198,8 +199,10 @@ pub struct AllQuery {
     cursor: Option<Cursor<escrow_book::Cursor>>,
 }
 
+words!(StatusName: "awaiting_payment", "funded", "inspection", "disputed", "voided", "released", "refunded", "split");
+
 /// All escrows, newest first, for staff.
-#[utoipa::path(get, path = "/admin/escrow", tag = TAG, security(("bearer" = [])), params(AllQuery),
+#[utoipa::path(get, path = "/admin/escrow", tag = TAG, security(("bearer" = ["staff"])), params(AllQuery, Waits),
     responses((status = OK, body = Page<EscrowBody>, description = "A page")))]
 async fn list_all(
     State(app): State<App>,
@@ -252,8 +255,8 @@ impl Decision {
 }
 
 /// Decides a dispute: release, refund or split.
-#[utoipa::path(post, path = "/admin/escrow/{order_id}/resolve", tag = TAG, security(("bearer" = [])),
-    params(("order_id" = Uuid, Path)), request_body = Decision,
+#[utoipa::path(post, path = "/admin/escrow/{order_id}/resolve", tag = TAG, security(("bearer" = ["staff"])),
+    params(("order_id" = Uuid, Path), Conditional), request_body = Decision,
     responses((status = OK, body = OrderChanged, description = "Resolved")))]
 async fn resolve(
     State(app): State<App>,

@@ -17,11 +17,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::wallet::stored_money;
 use crate::app::App;
-use crate::http::extract::{Command, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
 use crate::http::fields::{is_near, is_slug, is_title};
-use crate::http::openapi::MoneyBody;
+use crate::http::money::stored_money;
+use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -240,8 +240,11 @@ pub(super) fn changed(world: &mut commands::World<'_>, listing: ListingId) -> Re
 
 /// Writes a listing down as a draft. Only its seller sees it until it is published.
 #[utoipa::path(post, path = "/listings", tag = TAG, security(("bearer" = [])), request_body = NewListingBody,
-    responses((status = CREATED, body = ListingChanged, description = "The draft")))]
-async fn draft(State(app): State<App>, command: Command<NewListingBody>) -> Result<Done<ListingChanged>, Problem> {
+    params(Keyed), responses((status = CREATED, body = ListingChanged, description = "The draft")))]
+async fn draft(
+    State(app): State<App>,
+    Creation(command): Creation<NewListingBody>,
+) -> Result<Done<ListingChanged>, Problem> {
     let (request, seller) = (command.request(), command.caller.account);
     let (details, sale, stock) = command.body.parts()?;
     let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock };
@@ -265,15 +268,13 @@ pub struct ListingsQuery {
     q: Option<String>,
     category: Option<String>,
     brand: Option<String>,
-    /// `new`, `like_new`, `good`, `fair` or `for_parts`.
-    #[param(value_type = Option<String>)]
+    #[param(inline, value_type = Option<ConditionBody>)]
     condition: Option<Condition>,
-    /// `fixed_price` or `auction`.
-    #[param(value_type = Option<String>)]
+    #[param(inline, value_type = Option<KindName>)]
     kind: Option<catalogue::Kind>,
     /// `active` unless told; `sold_out` shows what has no free piece, `archived` what is offered no more, `draft` one's
     /// own drafts.
-    #[param(value_type = Option<String>)]
+    #[param(inline, value_type = Option<StatusName>)]
     status: Option<catalogue::Status>,
     seller: Option<uuid::Uuid>,
     /// The currency of `min_price` and `max_price`.
@@ -284,7 +285,7 @@ pub struct ListingsQuery {
     /// In minor units; takes `currency`.
     max_price: Option<i64>,
     /// `newest` unless told, `price_asc`, `price_desc` or `ending_soon`.
-    #[param(value_type = Option<String>)]
+    #[param(inline, value_type = Option<SortName>)]
     sort: Option<catalogue::Sort>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -292,6 +293,12 @@ pub struct ListingsQuery {
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<catalogue::Cursor>>,
 }
+
+words!(KindName: "fixed_price", "auction");
+
+words!(StatusName: "draft", "active", "sold_out", "archived");
+
+words!(SortName: "newest", "price_asc", "price_desc", "ending_soon");
 
 impl ListingsQuery {
     fn filter(self, viewer: Option<AccountId>) -> Result<catalogue::Filter, Problem> {
@@ -410,7 +417,7 @@ fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
 }
 
 /// What is offered.
-#[utoipa::path(get, path = "/listings", tag = TAG, params(ListingsQuery),
+#[utoipa::path(get, path = "/listings", tag = TAG, security((), ("bearer" = [])), params(ListingsQuery, Waits),
     responses((status = OK, body = Page<ListingBody>, description = "A page")))]
 async fn list(
     State(app): State<App>,
@@ -427,7 +434,8 @@ async fn list(
 }
 
 /// A listing. A draft is there for its seller alone.
-#[utoipa::path(get, path = "/listings/{id}", tag = TAG, params(("id" = uuid::Uuid, Path)),
+#[utoipa::path(get, path = "/listings/{id}", tag = TAG, security((), ("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), Waits),
     responses((status = OK, body = ListingBody, description = "The listing")))]
 async fn show(
     State(app): State<App>,
@@ -476,8 +484,9 @@ pub struct ListingPatch {
 }
 
 /// Changes parts of a listing. How a published auction is sold cannot change.
-#[utoipa::path(patch, path = "/listings/{id}", tag = TAG, security(("bearer" = [])), params(("id" = uuid::Uuid, Path)),
-    request_body = ListingPatch, responses((status = OK, body = ListingChanged, description = "Changed")))]
+#[utoipa::path(patch, path = "/listings/{id}", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = ListingPatch,
+    responses((status = OK, body = ListingChanged, description = "Changed")))]
 async fn patch(
     State(app): State<App>,
     Id(id): Id<ListingId>,
@@ -500,8 +509,9 @@ async fn patch(
 }
 
 /// Replaces a listing. How a published auction is sold cannot change.
-#[utoipa::path(put, path = "/listings/{id}", tag = TAG, security(("bearer" = [])), params(("id" = uuid::Uuid, Path)),
-    request_body = NewListingBody, responses((status = OK, body = ListingChanged, description = "Replaced")))]
+#[utoipa::path(put, path = "/listings/{id}", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = NewListingBody,
+    responses((status = OK, body = ListingChanged, description = "Replaced")))]
 async fn put(
     State(app): State<App>,
     Id(id): Id<ListingId>,
@@ -537,6 +547,7 @@ async fn revise<T>(
     revision: Revision,
 ) -> Result<Done<ListingChanged>, Problem> {
     let (by, expected) = (command.caller.account, command.expected_version);
+    let changes_nothing = revision.changes == Changes::default();
     let revise = move |world: &mut commands::World<'_>| {
         world.get::<Listing>(id)?.owned_by(by)?;
         world.expect_version::<Listing>(id, expected)?;
@@ -550,11 +561,14 @@ async fn revise<T>(
         changed(world, id)
     };
     let accepted = app.engine.submit(command.request(), revise).await?;
-    Ok(Done::ok(accepted).at_version(accepted.value.version))
+    let version = accepted.value.version;
+    // Its stock alone may have changed, or nothing at all.
+    Ok(if changes_nothing { Done::ok(accepted) } else { Done::ok(accepted).at_version(version) })
 }
 
 /// Takes a listing off for good. A running auction is cancelled instead.
-#[utoipa::path(delete, path = "/listings/{id}", tag = TAG, security(("bearer" = [])), params(("id" = uuid::Uuid, Path)),
+#[utoipa::path(delete, path = "/listings/{id}", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), Conditional),
     responses((status = OK, body = ListingChanged, description = "Archived")))]
 async fn archive(
     State(app): State<App>,
@@ -568,13 +582,13 @@ async fn archive(
         listings::archive(world, id, by)?;
         changed(world, id)
     };
-    let accepted = app.engine.submit(command.request(), archive).await?;
-    Ok(Done::ok(accepted).at_version(accepted.value.version))
+    Ok(Done::ok(app.engine.submit(command.request(), archive).await?))
 }
 
 /// Offers a listing. An auction starts at its planned time, or now.
 #[utoipa::path(post, path = "/listings/{id}/publish", tag = TAG, security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path)), responses((status = OK, body = ListingChanged, description = "Published")))]
+    params(("id" = uuid::Uuid, Path), Conditional),
+    responses((status = OK, body = ListingChanged, description = "Published")))]
 async fn publish(
     State(app): State<App>,
     Id(id): Id<ListingId>,
@@ -587,6 +601,5 @@ async fn publish(
         listings::publish(world, id, by, &rules)?;
         changed(world, id)
     };
-    let accepted = app.engine.submit(command.request(), publish).await?;
-    Ok(Done::ok(accepted).at_version(accepted.value.version))
+    Ok(Done::ok(app.engine.submit(command.request(), publish).await?))
 }

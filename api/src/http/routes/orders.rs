@@ -22,10 +22,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::wallet::{payment_method, stored_money};
 use crate::app::App;
-use crate::http::extract::{Caller, Command, Id, NoQuery, Nothing, Read};
-use crate::http::openapi::MoneyBody;
+use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, Read};
+use crate::http::money::{payment_method, stored_money};
+use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -152,9 +152,9 @@ pub struct PlacedOrder {
 }
 
 /// Buys a cart: one order per seller, all of them or none, paid together. Repeating the same `Idempotency-Key` is safe.
-#[utoipa::path(post, path = "/orders", tag = TAG, security(("bearer" = [])), request_body = Cart,
+#[utoipa::path(post, path = "/orders", tag = TAG, security(("bearer" = [])), request_body = Cart, params(Keyed),
     responses((status = CREATED, body = CheckedOut, description = "The group and its orders")))]
-async fn check_out(State(app): State<App>, command: Command<Cart>) -> Result<Done<CheckedOut>, Problem> {
+async fn check_out(State(app): State<App>, Creation(command): Creation<Cart>) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
     let Cart { lines, ship_to, pay } = command.body;
     let line = |CartLineBody { listing_id, sku, quantity }| CartLine { listing: ListingId(listing_id), sku, quantity };
@@ -183,12 +183,12 @@ pub struct Purchase {
 
 /// Buys one listing without a cart.
 #[utoipa::path(post, path = "/listings/{id}/purchase", tag = TAG, security(("bearer" = [])),
-    params(("id" = Uuid, Path)), request_body = Purchase,
+    params(("id" = Uuid, Path), Keyed), request_body = Purchase,
     responses((status = CREATED, body = CheckedOut, description = "The group and its order")))]
 async fn purchase(
     State(app): State<App>,
     Id(listing): Id<ListingId>,
-    command: Command<Purchase>,
+    Creation(command): Creation<Purchase>,
 ) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
     let Purchase { sku, quantity, ship_to, pay } = command.body;
@@ -277,9 +277,9 @@ pub struct PaymentBody {
 
 /// Pays an order, and with it every order of its checkout that waits. By a method from outside it is paid once the
 /// provider says so; money that comes in too late stays in the wallet.
-#[utoipa::path(post, path = "/orders/{id}/pay", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
-    request_body = Payment, responses(
-        (status = OK, body = PaymentBody, description = "Paid"),
+#[utoipa::path(post, path = "/orders/{id}/pay", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), Conditional), request_body = Payment,
+    responses((status = OK, body = PaymentBody, description = "Paid"),
         (status = ACCEPTED, body = PaymentBody, description = "The provider is asked")))]
 async fn pay(
     State(app): State<App>,
@@ -325,7 +325,7 @@ pub struct OrderChanged {
     version: u64,
 }
 
-/// Carries a command about an order out. `party` tells first whether the caller may know of the order at all.
+/// Carries a command about an order out. To whoever is neither its buyer, its seller nor staff, it is not there.
 pub(super) async fn change<T>(
     app: &App,
     order: OrderId,
@@ -341,9 +341,7 @@ pub(super) async fn change<T>(
         let escrow = world.get::<Escrow>(order)?.opened()?.status().name().to_owned();
         Ok(OrderChanged { id: order.0, status, escrow, version: world.version::<Order>(order)? })
     };
-    let accepted = app.engine.submit(command.request(), change).await?;
-    let version = accepted.value.version;
-    Ok(Done::ok(accepted).at_version(version))
+    Ok(Done::ok(app.engine.submit(command.request(), change).await?))
 }
 
 /// Why something is done.
@@ -356,8 +354,9 @@ pub struct Reason {
 }
 
 /// Calls an order off before it is shipped. What was paid goes back. Whoever has won an auction is bound to it.
-#[utoipa::path(post, path = "/orders/{id}/cancel", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
-    request_body = Reason, responses((status = OK, body = OrderChanged, description = "Cancelled")))]
+#[utoipa::path(post, path = "/orders/{id}/cancel", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), Conditional), request_body = Reason,
+    responses((status = OK, body = OrderChanged, description = "Cancelled")))]
 async fn cancel(
     State(app): State<App>,
     Id(order): Id<OrderId>,
@@ -381,8 +380,9 @@ pub struct Shipment {
 }
 
 /// Says that an order is on its way.
-#[utoipa::path(post, path = "/orders/{id}/ship", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
-    request_body = Shipment, responses((status = OK, body = OrderChanged, description = "Shipped")))]
+#[utoipa::path(post, path = "/orders/{id}/ship", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), Conditional), request_body = Shipment,
+    responses((status = OK, body = OrderChanged, description = "Shipped")))]
 async fn ship(
     State(app): State<App>,
     Id(order): Id<OrderId>,
@@ -393,8 +393,8 @@ async fn ship(
 }
 
 /// Says that an order has arrived: its buyer or staff may, and of digital goods its seller. The inspection begins.
-#[utoipa::path(post, path = "/orders/{id}/deliver", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
-    responses((status = OK, body = OrderChanged, description = "Delivered")))]
+#[utoipa::path(post, path = "/orders/{id}/deliver", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), Conditional), responses((status = OK, body = OrderChanged, description = "Delivered")))]
 async fn deliver(
     State(app): State<App>,
     Id(order): Id<OrderId>,
@@ -405,8 +405,8 @@ async fn deliver(
 }
 
 /// Says that the buyer is content: the seller is paid.
-#[utoipa::path(post, path = "/orders/{id}/confirm", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
-    responses((status = OK, body = OrderChanged, description = "Completed")))]
+#[utoipa::path(post, path = "/orders/{id}/confirm", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), Conditional), responses((status = OK, body = OrderChanged, description = "Completed")))]
 pub(super) async fn confirm(
     State(app): State<App>,
     Id(order): Id<OrderId>,
@@ -427,8 +427,9 @@ pub struct Refund {
 }
 
 /// Gives money back to the buyer, before or after the seller was paid. The fee on it is given back too.
-#[utoipa::path(post, path = "/orders/{id}/refund", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
-    request_body = Refund, responses((status = OK, body = OrderChanged, description = "Refunded")))]
+#[utoipa::path(post, path = "/orders/{id}/refund", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), Conditional), request_body = Refund,
+    responses((status = OK, body = OrderChanged, description = "Refunded")))]
 async fn refund(
     State(app): State<App>,
     Id(order): Id<OrderId>,
@@ -445,10 +446,10 @@ async fn refund(
 pub struct OrdersQuery {
     /// `buyer` for one's purchases, `seller` for one's sales; both unless told.
     #[serde(rename = "as")]
-    #[param(rename = "as", value_type = Option<String>)]
+    #[param(rename = "as", inline, value_type = Option<SideName>)]
     side: Option<purchases::Side>,
     /// `placed`, `paid`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
-    #[param(value_type = Option<String>)]
+    #[param(inline, value_type = Option<StatusName>)]
     status: Option<purchases::Status>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -456,6 +457,10 @@ pub struct OrdersQuery {
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<purchases::Cursor>>,
 }
+
+words!(SideName: "buyer", "seller");
+
+words!(StatusName: "placed", "paid", "shipped", "delivered", "completed", "cancelled", "disputed", "refunded");
 
 /// What one buyer gets from one seller.
 #[derive(Debug, Serialize, ToSchema)]
@@ -559,7 +564,7 @@ fn order_body(row: purchases::Order) -> Result<OrderBody, Problem> {
 }
 
 /// One's own purchases and sales, newest first.
-#[utoipa::path(get, path = "/orders", tag = TAG, security(("bearer" = [])), params(OrdersQuery),
+#[utoipa::path(get, path = "/orders", tag = TAG, security(("bearer" = [])), params(OrdersQuery, Waits),
     responses((status = OK, body = Page<OrderBody>, description = "A page")))]
 async fn list(
     State(app): State<App>,
@@ -574,7 +579,7 @@ async fn list(
 }
 
 /// An order, for its buyer, its seller and staff.
-#[utoipa::path(get, path = "/orders/{id}", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
+#[utoipa::path(get, path = "/orders/{id}", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path), Waits),
     responses((status = OK, body = OrderBody, description = "The order")))]
 async fn show(
     State(app): State<App>,
@@ -607,8 +612,8 @@ pub struct GroupBody {
 }
 
 /// The orders of one checkout, for its buyer and staff.
-#[utoipa::path(get, path = "/order-groups/{id}", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path)),
-    responses((status = OK, body = GroupBody, description = "The group")))]
+#[utoipa::path(get, path = "/order-groups/{id}", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), Waits), responses((status = OK, body = GroupBody, description = "The group")))]
 async fn show_group(
     State(app): State<App>,
     Id(id): Id<OrderGroupId>,

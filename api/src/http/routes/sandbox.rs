@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use chrono::{DateTime, TimeDelta, Utc};
-
 use eventstore::Position;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::extract::Body;
-use crate::http::problem::Problem;
+use crate::http::problem::{POSITION_HEADER, Problem};
 
 const TAG: &str = "Sandbox";
 /// The furthest that the clock may be set ahead at once.
@@ -37,7 +37,8 @@ pub struct Shown {
 }
 
 /// The marketplace's time.
-#[utoipa::path(get, path = "/sandbox/clock", tag = TAG, responses((status = OK, body = Shown, description = "The time")))]
+#[utoipa::path(get, path = "/sandbox/clock", tag = TAG,
+    responses((status = OK, body = Shown, description = "The time")))]
 async fn show(State(app): State<App>) -> Json<Shown> {
     Json(Shown { now: app.clock.now(), position: None })
 }
@@ -54,10 +55,11 @@ pub struct Setting {
     advance_ms: Option<i64>,
 }
 
-/// Sets the marketplace's clock, forward only, and waits until everything due until then has happened at its time.
+/// Sets the marketplace's clock, forward only, and waits until everything due until then has happened at its time. `set`
+/// is safe to repeat; each `advance_ms` advances again.
 #[utoipa::path(post, path = "/sandbox/clock", tag = TAG, request_body = Setting,
     responses((status = OK, body = Shown, description = "The time, and the head of the log")))]
-async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<Json<Shown>, Problem> {
+async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<impl IntoResponse, Problem> {
     let now = app.clock.now();
     let target = match (setting.set, setting.advance_ms) {
         (Some(target), None) => target,
@@ -76,5 +78,6 @@ async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<Jso
     }
     let position = app.time_travel.set_forward(target).await;
     let position = position.ok_or_else(|| Problem::unavailable("The timers did not settle in time."))?;
-    Ok(Json(Shown { now: app.clock.now(), position: Some(position) }))
+    let shown = Shown { now: app.clock.now(), position: Some(position) };
+    Ok(([(POSITION_HEADER, position)], Json(shown)))
 }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::wallets;
-use domain::wallet::PaymentMethod;
 use domain::{Currency, DepositId, Money, WithdrawalId};
 use eventstore::mint;
 use garde::Validate;
@@ -15,8 +14,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::http::extract::{Caller, Command, NoQuery, Read};
-use crate::http::openapi::MoneyBody;
+use crate::http::extract::{Caller, Creation, NoQuery, Read};
+use crate::http::money::{payment_method, stored_money};
+use crate::http::openapi::{Keyed, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::Done;
@@ -58,7 +58,7 @@ pub struct BalanceBody {
 }
 
 /// One's own balances.
-#[utoipa::path(get, path = "/wallet", tag = TAG, security(("bearer" = [])),
+#[utoipa::path(get, path = "/wallet", tag = TAG, security(("bearer" = [])), params(Waits),
     responses((status = OK, body = WalletBody, description = "A balance per currency")))]
 async fn show(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<Json<WalletBody>, Problem> {
     read.wait_for(&app, wallet_statement::MODEL.name).await?;
@@ -78,11 +78,6 @@ fn balance(row: wallet_statement::Balance) -> Result<BalanceBody, Problem> {
     })
 }
 
-/// An amount as a read model has it. Read models are made of amounts that the domain has checked.
-pub(super) fn stored_money(minor: i64, currency: Currency) -> Result<Money, Problem> {
-    Money::new(minor, currency).map_err(|_| Problem::internal())
-}
-
 /// Which movements to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -91,11 +86,11 @@ pub struct TransactionsQuery {
     /// Only this currency.
     #[param(value_type = Option<String>, example = "USD")]
     currency: Option<Currency>,
-    /// Only this kind: `deposit`, `withdrawal`, `hold`, `payment`, `sale`, `refund_received`, `refund_given`, `recovery`.
-    #[param(value_type = Option<String>)]
+    /// Only this kind.
+    #[param(inline, value_type = Option<KindName>)]
     kind: Option<wallet_statement::Kind>,
-    /// Only this status: `pending`, `succeeded`, `failed`, `released`.
-    #[param(value_type = Option<String>)]
+    /// Only this status.
+    #[param(inline, value_type = Option<StatusName>)]
     status: Option<wallet_statement::Status>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -103,6 +98,10 @@ pub struct TransactionsQuery {
     #[param(value_type = Option<String>)]
     cursor: Option<Cursor<wallet_statement::Cursor>>,
 }
+
+words!(KindName: "deposit", "withdrawal", "hold", "payment", "sale", "refund_received", "refund_given", "recovery");
+
+words!(StatusName: "pending", "succeeded", "failed", "released");
 
 /// One movement of money.
 #[derive(Debug, Serialize, ToSchema)]
@@ -131,8 +130,8 @@ pub struct TransactionBody {
 }
 
 /// One's own movements of money, newest first.
-#[utoipa::path(get, path = "/payments/transactions", tag = TAG, security(("bearer" = [])), params(TransactionsQuery),
-    responses((status = OK, body = Page<TransactionBody>, description = "A page")))]
+#[utoipa::path(get, path = "/payments/transactions", tag = TAG, security(("bearer" = [])),
+    params(TransactionsQuery, Waits), responses((status = OK, body = Page<TransactionBody>, description = "A page")))]
 async fn transactions(
     State(app): State<App>,
     caller: Caller,
@@ -197,8 +196,8 @@ pub struct Begun {
 
 /// Asks the payment provider for money. It is available once the provider says so.
 #[utoipa::path(post, path = "/payments/deposit", tag = TAG, security(("bearer" = [])), request_body = Transfer,
-    responses((status = ACCEPTED, body = Begun, description = "Begun")))]
-async fn deposit(State(app): State<App>, command: Command<Transfer>) -> Result<Done<Begun>, Problem> {
+    params(Keyed), responses((status = ACCEPTED, body = Begun, description = "Begun")))]
+async fn deposit(State(app): State<App>, Creation(command): Creation<Transfer>) -> Result<Done<Begun>, Problem> {
     let (owner, amount) = (command.caller.account, command.body.amount);
     let source = payment_method(&app, &command.body.payment_method)?;
     let deposit = DepositId(mint::id());
@@ -212,8 +211,8 @@ async fn deposit(State(app): State<App>, command: Command<Transfer>) -> Result<D
 
 /// Sends money out. It leaves the balance at once, and comes back if the provider refuses.
 #[utoipa::path(post, path = "/payments/withdraw", tag = TAG, security(("bearer" = [])), request_body = Transfer,
-    responses((status = ACCEPTED, body = Begun, description = "Begun")))]
-async fn withdraw(State(app): State<App>, command: Command<Transfer>) -> Result<Done<Begun>, Problem> {
+    params(Keyed), responses((status = ACCEPTED, body = Begun, description = "Begun")))]
+async fn withdraw(State(app): State<App>, Creation(command): Creation<Transfer>) -> Result<Done<Begun>, Problem> {
     let (owner, amount) = (command.caller.account, command.body.amount);
     let destination = payment_method(&app, &command.body.payment_method)?;
     let withdrawal = WithdrawalId(mint::id());
@@ -223,14 +222,4 @@ async fn withdraw(State(app): State<App>, command: Command<Transfer>) -> Result<
         Ok(Begun { id: withdrawal.0, status: "pending".to_owned(), amount, available })
     };
     Ok(Done::begun(app.engine.submit(command.request(), ask).await?))
-}
-
-/// The payment method that a token names.
-pub(super) fn payment_method(app: &App, token: &str) -> Result<PaymentMethod, Problem> {
-    let method = PaymentMethod { provider: commands::payments::sandbox::NAME.to_owned(), token: token.to_owned() };
-    if app.providers.knows(&method) {
-        return Ok(method);
-    }
-    let known = "the sandbox knows sandbox-succeeds, sandbox-declines and sandbox-delays";
-    Err(Problem::invalid_field("/payment_method", "unknown", known))
 }

@@ -49,6 +49,34 @@ async fn commands_that_are_set_aside_keep_their_places_and_are_answered_in_the_e
 }
 
 #[tokio::test]
+async fn during_a_pause_nothing_is_under_way_and_nobody_is_turned_away() {
+    let database = database().await;
+    let engine = node(&database, EngineSettings { queue: 2, ..EngineSettings::default() }).await;
+    let ann = somebody();
+    fund(&engine, ann, 10).await;
+    let mut before = Box::pin(hold(&engine, once(), ann, 1));
+    assert!(poll!(&mut before).is_pending());
+    let (pause, before) = futures::join!(engine.pause(), before);
+    assert!(before.is_ok());
+    let mut after: Vec<_> = (0..5).map(|_| Box::pin(hold(&engine, once(), ann, 1))).collect();
+    for command in &mut after {
+        assert!(poll!(command).is_pending());
+    }
+    assert_eq!(log::head(&database.pool(1)).await.unwrap(), 4, "three to have money, and the first");
+    drop(pause);
+    let outcomes = join_all(after).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    // A pause that is given up while it waits holds up nobody.
+    let mut kept = Box::pin(hold(&engine, once(), ann, 1));
+    assert!(poll!(&mut kept).is_pending());
+    let mut given_up = Box::pin(engine.pause());
+    assert!(poll!(&mut given_up).is_pending());
+    drop(given_up);
+    kept.await.unwrap();
+    assert_eq!(hold(&engine, once(), ann, 1).await.unwrap().value, usd(2));
+}
+
+#[tokio::test]
 async fn a_load_that_panics_fails_those_who_wait_for_it() {
     let database = database().await;
     let engine = plain_node(&database).await;

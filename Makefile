@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real check fmt clippy doc deny tidy schemas bench tools postgres
+.PHONY: help run test real check fmt clippy doc deny tidy schemas bench tools postgres nats
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -17,7 +17,7 @@ run: postgres ## Build and serve a sample marketplace; prints the address and lo
 	cargo build --release --package tradepost
 	exec target/release/tradepost demo
 
-test: postgres tools ## Run all tests, with a Postgres of their own.
+test: postgres nats tools ## Run all tests, with a Postgres and NATS of their own.
 	cargo build --workspace --bins
 	$(TESTBED) cargo nextest run --workspace
 
@@ -60,3 +60,9 @@ postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq postgresql; } || \
 	    { echo "PostgreSQL is not installed; on Debian: apt-get install postgresql" >&2; exit 1; }
+
+# Only tests need it here: a marketplace runs without NATS too.
+nats:
+	@command -v nats-server >/dev/null || [ -x /usr/sbin/nats-server ] || \
+	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq nats-server; } || \
+	    { echo "nats-server is not installed; on Debian: apt-get install nats-server" >&2; exit 1; }

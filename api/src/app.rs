@@ -10,21 +10,30 @@ use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
 use commands::timers::{self, TimeTravel, TimerTable, Timers};
 use commands::{Engine, EngineSettings};
+use domain::Timestamp;
 use eventstore::clock::Clock;
 use eventstore::database::{Database, DatabaseError};
+use eventstore::feed::Feed;
 use eventstore::follower::{self, Follower, Runner};
+use eventstore::lease::Lease;
 use eventstore::log::{self, Head};
+use eventstore::nats::{self, NatsError};
 use eventstore::progress::Progress;
+use eventstore::relay::{self, Relay};
 use eventstore::secrets::RootSecret;
+use eventstore::{Position, mint};
 use sqlx::{Connection, PgPool};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::auth::passwords::{PasswordError, Passwords};
 use crate::auth::tokens::AccessTokens;
 use crate::config::Config;
+use crate::forward::{self, Forwarding};
 use crate::http::live::LiveAuctions;
 
 /// The payments process keeps nothing of its own, so it never has to start again.
@@ -44,6 +53,9 @@ pub enum StartError {
     /// The log has events of a newer version of Tradepost.
     #[error("the log holds events that this version cannot read: {0}; start a newer version")]
     UnreadableEvents(String),
+    /// NATS.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
     /// The hasher.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
@@ -84,8 +96,12 @@ pub struct Parts {
     pub providers: Providers,
     /// Live auctions for sockets.
     pub live: LiveAuctions,
-    /// Sets the clock forward.
-    pub time_travel: TimeTravel,
+    /// Sets the clock forward; only on a node that fires timers.
+    pub time_travel: Option<TimeTravel>,
+    /// The way to the node that decides, if there is NATS.
+    pub forwarding: Option<Forwarding>,
+    /// How far the relay is, if this node takes its turn at it; 0 while it is another's.
+    pub relayed: Option<watch::Receiver<Position>>,
     /// Cancelled when the server is told to stop: sockets close, requests that have begun are finished.
     pub closing: CancellationToken,
 }
@@ -96,6 +112,11 @@ impl Parts {
         let crate::config::Auctions { soft_close_window_s, increments } = &self.settings.auctions;
         let soft_close_window_ms = u32::try_from(soft_close_window_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
         AuctionRules { soft_close_window_ms, increments: increments.clone() }
+    }
+
+    /// Sets the clock forward; see [`TimeTravel`]. Nothing on a node that fires no timers.
+    pub async fn set_clock(&self, target: Timestamp) -> Option<Position> {
+        self.time_travel.as_ref()?.set_forward(target).await
     }
 
     /// The rules of orders that are placed from now on.
@@ -131,8 +152,83 @@ pub struct Node {
     /// What the handlers share.
     pub app: App,
     deciding: JoinHandle<()>,
-    followers: TaskTracker,
+    tasks: Tasks,
+}
+
+/// What runs beside the decision loop until the node stops.
+#[derive(Debug)]
+struct Tasks {
+    tracker: TaskTracker,
     stop: CancellationToken,
+}
+
+impl Tasks {
+    fn until_stop(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(task));
+    }
+}
+
+/// What a node has to do with NATS.
+struct Nats {
+    client: async_nats::Client,
+    /// The node's own name.
+    id: Uuid,
+    feed: Feed,
+    forwarding: Option<Forwarding>,
+    relayed: Option<watch::Receiver<Position>>,
+    /// Gives the deciding lease up.
+    leave: CancellationToken,
+}
+
+impl Nats {
+    /// Connects, asks for the leases that the node's roles want, relays and listens; nothing without an address.
+    async fn connect(
+        settings: &Config,
+        pool: &PgPool,
+        head: &Head,
+        tasks: &mut Tasks,
+    ) -> Result<Option<Self>, StartError> {
+        let Some(url) = &settings.nats.url else { return Ok(None) };
+        let client = nats::connect(url.expose()).await?;
+        let (id, roles, context) = (mint::id(), settings.node.roles, nats::jetstream(&client));
+        let feed = Feed::default();
+        tasks.until_stop(feed.clone().listen(context.clone(), pool.clone(), head.clone()));
+        let relayed = roles.relay.then(|| {
+            let wanted = Lease { name: relay::LEASE, node: id, priority: 0, ttl: relay::LEASE_TTL };
+            let (turn, keeping) = wanted.keep(pool.clone(), tasks.stop.clone());
+            tasks.tracker.spawn(keeping);
+            let (reached, relayed) = watch::channel(0);
+            let replicas = settings.nats.replicas;
+            let relay = Relay { pool: pool.clone(), context, replicas, head: head.clone(), turn, reached };
+            tasks.tracker.spawn(relay.run(tasks.stop.clone()));
+            relayed
+        });
+        let leave = tasks.stop.child_token();
+        let forwarding = (roles.api || roles.processes).then(|| {
+            // Processes only send commands: where they run, these need no way to another node.
+            let priority = i32::from(roles.processes);
+            let wanted = Lease { name: forward::LEASE, node: id, priority, ttl: forward::LEASE_TTL };
+            let (deciding, keeping) = wanted.keep(pool.clone(), leave.clone());
+            tasks.tracker.spawn(keeping);
+            Forwarding { client: client.clone(), deciding }
+        });
+        Ok(Some(Self { client, id, feed, forwarding, relayed, leave }))
+    }
+
+    /// Carries out what other nodes hand on, until the server closes: then another node is to decide.
+    fn take_commands(self, app: &App, tasks: &Tasks) {
+        if self.forwarding.is_none() {
+            return;
+        }
+        let (closing, leave) = (app.closing.clone(), self.leave);
+        let api = crate::http::api(app.clone());
+        let serving = forward::serve(self.client, self.id, api, leave.clone());
+        tasks.tracker.spawn(serving);
+        tasks.until_stop(async move {
+            closing.cancelled().await;
+            leave.cancel();
+        });
+    }
 }
 
 impl Node {
@@ -162,36 +258,53 @@ impl Node {
         let (engine, deciding) = Engine::start(database, engine_settings, clock.clone(), head.clone()).await?;
         let providers = Providers::new([Arc::new(Sandbox) as _]);
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
+        let roles = settings.node.roles;
+        let mut tasks = Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() };
+        let nats = Nats::connect(&settings, &pool, &head, &mut tasks).await?;
 
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let runner = Runner {
             database: database.clone(),
             head: head.clone(),
+            feed: nats.as_ref().map(|nats| nats.feed.clone()).unwrap_or_default(),
             progress: progress.clone(),
             batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
         };
-        let own: [Box<dyn Follower>; 2] = [Box::new(TimerTable), Box::new(payments.clone())];
-        for follower in projections::all().into_iter().chain(own) {
-            tasks.spawn(runner.clone().run(follower, stop.clone()));
+        let mut own: Vec<Box<dyn Follower>> = Vec::new();
+        if roles.projections {
+            own.extend(projections::all());
         }
-        let watch_head = head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(watch_head));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(clock.clone().follow(pool.clone())));
+        if roles.processes {
+            own.push(Box::new(TimerTable));
+            own.push(Box::new(payments.clone()));
+        }
+        let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
+        for follower in own {
+            tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
+        }
+        if !others.is_empty() {
+            tasks.until_stop(progress.clone().watch(others, pool.clone(), head.clone()));
+        }
+        tasks.until_stop(head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms)));
+        tasks.until_stop(clock.clone().follow(pool.clone()));
         let live = LiveAuctions::default();
-        let watch = live.clone().watch(pool.clone(), progress.clone());
-        tasks.spawn(stop.clone().run_until_cancelled_owned(watch));
-        let timers = Timers {
-            pool: pool.clone(),
-            engine: engine.clone(),
-            payments,
-            rules: sale_rules(&settings),
-            clock: clock.clone(),
-            progress: progress.clone(),
-            head,
-        };
-        let (time_travel, firing) = timers.start(stop.clone());
-        tasks.spawn(firing);
-        tasks.close();
+        if roles.api {
+            tasks.until_stop(live.clone().watch(pool.clone(), progress.clone()));
+        }
+        let time_travel = roles.processes.then(|| {
+            let timers = Timers {
+                pool: pool.clone(),
+                engine: engine.clone(),
+                payments,
+                rules: sale_rules(&settings),
+                clock: clock.clone(),
+                progress: progress.clone(),
+                head,
+            };
+            let (time_travel, firing) = timers.start(tasks.stop.clone());
+            tasks.tracker.spawn(firing);
+            time_travel
+        });
+        let closing = CancellationToken::new();
         let app = App(Arc::new(Parts {
             tokens: AccessTokens::new(&secret, &settings.auth),
             passwords: Passwords::new()?,
@@ -204,15 +317,21 @@ impl Node {
             providers,
             live,
             time_travel,
-            closing: CancellationToken::new(),
+            forwarding: nats.as_ref().and_then(|nats| nats.forwarding.clone()),
+            relayed: nats.as_ref().and_then(|nats| nats.relayed.clone()),
+            closing,
         }));
-        Ok(Self { app, deciding, followers: tasks, stop })
+        if let Some(nats) = nats {
+            nats.take_commands(&app, &tasks);
+        }
+        tasks.tracker.close();
+        Ok(Self { app, deciding, tasks })
     }
 
     /// Stops: no new batches, then the loop after what waits is done. Call it once the HTTP server has ended.
     pub async fn stop(self) {
-        self.stop.cancel();
-        if tokio::time::timeout(STOP_PATIENCE, self.followers.wait()).await.is_err() {
+        self.tasks.stop.cancel();
+        if tokio::time::timeout(STOP_PATIENCE, self.tasks.tracker.wait()).await.is_err() {
             tracing::warn!("a follower did not end in time; it goes on from its checkpoint at the next start");
         }
         drop(self.app);

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat, Sources, root_secret};
+use crate::config::{Config, LogFormat, Roles, Sources, root_secret};
 use crate::embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings};
 
 mod admin;
@@ -48,6 +48,9 @@ struct Settings {
     /// The database; DATABASE_URL in the environment does the same. Without one a private PostgreSQL is run.
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
+    /// The NATS that carries events to other nodes and systems. Without one there is none.
+    #[arg(long, global = true, value_name = "URL")]
+    nats_url: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +64,7 @@ enum Command {
     ///   tradepost serve
     ///   tradepost serve --bind 0.0.0.0:80 --database-url "$DATABASE_URL"
     ///   tradepost serve --sandbox        (with a clock that can be set forward)
+    ///   tradepost serve --roles api,relay --nats-url "$ADDRESS"
     #[command(verbatim_doc_comment)]
     Serve(Serve),
     /// Serve a sample marketplace: sellers, listings, live and closed auctions, funded wallets.
@@ -92,6 +96,9 @@ pub(crate) struct Serve {
     /// Offer the sandbox: `/sandbox/clock` sets the marketplace's time forward. Never in production.
     #[arg(long)]
     sandbox: bool,
+    /// What this node does, with commas between: api, relay, projections, processes. All of it unless told.
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<Roles>,
 }
 
 impl Arguments {
@@ -105,8 +112,8 @@ impl Arguments {
         let config = self.settings.load(serve, demo)?;
         start_logging(&config)?;
         match self.command {
-            Command::Serve(_) => serve::run(config, false).await,
-            Command::Demo(_) => serve::run(config, true).await,
+            Command::Serve(_) => Box::pin(serve::run(config, false)).await,
+            Command::Demo(_) => Box::pin(serve::run(config, true)).await,
             Command::Migrate => migrate(&config).await,
             Command::Projections(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
@@ -122,6 +129,8 @@ impl Settings {
         let flags = json!({
             "http": { "bind": bind },
             "database": { "url": self.database_url },
+            "nats": { "url": self.nats_url },
+            "node": { "roles": serve.and_then(|serve| serve.roles) },
             "sandbox": { "enabled": sandbox },
         });
         Ok(Config::load(&Sources::of_process(self.config.clone()), Serialized::defaults(flags))?)

@@ -5,6 +5,7 @@
 //! every layer, because a mistyped setting that is silently ignored is found out in production.
 
 mod layers;
+mod roles;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use figment::Figment;
 use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
+pub use roles::Roles;
 pub(crate) use secret::random_hex;
 pub use secret::{Secret, root_secret};
 
@@ -87,13 +89,24 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("engine.queue", "4096", "Most commands that wait; more are refused with 503."),
     ("feed.poll_ms", "200", "Milliseconds between looks at the log when nothing wakes a follower."),
     ("feed.batch_events", "1000", "Most events that a follower takes at a time."),
+    (
+        "node.roles",
+        "api,relay,projections,processes",
+        "What this node does, with commas between; without `api` it answers only for its own health.",
+    ),
+    (
+        "nats.url",
+        "",
+        "nats:// URL of the NATS that carries events to other nodes and systems; without it there is none.",
+    ),
+    ("nats.replicas", "1", "Copies of the stream in a NATS cluster, for a stream that is made: 1 to 5."),
     ("sandbox.enabled", "false", "Offer the sandbox's clock, which can be set forward."),
     ("log.format", "text", "`text` for people, `json` for machines."),
     ("log.filter", "info,sqlx=warn", "What is logged, as in RUST_LOG: `info,sqlx=warn`."),
 ];
 
 /// Settings whose values are never repeated, not even in an error.
-const SECRETS: [&str; 2] = ["database.url", "auth.secret"];
+const SECRETS: [&str; 3] = ["database.url", "auth.secret", "nats.url"];
 
 /// Every setting as (key, default, meaning), in the order of the documentation. An empty default means "not set".
 pub fn describe() -> Vec<(&'static str, &'static str, &'static str)> {
@@ -118,6 +131,10 @@ pub struct Config {
     pub engine: Engine,
     /// Followers of the log.
     pub feed: Feed,
+    /// What this node does.
+    pub node: Node,
+    /// NATS, which carries events to other nodes and systems.
+    pub nats: Nats,
     /// The sandbox for trying things out.
     pub sandbox: Sandbox,
     /// What is logged, and how.
@@ -208,6 +225,24 @@ pub struct Feed {
     pub batch_events: usize,
 }
 
+/// What this node does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// All of it, or a part.
+    pub roles: Roles,
+}
+
+/// NATS, which carries events to other nodes and systems.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nats {
+    /// Where it is. `None`: there is none. A secret, because it may hold a password.
+    pub url: Option<Secret<String>>,
+    /// How many copies of the stream there are in a cluster.
+    pub replicas: usize,
+}
+
 /// The sandbox for trying things out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -278,6 +313,12 @@ impl Default for Engine {
 impl Default for Feed {
     fn default() -> Self {
         Self { poll_ms: 200, batch_events: 1000 }
+    }
+}
+
+impl Default for Nats {
+    fn default() -> Self {
+        Self { url: None, replicas: 1 }
     }
 }
 
@@ -369,6 +410,8 @@ impl Config {
         let secret_chars = self.auth.secret.as_ref().map(|secret| secret.expose().chars().count());
         let url = self.database.url.as_ref().map(Secret::expose);
         let is_postgres = |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        let nats = self.nats.url.as_ref().map(Secret::expose);
+        let is_nats = |url: &String| url.starts_with("nats://") || url.starts_with("tls://");
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
         let rules = [
             ("http.request_timeout_ms", self.http.request_timeout_ms >= 1, "it must be at least 1"),
@@ -399,6 +442,13 @@ impl Config {
             ("engine.queue", self.engine.queue >= 1, "it must be at least 1"),
             ("feed.poll_ms", (1..=60_000).contains(&self.feed.poll_ms), "it must be from 1 to 60000"),
             ("feed.batch_events", (1..=100_000).contains(&self.feed.batch_events), "it must be from 1 to 100000"),
+            ("nats.url", nats.is_none_or(is_nats), "it must start with nats:// or tls://"),
+            ("nats.replicas", (1..=5).contains(&self.nats.replicas), "it must be from 1 to 5"),
+            (
+                "node.roles",
+                !self.sandbox.enabled || self.node.roles == Roles::ALL,
+                "the sandbox, whose clock is that of one node, takes all roles",
+            ),
             ("log.filter", filter.is_ok(), "it is no filter such as `info` or `info,sqlx=warn`"),
         ];
         let broken = rules.into_iter().find(|(_, kept, _)| !kept);

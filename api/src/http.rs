@@ -1,7 +1,8 @@
 //! The HTTP API: parse, execute, reply.
 //!
 //! A request passes, from the outside in: [`paths`] (every path a client may know becomes the canonical one),
-//! [`envelope`] (request id, span, time limit, panics and errors become problems), then its route. Reading a request is
+//! [`envelope`] (request id, span, time limit, panics and errors become problems), [`forward`](crate::forward) (commands
+//! go to the node that decides), then its route. Reading a request is
 //! in [`extract`], answering in [`reply`], and what refusals look like in [`problem`] alone.
 
 use std::collections::BTreeMap;
@@ -17,8 +18,9 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::forward;
 
-mod envelope;
+pub(crate) mod envelope;
 pub mod extract;
 mod fields;
 pub mod live;
@@ -33,6 +35,17 @@ pub mod routes;
 /// The router behind the canonical paths.
 pub type Api = MapRequest<Router, fn(axum::extract::Request) -> axum::extract::Request>;
 
+/// What a node without the role `api` answers: how it is.
+pub fn health_only(app: App) -> Api {
+    let (router, _) = OpenApiRouter::<App>::new().nest("/api/v1", routes::health::router()).split_for_parts();
+    let router = router
+        .fallback(async |uri: Uri| routes::no_such_route(&uri))
+        .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
+        .with_state(app);
+    let canonical: fn(axum::extract::Request) -> axum::extract::Request = paths::canonical;
+    MapRequestLayer::new(canonical).layer(router)
+}
+
 /// The whole API over a running node.
 pub fn api(app: App) -> Api {
     let (router, document) = documented(app.settings.sandbox.enabled).split_for_parts();
@@ -42,6 +55,7 @@ pub fn api(app: App) -> Api {
         .merge(openapi::router(&document))
         .fallback(async |uri: Uri| routes::no_such_route(&uri))
         .method_not_allowed_fallback(routes::no_such_method)
+        .layer(middleware::from_fn_with_state(app.clone(), forward::forward))
         .layer(DefaultBodyLimit::max(app.settings.http.body_limit_bytes))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
         .with_state(app);

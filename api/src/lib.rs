@@ -1,6 +1,6 @@
 //! The HTTP API of Tradepost and the one binary: a thin layer that turns requests into commands and queries.
 //!
-//! [`app`] is a running node, [`http`] what it answers, [`cli`] how an operator starts it; [`embedded`] is the private
+//! [`app`] is a running node, [`forward`] hands commands to the one that decides, [`http`] what it answers, [`cli`] how an operator starts it; [`embedded`] is the private
 //! Postgres of a first run.
 
 pub mod app;
@@ -10,4 +10,5 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod embedded;
+pub mod forward;
 pub mod http;

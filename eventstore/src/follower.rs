@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::Position;
 use crate::database::{Database, DatabaseError};
 use crate::event::{DomainEvent, RecordedEvent, UnreadableEvent};
+use crate::feed::Feed;
 use crate::log::{self, Head};
 use crate::progress::Progress;
 use crate::sealing::{self, PersonKeys};
@@ -155,6 +156,8 @@ pub struct Runner {
     pub database: Database,
     /// Wakes a follower when the log grows.
     pub head: Head,
+    /// The newest events, as far as NATS has delivered them.
+    pub feed: Feed,
     /// Where it tells how far each has come.
     pub progress: Progress,
     /// About how many events go into one batch.
@@ -208,7 +211,7 @@ impl Runner {
             Delivery::ExactlyOnce => {
                 let taking = async {
                     let mut transaction = connection.begin().await?;
-                    let reached = take_batch(follower, &mut transaction, self.batch_events).await?;
+                    let reached = take_batch_of(&self.feed, follower, &mut transaction, self.batch_events).await?;
                     transaction.commit().await?;
                     Ok(reached)
                 };
@@ -216,7 +219,7 @@ impl Runner {
             }
             Delivery::AtLeastOnce => {
                 let name = follower.name();
-                let reading = next_batch(name, Delivery::AtLeastOnce, connection, self.batch_events);
+                let reading = next_batch(&self.feed, name, Delivery::AtLeastOnce, connection, self.batch_events);
                 let (checkpoint, batch) = bounded(DATABASE_PATIENCE, stop, reading).await?;
                 let Some(reached) = batch.reaches() else { return Ok(checkpoint) };
                 bounded(EFFECTS_PATIENCE, stop, async { follower.apply(connection, &batch).await }).await?;
@@ -247,14 +250,23 @@ async fn bounded<T>(
     }
 }
 
-/// Takes one batch after the checkpoint and moves it there.
+/// Takes one batch of the log after the checkpoint and moves it there.
 pub async fn take_batch(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
     batch_events: i64,
 ) -> Result<Position, FollowError> {
+    take_batch_of(&Feed::default(), follower, connection, batch_events).await
+}
+
+async fn take_batch_of(
+    feed: &Feed,
+    follower: &mut dyn Follower,
+    connection: &mut PgConnection,
+    batch_events: i64,
+) -> Result<Position, FollowError> {
     let (name, delivery) = (follower.name(), follower.delivery());
-    let (checkpoint, batch) = next_batch(name, delivery, connection, batch_events).await?;
+    let (checkpoint, batch) = next_batch(feed, name, delivery, connection, batch_events).await?;
     let Some(reached) = batch.reaches() else { return Ok(checkpoint) };
     follower.apply(connection, &batch).await?;
     advance(name, connection, checkpoint, reached).await?;
@@ -263,6 +275,7 @@ pub async fn take_batch(
 
 /// The checkpoint and the batch after it.
 async fn next_batch(
+    feed: &Feed,
     follower: &str,
     delivery: Delivery,
     connection: &mut PgConnection,
@@ -273,7 +286,10 @@ async fn next_batch(
         Delivery::AtLeastOnce => "select position from public.followers where name = $1",
     };
     let checkpoint: Position = sqlx::query_scalar(lock).bind(follower).fetch_one(&mut *connection).await?;
-    let events = log::read_after(connection, checkpoint, batch_events).await?;
+    let events = match feed.after(checkpoint, batch_events) {
+        Some(events) => events,
+        None => log::read_after(connection, checkpoint, batch_events).await?,
+    };
     Ok((checkpoint, Batch::decode(connection, &events).await?))
 }
 
@@ -370,7 +386,7 @@ mod tests {
         let two = two_events();
         assert_eq!(log::append(&mut connection, 0, &two).await.unwrap(), log::Appended::Committed);
         let (head, progress, stop) = (Head::at(2), Progress::default(), CancellationToken::new());
-        let runner = Runner { database, head, progress: progress.clone(), batch_events: 1 };
+        let runner = Runner { database, head, feed: Feed::default(), progress: progress.clone(), batch_events: 1 };
         let hangs = Arc::new(Notify::new());
         let faulty = Faulty { delivery, calls: 0, hangs: hangs.clone() };
         let running = tokio::spawn(runner.run(Box::new(faulty), stop.clone()));

@@ -1,7 +1,7 @@
 //! The log, on which both sides of the marketplace stand.
 //!
 //! [`log`] appends batches under the head and reads on from a position; [`follower`] carries events to read models and
-//! processes with a checkpoint each; [`sealing`] keeps personal fields; [`cqrs`] lets cqrs-es and postgres-es read the
+//! processes with a checkpoint each; [`relay`] carries them to NATS and [`feed`] from there; [`sealing`] keeps personal fields; [`cqrs`] lets cqrs-es and postgres-es read the
 //! same tables.
 //!
 //! **Architecture invariant:** nothing here decides anything, and nothing here knows a read model.
@@ -10,10 +10,14 @@ pub mod clock;
 pub mod cqrs;
 pub mod database;
 pub mod event;
+pub mod feed;
 pub mod follower;
+pub mod lease;
 pub mod log;
 pub mod mint;
+pub mod nats;
 pub mod progress;
+pub mod relay;
 pub mod sealing;
 pub mod secrets;
 #[cfg(any(test, feature = "testing"))]

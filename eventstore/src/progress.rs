@@ -4,10 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::PgPool;
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::Position;
+use crate::log::Head;
+
+/// How soon to look again at followers of other nodes that are behind.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The follower had not come so far in time.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -51,6 +56,43 @@ impl Progress {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Behind { follower, wanted, reached: self.position(follower) }),
         }
+    }
+
+    /// Looks up, until the task is aborted, how far `followers` have come that other nodes run. Looks closely while they
+    /// are behind the head, and not at all while they are not.
+    pub async fn watch(self, followers: Vec<&'static str>, pool: PgPool, head: Head) {
+        let mut heads = head.subscribe();
+        loop {
+            let reached = match self.look_up(&followers, &pool).await {
+                Ok(reached) => reached,
+                Err(error) => {
+                    tracing::debug!(%error, "how far other nodes' followers are could not be read");
+                    None
+                }
+            };
+            match reached {
+                Some(reached) if reached >= head.position() => {
+                    if heads.wait_for(|head| *head > reached).await.is_err() {
+                        return;
+                    }
+                }
+                _ => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    /// How far the last of `followers` is, where each has a checkpoint.
+    async fn look_up(&self, followers: &[&'static str], pool: &PgPool) -> Result<Option<Position>, sqlx::Error> {
+        let rows: Vec<(String, Position)> = sqlx::query_as("select name, position from followers where name = any($1)")
+            .bind(followers)
+            .fetch_all(pool)
+            .await?;
+        for follower in followers {
+            if let Some((_, position)) = rows.iter().find(|(name, _)| name == follower) {
+                self.reached(follower, *position);
+            }
+        }
+        Ok(rows.iter().map(|(_, position)| *position).min())
     }
 
     fn with<T>(&self, follower: &'static str, look: impl FnOnce(&watch::Sender<Position>) -> T) -> T {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::cqrs::Streams;
 use crate::database::Database;
 use crate::event::{Metadata, NewEvent};
+use crate::feed::Feed;
 use crate::follower::{self, Delivery, FollowError, Follower, Runner, register};
 use crate::log::{self, AcceptedKey, AppendError, Appended, Batch, Head};
 use crate::progress::Progress;
@@ -210,8 +211,13 @@ async fn follow_with(delivery: Delivery) {
     let mut connection = service(&database).await;
     register(&mut connection, "recorder", 1).await.unwrap();
     let (head, progress, stop) = (Head::at(0), Progress::default(), CancellationToken::new());
-    let runner =
-        Runner { database: database.clone(), head: head.clone(), progress: progress.clone(), batch_events: 100 };
+    let runner = Runner {
+        database: database.clone(),
+        head: head.clone(),
+        feed: Feed::default(),
+        progress: progress.clone(),
+        batch_events: 100,
+    };
     let batches = Arc::new(Mutex::new(Vec::new()));
     let recorder = Recorder { delivery, failures: 2, batches: batches.clone() };
     let running = tokio::spawn(runner.run(Box::new(recorder), stop.clone()));

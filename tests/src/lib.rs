@@ -3,7 +3,8 @@
 //! [`server`] runs the marketplace, within the process or as a process of its own, each on a [`database`] that nobody
 //! else uses; [`client`] and [`socket`] talk to it; [`load`] keeps it busy and writes down every request and answer
 //! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
-//! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild; [`real`] replays real records.
+//! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild;
+//! [`nats`] is a NATS that can be killed; [`real`] replays real records.
 
 pub mod bazaar;
 pub mod checker;
@@ -14,6 +15,7 @@ pub mod history;
 pub mod load;
 pub mod market;
 pub mod models;
+pub mod nats;
 pub mod real;
 pub mod server;
 pub mod socket;

@@ -28,6 +28,10 @@ mod kill_server_orders;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod nats;
+#[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
 mod races;

@@ -25,7 +25,7 @@ pub(super) async fn run(config: Config, demo: bool) -> Result<(), Failure> {
     let secret = secret(&config)?;
     // Not to be interrupted: a private Postgres that has begun to start is ended only once it runs.
     let place = Place::own(&config).await?;
-    let served = serve(config, &place, secret, listener, &stop, demo).await;
+    let served = Box::pin(serve(config, &place, secret, listener, &stop, demo)).await;
     place.leave(served).await
 }
 
@@ -38,7 +38,9 @@ async fn serve(
     stop: &CancellationToken,
     demo: bool,
 ) -> Result<(), Failure> {
-    let Some(node) = stop.run_until_cancelled(start(config, place, secret, demo)).await else { return Ok(()) };
+    let Some(node) = stop.run_until_cancelled(Box::pin(start(config, place, secret, demo))).await else {
+        return Ok(());
+    };
     let node = node?;
     let served = open(&node.app, listener, stop, demo).await;
     node.stop().await;
@@ -86,13 +88,14 @@ async fn answer(app: App, listener: TcpListener, stop: CancellationToken) -> Res
         stop.cancelled().await;
         told.cancel();
     };
+    let routes = if app.settings.node.roles.api { http::api(app) } else { http::health_only(app) };
     let listener = listener.tap_io(|stream| {
         // Answers are small and whole; waiting to fill a segment only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "nodelay");
         }
     });
-    let service = ServiceExt::<Request>::into_make_service(http::api(app));
+    let service = ServiceExt::<Request>::into_make_service(routes);
     let server = axum::serve(listener, service).with_graceful_shutdown(stopped);
     let deadline = async move {
         closing.cancelled().await;

@@ -380,7 +380,7 @@ impl<'a> Stage<'a> {
     /// The same, to a time.
     pub(super) async fn advance_to(&self, time: Timestamp) -> Result<(), DemoError> {
         if time > self.app.clock.now() {
-            self.app.time_travel.set_forward(time).await.ok_or(DemoError::Clock)?;
+            self.app.set_clock(time).await.ok_or(DemoError::Clock)?;
         }
         Ok(())
     }

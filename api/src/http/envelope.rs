@@ -18,18 +18,30 @@ use crate::app::App;
 
 /// The id of a request: `instance` of a problem, `correlation` of its events, `x-request-id` of its answer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RequestId(String);
+pub(crate) struct RequestId(String);
+
+/// Marks an answer that another node has given: it is passed on as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rendered;
 
 impl RequestId {
+    /// The id that another node has given a request.
+    pub(crate) fn named(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Says of a command's events which request they come from.
-    pub(super) fn stamp(self, metadata: Metadata) -> Metadata {
+    pub(crate) fn stamp(self, metadata: Metadata) -> Metadata {
         metadata.with("correlation", self.0)
     }
 }
 
 pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let id = mint::id().to_string();
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let RequestId(id) = request.extensions_mut().get_or_insert_with(|| RequestId(mint::id().to_string())).clone();
     let uri = request.uri().clone();
     let span = tracing::info_span!("request", id, method = %request.method(), path = uri.path());
     let began = Instant::now();
@@ -66,7 +78,7 @@ fn as_problem(mut response: Response, uri: &Uri, id: &str) -> Response {
         return rendered;
     }
     let status = response.status();
-    if !(status.is_client_error() || status.is_server_error()) {
+    if response.extensions().get::<Rendered>().is_some() || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
     let problem = if status == StatusCode::NOT_FOUND { no_such_route(uri) } else { Problem::internal() };

@@ -278,15 +278,20 @@ fn version_in(tag: &str) -> Option<u64> {
     (tag == format!("\"{version}.{position}\"")).then_some(version)
 }
 
-async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    let media_type =
-        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+/// The body as it came, if it is not too large.
+pub(crate) async fn read_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
         status @ StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(status, "too-large", "Too large", "The body is too large.")
         }
         _ => Problem::bad_request("malformed-body", "The body broke off."),
-    })?;
+    })
+}
+
+async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let media_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let bytes = read_bytes(request, state).await?;
     let essence = media_type.as_deref().and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
     if !bytes.is_empty() && !essence.eq_ignore_ascii_case("application/json") {
         let detail = "The body must be JSON, with Content-Type: application/json.";

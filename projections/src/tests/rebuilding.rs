@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use eventstore::feed::Feed;
 use eventstore::follower::Runner;
 use eventstore::log::Head;
 use eventstore::progress::Progress;
@@ -25,6 +26,7 @@ async fn a_rebuild_changes_places_with_a_live_model_that_goes_on_following_and_s
     let mut test = TestDatabase::showing(&history.units).await;
     let (head, progress, stop) = (Head::at(0), Progress::default(), CancellationToken::new());
     let runner = |batch_events| Runner {
+        feed: Feed::default(),
         database: test.database.clone(),
         head: head.clone(),
         progress: progress.clone(),

@@ -15,6 +15,8 @@ use crate::app::App;
 use crate::http::extract::Body;
 use crate::http::problem::{POSITION_HEADER, Problem};
 
+/// Where its routes are.
+pub const PATH: &str = "/api/v1/sandbox/";
 const TAG: &str = "Sandbox";
 /// The furthest that the clock may be set ahead at once.
 const LONGEST_JUMP: TimeDelta = TimeDelta::days(3_660);
@@ -76,7 +78,7 @@ async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<imp
     if target < now {
         return Err(Problem::invalid_field("/set", "in-past", format!("the clock only moves forward; it shows {now}")));
     }
-    let position = app.time_travel.set_forward(target).await;
+    let position = app.set_clock(target).await;
     let position = position.ok_or_else(|| Problem::unavailable("The timers did not settle in time."))?;
     let shown = Shown { now: app.clock.now(), position: Some(position) };
     Ok(([(POSITION_HEADER, position)], Json(shown)))

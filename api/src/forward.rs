@@ -1,0 +1,224 @@
+//! Commands on their way to the node that decides.
+//!
+//! Any node may decide, and every outcome is right whoever does; but nodes that decide at the same time get into each
+//! other's way. So with NATS one of them holds the deciding lease, and the others hand it whole requests, as they came,
+//! and pass its answers on. Where that cannot be done, because NATS is away, the lease moves, or a request is too large
+//! for a message, a node decides by itself.
+//!
+//! A request whose answer is lost is carried out here if it has an idempotency key: either it is found to have been
+//! carried out, or it is now. Without a key nobody can tell, and the client is told so.
+
+use std::time::Duration;
+
+use async_nats::client::{Request as NatsRequest, RequestErrorKind};
+use async_nats::{Client, HeaderMap as NatsHeaders, Message};
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use eventstore::lease::Holder;
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::http::Api;
+use crate::http::envelope::{Rendered, RequestId};
+use crate::http::extract::read_bytes;
+use crate::http::problem::Problem;
+use crate::http::routes;
+
+/// The lease of the node that decides.
+pub const LEASE: &str = "deciding";
+/// How long it is good: killing the node that decides costs no longer than this.
+pub const LEASE_TTL: Duration = Duration::from_millis(1_500);
+/// Where a node takes requests of others: followed by its name.
+const SUBJECT: &str = "tradepost.commands";
+/// Headers of a message, which no header of HTTP can be: they have capitals.
+const METHOD: &str = "Tradepost-Method";
+const PATH: &str = "Tradepost-Path";
+const REQUEST_ID: &str = "Tradepost-Request-Id";
+const STATUS: &str = "Tradepost-Status";
+/// Room for the headers in a message.
+const HEADERS_BYTES: usize = 32 * 1024;
+/// Headers that say something of one connection only.
+const OF_A_CONNECTION: [HeaderName; 5] =
+    [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT, header::TE];
+
+/// How a node reaches the one that decides.
+#[derive(Clone, Debug)]
+pub struct Forwarding {
+    /// The way there.
+    pub client: Client,
+    /// Who decides.
+    pub deciding: Holder,
+}
+
+/// What came of handing a request on.
+enum Handed {
+    /// This is the answer.
+    Answered(Response),
+    /// The other node has not had it.
+    NotSent,
+    /// The other node may have carried it out.
+    Lost,
+}
+
+/// Hands a command to the node that decides, if that is another, and answers what it answers.
+pub(crate) async fn forward(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Some((forwarding, node)) = app.forwarding.as_ref().and_then(|to| Some((to, to.deciding.other()?))) else {
+        return next.run(request).await;
+    };
+    if !is_command(&request) || request.extensions().get::<Forwarded>().is_some() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = match read_bytes(Request::from_parts(parts.clone(), body), &app).await {
+        Ok(bytes) => bytes,
+        Err(problem) => return problem.into_response(),
+    };
+    let here = Request::from_parts(parts, Body::from(bytes.clone()));
+    let keyed = here.headers().contains_key("idempotency-key");
+    let handed = match headers_of(&here) {
+        Some(headers) => forwarding.ask(node, headers, bytes).await,
+        None => Handed::NotSent,
+    };
+    match handed {
+        Handed::Answered(response) => response,
+        Handed::NotSent => next.run(here).await,
+        Handed::Lost if keyed => next.run(here).await,
+        Handed::Lost => Problem::unavailable(
+            "The node that decides is gone. Whether this was carried out, only a retry with an Idempotency-Key could tell.",
+        )
+        .into_response(),
+    }
+}
+
+/// Whether a request changes something, other than the clock of one node.
+fn is_command(request: &Request) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+        && !request.uri().path().starts_with(routes::sandbox::PATH)
+}
+
+/// Marks a request that another node has handed on: it goes no further.
+#[derive(Clone, Copy, Debug)]
+struct Forwarded;
+
+impl Forwarding {
+    async fn ask(&self, node: Uuid, headers: NatsHeaders, body: Bytes) -> Handed {
+        if body.len() + HEADERS_BYTES > self.client.max_payload() {
+            return Handed::NotSent;
+        }
+        // The envelope of the request limits how long this may take.
+        let message = NatsRequest::new().headers(headers).payload(body).timeout(None);
+        let mut deciding = self.deciding.clone();
+        let answer = tokio::select! {
+            answer = self.client.send_request(format!("{SUBJECT}.{node}"), message) => answer,
+            () = deciding.until_not(node) => return Handed::Lost,
+        };
+        match answer {
+            Ok(message) => response_of(&message).map_or(Handed::Lost, Handed::Answered),
+            Err(error) => match error.kind() {
+                RequestErrorKind::NoResponders
+                | RequestErrorKind::InvalidSubject
+                | RequestErrorKind::MaxPayloadExceeded => Handed::NotSent,
+                RequestErrorKind::TimedOut | RequestErrorKind::Other => Handed::Lost,
+            },
+        }
+    }
+}
+
+/// A request's method, path and headers as those of a message; nothing if there are too many, or some are no text.
+fn headers_of(request: &Request) -> Option<NatsHeaders> {
+    let mut headers = NatsHeaders::new();
+    headers.insert(METHOD, request.method().as_str());
+    headers.insert(PATH, request.uri().path_and_query()?.as_str());
+    headers.insert(REQUEST_ID, request.extensions().get::<RequestId>()?.as_str());
+    let mut bytes = 0;
+    for (name, value) in request.headers() {
+        if !OF_A_CONNECTION.contains(name) && name != header::CONTENT_LENGTH {
+            bytes += name.as_str().len() + value.len();
+            headers.append(name.as_str(), value.to_str().ok()?);
+        }
+    }
+    (bytes < HEADERS_BYTES / 2).then_some(headers)
+}
+
+fn response_of(message: &Message) -> Option<Response> {
+    let headers = message.headers.as_ref()?;
+    let status = StatusCode::from_bytes(headers.get(STATUS)?.as_str().as_bytes()).ok()?;
+    let mut response = Response::new(Body::from(message.payload.clone()));
+    *response.status_mut() = status;
+    copy_headers(headers, response.headers_mut());
+    response.extensions_mut().insert(Rendered);
+    Some(response)
+}
+
+/// Takes over what is a header of HTTP.
+fn copy_headers(from: &NatsHeaders, to: &mut axum::http::HeaderMap) {
+    for (name, values) in from.iter() {
+        let name: &str = name.as_ref();
+        let Ok(name) = HeaderName::from_lowercase(name.as_bytes()) else { continue };
+        for value in values {
+            to.extend(HeaderValue::from_str(value.as_str()).map(|value| (name.clone(), value)));
+        }
+    }
+}
+
+/// Carries out what other nodes hand on to `node` until `stop`, and ends what has begun.
+pub async fn serve(client: Client, node: Uuid, api: Api, stop: CancellationToken) {
+    let requests = TaskTracker::new();
+    stop.run_until_cancelled(async {
+        loop {
+            match client.subscribe(format!("{SUBJECT}.{node}")).await {
+                Ok(mut messages) => {
+                    while let Some(message) = messages.next().await {
+                        requests.spawn(carry_out(client.clone(), api.clone(), message));
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "other nodes' commands cannot be taken"),
+            }
+            tokio::time::sleep(LEASE_TTL).await;
+        }
+    })
+    .await;
+    requests.close();
+    requests.wait().await;
+}
+
+async fn carry_out(client: Client, api: Api, message: Message) {
+    let Some(reply) = message.reply.clone() else { return };
+    let Some(request) = request_of(message) else {
+        tracing::warn!("a message on the subject of commands is none");
+        return;
+    };
+    let Ok(response) = api.oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return };
+    let mut headers = NatsHeaders::new();
+    headers.insert(STATUS, parts.status.as_str());
+    for (name, value) in &parts.headers {
+        if let Ok(value) = value.to_str() {
+            headers.append(name.as_str(), value);
+        }
+    }
+    if let Err(error) = client.publish_with_headers(reply, headers, body).await {
+        tracing::warn!(%error, "an answer could not be given to the node that asked");
+    }
+}
+
+fn request_of(message: Message) -> Option<Request> {
+    let headers = message.headers?;
+    let mut request = Request::builder()
+        .method(headers.get(METHOD)?.as_str())
+        .uri(headers.get(PATH)?.as_str())
+        .body(Body::from(message.payload))
+        .ok()?;
+    request.extensions_mut().insert(Forwarded);
+    request.extensions_mut().insert(RequestId::named(headers.get(REQUEST_ID)?.as_str()));
+    copy_headers(&headers, request.headers_mut());
+    Some(request)
+}

@@ -1,0 +1,170 @@
+//! The relay: publishes the log to NATS, each event once and in order.
+//!
+//! One node at a time does it, under a lease. Two that both believe to hold it do no harm: each message says which
+//! sequence the stream must be at, so the second is refused, looks where the stream is, and goes on from there. Where
+//! the stream is, only the stream itself says: nothing about it is kept in Postgres. A stream that is gone, emptied, or
+//! holds what is not this log, is made anew and filled from the first event.
+
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use futures::future::join_all;
+use sqlx::PgPool;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Position;
+use crate::lease::Holder;
+use crate::log::{self, Head};
+use crate::nats::{self, Published};
+
+/// The name of its lease.
+pub const LEASE: &str = "relay";
+/// How long its lease is good.
+pub const LEASE_TTL: Duration = Duration::from_secs(3);
+/// How many events are on their way to the stream at once.
+const BATCH: i64 = 500;
+/// How often a relay that has nothing to publish looks whether the stream is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// After a failure, how long until the next attempt.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why publishing stopped. It begins again at the end of the stream.
+#[derive(Debug, Error)]
+enum RelayError {
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] sqlx::Error),
+    #[error("the stream {what}: {source}")]
+    Stream { what: &'static str, source: async_nats::Error },
+    #[error("the stream took event {position} as message {sequence}")]
+    OutOfStep { position: Position, sequence: u64 },
+}
+
+fn stream_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> RelayError {
+    move |source| RelayError::Stream { what, source: Box::new(source) }
+}
+
+/// Publishes the log.
+#[derive(Debug)]
+pub struct Relay {
+    /// Reads the log.
+    pub pool: PgPool,
+    /// Where to.
+    pub context: Context,
+    /// How many copies of the stream a new one has.
+    pub replicas: usize,
+    /// Wakes it when the log grows.
+    pub head: Head,
+    /// Whether it is this node's turn.
+    pub turn: Holder,
+    /// Tells how far the stream is.
+    pub reached: watch::Sender<Position>,
+}
+
+impl Relay {
+    /// Publishes, whenever it is this node's turn, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            loop {
+                self.turn.until_mine().await;
+                if let Err(error) = self.publish().await {
+                    tracing::warn!(%error, "the relay begins again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Publishes what the stream lacks, and what comes, as long as it is this node's turn.
+    async fn publish(&self) -> Result<(), RelayError> {
+        let (mut stream, mut published) = self.resume().await?;
+        tracing::info!(position = published, "the relay goes on");
+        let mut heads = self.head.subscribe();
+        while self.turn.is_mine() {
+            self.reached.send_replace(published);
+            let events = read(&self.pool, published, published + BATCH).await?;
+            if let Some(last) = events.last() {
+                self.send(&events).await?;
+                published = last.event.position;
+                continue;
+            }
+            let grown = heads.wait_for(|head| *head > published);
+            if tokio::time::timeout(LOOK_EVERY, grown).await.is_err() {
+                let info = stream.info().await.map_err(stream_error("does not say how it is"))?;
+                let last = info.state.last_sequence;
+                if last != published.unsigned_abs() || (last > 0 && info.state.messages == 0) {
+                    return Err(RelayError::OutOfStep { position: published, sequence: last });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends events one after another and waits until the stream has taken all of them.
+    async fn send(&self, events: &[Published]) -> Result<(), RelayError> {
+        let mut answers = Vec::with_capacity(events.len());
+        for published in events {
+            let position = published.event.position;
+            let message = PublishMessage::build()
+                .payload(published.event.payload.clone().into())
+                .headers(published.headers())
+                .expected_last_sequence((position - 1).unsigned_abs())
+                .outbound_message(published.subject());
+            let (subject, headers, payload) = (message.subject, message.headers.unwrap_or_default(), message.payload);
+            let answer = self.context.publish_with_headers(subject, headers, payload).await;
+            answers.push(answer.map_err(stream_error("cannot be reached"))?);
+        }
+        let answers = join_all(answers.into_iter().map(IntoFuture::into_future)).await;
+        for (published, answer) in events.iter().zip(answers) {
+            let (position, answer) = (published.event.position, answer.map_err(stream_error("refuses an event"))?);
+            if answer.sequence != position.unsigned_abs() {
+                return Err(RelayError::OutOfStep { position, sequence: answer.sequence });
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream, and the position of its last event. One that does not hold this log is made anew.
+    async fn resume(&self) -> Result<(Stream, Position), RelayError> {
+        let mut stream =
+            nats::make_stream(&self.context, self.replicas).await.map_err(stream_error("cannot be made"))?;
+        let info = stream.info().await.map_err(stream_error("does not say how it is"))?;
+        let last = info.state.last_sequence;
+        if last == 0 || self.holds_this_log(&stream, last).await? {
+            return Ok((stream, last.cast_signed()));
+        }
+        tracing::warn!(sequence = last, "the stream does not hold this log: it is made anew");
+        self.context.delete_stream(nats::STREAM).await.map_err(stream_error("cannot be deleted"))?;
+        let stream = nats::make_stream(&self.context, self.replicas).await.map_err(stream_error("cannot be made"))?;
+        Ok((stream, 0))
+    }
+
+    /// Whether the stream's last message is the event of the log at that position.
+    async fn holds_this_log(&self, stream: &Stream, last: u64) -> Result<bool, RelayError> {
+        let message = match stream.get_raw_message(last).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(false),
+            Err(error) => return Err(stream_error("does not give its last message")(error)),
+        };
+        let Ok(event) = nats::read(Some(&message.headers), &message.payload) else { return Ok(false) };
+        let there = log::event_id_at(&self.pool, event.position).await?;
+        Ok(event.position.unsigned_abs() == last && there == Some(event.event_id))
+    }
+}
+
+/// The events after `from` up to `to`, with who and what caused them.
+async fn read(pool: &PgPool, from: Position, to: Position) -> Result<Vec<Published>, sqlx::Error> {
+    sqlx::query_as(
+        "select position, commit_position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version,
+            payload::text as payload, recorded_at, metadata::text as metadata
+         from events where position > $1 and position <= $2 order by position",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(pool)
+    .await
+}

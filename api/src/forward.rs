@@ -35,6 +35,10 @@ use crate::http::routes;
 pub const LEASE: &str = "deciding";
 /// How long it is good: killing the node that decides costs no longer than this.
 pub const LEASE_TTL: Duration = Duration::from_millis(1_500);
+/// How long a node that has lost the lease may take to end what it has begun.
+const LAST_WORDS: Duration = Duration::from_millis(400);
+/// How long an answer may take before it is asked whether the node is still there.
+const LOOK_AFTER: Duration = Duration::from_millis(200);
 /// Where a node takes requests of others: followed by its name.
 const SUBJECT: &str = "tradepost.commands";
 /// Headers of a message, which no header of HTTP can be: they have capitals.
@@ -114,10 +118,9 @@ impl Forwarding {
         }
         // The envelope of the request limits how long this may take.
         let message = NatsRequest::new().headers(headers).payload(body).timeout(None);
-        let mut deciding = self.deciding.clone();
         let answer = tokio::select! {
             answer = self.client.send_request(format!("{SUBJECT}.{node}"), message) => answer,
-            () = deciding.until_not(node) => return Handed::Lost,
+            () = self.until_gone(node) => return Handed::Lost,
         };
         match answer {
             Ok(message) => response_of(&message).map_or(Handed::Lost, Handed::Answered),
@@ -127,6 +130,31 @@ impl Forwarding {
                 | RequestErrorKind::MaxPayloadExceeded => Handed::NotSent,
                 RequestErrorKind::TimedOut | RequestErrorKind::Other => Handed::Lost,
             },
+        }
+    }
+}
+
+impl Forwarding {
+    /// Waits until nobody listens as `node` any more, or it has kept silent since it lost the lease: NATS knows at once
+    /// of a node that was killed, and never of one that is frozen.
+    async fn until_gone(&self, node: Uuid) {
+        let mut deciding = self.deciding.clone();
+        let silent = async {
+            deciding.until_not(node).await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        let unheard = async {
+            loop {
+                tokio::time::sleep(LOOK_AFTER).await;
+                let asked = self.client.request(format!("{SUBJECT}.{node}"), Bytes::new()).await;
+                if asked.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = silent => {}
+            () = unheard => {}
         }
     }
 }
@@ -192,8 +220,9 @@ pub async fn serve(client: Client, node: Uuid, api: Api, stop: CancellationToken
 async fn carry_out(client: Client, api: Api, message: Message) {
     let Some(reply) = message.reply.clone() else { return };
     let Some(request) = request_of(message) else {
-        tracing::warn!("a message on the subject of commands is none");
-        return;
+        // Whoever waits for an answer asks whether this node is still there.
+        let here = client.publish(reply, Bytes::new()).await;
+        return here.unwrap_or_else(|error| tracing::debug!(%error, "nobody could be told that this node is there"));
     };
     let Ok(response) = api.oneshot(request).await;
     let (parts, body) = response.into_parts();

@@ -4,6 +4,7 @@ use domain::account::Capability;
 use domain::auction::{Auction, Canceller, Command, Error, Event, Live, Outcome};
 use domain::listing::{self, ArchiveCause, Listing};
 use domain::order::Origin;
+use domain::wallet::BALANCE_LIMIT;
 use domain::{AccountId, AuctionId, Money};
 
 use crate::accounts;
@@ -14,8 +15,22 @@ use crate::orders::{self, SaleRules, Win, WinIds};
 pub fn place_bid(world: &mut World<'_>, auction: AuctionId, bidder: AccountId, maximum: Money) -> Result<Live, Halt> {
     accounts::require(world, bidder, Capability::Buy)?;
     let now = world.now();
+    check_payable(world, auction, maximum)?;
     world.execute::<Auction>(auction, Command::PlaceBid { bidder, maximum, now })?;
     live(world, auction)
+}
+
+/// Refuses a bid that nobody could pay: price and shipping must fit in a wallet together, or the auction could not
+/// even be closed.
+fn check_payable(world: &mut World<'_>, auction: AuctionId, offered: Money) -> Result<(), Halt> {
+    let Ok(offer) = world.get::<Listing>(auction.into())?.offer() else { return Ok(()) };
+    let shipping = offer.shipping.map_or(0, Money::minor);
+    let limit = (BALANCE_LIMIT - 1 - shipping).max(0);
+    if offered.minor() <= limit {
+        return Ok(());
+    }
+    let limit = Money::new(limit, offered.currency())?;
+    Err(Error::BidTooHigh { limit, offered }.into())
 }
 
 /// Takes an auction at its buy-now price. Answers with that price; the order is to be paid within 24 hours.

@@ -65,12 +65,16 @@ pub fn dispute(world: &mut World<'_>, order: OrderId, by: AccountId, reason: &st
     Ok(())
 }
 
-/// Opens a dispute about an order that was shipped so long ago that it should have arrived.
+/// Opens a dispute about an order that was shipped so long ago that it should have arrived. Too early it is refused,
+/// and not merely left undone: what is accepted is not done again.
 pub fn dispute_undelivered(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
     let now = world.now();
     let placed = world.get::<Order>(order)?.placed()?;
-    let overdue = placed.stage == Stage::Shipped && placed.dispute_at.is_some_and(|dispute_at| now >= dispute_at);
-    if !overdue || world.get::<Escrow>(order)?.opened()?.status() != Status::Funded {
+    let Some(dispute_at) = placed.dispute_at.filter(|_| placed.stage == Stage::Shipped) else { return Ok(()) };
+    if now < dispute_at {
+        return Err(order::Error::TooEarlyToDispute { dispute_at }.into());
+    }
+    if world.get::<Escrow>(order)?.opened()?.status() != Status::Funded {
         return Ok(());
     }
     let (by, reason) = (Disputant::Marketplace, NOTHING_HEARD.to_owned());
@@ -101,6 +105,10 @@ pub fn resolve(
     refund: RefundId,
 ) -> Result<(), Halt> {
     accounts::require(world, by, Capability::Staff)?;
+    // Nobody decides a dispute of their own.
+    if orders::role_in(world, order, by)? != Role::Staff {
+        return Err(order::Error::WrongParty { needed: Role::Staff }.into());
+    }
     match resolution {
         Resolution::Release => release(world, order, ReleaseCause::Resolved(by)),
         Resolution::Refund => give_back_held(world, order, refund, None, RefundCause::Resolved(by)),

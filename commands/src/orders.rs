@@ -279,7 +279,8 @@ pub fn pay(world: &mut World<'_>, order: OrderId, buyer: AccountId) -> Result<()
     pay_group(world, terms.group, Some(order))
 }
 
-fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Option<OrderId>) -> Result<(), Halt> {
+/// Pays every order of a group that still waits; `wanted` must be among them.
+pub(crate) fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Option<OrderId>) -> Result<(), Halt> {
     let now = world.now();
     let outstanding = outstanding(world, group)?;
     world.execute::<OrderGroup>(group, order_group::Command::Pay { now })?;
@@ -321,18 +322,24 @@ pub fn payable(world: &mut World<'_>, order: OrderId, buyer: AccountId) -> Resul
     Ok((terms.group, amount))
 }
 
-/// Pays a group with a deposit that is in by now, if that can still be done. Otherwise the money stays in the wallet,
-/// where it is the buyer's: that is its refund.
-pub(crate) fn pay_with_deposit(world: &mut World<'_>, group: OrderGroupId) -> Result<(), Halt> {
+/// What a deposit that brings `brought` gives towards a group, if the group can still be paid and is paid with it.
+/// Otherwise nothing: the money stays in the wallet, where it is the buyer's, and that is its refund.
+pub(crate) fn paid_by_deposit(
+    world: &mut World<'_>,
+    group: OrderGroupId,
+    brought: Money,
+) -> Result<Option<Money>, Halt> {
     let in_time = match world.get::<OrderGroup>(group)? {
         OrderGroup::AwaitingPayment(placed) => Some((placed.buyer, placed.pay_by)),
         OrderGroup::Unplaced | OrderGroup::Paid(_) | OrderGroup::Expired(_) => None,
     };
-    let Some((buyer, pay_by)) = in_time else { return Ok(()) };
+    let Some((buyer, pay_by)) = in_time else { return Ok(None) };
     let outstanding = outstanding(world, group)?;
-    let Some(total) = total(&outstanding)? else { return Ok(()) };
+    let Some(total) = total(&outstanding)? else { return Ok(None) };
     let available = wallets::available(world, buyer, total.currency())?;
-    if world.now() < pay_by && available.minor() >= total.minor() { pay_group(world, group, None) } else { Ok(()) }
+    let enough = i128::from(available.minor()) + i128::from(brought.minor()) >= i128::from(total.minor());
+    let spent = if brought.minor() < total.minor() { brought } else { total };
+    Ok((world.now() < pay_by && enough).then_some(spent))
 }
 
 fn reserved_listings(world: &mut World<'_>, order: OrderId) -> Result<Vec<ListingId>, Halt> {

@@ -58,20 +58,26 @@ pub fn report_deposit(
     deposit: DepositId,
     outcome: Outcome,
 ) -> Result<(), Halt> {
-    let pays = match world.get::<Wallet>(wallet)? {
-        Wallet::Open(balance) => balance.pending_deposit(deposit).and_then(|pending| pending.pays),
+    let pending = match world.get::<Wallet>(wallet)? {
+        Wallet::Open(balance) => balance.pending_deposit(deposit).map(|pending| (pending.amount, pending.pays)),
         Wallet::Unopened => None,
     };
-    let is_in = matches!(outcome, Outcome::Succeeded { .. });
+    let mut paying = None;
     let command = match outcome {
-        Outcome::Succeeded { reference } => Command::SettleDeposit { deposit, provider_reference: reference },
+        Outcome::Succeeded { reference } => {
+            if let Some((brought, Some(group))) = pending {
+                paying = orders::paid_by_deposit(world, group, brought)?.map(|spent| (group, spent));
+            }
+            let spent = paying.map(|(_, spent)| spent);
+            Command::SettleDeposit { deposit, provider_reference: reference, spent }
+        }
         Outcome::Declined { reason } => Command::FailDeposit { deposit, reason },
         Outcome::Pending { check_at } => Command::DelayDeposit { deposit, check_at },
     };
     world.execute::<Wallet>(wallet, command)?;
-    match pays {
-        Some(group) if is_in => orders::pay_with_deposit(world, group),
-        _ => Ok(()),
+    match paying {
+        Some((group, _)) => orders::pay_group(world, group, None),
+        None => Ok(()),
     }
 }
 

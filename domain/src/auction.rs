@@ -285,6 +285,14 @@ pub enum Error {
     /// Sellers do not bid on what they sell.
     #[error("a seller cannot bid on or buy their own item")]
     OwnItem,
+    /// What is won must fit in a wallet together with its shipping.
+    #[error("a bid on this may be at most {limit}; {offered} was offered")]
+    BidTooHigh {
+        /// The highest maximum.
+        limit: Money,
+        /// What was offered.
+        offered: Money,
+    },
     /// The maximum does not reach the next increment (rules 1 and 2), or does not raise one's own (rule 3).
     #[error("the bid {offered} is below the minimum {minimum}")]
     BidTooLow {

@@ -290,7 +290,7 @@ pub enum Error {
     #[error("the listing is archived")]
     Archived,
     /// Bidders rely on the terms.
-    #[error("how a published auction is sold cannot change")]
+    #[error("how a published auction is sold, sent and delivered cannot change")]
     AuctionPublished,
     /// An auction is called off, not archived.
     #[error("the auction of this listing must be cancelled first")]
@@ -410,7 +410,7 @@ impl Listing {
         match self {
             Self::Absent => Err(Error::NotFound),
             Self::Archived(_) => Err(Error::Archived),
-            Self::Active(Offer { sale: Sale::Auction(_), .. }) if changes.sale.is_some() => {
+            Self::Active(offer @ Offer { sale: Sale::Auction(_), .. }) if offer.is_resold_by(&changes) => {
                 Err(Error::AuctionPublished)
             }
             Self::Active(_) if matches!(changes.sale, Some(Sale::Auction(_))) => Err(Error::AuctionPublished),
@@ -465,6 +465,14 @@ impl Sale {
 }
 
 impl Offer {
+    /// Whether something changes that a buyer agrees to: how it is sold, sent and delivered.
+    fn is_resold_by(&self, changes: &Changes) -> bool {
+        let Changes { sale, shipping, delivery, .. } = changes;
+        sale.is_some()
+            || shipping.is_some_and(|shipping| Some(shipping) != self.shipping)
+            || delivery.is_some_and(|delivery| delivery != self.delivery)
+    }
+
     /// The price of one piece in the form that `sku` names.
     pub fn price_of(&self, sku: &Sku) -> Result<Money, Error> {
         match &self.sale {
@@ -592,6 +600,17 @@ mod tests {
         published(fixed(1)).when(reprice(fixed(2))).then([Event::ListingRevised { changes: price_change(fixed(2)) }]);
         published(auction()).when(reprice(fixed(2))).then_refused(Error::AuctionPublished);
         published(fixed(1)).when(reprice(auction())).then_refused(Error::AuctionPublished);
+        let dearer = Changes { shipping: Some(Money::new(1, Currency::USD).unwrap()), ..Changes::default() };
+        let digital = Changes { delivery: Some(Delivery::Digital), ..Changes::default() };
+        for changes in [dearer, digital] {
+            let revise = || Command::Revise { by: ANN, changes: changes.clone() };
+            published(auction()).when(revise()).then_refused(Error::AuctionPublished);
+            published(fixed(1)).when(revise()).then([Event::ListingRevised { changes: changes.clone() }]);
+        }
+        // What stays as it is does not change.
+        let same = Changes { delivery: Some(Delivery::Physical), title: Some("x".to_owned()), ..Changes::default() };
+        let revise = Command::Revise { by: ANN, changes: same.clone() };
+        published(auction()).when(revise).then([Event::ListingRevised { changes: same }]);
     }
 
     #[test]

@@ -315,6 +315,12 @@ pub enum Error {
         /// When.
         ask_at: Timestamp,
     },
+    /// What was shipped may still arrive.
+    #[error("whether it has arrived is in dispute from {dispute_at} on")]
+    TooEarlyToDispute {
+        /// When.
+        dispute_at: Timestamp,
+    },
 }
 
 /// What somebody is to an order.

@@ -56,6 +56,8 @@ pub enum Command {
         deposit: DepositId,
         /// The provider's name for the charge.
         provider_reference: String,
+        /// What of it pays an order in the same commit; only the rest goes to what is owed.
+        spent: Option<Money>,
     },
     /// Give the attempt up.
     FailDeposit {
@@ -537,12 +539,15 @@ impl Balance {
                 Some(_) => Ok(vec![Event::DepositDelayed { deposit, check_at }]),
                 None => Err(Error::NotUnderWay),
             },
-            C::SettleDeposit { deposit, provider_reference } => {
+            C::SettleDeposit { deposit, provider_reference, spent } => {
                 let Some(pending) = self.deposits.get(&deposit) else { return Err(Error::NotUnderWay) };
                 let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
                 let postings = vec![Posting::new(clearing, available, pending.amount)];
                 let settled = Event::DepositSettled { deposit, provider_reference, postings };
-                Ok(self.with_recovery(settled, deposit.0, pending.amount))
+                let rest = spent.map_or(Ok(pending.amount), |spent| pending.amount.minus(spent));
+                // Spending more than came in leaves nothing.
+                let rest = rest.unwrap_or(Money::zero(pending.amount.currency()));
+                Ok(self.with_recovery(settled, deposit.0, rest))
             }
             C::FailDeposit { deposit, reason } => match self.deposits.get(&deposit) {
                 Some(_) => Ok(vec![Event::DepositFailed { deposit, reason }]),

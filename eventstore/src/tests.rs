@@ -32,7 +32,7 @@ fn history(holds: u64) -> (WalletId, Wallet, Vec<NewEvent>) {
     let amount = usd(i64::try_from(holds).unwrap() + 1);
     let fund = [
         Command::RequestDeposit { deposit, owner: ANN, amount, source, pays: None },
-        Command::SettleDeposit { deposit, provider_reference: String::new() },
+        Command::SettleDeposit { deposit, provider_reference: String::new(), spent: None },
     ];
     let hold = |_| Command::PlaceHold { hold: HoldId(mint::id()), amount: usd(1) };
     let (mut wallet, mut events) = (Wallet::default(), Vec::new());

@@ -501,7 +501,7 @@ mod tests {
     }
 
     fn settle() -> Command {
-        Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() }
+        Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned(), spent: None }
     }
 
     fn withdraw() -> Command {
@@ -576,7 +576,7 @@ mod tests {
         let other = DepositId(Uuid::from_u128(11));
         let later = [
             Command::RequestDeposit { deposit: other, owner: ANN, amount: usd(50), source: method(), pays: None },
-            Command::SettleDeposit { deposit: other, provider_reference: "ch_2".to_owned() },
+            Command::SettleDeposit { deposit: other, provider_reference: "ch_2".to_owned(), spent: None },
             Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: "po_1".to_owned() },
         ];
         let statement = statement([request(), settle(), withdraw()].into_iter().chain(later));

@@ -201,6 +201,35 @@ async fn what_a_seller_cannot_give_back_is_owed_and_paid_with_the_next_sale() {
 }
 
 #[tokio::test]
+async fn a_card_pays_the_order_that_it_was_charged_for_and_not_what_is_owed() {
+    let bazaar = Bazaar::open().await;
+    let order = bazaar.complete().await;
+    bazaar.seller.withdraw(10_000, "sandbox-succeeds").await.expect(202);
+    bazaar.wait(0).await;
+    bazaar.staff.tell(&order, "refund").await.expect(200);
+    let other = bazaar.server.client().register_seller("other").await;
+    let goods = other.offer(&with(with(listing(10_000), "stock", 1), "shipping", usd(500))).await;
+    let bought = order_of(&bazaar.seller.check_out(&[(&goods, 1)], "later").await.expect(201));
+    let by_card = json!({ "payment_method": "sandbox-succeeds" });
+    bazaar.seller.post(&format!("/orders/{bought}/pay"), &by_card).send().await.expect(202);
+    assert_eq!(bazaar.statuses(&bought).await, is("paid", "funded"));
+    assert_eq!(bazaar.book("receivable").await, -10_000, "still owed");
+}
+
+#[tokio::test]
+async fn staff_decides_no_dispute_of_its_own() {
+    let bazaar = Bazaar::open().await;
+    let goods = bazaar.offer(1).await;
+    bazaar.staff.fund(20_000).await;
+    let order = order_of(&bazaar.staff.check_out(&[(&goods, 1)], "now").await.expect(201));
+    bazaar.ship(&order).await.expect(200);
+    bazaar.staff.post(&format!("/escrow/{order}/dispute"), &json!({ "reason": "Broken." })).send().await.expect(200);
+    let head = bazaar.server.database.log_head().await;
+    bazaar.resolve(&order, &json!({ "outcome": "refund" })).await.problem(403, "wrong-party");
+    assert_eq!(bazaar.server.database.log_head().await, head);
+}
+
+#[tokio::test]
 async fn open_escrows_are_listed_for_their_parties_and_all_for_staff() {
     let bazaar = Bazaar::open().await;
     let (held, _done) = (bazaar.sell().await, bazaar.complete().await);

@@ -1,5 +1,6 @@
 //! What is won is paid within a day; whoever does not pay three times trades no more.
 
+use reqwest::Method;
 use serde_json::json;
 use tradepost_tests::bazaar::Bazaar;
 use tradepost_tests::client::Client;
@@ -78,4 +79,21 @@ async fn three_wins_that_are_not_paid_block_the_account_which_still_pays_what_it
     sloth.withdraw(100, "sandbox-succeeds").await.problem(403, "account-blocked");
     let owed = sloth.get("/orders?status=placed").since(blocked).send().await.expect(200).body;
     sloth.tell(owed["items"][0]["id"].as_str().unwrap(), "pay").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_a_bidder_agrees_to_stands_and_can_be_paid() {
+    let bazaar = Bazaar::open().await;
+    let id = bazaar.seller.schedule(&with(auction(1_000), "shipping", usd(500))).await;
+    bazaar.buyer.bid(&id, 2_000).await.expect(201);
+    let head = bazaar.server.database.log_head().await;
+    for change in [json!({ "shipping": usd(100_000) }), json!({ "delivery": "digital" })] {
+        let revised = bazaar.seller.ask(&Method::PATCH, &format!("/api/v1/listings/{id}")).json(&change).send().await;
+        revised.problem(409, "auction-published");
+    }
+    let most = domain::wallet::BALANCE_LIMIT - 1 - 500;
+    let refused = bazaar.buyer.bid(&id, most + 1).await.problem(422, "bid-too-high");
+    assert_eq!(refused.body["limit"], usd(most));
+    assert_eq!(bazaar.server.database.log_head().await, head);
+    bazaar.buyer.bid(&id, most).await.expect(201);
 }

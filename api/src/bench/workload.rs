@@ -152,7 +152,8 @@ pub(super) async fn open_wallets(subject: &Subject, wallets: usize, ledger: &mut
         let source = PaymentMethod { provider: "bench".to_owned(), token: "bench".to_owned() };
         let request = wallet::Command::RequestDeposit { deposit, owner, amount, source, pays: None };
         subject.wallet(owner, wallet, request).await?;
-        let settle = wallet::Command::SettleDeposit { deposit, provider_reference: format!("ch_{deposit}") };
+        let settle =
+            wallet::Command::SettleDeposit { deposit, provider_reference: format!("ch_{deposit}"), spent: None };
         subject.wallet(owner, wallet, settle).await?;
         Ok::<_, BenchError>(Purse { owner, wallet, hold: None })
     };

@@ -72,7 +72,7 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
     assert_eq!(
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
-         the sections are auctions, auth, database, engine, feed, http, log, orders, sandbox"
+         the sections are auctions, auth, database, engine, feed, http, log, nats, node, orders, sandbox"
     );
 }
 

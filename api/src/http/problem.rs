@@ -311,6 +311,9 @@ fn auction_problem(error: auction::Error) -> Problem {
         E::NotEnded { ends_at } => conflict("auction-not-ended", "Not ended", error).with("ends_at", json!(ends_at)),
         E::Cancelled => conflict("auction-cancelled", "Cancelled", error),
         E::OwnItem => rule("own-item", "Own item", error),
+        E::BidTooHigh { limit, offered } => {
+            rule("bid-too-high", "Bid too high", error).with_money("limit", limit).with_money("offered", offered)
+        }
         E::BidTooLow { minimum, offered } => {
             rule("bid-too-low", "Bid too low", error).with_money("minimum", minimum).with_money("offered", offered)
         }
@@ -398,6 +401,9 @@ fn order_problem(error: order::Error) -> Problem {
         E::Binding => conflict("win-is-binding", "A win is binding", error),
         E::TooLateToCancel { status } => {
             conflict("too-late-to-cancel", "Too late to cancel", error).with("actual", status.name())
+        }
+        E::TooEarlyToDispute { dispute_at } => {
+            conflict("too-early", "Too early", error).with("dispute_at", json!(dispute_at))
         }
         E::TooEarlyToAsk { ask_at } => conflict("too-early", "Too early", error).with("ask_at", json!(ask_at)),
     }

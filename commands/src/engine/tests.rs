@@ -48,7 +48,10 @@ async fn fund(engine: &Engine, owner: AccountId, minor: i64) -> Accepted<u64> {
             wallet,
             Command::RequestDeposit { deposit, owner, amount: usd(minor), source, pays: None },
         )?;
-        world.execute::<Wallet>(wallet, Command::SettleDeposit { deposit, provider_reference: String::new() })?;
+        world.execute::<Wallet>(
+            wallet,
+            Command::SettleDeposit { deposit, provider_reference: String::new(), spent: None },
+        )?;
         world.version::<Wallet>(wallet)
     };
     engine.submit(once(), fund).await.unwrap()

@@ -194,7 +194,7 @@ impl Kind {
         match self {
             Self::RequestDeposit => Command::RequestDeposit { deposit, owner: ANN, amount, source: method, pays: None },
             Self::DelayDeposit => Command::DelayDeposit { deposit, check_at },
-            Self::SettleDeposit => Command::SettleDeposit { deposit, provider_reference },
+            Self::SettleDeposit => Command::SettleDeposit { deposit, provider_reference, spent: None },
             Self::FailDeposit => Command::FailDeposit { deposit, reason },
             Self::RequestWithdrawal => Command::RequestWithdrawal { withdrawal, amount, destination: method },
             Self::DelayWithdrawal => Command::DelayWithdrawal { withdrawal, check_at },

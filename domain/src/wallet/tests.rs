@@ -66,7 +66,7 @@ fn delay_deposit(deposit: DepositId, second: i64) -> Command {
 }
 
 fn settle(deposit: DepositId) -> Command {
-    Command::SettleDeposit { deposit, provider_reference: "ch_1".to_owned() }
+    Command::SettleDeposit { deposit, provider_reference: "ch_1".to_owned(), spent: None }
 }
 
 fn fail_deposit(deposit: DepositId) -> Command {
@@ -473,10 +473,25 @@ fn what_is_owed_is_paid_with_the_next_money_that_comes_in() {
 fn a_deposit_pays_what_is_owed_first() {
     let deposit =
         Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: card(), pays: None };
-    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() };
+    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned(), spent: None };
     let owing = given::<Wallet>([]).and(sale(100)).and(give_back(100, 300)).and(deposit).and(settle);
     let Wallet::Open(balance) = owing.state() else { panic!("not open") };
     assert_eq!((balance.available, balance.owed), (usd(200), usd(0)));
+}
+
+#[test]
+fn what_of_a_deposit_pays_an_order_does_not_go_to_what_is_owed() {
+    let settle = |spent| Command::SettleDeposit {
+        deposit: DEPOSIT,
+        provider_reference: "ch_1".to_owned(),
+        spent: Some(usd(spent)),
+    };
+    let owing = || given::<Wallet>([]).and(sale(100)).and(give_back(100, 300)).and(request_deposit(DEPOSIT, usd(500)));
+    for (spent, available, owed) in [(500, 500, 300), (400, 400, 200), (100, 200, 0)] {
+        let settled = owing().and(settle(spent));
+        let Wallet::Open(balance) = settled.state() else { panic!("not open") };
+        assert_eq!((balance.available, balance.owed), (usd(available), usd(owed)), "{spent} spent");
+    }
 }
 
 #[test]
@@ -491,7 +506,7 @@ fn a_deposit_that_is_only_asked_for_does_not_stand_in_the_way_of_a_sale() {
     let received = |minor| Event::SaleReceived { order: ORDER, amount: usd(minor) };
     given::<Wallet>([]).and(asked(LARGEST)).when(sale(LARGEST)).then([received(LARGEST)]);
     // Both together still fit.
-    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() };
+    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned(), spent: None };
     let both = given::<Wallet>([]).and(asked(LARGEST)).and(sale(LARGEST)).and(settle);
     let Wallet::Open(balance) = both.state() else { panic!("not open") };
     assert_eq!(balance.available, usd(2 * LARGEST));

@@ -394,7 +394,7 @@ impl History {
                 let command = match what {
                     0 => wallet::Command::DelayDeposit { deposit, check_at },
                     1..3 => wallet::Command::FailDeposit { deposit, reason },
-                    _ => wallet::Command::SettleDeposit { deposit, provider_reference },
+                    _ => wallet::Command::SettleDeposit { deposit, provider_reference, spent: None },
                 };
                 self.wallet(wallet, command);
             }

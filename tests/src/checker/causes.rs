@@ -77,7 +77,12 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
                     Wallet::Unopened => (event, AccountId(Uuid::nil())),
                 },
             };
-            draft.execute::<Wallet>(*id, of_wallet(event.clone(), owner)).map(drop)
+            let spent = rest.iter().filter_map(|next| match next {
+                DomainEvent::Wallet(payer, wallet::Event::PaymentMade { amount, .. }) if payer == id => Some(*amount),
+                _ => None,
+            });
+            let spent = spent.reduce(|sum, amount| sum.plus(amount).unwrap_or(sum));
+            draft.execute::<Wallet>(*id, of_wallet(event.clone(), owner, spent)).map(drop)
         }
         [] => Ok(()),
     }
@@ -210,7 +215,8 @@ fn of_stock(listing: ListingId, event: &stock::Event) -> stock::Command {
     }
 }
 
-fn of_wallet(event: wallet::Event, owner: AccountId) -> wallet::Command {
+/// What comes in may be `spent` in the same unit of work.
+fn of_wallet(event: wallet::Event, owner: AccountId, spent: Option<Money>) -> wallet::Command {
     use wallet::{Command as C, Event as E};
     match event {
         // A wallet is opened by what comes in first, whose event comes next, and what is owed is recovered after what
@@ -220,7 +226,9 @@ fn of_wallet(event: wallet::Event, owner: AccountId) -> wallet::Command {
             C::RequestDeposit { deposit, owner, amount, source, pays }
         }
         E::DepositDelayed { deposit, check_at } => C::DelayDeposit { deposit, check_at },
-        E::DepositSettled { deposit, provider_reference, .. } => C::SettleDeposit { deposit, provider_reference },
+        E::DepositSettled { deposit, provider_reference, .. } => {
+            C::SettleDeposit { deposit, provider_reference, spent }
+        }
         E::DepositFailed { deposit, reason } => C::FailDeposit { deposit, reason },
         E::WithdrawalRequested { withdrawal, amount, destination, .. } => {
             C::RequestWithdrawal { withdrawal, amount, destination }

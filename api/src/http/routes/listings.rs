@@ -168,7 +168,7 @@ pub struct NewListingBody {
     /// A fixed price. Either this or `auction`.
     #[schema(value_type = Option<MoneyBody>)]
     price: Option<Money>,
-    /// How many pieces there are, if there are no variants; one unless told.
+    /// How many pieces there are, if there are no variants; unless told as many as before, or one.
     #[garde(range(max = domain::stock::MOST_PIECES))]
     #[schema(maximum = 1_000_000)]
     stock: Option<u32>,

@@ -162,7 +162,7 @@ impl History {
                 wallet,
                 wallet::Command::RequestDeposit { deposit, owner: buyer, amount: total, source, pays },
             )?;
-            self.wallet(wallet, wallet::Command::SettleDeposit { deposit, provider_reference })?;
+            self.wallet(wallet, wallet::Command::SettleDeposit { deposit, provider_reference, spent: None })?;
         }
         self.group(group, order_group::Command::Pay { now })?;
         for (order, amount) in outstanding {

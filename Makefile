@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real check fmt clippy doc deny tidy schemas bench tools postgres nats
+.PHONY: help run test real check fmt clippy doc deny tidy schemas bench tools postgres nats python
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -17,7 +17,7 @@ run: postgres ## Build and serve a sample marketplace; prints the address and lo
 	cargo build --release --package tradepost
 	exec target/release/tradepost demo
 
-test: postgres nats tools ## Run all tests, with a Postgres and NATS of their own.
+test: postgres nats python tools ## Run all tests, with a Postgres and NATS of their own.
 	cargo build --workspace --bins
 	$(TESTBED) cargo nextest run --workspace
 
@@ -54,6 +54,18 @@ $(TOOLS)/bin/cargo-deny:
 
 tools:
 	@command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked
+
+# For the consumer of docs/integration.md.
+PYTHON := $(TOOLS)/python/bin/python
+python: $(PYTHON)
+$(PYTHON):
+	@command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || \
+	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || \
+	    { echo "python3 with venv is not installed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	rm -rf $(TOOLS)/python
+	python3 -m venv $(TOOLS)/python.new
+	$(TOOLS)/python.new/bin/python -m pip install --quiet --disable-pip-version-check nats-py==2.9.0
+	mv $(TOOLS)/python.new $(TOOLS)/python
 
 # The binary looks in the same places; this only spares a first run its error.
 postgres:

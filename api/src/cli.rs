@@ -20,6 +20,7 @@ use crate::embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings};
 mod admin;
 mod bench;
 mod projections;
+mod relay;
 mod serve;
 
 /// What an operator is told when something does not work: one sentence.
@@ -79,6 +80,9 @@ enum Command {
     /// Look at the read models, or make one anew from the log.
     #[command(subcommand)]
     Projections(projections::Projections),
+    /// Look at the copy of the log in NATS.
+    #[command(subcommand)]
+    Relay(relay::Relay),
     /// Do what takes an administrator before there is one.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -116,6 +120,7 @@ impl Arguments {
             Command::Demo(_) => Box::pin(serve::run(config, true)).await,
             Command::Migrate => migrate(&config).await,
             Command::Projections(command) => command.run(&config).await,
+            Command::Relay(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use serde::Serialize;
+use sqlx::{FromRow, PgPool};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -133,6 +134,27 @@ impl Lease {
             tracing::debug!(lease = self.name, %error, "a lease could not be given up; it expires");
         }
     }
+}
+
+/// A lease that somebody holds now.
+#[derive(Clone, Debug, Eq, FromRow, PartialEq, Serialize)]
+pub struct Held {
+    /// What for.
+    pub name: String,
+    /// Which node.
+    pub holder: Uuid,
+    /// Milliseconds until it expires, unless it is kept.
+    pub good_for_ms: i64,
+}
+
+/// The leases that somebody holds.
+pub async fn list(pool: &PgPool) -> Result<Vec<Held>, sqlx::Error> {
+    sqlx::query_as(
+        "select name, holder, (extract(epoch from expires_at - clock_timestamp()) * 1000)::bigint as good_for_ms
+         from leases where expires_at > clock_timestamp() order by name",
+    )
+    .fetch_all(pool)
+    .await
 }
 
 #[cfg(test)]

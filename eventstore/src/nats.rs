@@ -60,6 +60,11 @@ pub async fn connect(url: &str) -> Result<Client, NatsError> {
     Ok(options.connect(url).await?)
 }
 
+/// Connects, or says why that cannot be done now.
+pub async fn connect_once(url: &str) -> Result<Client, NatsError> {
+    Ok(ConnectOptions::new().name("tradepost").request_timeout(Some(PATIENCE)).connect(url).await?)
+}
+
 /// `JetStream` over a connection.
 pub fn jetstream(client: &Client) -> Context {
     jetstream::context::ContextBuilder::new().timeout(PATIENCE).ack_timeout(PATIENCE).build(client.clone())

@@ -11,6 +11,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use futures::future::join_all;
+use serde::Serialize;
 use sqlx::PgPool;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -34,13 +35,26 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why publishing stopped. It begins again at the end of the stream.
 #[derive(Debug, Error)]
-enum RelayError {
+pub enum RelayError {
+    /// The database.
     #[error("the log cannot be read: {0}")]
     Log(#[from] sqlx::Error),
+    /// NATS.
     #[error("the stream {what}: {source}")]
-    Stream { what: &'static str, source: async_nats::Error },
-    #[error("the stream took event {position} as message {sequence}")]
-    OutOfStep { position: Position, sequence: u64 },
+    Stream {
+        /// What it does not do.
+        what: &'static str,
+        /// What NATS said.
+        source: async_nats::Error,
+    },
+    /// Somebody else has written to the stream, or taken something out of it.
+    #[error("the stream is at message {sequence}, and the relay at event {position}")]
+    OutOfStep {
+        /// What was published last.
+        position: Position,
+        /// What the stream has last.
+        sequence: u64,
+    },
 }
 
 fn stream_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> RelayError {
@@ -134,7 +148,7 @@ impl Relay {
             nats::make_stream(&self.context, self.replicas).await.map_err(stream_error("cannot be made"))?;
         let info = stream.info().await.map_err(stream_error("does not say how it is"))?;
         let last = info.state.last_sequence;
-        if last == 0 || self.holds_this_log(&stream, last).await? {
+        if last == 0 || holds_this_log(&self.pool, &stream, last).await? {
             return Ok((stream, last.cast_signed()));
         }
         tracing::warn!(sequence = last, "the stream does not hold this log: it is made anew");
@@ -142,18 +156,44 @@ impl Relay {
         let stream = nats::make_stream(&self.context, self.replicas).await.map_err(stream_error("cannot be made"))?;
         Ok((stream, 0))
     }
+}
 
-    /// Whether the stream's last message is the event of the log at that position.
-    async fn holds_this_log(&self, stream: &Stream, last: u64) -> Result<bool, RelayError> {
-        let message = match stream.get_raw_message(last).await {
-            Ok(message) => message,
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(false),
-            Err(error) => return Err(stream_error("does not give its last message")(error)),
-        };
-        let Ok(event) = nats::read(Some(&message.headers), &message.payload) else { return Ok(false) };
-        let there = log::event_id_at(&self.pool, event.position).await?;
-        Ok(event.position.unsigned_abs() == last && there == Some(event.event_id))
-    }
+/// Whether the stream's last message is the event of the log at that position.
+async fn holds_this_log(pool: &PgPool, stream: &Stream, last: u64) -> Result<bool, RelayError> {
+    let message = match stream.get_raw_message(last).await {
+        Ok(message) => message,
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(false),
+        Err(error) => return Err(stream_error("does not give its last message")(error)),
+    };
+    let Ok(event) = nats::read(Some(&message.headers), &message.payload) else { return Ok(false) };
+    let there = log::event_id_at(pool, event.position).await?;
+    Ok(event.position.unsigned_abs() == last && there == Some(event.event_id))
+}
+
+/// How far the log is in NATS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Copied {
+    /// The position of the stream's last event.
+    pub position: Position,
+    /// How many events it holds.
+    pub messages: u64,
+    /// How large it is.
+    pub bytes: u64,
+    /// Whether it ends with an event that the log has there. An empty stream holds every log.
+    pub holds_this_log: bool,
+}
+
+/// Looks how far the log is in NATS.
+pub async fn look(pool: &PgPool, context: &Context) -> Result<Copied, RelayError> {
+    let stream = nats::stream(context).await.map_err(stream_error("is not there"))?;
+    let state = &stream.cached_info().state;
+    let last = state.last_sequence;
+    Ok(Copied {
+        position: last.cast_signed(),
+        messages: state.messages,
+        bytes: state.bytes,
+        holds_this_log: last == 0 || holds_this_log(pool, &stream, last).await?,
+    })
 }
 
 /// The events after `from` up to `to`, with who and what caused them.

@@ -92,7 +92,8 @@ impl EmbeddedPostgres {
         let mut cluster = Cluster::prepare(home, binaries, settings).await?;
         let postmaster = cluster.bring_up().await?;
         if let Err(error) = cluster.ensure_database().await {
-            postmaster.shut_down().await?;
+            // What has gone wrong first is what is told.
+            let _ = postmaster.shut_down().await;
             return Err(error);
         }
         let (url, home) = (cluster.url(), cluster.home().to_owned());

@@ -1,7 +1,7 @@
 //! The HTTP API: parse, execute, reply.
 //!
 //! A request passes, from the outside in: [`paths`] (every path a client may know becomes the canonical one),
-//! [`envelope`] (request id, span, time limit, panics and errors become problems), [`forward`](crate::forward) (commands
+//! [`envelope`] (request id, span, time limit, panics and errors become problems), [`forward`] (commands
 //! go to the node that decides), then its route. Reading a request is
 //! in [`extract`], answering in [`reply`], and what refusals look like in [`problem`] alone.
 

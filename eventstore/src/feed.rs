@@ -199,10 +199,10 @@ mod tests {
 
     /// Follows as the runner does, from a checkpoint; tells how many events came from the feed.
     fn follow(feed: &Feed, log: &[RecordedEvent], until: i64, checkpoint: &mut i64, limit: i64) -> usize {
-        let mut fed = 0;
+        let mut delivered = 0;
         while *checkpoint < until {
             let from_feed = feed.after(*checkpoint, limit);
-            fed += from_feed.as_ref().map_or(0, Vec::len);
+            delivered += from_feed.as_ref().map_or(0, Vec::len);
             let from_log = || {
                 let start = usize::try_from(*checkpoint).unwrap();
                 let end = log[start].commit_position;
@@ -217,7 +217,7 @@ mod tests {
             let last = batch.last().expect("a batch has events");
             assert_eq!(last.position, last.commit_position, "a unit of work was split");
         }
-        fed
+        delivered
     }
 
     proptest! {

@@ -67,9 +67,11 @@ async fn provide_and_run(command: &[OsString]) -> Result<ExitCode, Box<dyn Error
     let postgres = EmbeddedPostgres::start(settings).await?;
     eprintln!("testbed: {URL_VARIABLE} leads to an empty PostgreSQL in {}", folder.path().display());
     let code = run(command, postgres.url(), &mut signals).await;
-    postgres.stop().await?;
+    let stopped = postgres.stop().await;
+    let code = code?;
+    stopped?;
     folder.close()?;
-    Ok(code?)
+    Ok(code)
 }
 
 /// Open enough to be passed through by the unprivileged user that Postgres runs as when we are root.

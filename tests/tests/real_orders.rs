@@ -7,6 +7,8 @@ use tradepost_tests::real::{Sources, default_folder, olist};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_orders_end_as_recorded_and_each_seller_is_paid_to_the_cent() {
     let named = std::env::var_os("TRADEPOST_DATA").map(std::path::PathBuf::from);
+    let named = named.filter(|folder| !folder.as_os_str().is_empty());
+    assert!(named.as_ref().is_none_or(|folder| folder.is_dir()), "TRADEPOST_DATA names no folder: {named:?}");
     let folder = named.unwrap_or_else(default_folder);
     let sources = if folder.is_dir() { Sources::in_folder(&folder).unwrap() } else { Sources::default() };
     if sources.olist.is_empty() {

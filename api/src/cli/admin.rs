@@ -74,9 +74,9 @@ async fn create(config: &Config, place: &Place, registration: &Registration) -> 
     let register = move |world: &mut commands::World<'_>| accounts::register(world, &newcomer);
     let registered = engine.submit(Request::once(Metadata::by_operator()), register).await;
     drop(engine);
-    deciding.await?;
+    let ended = deciding.await;
     match registered {
-        Ok(_) => Ok(account),
+        Ok(_) => Ok(ended.map(|()| account)?),
         Err(CommandError::Refused { refusal: Refusal::Claim(claim::Error::Taken { kind }), .. }) => {
             let what = match kind {
                 Kind::Email => format!("the e-mail address {email}"),

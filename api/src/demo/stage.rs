@@ -32,7 +32,7 @@ use projections::orders::{self as purchases, Filter, Side, Status};
 
 use super::{DemoError, FOLLOWERS_PATIENCE, PROCESS, STORY_VERSION, people};
 use crate::app::App;
-use crate::http::routes::auth::newcomer;
+use crate::auth::newcomer::newcomer;
 
 /// Nobody has more orders waiting to be paid in the story.
 const MOST_WAITING: u32 = 100;

@@ -111,7 +111,8 @@ impl Cluster {
                     tracing::warn!(%error, starts, "starting the private PostgreSQL again, on another port");
                 }
                 Err(error) => {
-                    postmaster.shut_down().await?;
+                    // What has gone wrong first is what is told.
+                    let _ = postmaster.shut_down().await;
                     return Err(error);
                 }
             }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use api::app::{App, Node};
+use api::auth::newcomer::newcomer;
 use api::config::Config;
-use api::http::routes::auth::newcomer;
 use axum::ServiceExt;
 use axum::extract::Request as HttpRequest;
 use commands::{Request, accounts};

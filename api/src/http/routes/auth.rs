@@ -26,8 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::newcomer::Registration;
-pub use crate::auth::newcomer::newcomer;
+use crate::auth::newcomer::{Registration, newcomer};
 use crate::auth::passwords::PasswordError;
 use crate::auth::refresh::RefreshToken;
 use crate::auth::tickets;
@@ -114,7 +113,8 @@ pub struct Login {
 
 /// Logs in. An unknown address and a wrong password get the same answer.
 #[utoipa::path(post, path = "/auth/login", tag = TAG, request_body = Login,
-    responses((status = OK, body = Tokens, description = "Logged in")))]
+    responses((status = OK, body = Tokens, description = "Logged in"),
+        (status = UNAUTHORIZED, description = "Not with this password")))]
 async fn login(
     State(app): State<App>,
     Extension(id): Extension<RequestId>,
@@ -153,7 +153,8 @@ pub struct Refresh {
 
 /// Trades a refresh token for new tokens. One that was traded before ends the session: somebody else has it.
 #[utoipa::path(post, path = "/auth/refresh", tag = TAG, request_body = Refresh,
-    responses((status = OK, body = Tokens, description = "New tokens")))]
+    responses((status = OK, body = Tokens, description = "New tokens"),
+        (status = UNAUTHORIZED, description = "The token is not good")))]
 async fn refresh(
     State(app): State<App>,
     Extension(id): Extension<RequestId>,

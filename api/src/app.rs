@@ -35,6 +35,7 @@ use crate::auth::tokens::AccessTokens;
 use crate::config::Config;
 use crate::forward::{self, Forwarding};
 use crate::http::live::LiveAuctions;
+use crate::observe;
 
 /// The payments process keeps nothing of its own, so it never has to start again.
 const PAYMENTS_VERSION: i32 = 1;
@@ -240,6 +241,7 @@ impl Node {
         secret: RootSecret,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        let counting = observe::metrics::install();
         prepare(database).await?;
         let pool = database.pool(settings.database.pool_size);
         check_readable(&pool).await?;
@@ -286,6 +288,7 @@ impl Node {
         }
         tasks.until_stop(head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms)));
         tasks.until_stop(clock.clone().follow(pool.clone()));
+        tasks.until_stop(observe::metrics::keep_up(counting));
         let live = LiveAuctions::default();
         if roles.api {
             tasks.until_stop(live.clone().watch(pool.clone(), progress.clone()));

@@ -100,6 +100,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "nats:// URL of the NATS that carries events to other nodes and systems; without it there is none.",
     ),
     ("nats.replicas", "1", "Copies of the stream in a NATS cluster, for a stream that is made: 1 to 5."),
+    (
+        "metrics.bind",
+        "",
+        "Address and port that answers `/metrics` without authentication, for Prometheus; on `http.bind` it is there for staff.",
+    ),
     ("sandbox.enabled", "false", "Offer the sandbox's clock, which can be set forward."),
     ("log.format", "text", "`text` for people, `json` for machines."),
     ("log.filter", "info,sqlx=warn", "What is logged, as in RUST_LOG: `info,sqlx=warn`."),
@@ -135,6 +140,8 @@ pub struct Config {
     pub node: Node,
     /// NATS, which carries events to other nodes and systems.
     pub nats: Nats,
+    /// Metrics for Prometheus.
+    pub metrics: Metrics,
     /// The sandbox for trying things out.
     pub sandbox: Sandbox,
     /// What is logged, and how.
@@ -241,6 +248,14 @@ pub struct Nats {
     pub url: Option<Secret<String>>,
     /// How many copies of the stream there are in a cluster.
     pub replicas: usize,
+}
+
+/// Metrics for Prometheus.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where they are shown to whoever gets there.
+    pub bind: Option<SocketAddr>,
 }
 
 /// The sandbox for trying things out.

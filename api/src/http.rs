@@ -86,6 +86,7 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::escrow::router())
         .nest("/api/v1", routes::wallet::router())
         .nest("/api/v1", routes::admin::router())
+        .nest("/api/v1", routes::metrics::router())
         .nest("/api/v1", routes::health::router());
     if sandbox { router.nest("/api/v1", routes::sandbox::router()) } else { router }
 }

@@ -1,7 +1,7 @@
 //! The HTTP API of Tradepost and the one binary: a thin layer that turns requests into commands and queries.
 //!
-//! [`app`] is a running node, [`forward`] hands commands to the one that decides, [`http`] what it answers, [`cli`] how an operator starts it; [`embedded`] is the private
-//! Postgres of a first run.
+//! [`app`] is a running node, [`forward`] hands commands to the one that decides, [`http`] what it answers, [`cli`] how an
+//! operator starts it; [`observe`] what operators see of it; [`embedded`] is the private Postgres of a first run.
 
 pub mod app;
 pub mod auth;
@@ -12,3 +12,4 @@ pub mod demo;
 pub mod embedded;
 pub mod forward;
 pub mod http;
+pub mod observe;

@@ -32,12 +32,14 @@ use tokio::task::JoinHandle;
 pub(crate) mod cache;
 mod decider;
 mod job;
+mod measures;
 #[cfg(test)]
 mod tests;
 mod world;
 
 use decider::Decider;
-use job::{Job, TypedJob};
+use job::{Answering, Job, TypedJob};
+use measures::Results;
 pub use world::{Halt, World};
 
 /// How large the loop may grow.
@@ -165,6 +167,7 @@ pub struct Engine {
     paused: Arc<AtomicBool>,
     in_flight: Arc<Mutex<HashSet<Digest>>>,
     available: Arc<AtomicBool>,
+    results: Arc<Results>,
 }
 
 /// While it is there, no command is under way on this node.
@@ -206,7 +209,8 @@ impl Engine {
         let available = Arc::new(AtomicBool::new(true));
         let decider = Decider::connect(database, settings, clock, head, submitted, available.clone()).await?;
         let task = tokio::spawn(decider.run());
-        Ok((Self { jobs, places, all_places, paused: Arc::default(), in_flight: Arc::default(), available }, task))
+        let (paused, in_flight, results) = (Arc::default(), Arc::default(), Arc::new(Results::new()));
+        Ok((Self { jobs, places, all_places, paused, in_flight, available, results }, task))
     }
 
     /// Decides `decide` against the world as it then is, and answers once that is committed.
@@ -215,13 +219,25 @@ impl Engine {
         T: Serialize + DeserializeOwned + Send + 'static,
         F: FnMut(&mut World<'_>) -> Result<T, Halt> + Send + 'static,
     {
-        let in_flight = request.key.map(|key| InFlight::enter(&self.in_flight, key.key)).transpose()?;
-        let place = self.place().await?;
+        let (in_flight, place) = self.admit(&request).await.map_err(|error| self.turned_away(error))?;
         let (reply, answer) = oneshot::channel();
-        let job = TypedJob::new(&request, decide, reply, in_flight, place);
+        let answering = Answering { reply, in_flight, place, results: self.results.clone() };
         // The loop answers every job. It is gone, and jobs with it, once it has seen more than the log holds.
-        self.jobs.send(Box::new(job)).map_err(|_| CommandError::Unavailable)?;
-        answer.await.unwrap_or(Err(CommandError::Unavailable))
+        let sent = self.jobs.send(Box::new(TypedJob::new(&request, decide, answering)));
+        let answer = if sent.is_ok() { answer.await.ok() } else { None };
+        answer.unwrap_or_else(|| Err(self.turned_away(CommandError::Unavailable)))
+    }
+
+    /// What a command needs to be under way: its key to itself, and a place.
+    async fn admit(&self, request: &Request) -> Result<(Option<InFlight>, OwnedSemaphorePermit), CommandError> {
+        let in_flight = request.key.map(|key| InFlight::enter(&self.in_flight, key.key)).transpose()?;
+        Ok((in_flight, self.place().await?))
+    }
+
+    /// Counts a command that the loop does not answer.
+    fn turned_away(&self, error: CommandError) -> CommandError {
+        self.results.count::<()>(&Err(error));
+        error
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, CommandError> {

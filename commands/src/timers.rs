@@ -19,7 +19,7 @@ use eventstore::log::{self, Head};
 use eventstore::mint;
 use eventstore::progress::Progress;
 use futures::future::{BoxFuture, join_all};
-use sqlx::{Connection, Executor, FromRow, PgConnection, PgPool};
+use sqlx::{Connection, Executor, FromRow, PgConnection, PgExecutor, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -374,6 +374,23 @@ struct Timer {
     subject: Uuid,
     due_at: Timestamp,
     set_by: Uuid,
+}
+
+/// What should have fired by now.
+#[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
+pub struct Overdue {
+    /// How many timers.
+    pub timers: i64,
+    /// When the oldest was due; nothing without any.
+    pub since: Option<Timestamp>,
+}
+
+/// What is due at `now` and still in the table. A timer that has just fired is there until its event is taken in.
+pub async fn overdue(executor: impl PgExecutor<'_>, now: Timestamp) -> Result<Overdue, sqlx::Error> {
+    sqlx::query_as("select count(*) as timers, min(due_at) as since from timers where due_at <= $1")
+        .bind(now)
+        .fetch_one(executor)
+        .await
 }
 
 /// Timers that are being seen to, or left alone for a while.

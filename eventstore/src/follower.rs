@@ -16,6 +16,7 @@ use std::time::Duration;
 use domain::Timestamp;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use metrics::{counter, describe_counter};
 use sqlx::{Connection, PgConnection};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,8 @@ use crate::log::{self, Head};
 use crate::progress::Progress;
 use crate::sealing::{self, PersonKeys};
 
+/// Counts the batches of a follower that have failed.
+const FAILURES: &str = "tradepost_follower_failures_total";
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Work on the database that takes longer hangs, as after a network was cut that tells nobody.
@@ -167,9 +170,12 @@ pub struct Runner {
 impl Runner {
     /// Carries the log to `follower` until `stop` is cancelled.
     pub async fn run(self, mut follower: Box<dyn Follower>, stop: CancellationToken) {
+        describe_counter!(FAILURES, "Batches that a follower could not take; each is tried again.");
+        let failures = counter!(FAILURES, "follower" => follower.name());
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(follower.as_mut(), &stop, &mut pause).await {
+                failures.increment(1);
                 tracing::warn!(follower = follower.name(), %error, retry_in_ms = pause.as_millis(), "a batch failed");
                 let _ = tokio::time::timeout(pause, stop.cancelled()).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);

@@ -12,6 +12,7 @@ pub mod database;
 pub mod event;
 pub mod feed;
 pub mod follower;
+pub mod lag;
 pub mod lease;
 pub mod log;
 pub mod mint;

@@ -56,6 +56,34 @@ impl TestDatabase {
         head
     }
 
+    /// Ends every session and lets nobody in, as a server that is down would not.
+    pub async fn shut(&self) {
+        self.allow_connections(false).await;
+        let mut connection = self.beside().await;
+        let ended = sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1");
+        ended.bind(self.name()).execute(&mut connection).await.or_fail("end the sessions of the database");
+    }
+
+    /// Lets everybody in again.
+    pub async fn reopen(&self) {
+        self.allow_connections(true).await;
+    }
+
+    async fn allow_connections(&self, allow: bool) {
+        let statement = format!("alter database {} with allow_connections {allow}", self.name());
+        run(&mut self.beside().await, &statement).await;
+    }
+
+    /// A connection to another database on the same server.
+    async fn beside(&self) -> PgConnection {
+        PgConnection::connect(&with_database(&self.url, "postgres")).await.or_fail("connect beside the database")
+    }
+
+    fn name(&self) -> &str {
+        let address = self.url.split('?').next().unwrap_or_default();
+        address.rsplit('/').next().unwrap_or_default()
+    }
+
     /// A connection as its owner.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.or_fail("connect to the database of the test")

@@ -4,7 +4,8 @@
 //! else uses; [`client`] and [`socket`] talk to it; [`load`] keeps it busy and writes down every request and answer
 //! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
 //! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild;
-//! [`nats`] is a NATS that can be killed; [`real`] replays real records.
+//! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`real`] replays real
+//! records.
 
 pub mod bazaar;
 pub mod checker;
@@ -14,6 +15,7 @@ pub mod fail;
 pub mod history;
 pub mod load;
 pub mod market;
+pub mod metrics;
 pub mod models;
 pub mod nats;
 pub mod real;

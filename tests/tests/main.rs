@@ -30,6 +30,8 @@ mod kill_server_orders;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod nats;
 #[cfg(test)]
 mod nodes;

@@ -15,10 +15,12 @@ use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use sqlx::PgConnection;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::BenchError;
 use super::scratch::Scratch;
 use super::workload::{Ledger, Offer};
+use crate::observe::metrics;
 
 /// The side's name in messages.
 const SIDE: &str = "decision loop";
@@ -28,6 +30,8 @@ const SIDE: &str = "decision loop";
 pub(super) struct DecisionLoop {
     engine: Engine,
     task: JoinHandle<()>,
+    /// It counts as in production: what that costs is part of what is measured.
+    _counting: AbortOnDropHandle<()>,
 }
 
 /// A way to it: commands with or without an idempotency key.
@@ -42,9 +46,10 @@ impl DecisionLoop {
     pub(super) async fn start(scratch: &Scratch, batch_max: usize) -> Result<Self, BenchError> {
         let database = scratch.database();
         database.migrate().await?;
+        let counting = AbortOnDropHandle::new(tokio::spawn(metrics::keep_up(metrics::install())));
         let settings = EngineSettings { batch_max, ..EngineSettings::default() };
         let (engine, task) = Engine::start(&database, settings, Clock::new(), Head::at(0)).await?;
-        Ok(Self { engine, task })
+        Ok(Self { engine, task, _counting: counting })
     }
 
     pub(super) fn door(&self, keyed: bool) -> Door {

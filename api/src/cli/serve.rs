@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, Place, secret, stop_signals};
 use crate::app::{App, Node};
 use crate::config::Config;
+use crate::observe::metrics;
 use crate::{demo, http};
 
 /// How long requests that have begun may take once the server is told to stop.
@@ -20,12 +21,12 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(config: Config, demo: bool) -> Result<(), Failure> {
     // Before anything is started: an occupied port is found out at once.
-    let listener = listen(config.http.bind).await?;
+    let doors = Doors::open(&config).await?;
     let stop = stop_signals()?;
     let secret = secret(&config)?;
     // Not to be interrupted: a private Postgres that has begun to start is ended only once it runs.
     let place = Place::own(&config).await?;
-    let served = Box::pin(serve(config, &place, secret, listener, &stop, demo)).await;
+    let served = Box::pin(serve(config, &place, secret, doors, &stop, demo)).await;
     place.leave(served).await
 }
 
@@ -34,7 +35,7 @@ async fn serve(
     config: Config,
     place: &Place,
     secret: eventstore::secrets::RootSecret,
-    listener: TcpListener,
+    doors: Doors,
     stop: &CancellationToken,
     demo: bool,
 ) -> Result<(), Failure> {
@@ -42,7 +43,7 @@ async fn serve(
         return Ok(());
     };
     let node = node?;
-    let served = open(&node.app, listener, stop, demo).await;
+    let served = open(&node.app, doors, stop, demo).await;
     node.stop().await;
     served
 }
@@ -63,8 +64,8 @@ async fn start(
 }
 
 /// Says where it listens, once there is something to show, and answers.
-async fn open(app: &App, listener: TcpListener, stop: &CancellationToken, demo: bool) -> Result<(), Failure> {
-    let address = listener.local_addr()?;
+async fn open(app: &App, doors: Doors, stop: &CancellationToken, demo: bool) -> Result<(), Failure> {
+    let address = doors.main.local_addr()?;
     let logins = if demo {
         let mut say = |line: &str| println!("{line}");
         let Some(filled) = stop.run_until_cancelled(demo::fill(app, &mut say)).await else { return Ok(()) };
@@ -74,35 +75,45 @@ async fn open(app: &App, listener: TcpListener, stop: &CancellationToken, demo: 
     };
     println!("tradepost listens on http://{address}");
     println!("documentation at http://{address}/api/docs/");
+    if let Some(metrics) = &doors.metrics {
+        println!("metrics at http://{}/metrics", metrics.local_addr()?);
+    }
     if let Some(logins) = logins {
         println!("{logins}");
     }
-    Ok(answer(app.clone(), listener, stop.clone()).await?)
+    Ok(answer(app.clone(), doors, stop.clone()).await?)
 }
 
 /// Answers requests until `stop`, then lets those that have begun end.
-async fn answer(app: App, listener: TcpListener, stop: CancellationToken) -> Result<(), std::io::Error> {
+async fn answer(app: App, doors: Doors, stop: CancellationToken) -> Result<(), std::io::Error> {
     let closing = app.closing.clone();
     let told = closing.clone();
     let stopped = async move {
         stop.cancelled().await;
         told.cancel();
     };
-    let routes = if app.settings.node.roles.api { http::api(app) } else { http::health_only(app) };
-    let listener = listener.tap_io(|stream| {
+    let routes = if app.settings.node.roles.api { http::api(app.clone()) } else { http::health_only(app.clone()) };
+    let listener = doors.main.tap_io(|stream| {
         // Answers are small and whole; waiting to fill a segment only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "nodelay");
         }
     });
+    let until = closing.clone();
+    let metrics = async move {
+        match doors.metrics {
+            Some(listener) => metrics::serve(app, listener, until).await,
+            None => Ok(()),
+        }
+    };
     let service = ServiceExt::<Request>::into_make_service(routes);
-    let server = axum::serve(listener, service).with_graceful_shutdown(stopped);
+    let server = axum::serve(listener, service).with_graceful_shutdown(stopped).into_future();
     let deadline = async move {
         closing.cancelled().await;
         tokio::time::sleep(DRAIN_PATIENCE).await;
     };
     tokio::select! {
-        ended = server.into_future() => ended,
+        ended = async { tokio::try_join!(server, metrics) } => ended.map(drop),
         () = deadline => {
             tracing::warn!("some connections did not end in time");
             Ok(())
@@ -110,8 +121,26 @@ async fn answer(app: App, listener: TcpListener, stop: CancellationToken) -> Res
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        format!("cannot listen on {address}: {error}; choose another address with --bind or http.bind").into()
-    })
+/// Where the server listens.
+struct Doors {
+    main: TcpListener,
+    /// For Prometheus alone.
+    metrics: Option<TcpListener>,
+}
+
+impl Doors {
+    async fn open(config: &Config) -> Result<Self, Failure> {
+        let main = listen(config.http.bind, "--bind or http.bind").await?;
+        let metrics = match config.metrics.bind {
+            Some(address) => Some(listen(address, "metrics.bind").await?),
+            None => None,
+        };
+        Ok(Self { main, metrics })
+    }
+}
+
+async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}; choose another address with {setting}").into())
 }

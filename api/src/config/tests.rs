@@ -72,7 +72,7 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
     assert_eq!(
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
-         the sections are auctions, auth, database, engine, feed, http, log, nats, node, orders, sandbox"
+         the sections are auctions, auth, database, engine, feed, http, log, metrics, nats, node, orders, sandbox"
     );
 }
 
@@ -212,7 +212,7 @@ fn shown(value: &Value) -> String {
 
 #[test]
 fn serde_refuses_an_unknown_key_in_every_section_too() {
-    for section in ["http", "database", "auth", "auctions", "orders", "engine", "feed", "sandbox", "log"] {
+    for section in ["http", "database", "auth", "auctions", "orders", "engine", "feed", "metrics", "nats", "node", "sandbox", "log"] {
         let refused =
             Figment::from(Serialized::defaults(json!({ section: { "?": 1 } }))).extract::<Config>().unwrap_err();
         assert!(matches!(refused.kind, Kind::UnknownField(..)), "{section}: {refused}");

@@ -3,18 +3,20 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::event::Metadata;
 use eventstore::mint;
 use futures::FutureExt;
+use metrics::{counter, histogram};
 use tracing::Instrument;
 
 use super::problem::Problem;
 use super::routes::no_such_route;
 use crate::app::App;
+use crate::observe::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 
 /// The id of a request: `instance` of a problem, `correlation` of its events, `x-request-id` of its answer.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +45,7 @@ impl RequestId {
 pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let RequestId(id) = request.extensions_mut().get_or_insert_with(|| RequestId(mint::id().to_string())).clone();
     let uri = request.uri().clone();
+    let (method, route) = (known(request.method()), route(&request));
     let span = tracing::info_span!("request", id, method = %request.method(), path = uri.path());
     let began = Instant::now();
     let limit = Duration::from_millis(app.settings.http.request_timeout_ms);
@@ -57,11 +60,29 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
         Err(_) => Problem::unavailable("The answer took too long.").into_response(),
     };
     let mut response = as_problem(response, &uri, &id);
+    count(method, route, response.status(), began.elapsed());
     tracing::debug!(parent: &span, status = response.status().as_u16(), took_us = began.elapsed().as_micros(), "answered");
     let headers = response.headers_mut();
     headers.extend(HeaderValue::from_str(&id).map(|id| (header::HeaderName::from_static("x-request-id"), id)));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The method, if it is one that some route could have: whatever else a client makes up is one label.
+fn known(method: &Method) -> &'static str {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    methods.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+/// The template of the route, without the ids in the path; `none` where nothing is served.
+fn route(request: &Request) -> String {
+    request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned()
+}
+
+fn count(method: &'static str, route: String, status: StatusCode, took: Duration) {
+    counter!(HTTP_REQUESTS, "method" => method, "route" => route.clone(), "status" => status.as_str().to_owned())
+        .increment(1);
+    histogram!(HTTP_SECONDS, "method" => method, "route" => route).record(took);
 }
 
 /// Renders a problem, and makes one of an error that some library answered: the documentation, about a file that it has

@@ -19,6 +19,7 @@ use domain::{AccountId, AuctionId, Money};
 use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::progress::Progress;
+use metrics::gauge;
 use projections::auction_board::{self, Activity};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,6 +34,7 @@ use super::problem::Problem;
 use super::routes::auctions::{alias, auction_body, bid};
 use crate::app::App;
 use crate::auth::tickets;
+use crate::observe::metrics::SOCKETS;
 
 /// Messages that may wait for one socket before it has to read them from the table.
 const BACKLOG: usize = 256;
@@ -148,6 +150,7 @@ pub async fn auction(
         }
     };
     let watch = move |socket| async move {
+        let _counted = Counted::begin();
         let watcher = Watcher { app, auction: id, account, socket, shown: 0 };
         if let Err(error) = watcher.run(after).await {
             tracing::debug!(%error, "a socket ended");
@@ -155,6 +158,22 @@ pub async fn auction(
     };
     // The size of a frame too: a whole frame is read before the size of its message is looked at.
     Ok(upgrade.max_message_size(LARGEST_MESSAGE).max_frame_size(LARGEST_MESSAGE).on_upgrade(watch))
+}
+
+/// Counts one open socket until it is dropped.
+struct Counted;
+
+impl Counted {
+    fn begin() -> Self {
+        gauge!(SOCKETS).increment(1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        gauge!(SOCKETS).decrement(1);
+    }
 }
 
 /// Why a socket ended.

@@ -10,6 +10,7 @@ pub mod auth;
 pub mod escrow;
 pub mod health;
 pub mod listings;
+pub mod metrics;
 pub mod orders;
 pub mod sandbox;
 pub mod wallet;

@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::{Refusal, Timestamp};
 use eventstore::Position;
@@ -36,6 +36,7 @@ use uuid::Uuid;
 
 use super::cache::{Cache, Entry, Load, StreamKey, cache};
 use super::job::Job;
+use super::measures::Measures;
 use super::world::{Changes, Halt, Layer, Missing, World};
 use super::{
     CommandError, EngineSettings, IDLE, LOCK_PATIENCE, OUTAGE_PATIENCE, RECOVERY_PATIENCE, STATEMENT_PATIENCE,
@@ -76,6 +77,7 @@ pub(crate) struct Decider {
     last_recorded_at: Option<Timestamp>,
     cache: Cache,
     answers: LruCache<Digest, StoredAnswer>,
+    measures: Measures,
 }
 
 /// Aggregates on their way into memory, and who waits for them.
@@ -152,6 +154,7 @@ impl Decider {
             last_recorded_at,
             cache: cache(settings.cache_aggregates),
             answers: LruCache::new(NonZeroUsize::new(REMEMBERED_KEYS).unwrap_or(NonZeroUsize::MIN)),
+            measures: Measures::new(),
         })
     }
 
@@ -234,6 +237,7 @@ impl Decider {
                 }
                 Err(Missed::HeadMoved) => {
                     misses += 1;
+                    self.measures.head_conflicts.increment(1);
                     match self.catch_up().await {
                         Ok(()) => decided.into_jobs(),
                         Err(_) => self.recover(Some(decided), None).await,
@@ -259,7 +263,7 @@ impl Decider {
         if decided.verdicts.is_empty() {
             return (decided, Ok(()));
         }
-        let known = self.known;
+        let (known, began) = (self.known, Instant::now());
         let outcome = self
             .statement(async |connection| {
                 if decided.batch.events.is_empty() && decided.batch.keys.is_empty() {
@@ -269,6 +273,7 @@ impl Decider {
                 log::append(connection, known, &decided.batch).await
             })
             .await;
+        self.measures.append.record(began.elapsed());
         (decided, into_missed(outcome))
     }
 
@@ -290,13 +295,14 @@ impl Decider {
         }
         self.take_in(&events);
         let decided = self.decide(jobs);
-        let (known, batch) = (self.known, &decided.batch);
+        let (known, batch, began) = (self.known, &decided.batch, Instant::now());
         let outcome = tokio::time::timeout(STATEMENT_PATIENCE, async move {
             let appended = log::append(&mut transaction, known, batch).await?;
             transaction.commit().await.map_err(AppendError::Unknown)?;
             Ok(appended)
         });
         let outcome = outcome.await.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
+        self.measures.append.record(began.elapsed());
         if !matches!(outcome, Err(AppendError::Unknown(_))) {
             self.connection = Some(connection);
         }
@@ -308,21 +314,28 @@ impl Decider {
         let now = self.last_recorded_at.map_or(self.clock.now(), |last| last.max(self.clock.now()));
         let mut decided =
             Decided { batch: Batch::default(), states: Layer::new(), verdicts: Vec::new(), last_recorded_at: now };
+        let (began, mut found) = (Instant::now(), 0);
         for mut job in jobs {
             let metadata = job.metadata().to_owned();
             let mut world = World::new(now, &metadata, &mut self.cache, &decided.states);
             let verdict = catch_unwind(AssertUnwindSafe(|| job.decide(&mut world)));
             let changes = world.into_changes();
+            found += changes.found;
             match verdict {
                 Ok(Ok(())) => decided.accept(job, changes),
                 Ok(Err(Halt::Refused(refusal))) => {
                     let offset = decided.batch.events.len();
                     decided.verdicts.push((job, Verdict::Refused { refusal, offset }));
                 }
-                Ok(Err(Halt::Missing(missing))) => self.loading.set_aside(job, &missing, &self.streams),
+                Ok(Err(Halt::Missing(missing))) => {
+                    self.measures.cache_misses.increment(1);
+                    self.loading.set_aside(job, &missing, &self.streams);
+                }
                 Err(_) => decided.verdicts.push((job, Verdict::Panicked)),
             }
         }
+        self.measures.cache_hits.increment(found);
+        self.measures.decide.record(began.elapsed());
         decided
     }
 
@@ -337,6 +350,8 @@ impl Decider {
             keys = decided.batch.keys.len(),
             "committed"
         );
+        self.measures.batch_commands.record(f64::from(u32::try_from(decided.verdicts.len()).unwrap_or(u32::MAX)));
+        self.measures.events.increment(decided.batch.events.len() as u64);
         if !decided.batch.events.is_empty() {
             self.known += i64::try_from(decided.batch.events.len()).unwrap_or(i64::MAX);
             self.last_recorded_at = Some(decided.last_recorded_at);
@@ -580,7 +595,7 @@ async fn find_out(
 
 impl Decided {
     fn accept(&mut self, job: Box<dyn Job>, changes: Changes) {
-        let Changes { states, events, people } = changes;
+        let Changes { states, events, people, found: _ } = changes;
         let end = self.batch.events.len() + events.len();
         self.batch.unit_ends.extend(events.iter().map(|_| end - 1));
         self.batch.events.extend(events);

@@ -1,6 +1,7 @@
 //! A command in the loop: its function, and whom to answer.
 
 use std::fmt;
+use std::sync::Arc;
 
 use eventstore::Position;
 use eventstore::log::StoredAnswer;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::measures::Results;
 use super::world::{Halt, World};
 use super::{Accepted, CommandError, CommandKey, InFlight, Request};
 
@@ -29,11 +31,17 @@ pub(crate) struct TypedJob<T, F> {
     metadata: String,
     decide: F,
     decided: Option<T>,
-    reply: oneshot::Sender<Result<Accepted<T>, CommandError>>,
+    answering: Answering<T>,
+}
+
+/// Whom to answer, and what ends with the answer.
+pub(crate) struct Answering<T> {
+    pub(crate) reply: oneshot::Sender<Result<Accepted<T>, CommandError>>,
     /// Given up before the answer, so that whoever has the answer can send the key again.
-    in_flight: Option<InFlight>,
+    pub(crate) in_flight: Option<InFlight>,
     /// Given up before the answer, so that whoever has the answer can send the next command.
-    place: OwnedSemaphorePermit,
+    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) results: Arc<Results>,
 }
 
 impl<T, F> fmt::Debug for TypedJob<T, F> {
@@ -43,21 +51,17 @@ impl<T, F> fmt::Debug for TypedJob<T, F> {
 }
 
 impl<T, F> TypedJob<T, F> {
-    pub(crate) fn new(
-        request: &Request,
-        decide: F,
-        reply: oneshot::Sender<Result<Accepted<T>, CommandError>>,
-        in_flight: Option<InFlight>,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(crate) fn new(request: &Request, decide: F, answering: Answering<T>) -> Self {
         let (key, metadata) = (request.key, request.metadata.to_json());
-        Self { key, metadata, decide, decided: None, reply, in_flight, place }
+        Self { key, metadata, decide, decided: None, answering }
     }
 
     fn reply(self, answer: Result<Accepted<T>, CommandError>) {
-        drop((self.in_flight, self.place));
+        let Answering { reply, in_flight, place, results } = self.answering;
+        drop((in_flight, place));
+        results.count(&answer);
         // The caller may have gone away, which is its right.
-        let _ = self.reply.send(answer);
+        let _ = reply.send(answer);
     }
 }
 

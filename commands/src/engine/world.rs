@@ -86,6 +86,8 @@ pub(crate) struct Changes {
     pub(crate) states: Layer,
     pub(crate) events: Vec<NewEvent>,
     pub(crate) people: Vec<PersonKey>,
+    /// How many states were found in memory.
+    pub(crate) found: u64,
 }
 
 impl<'a> World<'a> {
@@ -169,7 +171,9 @@ impl<'a> World<'a> {
     fn entry<A: Aggregate>(&mut self, id: A::Id) -> Result<&Entry, Halt> {
         let key = StreamKey::of::<A>(id);
         let changed = self.changes.states.get(&key).or_else(|| self.batch.get(&key));
-        changed.or_else(|| self.cache.get(&key)).ok_or_else(|| missing::<A>(id))
+        let entry = changed.or_else(|| self.cache.get(&key)).ok_or_else(|| missing::<A>(id))?;
+        self.changes.found += 1;
+        Ok(entry)
     }
 }
 

@@ -111,6 +111,23 @@ impl Spawned {
         Client::anonymous(&self.address)
     }
 
+    /// The rest of the next line that the server says on its standard output and that begins so.
+    pub async fn says(&mut self, beginning: &str) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let read = timeout(STARTS_WITHIN, self.stdout.read_line(&mut line)).await;
+            match read.or_fail("wait longer for what the server says").or_fail("read what the server says") {
+                0 => fail(&format!("the server never said `{beginning}`")),
+                _ => {
+                    if let Some(rest) = line.trim_end().strip_prefix(beginning) {
+                        return rest.to_owned();
+                    }
+                }
+            }
+        }
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub async fn kill(mut self) {
         self.child.kill().await.or_fail("kill the server");

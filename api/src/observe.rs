@@ -1,0 +1,32 @@
+//! What operators see of a running node.
+//!
+//! [`metrics`] counts and times what passes and shows it as Prometheus reads it. What lies in the database, and not in
+//! this process, is looked at here whenever somebody asks.
+
+use commands::timers::{self, Overdue};
+use domain::Timestamp;
+use eventstore::lag::{self, Standing};
+
+use crate::app::{Parts, followers};
+
+pub mod metrics;
+
+/// What the database shows at one moment, whichever nodes do the work.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// When it was looked at, on the marketplace's clock.
+    pub at: Timestamp,
+    /// How far each follower is.
+    pub followers: Vec<Standing>,
+    /// Timers that should have fired.
+    pub overdue: Overdue,
+}
+
+/// Looks at the database.
+pub async fn observe(app: &Parts) -> Result<Observation, sqlx::Error> {
+    let at = app.clock.now();
+    let names: Vec<_> = followers().collect();
+    let followers = lag::standings(&app.pool, &names).await?;
+    let overdue = timers::overdue(&app.pool, at).await?;
+    Ok(Observation { at, followers, overdue })
+}

@@ -97,6 +97,8 @@ pub struct Parts {
     pub providers: Providers,
     /// Live auctions for sockets.
     pub live: LiveAuctions,
+    /// Since when each part has been as it is.
+    pub health: observe::health::Health,
     /// Sets the clock forward; only on a node that fires timers.
     pub time_travel: Option<TimeTravel>,
     /// The way to the node that decides, if there is NATS.
@@ -319,11 +321,13 @@ impl Node {
             secret,
             providers,
             live,
+            health: observe::health::Health::default(),
             time_travel,
             forwarding: nats.as_ref().and_then(|nats| nats.forwarding.clone()),
             relayed: nats.as_ref().and_then(|nats| nats.relayed.clone()),
             closing,
         }));
+        tasks.until_stop(observe::health::watch(app.clone()));
         if let Some(nats) = nats {
             nats.take_commands(&app, &tasks);
         }

@@ -1,7 +1,7 @@
 //! What operators see of a running node.
 //!
-//! [`metrics`] counts and times what passes and shows it as Prometheus reads it. What lies in the database, and not in
-//! this process, is looked at here whenever somebody asks.
+//! [`metrics`] counts and times what passes and shows it as Prometheus reads it; [`health`] says in words what
+//! is not well. What lies in the database, and not in this process, is looked at here whenever somebody asks.
 
 use commands::timers::{self, Overdue};
 use domain::Timestamp;
@@ -9,6 +9,7 @@ use eventstore::lag::{self, Standing};
 
 use crate::app::{Parts, followers};
 
+pub mod health;
 pub mod metrics;
 
 /// What the database shows at one moment, whichever nodes do the work.
@@ -20,6 +21,13 @@ pub struct Observation {
     pub followers: Vec<Standing>,
     /// Timers that should have fired.
     pub overdue: Overdue,
+}
+
+impl Observation {
+    /// For how many seconds the oldest timer that should have fired has been due.
+    pub fn overdue_seconds(&self) -> f64 {
+        self.overdue.since.map_or(0.0, |since| (self.at - since).as_seconds_f64().max(0.0))
+    }
 }
 
 /// Looks at the database.

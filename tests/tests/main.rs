@@ -20,6 +20,8 @@ mod demo;
 #[cfg(test)]
 mod escrows;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod integration;
 #[cfg(test)]
 mod kill_postgres;

@@ -11,7 +11,6 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::routing::get;
-use domain::Timestamp;
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -122,13 +121,9 @@ fn show(observed: Option<&Observation>) {
         gauge!("tradepost_follower_lag_seconds", "follower" => name).set(seconds);
     }
     let due = number(observed.map(|observed| observed.overdue.timers));
-    let overdue = observed.map_or(f64::NAN, |observed| overdue_seconds(observed.overdue.since, observed.at));
+    let overdue = observed.map_or(f64::NAN, Observation::overdue_seconds);
     gauge!("tradepost_timers_due").set(due);
     gauge!("tradepost_timers_overdue_seconds").set(overdue);
-}
-
-fn overdue_seconds(since: Option<Timestamp>, at: Timestamp) -> f64 {
-    since.map_or(0.0, |since| (at - since).as_seconds_f64().max(0.0))
 }
 
 /// A count as Prometheus has numbers: exact up to 2^53.

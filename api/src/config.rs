@@ -106,6 +106,16 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "Address and port that answers `/metrics` without authentication, for Prometheus; on `http.bind` it is there for staff.",
     ),
     ("sandbox.enabled", "false", "Offer the sandbox's clock, which can be set forward."),
+    (
+        "traces.otlp_endpoint",
+        "",
+        "http:// address to which traces are sent (OTLP, protobuf), such as `http://localhost:4318/v1/traces`; without it nothing is traced.",
+    ),
+    (
+        "traces.sample_percent",
+        "100",
+        "How many of the requests that are not part of a trace already are traced, in per cent.",
+    ),
     ("log.format", "text", "`text` for people, `json` for machines."),
     ("log.filter", "info,sqlx=warn", "What is logged, as in RUST_LOG: `info,sqlx=warn`."),
 ];
@@ -144,6 +154,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The sandbox for trying things out.
     pub sandbox: Sandbox,
+    /// Traces for a collector.
+    pub traces: Traces,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -266,6 +278,16 @@ pub struct Sandbox {
     pub enabled: bool,
 }
 
+/// Traces for a collector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traces {
+    /// Where they are sent; nothing is traced without it.
+    pub otlp_endpoint: Option<String>,
+    /// How many requests begin a trace, in per cent.
+    pub sample_percent: u8,
+}
+
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -334,6 +356,12 @@ impl Default for Feed {
 impl Default for Nats {
     fn default() -> Self {
         Self { url: None, replicas: 1 }
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, sample_percent: 100 }
     }
 }
 
@@ -427,6 +455,7 @@ impl Config {
         let is_postgres = |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
         let nats = self.nats.url.as_ref().map(Secret::expose);
         let is_nats = |url: &String| url.starts_with("nats://") || url.starts_with("tls://");
+        let collector = self.traces.otlp_endpoint.as_ref();
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
         let rules = [
             ("http.request_timeout_ms", self.http.request_timeout_ms >= 1, "it must be at least 1"),
@@ -464,6 +493,12 @@ impl Config {
                 !self.sandbox.enabled || self.node.roles == Roles::ALL,
                 "the sandbox, whose clock is that of one node, takes all roles",
             ),
+            (
+                "traces.otlp_endpoint",
+                collector.is_none_or(|url| url.starts_with("http://")),
+                "it must start with http://; a collector that takes only TLS needs one beside this node",
+            ),
+            ("traces.sample_percent", self.traces.sample_percent <= 100, "it must be at most 100"),
             ("log.filter", filter.is_ok(), "it is no filter such as `info` or `info,sqlx=warn`"),
         ];
         let broken = rules.into_iter().find(|(_, kept, _)| !kept);

@@ -1,7 +1,7 @@
 //! What operators see of a running node.
 //!
 //! [`metrics`] counts and times what passes and shows it as Prometheus reads it; [`health`] says in words what
-//! is not well. What lies in the database, and not in this process, is looked at here whenever somebody asks.
+//! is not well; [`traces`] sends what was traced to a collector. What lies in the database, and not in this process, is looked at here whenever somebody asks.
 
 use commands::timers::{self, Overdue};
 use domain::Timestamp;
@@ -11,6 +11,7 @@ use crate::app::{Parts, followers};
 
 pub mod health;
 pub mod metrics;
+pub mod traces;
 
 /// What the database shows at one moment, whichever nodes do the work.
 #[derive(Clone, Debug)]

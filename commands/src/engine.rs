@@ -22,6 +22,7 @@ use eventstore::clock::Clock;
 use eventstore::database::{Database, DatabaseError};
 use eventstore::event::Metadata;
 use eventstore::log::{Digest, Head};
+use eventstore::trace::{self, Traced};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
@@ -221,7 +222,13 @@ impl Engine {
     {
         let (in_flight, place) = self.admit(&request).await.map_err(|error| self.turned_away(error))?;
         let (reply, answer) = oneshot::channel();
-        let answering = Answering { reply, in_flight, place, results: self.results.clone() };
+        let traced = Traced::here("command");
+        let metadata = match &traced {
+            Some(traced) => request.metadata.with(trace::METADATA, traced.traceparent()),
+            None => request.metadata,
+        };
+        let request = Request { metadata, ..request };
+        let answering = Answering { reply, in_flight, place, traced, results: self.results.clone() };
         // The loop answers every job. It is gone, and jobs with it, once it has seen more than the log holds.
         let sent = self.jobs.send(Box::new(TypedJob::new(&request, decide, answering)));
         let answer = if sent.is_ok() { answer.await.ok() } else { None };

@@ -38,7 +38,8 @@ impl Metadata {
         Self::default().with("actor", "operator".to_owned())
     }
 
-    /// The same, with one more entry: `causation` (the event that led here), `correlation` (the request), `command_key`.
+    /// The same, with one more entry: `causation` (the event that led here), `correlation` (the request), `command_key`,
+    /// `traceparent` (see [`crate::trace`]).
     #[must_use]
     pub fn with(mut self, name: &'static str, value: String) -> Self {
         self.0.insert(name, value);

@@ -29,6 +29,7 @@ use crate::feed::Feed;
 use crate::log::{self, Head};
 use crate::progress::Progress;
 use crate::sealing::{self, PersonKeys};
+use crate::trace::{self, Period};
 
 /// Counts the batches of a follower that have failed.
 const FAILURES: &str = "tradepost_follower_failures_total";
@@ -194,10 +195,15 @@ impl Runner {
         let connecting = async { Ok(self.database.connect(schema).await?) };
         let mut connection = bounded(DATABASE_PATIENCE, stop, connecting).await?;
         let mut heads = self.head.subscribe();
+        // What was taken by the first step is not told: it may be the whole log.
+        let mut before = None;
         while !stop.is_cancelled() {
+            let began = trace::now();
             let reached = self.step(follower, &mut connection, stop).await?;
             *pause = FIRST_PAUSE;
             self.progress.reached(follower.name(), reached);
+            let from = before.replace(reached).unwrap_or(reached);
+            trace::taken(&mut connection, follower.name(), (from, reached), Period::since(began)).await?;
             tokio::select! {
                 () = stop.cancelled() => {}
                 grown = heads.wait_for(|head| *head > reached) => if grown.is_err() { break },

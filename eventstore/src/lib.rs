@@ -25,6 +25,7 @@ pub mod secrets;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 /// A place in the log, from 1 without gaps in commit order; 0 is before the first event.
 pub type Position = i64;

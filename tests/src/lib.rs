@@ -4,12 +4,13 @@
 //! else uses; [`client`] and [`socket`] talk to it; [`load`] keeps it busy and writes down every request and answer
 //! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
 //! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild;
-//! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`real`] replays real
-//! records.
+//! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`collector`] takes what
+//! it traces; [`real`] replays real records.
 
 pub mod bazaar;
 pub mod checker;
 pub mod client;
+pub mod collector;
 pub mod database;
 pub mod fail;
 pub mod history;

@@ -52,6 +52,8 @@ mod start_up;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod two_nodes;
 #[cfg(test)]
 mod wallets;

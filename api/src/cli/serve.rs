@@ -14,6 +14,7 @@ use super::{Failure, Place, secret, stop_signals};
 use crate::app::{App, Node};
 use crate::config::Config;
 use crate::observe::metrics;
+use crate::observe::traces::Traces;
 use crate::{demo, http};
 
 /// How long requests that have begun may take once the server is told to stop.
@@ -24,10 +25,13 @@ pub(super) async fn run(config: Config, demo: bool) -> Result<(), Failure> {
     let doors = Doors::open(&config).await?;
     let stop = stop_signals()?;
     let secret = secret(&config)?;
+    let traces = Traces::start(&config.traces)?;
     // Not to be interrupted: a private Postgres that has begun to start is ended only once it runs.
     let place = Place::own(&config).await?;
     let served = Box::pin(serve(config, &place, secret, doors, &stop, demo)).await;
-    place.leave(served).await
+    let left = place.leave(served).await;
+    traces.stop().await;
+    left
 }
 
 /// Starts, serves until `stop`, and ends. `stop` ends a start too.

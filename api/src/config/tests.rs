@@ -72,7 +72,8 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
     assert_eq!(
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
-         the sections are auctions, auth, database, engine, feed, http, log, metrics, nats, node, orders, sandbox"
+         the sections are auctions, auth, database, engine, feed, http, log, metrics, nats, node, orders, sandbox, \
+         traces"
     );
 }
 
@@ -146,6 +147,8 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         ("[database]\nurl = 'mysql://a/b'", "database.url"),
         ("[log]\nfilter = 'a=b=c'", "log.filter"),
         ("[feed]\npoll_ms = 0", "feed.poll_ms"),
+        ("[traces]\notlp_endpoint = 'localhost:4318'", "traces.otlp_endpoint"),
+        ("[traces]\nsample_percent = 101", "traces.sample_percent"),
     ] {
         let sentence = refusal(text, &[]);
         assert!(sentence.starts_with(&format!("the setting `{key}` (in tradepost.toml)")), "{text}: {sentence}");
@@ -212,7 +215,10 @@ fn shown(value: &Value) -> String {
 
 #[test]
 fn serde_refuses_an_unknown_key_in_every_section_too() {
-    for section in ["http", "database", "auth", "auctions", "orders", "engine", "feed", "metrics", "nats", "node", "sandbox", "log"] {
+    for section in [
+        "http", "database", "auth", "auctions", "orders", "engine", "feed", "metrics", "nats", "node", "sandbox",
+        "traces", "log",
+    ] {
         let refused =
             Figment::from(Serialized::defaults(json!({ section: { "?": 1 } }))).extract::<Config>().unwrap_err();
         assert!(matches!(refused.kind, Kind::UnknownField(..)), "{section}: {refused}");

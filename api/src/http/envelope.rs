@@ -4,13 +4,16 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::event::Metadata;
 use eventstore::mint;
+use eventstore::trace::Traced;
 use futures::FutureExt;
 use metrics::{counter, histogram};
+use opentelemetry::KeyValue;
+use opentelemetry::context::FutureExt as _;
 use tracing::Instrument;
 
 use super::problem::Problem;
@@ -21,6 +24,9 @@ use crate::observe::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 /// The id of a request: `instance` of a problem, `correlation` of its events, `x-request-id` of its answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestId(String);
+
+/// The place in a trace that a request is at.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Marks an answer that another node has given: it is passed on as it is.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +52,18 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     let RequestId(id) = request.extensions_mut().get_or_insert_with(|| RequestId(mint::id().to_string())).clone();
     let uri = request.uri().clone();
     let (method, route) = (known(request.method()), route(&request));
-    let span = tracing::info_span!("request", id, method = %request.method(), path = uri.path());
+    let traced = begin_trace(&request, method, &route, &id);
+    let trace_id = traced.as_ref().map(Traced::trace_id);
+    // Another node to which it is handed on goes on from here.
+    if let Some(place) = traced.as_ref().and_then(|traced| HeaderValue::from_str(&traced.traceparent()).ok()) {
+        request.headers_mut().insert(TRACEPARENT, place);
+    }
+    let span = tracing::info_span!("request", id, method = %request.method(), path = uri.path(), trace_id);
     let began = Instant::now();
     let limit = Duration::from_millis(app.settings.http.request_timeout_ms);
-    let answer =
-        tokio::time::timeout(limit, AssertUnwindSafe(next.run(request)).catch_unwind()).instrument(span.clone());
+    let context = traced.as_ref().map(Traced::context).unwrap_or_default();
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().with_context(context);
+    let answer = tokio::time::timeout(limit, answer).instrument(span.clone());
     let response = match answer.await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
@@ -60,10 +73,13 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
         Err(_) => Problem::unavailable("The answer took too long.").into_response(),
     };
     let mut response = as_problem(response, &uri, &id);
+    if let Some(traced) = traced {
+        traced.note(KeyValue::new("http.response.status_code", i64::from(response.status().as_u16())));
+    }
     count(method, route, response.status(), began.elapsed());
     tracing::debug!(parent: &span, status = response.status().as_u16(), took_us = began.elapsed().as_micros(), "answered");
     let headers = response.headers_mut();
-    headers.extend(HeaderValue::from_str(&id).map(|id| (header::HeaderName::from_static("x-request-id"), id)));
+    headers.extend(HeaderValue::from_str(&id).map(|id| (HeaderName::from_static("x-request-id"), id)));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
@@ -77,6 +93,16 @@ fn known(method: &Method) -> &'static str {
 /// The template of the route, without the ids in the path; `none` where nothing is served.
 fn route(request: &Request) -> String {
     request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned()
+}
+
+/// Traces the request, as a part of the trace that its sender names.
+fn begin_trace(request: &Request, method: &'static str, route: &str, id: &str) -> Option<Traced> {
+    let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let traced = Traced::request(format!("{method} {route}"), traceparent)?;
+    traced.note(KeyValue::new("http.request.method", method));
+    traced.note(KeyValue::new("http.route", route.to_owned()));
+    traced.note(KeyValue::new("tradepost.request_id", id.to_owned()));
+    Some(traced)
 }
 
 fn count(method: &'static str, route: String, status: StatusCode, took: Duration) {

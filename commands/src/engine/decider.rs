@@ -28,6 +28,7 @@ use eventstore::cqrs::{LoadError, Streams};
 use eventstore::database::{Database, DatabaseError, Session};
 use eventstore::event::{RecordedEvent, known_type};
 use eventstore::log::{self, AcceptedKey, AppendError, Appended, Batch, Digest, Head, StoredAnswer};
+use eventstore::trace::{self, KeyValue, Period};
 use futures::FutureExt;
 use lru::LruCache;
 use sqlx::{Connection, PgConnection};
@@ -103,6 +104,8 @@ struct Decided {
     states: Layer,
     verdicts: Vec<(Box<dyn Job>, Verdict)>,
     last_recorded_at: Timestamp,
+    /// When it was decided.
+    in_period: Period,
 }
 
 enum Verdict {
@@ -312,8 +315,14 @@ impl Decider {
     /// Decides commands one after another on a working copy. Those that miss an aggregate are set aside.
     fn decide(&mut self, jobs: Jobs) -> Decided {
         let now = self.last_recorded_at.map_or(self.clock.now(), |last| last.max(self.clock.now()));
-        let mut decided =
-            Decided { batch: Batch::default(), states: Layer::new(), verdicts: Vec::new(), last_recorded_at: now };
+        let from = trace::now();
+        let mut decided = Decided {
+            batch: Batch::default(),
+            states: Layer::new(),
+            verdicts: Vec::new(),
+            last_recorded_at: now,
+            in_period: Period::since(from),
+        };
         let (began, mut found) = (Instant::now(), 0);
         for mut job in jobs {
             let metadata = job.metadata().to_owned();
@@ -336,6 +345,7 @@ impl Decider {
         }
         self.measures.cache_hits.increment(found);
         self.measures.decide.record(began.elapsed());
+        decided.in_period = Period::since(from);
         decided
     }
 
@@ -365,8 +375,13 @@ impl Decider {
             self.answers.put(key, StoredAnswer { fingerprint, position: at(offset), answer });
         }
         self.head.seen_at(self.known);
+        let committed = Period::since(decided.in_period.end());
         let mut refused = Vec::new();
         for (job, verdict) in decided.verdicts {
+            if let Some(traced) = job.traced() {
+                traced.did("decide", decided.in_period, Vec::new());
+                traced.did("commit", committed, vec![KeyValue::new("tradepost.log_position", base)]);
+            }
             match verdict {
                 Verdict::Accepted { offset } => job.accept(at(offset)),
                 Verdict::Refused { refusal, offset } => {

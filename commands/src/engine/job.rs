@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use eventstore::Position;
 use eventstore::log::StoredAnswer;
+use eventstore::trace::Traced;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -17,6 +18,7 @@ use super::{Accepted, CommandError, CommandKey, InFlight, Request};
 pub(crate) trait Job: Send + fmt::Debug {
     fn key(&self) -> Option<CommandKey>;
     fn metadata(&self) -> &str;
+    fn traced(&self) -> Option<&Traced>;
     /// Runs the function. A decision that succeeds is kept until the job is accepted or decided again.
     fn decide(&mut self, world: &mut World<'_>) -> Result<(), Halt>;
     /// What was decided, as JSON, to be stored under the key.
@@ -41,6 +43,8 @@ pub(crate) struct Answering<T> {
     pub(crate) in_flight: Option<InFlight>,
     /// Given up before the answer, so that whoever has the answer can send the next command.
     pub(crate) place: OwnedSemaphorePermit,
+    /// Ends with the answer.
+    pub(crate) traced: Option<Traced>,
     pub(crate) results: Arc<Results>,
 }
 
@@ -57,8 +61,8 @@ impl<T, F> TypedJob<T, F> {
     }
 
     fn reply(self, answer: Result<Accepted<T>, CommandError>) {
-        let Answering { reply, in_flight, place, results } = self.answering;
-        drop((in_flight, place));
+        let Answering { reply, in_flight, place, traced, results } = self.answering;
+        drop((in_flight, place, traced));
         results.count(&answer);
         // The caller may have gone away, which is its right.
         let _ = reply.send(answer);
@@ -76,6 +80,10 @@ where
 
     fn metadata(&self) -> &str {
         &self.metadata
+    }
+
+    fn traced(&self) -> Option<&Traced> {
+        self.answering.traced.as_ref()
     }
 
     fn decide(&mut self, world: &mut World<'_>) -> Result<(), Halt> {

@@ -18,6 +18,8 @@ mod conventions;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod escrows;
 #[cfg(test)]
 mod health;

@@ -43,6 +43,11 @@ impl TestDatabase {
         Self { url: with_database(server, &name) }
     }
 
+    /// One that somebody else has made.
+    pub fn at(url: &str) -> Self {
+        Self { url: url.to_owned() }
+    }
+
     /// Where it is.
     pub fn url(&self) -> &str {
         &self.url

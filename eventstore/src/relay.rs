@@ -16,6 +16,7 @@ use sqlx::PgPool;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::Position;
 use crate::lease::Holder;
@@ -97,13 +98,14 @@ impl Relay {
     async fn publish(&self) -> Result<(), RelayError> {
         let (mut stream, mut published) = self.resume().await?;
         tracing::info!(position = published, "the relay goes on");
+        let mut before = log::event_id_at(&self.pool, published).await?;
         let mut heads = self.head.subscribe();
         while self.turn.is_mine() {
             self.reached.send_replace(published);
             let events = read(&self.pool, published, published + BATCH).await?;
             if let Some(last) = events.last() {
-                self.send(&events).await?;
-                published = last.event.position;
+                self.send(before, &events).await?;
+                (published, before) = (last.event.position, Some(last.event.event_id));
                 continue;
             }
             let grown = heads.wait_for(|head| *head > published);
@@ -118,16 +120,21 @@ impl Relay {
         Ok(())
     }
 
-    /// Sends events one after another and waits until the stream has taken all of them.
-    async fn send(&self, events: &[Published]) -> Result<(), RelayError> {
+    /// Sends events one after another and waits until the stream has taken all of them. Each is taken only after the one
+    /// `before` it: its sequence alone would let it follow a foreign message.
+    async fn send(&self, mut before: Option<Uuid>, events: &[Published]) -> Result<(), RelayError> {
         let mut answers = Vec::with_capacity(events.len());
         for published in events {
             let position = published.event.position;
             let message = PublishMessage::build()
                 .payload(published.event.payload.clone().into())
                 .headers(published.headers())
-                .expected_last_sequence((position - 1).unsigned_abs())
-                .outbound_message(published.subject());
+                .expected_last_sequence((position - 1).unsigned_abs());
+            let message = match before.replace(published.event.event_id) {
+                Some(id) => message.expected_last_message_id(id.to_string()),
+                None => message,
+            };
+            let message = message.outbound_message(published.subject());
             let (subject, headers, payload) = (message.subject, message.headers.unwrap_or_default(), message.payload);
             let answer = self.context.publish_with_headers(subject, headers, payload).await;
             answers.push(answer.map_err(stream_error("cannot be reached"))?);

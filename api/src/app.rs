@@ -103,8 +103,10 @@ pub struct Parts {
     pub time_travel: Option<TimeTravel>,
     /// The way to the node that decides, if there is NATS.
     pub forwarding: Option<Forwarding>,
-    /// How far the relay is, if this node takes its turn at it; 0 while it is another's.
-    pub relayed: Option<watch::Receiver<Position>>,
+    /// The connection to NATS, if there is one.
+    pub nats: Option<async_nats::Client>,
+    /// How far the relay is, if this node takes turns at it; nothing while it is another's.
+    pub relayed: Option<watch::Receiver<Option<Position>>>,
     /// Cancelled when the server is told to stop: sockets close, requests that have begun are finished.
     pub closing: CancellationToken,
 }
@@ -178,7 +180,7 @@ struct Nats {
     id: Uuid,
     feed: Feed,
     forwarding: Option<Forwarding>,
-    relayed: Option<watch::Receiver<Position>>,
+    relayed: Option<watch::Receiver<Option<Position>>>,
     /// Gives the deciding lease up.
     leave: CancellationToken,
 }
@@ -200,7 +202,7 @@ impl Nats {
             let wanted = Lease { name: relay::LEASE, node: id, priority: 0, ttl: relay::LEASE_TTL };
             let (turn, keeping) = wanted.keep(pool.clone(), tasks.stop.clone());
             tasks.tracker.spawn(keeping);
-            let (reached, relayed) = watch::channel(0);
+            let (reached, relayed) = watch::channel(None);
             let replicas = settings.nats.replicas;
             let relay = Relay { pool: pool.clone(), context, replicas, head: head.clone(), turn, reached };
             tasks.tracker.spawn(relay.run(tasks.stop.clone()));
@@ -324,6 +326,7 @@ impl Node {
             health: observe::health::Health::default(),
             time_travel,
             forwarding: nats.as_ref().and_then(|nats| nats.forwarding.clone()),
+            nats: nats.as_ref().map(|nats| nats.client.clone()),
             relayed: nats.as_ref().and_then(|nats| nats.relayed.clone()),
             closing,
         }));

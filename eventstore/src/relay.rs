@@ -75,8 +75,8 @@ pub struct Relay {
     pub head: Head,
     /// Whether it is this node's turn.
     pub turn: Holder,
-    /// Tells how far the stream is.
-    pub reached: watch::Sender<Position>,
+    /// Tells how far the stream is, while it is this node's turn.
+    pub reached: watch::Sender<Option<Position>>,
 }
 
 impl Relay {
@@ -85,7 +85,9 @@ impl Relay {
         stop.run_until_cancelled(async {
             loop {
                 self.turn.until_mine().await;
-                if let Err(error) = self.publish().await {
+                let published = self.publish().await;
+                self.reached.send_replace(None);
+                if let Err(error) = published {
                     tracing::warn!(%error, "the relay begins again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
@@ -101,7 +103,7 @@ impl Relay {
         let mut before = log::event_id_at(&self.pool, published).await?;
         let mut heads = self.head.subscribe();
         while self.turn.is_mine() {
-            self.reached.send_replace(published);
+            self.reached.send_replace(Some(published));
             let events = read(&self.pool, published, published + BATCH).await?;
             if let Some(last) = events.last() {
                 self.send(before, &events).await?;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use async_nats::Client;
+use async_nats::connection::State;
 use chrono::{DateTime, Utc};
 use domain::Timestamp;
 use eventstore::Position;
@@ -41,7 +43,7 @@ pub enum Status {
 /// How one part is.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct PartHealth {
-    /// `database`, `decisions`, `followers` or `timers`.
+    /// `database`, `decisions`, `nats`, `followers` or `timers`.
     #[schema(example = "database")]
     pub part: &'static str,
     /// How it is.
@@ -126,6 +128,7 @@ pub async fn look(app: &Parts) -> Details {
     let refuses = (!app.engine.is_available()).then(|| "This node cannot decide; every command gets 503.".to_owned());
     let mut findings =
         vec![Finding::new("database", Status::Failing, away), Finding::new("decisions", Status::Failing, refuses)];
+    findings.extend(app.nats.as_ref().map(nats));
     findings.extend(observed.iter().flat_map(in_the_database));
     let at = app.clock.now();
     let parts: Vec<_> = findings.into_iter().map(|finding| app.health.note(finding, at)).collect();
@@ -135,6 +138,13 @@ pub async fn look(app: &Parts) -> Details {
         head: observed.as_ref().and_then(|observed| observed.followers.first()).map(|standing| standing.head),
         followers: observed.iter().flat_map(followers).collect(),
     }
+}
+
+/// Without NATS every node decides by itself and reads the log: people trade, only slower.
+fn nats(client: &Client) -> Finding {
+    let connected = client.connection_state() == State::Connected;
+    let away = (!connected).then(|| "It is not connected; nodes decide by themselves and read the log.".to_owned());
+    Finding::new("nats", Status::Degraded, away)
 }
 
 /// What the database tells of the parts that live in it.

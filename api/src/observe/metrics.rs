@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use async_nats::connection::State as Connection;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
@@ -74,6 +75,11 @@ fn describe() {
         ("tradepost_log_position", "The position of the last event in the log."),
         ("tradepost_follower_lag_events", "Events that a read model or process has yet to take."),
         ("tradepost_follower_lag_seconds", "For how long the first of these events has waited."),
+        ("tradepost_nats_up", "Whether this node is connected to NATS; NaN without any."),
+        (
+            "tradepost_relay_lag_events",
+            "Events that the stream in NATS has yet to get; NaN on nodes that do not relay now.",
+        ),
         ("tradepost_timers_due", "Timers whose time has come and that have not fired."),
         ("tradepost_timers_overdue_seconds", "For how long the oldest of these timers has been due."),
         ("tradepost_pool_connections", "Connections for queries to the database, by state."),
@@ -97,6 +103,7 @@ pub async fn render(app: &Parts) -> String {
     let decides = if app.engine.is_available() { 1.0 } else { 0.0 };
     gauge!("tradepost_decider_available").set(decides);
     show_pool(app);
+    show_nats(app, observed.as_ref().ok());
     show(observed.ok().as_ref());
     install().render()
 }
@@ -106,6 +113,15 @@ fn show_pool(app: &Parts) {
     gauge!("tradepost_pool_connections", "state" => "idle").set(idle);
     gauge!("tradepost_pool_connections", "state" => "in_use").set(open.saturating_sub(idle));
     gauge!("tradepost_pool_connections_max").set(app.pool.options().get_max_connections());
+}
+
+fn show_nats(app: &Parts, observed: Option<&Observation>) {
+    let connected = app.nats.as_ref().map(|client| client.connection_state() == Connection::Connected);
+    gauge!("tradepost_nats_up").set(connected.map_or(f64::NAN, |connected| if connected { 1.0 } else { 0.0 }));
+    let relayed = app.relayed.as_ref().and_then(|relayed| *relayed.borrow());
+    let head = observed.and_then(|observed| observed.followers.first()).map(|standing| standing.head);
+    let lag = head.zip(relayed).map(|(head, relayed)| (head - relayed).max(0));
+    gauge!("tradepost_relay_lag_events").set(number(lag));
 }
 
 /// Shows what the database has told; nothing, if it has not answered.

@@ -274,6 +274,7 @@ impl Node {
             feed: nats.as_ref().map(|nats| nats.feed.clone()).unwrap_or_default(),
             progress: progress.clone(),
             batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
+            poll: Duration::from_millis(settings.feed.poll_ms),
         };
         let mut own: Vec<Box<dyn Follower>> = Vec::new();
         if roles.projections {

@@ -220,7 +220,7 @@ impl Payments {
             };
             Ok(pending)
         };
-        let pending = self.engine.read(look).await.map_err(|error| FollowError::Command(error.to_string()))?;
+        let pending = self.engine.read(look).await.map_err(failed)?;
         let Some(pending) = pending else { return Ok(()) };
         let order =
             Order { check_at: pending.check_at, ..order(operation, pending.amount, &pending.method, self.clock.now()) };
@@ -278,8 +278,19 @@ impl Payments {
                 tracing::warn!(%operation, %refusal, "a provider's report came too late");
                 Ok(())
             }
-            Err(error) => Err(FollowError::Command(error.to_string())),
+            Err(error) => Err(failed(error)),
         }
+    }
+}
+
+/// Whether a command that failed may be sent again.
+fn failed(error: CommandError) -> FollowError {
+    match error {
+        CommandError::KeyReused | CommandError::Defect => FollowError::Defect(error.to_string()),
+        CommandError::Refused { .. }
+        | CommandError::InFlight
+        | CommandError::Overloaded
+        | CommandError::Unavailable => FollowError::Command(error.to_string()),
     }
 }
 

@@ -16,8 +16,8 @@ use eventstore::clock::Clock;
 use eventstore::event::{DomainEvent, Metadata};
 use eventstore::follower::{self, Batch, Delivery, FollowError, Follower, Recorded};
 use eventstore::log::{self, Head};
-use eventstore::mint;
 use eventstore::progress::Progress;
+use eventstore::{mint, parking};
 use futures::future::{BoxFuture, join_all};
 use sqlx::{Connection, Executor, FromRow, PgConnection, PgExecutor, PgPool};
 use tokio::sync::{mpsc, oneshot};
@@ -88,6 +88,7 @@ pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
             .await?;
     if outdated.is_some() {
         transaction.execute("delete from timers").await?;
+        parking::clear(&mut transaction, NAME).await?;
         sqlx::query("update followers set version = $2, position = 0 where name = $1")
             .bind(NAME)
             .bind(VERSION)

@@ -6,15 +6,13 @@
 //! make repeats harmless. A batch never splits a unit of work. The checkpoint row is locked while a read model takes a
 //! batch, so two nodes may run the same follower.
 //!
-//! A batch that fails, panics or hangs is tried again over a new connection, with growing pauses, until it passes;
-//! nothing is skipped.
+//! A batch that fails, panics or hangs is tried again over a new connection, with growing pauses. If the database is
+//! well and it goes on failing, its events are taken one by one, and the one that cannot be taken is parked, as is what
+//! happens to the same aggregate later; everything else goes on. See [`crate::parking`].
 
-use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use domain::Timestamp;
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use metrics::{counter, describe_counter};
 use sqlx::{Connection, PgConnection};
@@ -23,13 +21,23 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Position;
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, is_outage};
 use crate::event::{DomainEvent, RecordedEvent, UnreadableEvent};
 use crate::feed::Feed;
-use crate::log::{self, Head};
+use crate::log::Head;
+use crate::parking::{self, Parked};
 use crate::progress::Progress;
-use crate::sealing::{self, PersonKeys};
+use crate::sealing::PersonKeys;
 use crate::trace::{self, Period};
+
+mod intake;
+mod repair;
+mod status;
+
+pub use intake::take_events;
+use intake::{Stretch, caught};
+pub use repair::{Culprit, Retaken, retry, skip};
+pub use status::{Status, set_paused, statuses};
 
 /// Counts the batches of a follower that have failed.
 const FAILURES: &str = "tradepost_follower_failures_total";
@@ -40,11 +48,15 @@ const DATABASE_PATIENCE: Duration = Duration::from_mins(1);
 /// Effects of a process that take longer hang. Far more than a batch of questions to a payment provider that answers
 /// none of them in time, since a batch that is given up begins anew.
 const EFFECTS_PATIENCE: Duration = Duration::from_mins(10);
+/// How often a batch is tried before its events are tried one by one.
+const ATTEMPTS: i32 = 3;
+/// How many events are tried one by one before their outcome is kept.
+const SINGLY_EVENTS: i64 = 32;
 /// How much longer a batch may take once it is time to stop: a little less than the node waits for its followers.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Something that follows the log.
-pub trait Follower: Send {
+pub trait Follower: Send + Sync {
     /// The name of its checkpoint.
     fn name(&self) -> &'static str;
 
@@ -54,6 +66,11 @@ pub trait Follower: Send {
     /// The schema of its own tables, first on the search path while it works.
     fn schema(&self) -> Option<&'static str> {
         None
+    }
+
+    /// For which one's sake it follows the log. A read model that is built beside the live one skips what that skips.
+    fn stands_for(&self) -> &'static str {
+        self.name()
     }
 
     /// Takes a batch in. For a read model a deterministic function of the batch and its own tables.
@@ -88,12 +105,35 @@ pub enum FollowError {
     /// A command of a process could not be carried out now.
     #[error("a command could not be carried out: {0}")]
     Command(String),
+    /// A command of a process cannot be carried out, now or later.
+    #[error("a command cannot be carried out: {0}")]
+    Defect(String),
+    /// What the event rests on is not there; it is parked itself, perhaps.
+    #[error("{0} is not there")]
+    Absent(String),
     /// It took longer than anything that does not hang, or than there is time for at the end.
     #[error("it took too long and was given up")]
     Overdue,
     /// A defect.
-    #[error("it panicked")]
-    Panicked,
+    #[error("it panicked: {0}")]
+    Panicked(String),
+}
+
+impl FollowError {
+    /// Whether it is about the event, so that it would come again with the event and without it would not: nobody is
+    /// away, and the tables are there.
+    fn is_the_events_own(&self) -> bool {
+        match self {
+            Self::Unreadable(_) | Self::Defect(_) | Self::Absent(_) | Self::Panicked(_) => true,
+            Self::Sql(error) | Self::Database(DatabaseError::Sql(error)) => {
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                // A schema or a table that is not there, or not for us.
+                let unprepared = code.is_some_and(|code| ["3F000", "42P01", "42501"].contains(&&*code));
+                !unprepared && !is_outage(error)
+            }
+            Self::Database(_) | Self::Command(_) | Self::Overdue => false,
+        }
+    }
 }
 
 /// Events of the log, in order, with what it takes to open their personal fields.
@@ -120,26 +160,16 @@ pub struct Recorded {
     pub event: DomainEvent,
 }
 
-impl Batch {
-    /// The position of its last event; nothing if it is empty.
-    fn reaches(&self) -> Option<Position> {
-        self.events.last().map(|event| event.position)
-    }
-
-    /// Reads events that were recorded, loading the keys of the people in them.
-    pub async fn decode(connection: &mut PgConnection, events: &[RecordedEvent]) -> Result<Self, FollowError> {
-        let people: BTreeSet<_> = events.iter().flat_map(|event| sealing::people_in(&event.payload)).collect();
-        let people = PersonKeys::load(connection, &people).await?;
-        let decode = |event: &RecordedEvent| {
-            Ok(Recorded {
-                position: event.position,
-                event_id: event.event_id,
-                sequence: event.sequence,
-                recorded_at: event.recorded_at,
-                event: event.decode()?,
-            })
-        };
-        Ok(Self { events: events.iter().map(decode).collect::<Result<_, UnreadableEvent>>()?, people })
+impl Recorded {
+    /// Reads an event that was recorded.
+    fn read(event: &RecordedEvent) -> Result<Self, UnreadableEvent> {
+        Ok(Self {
+            position: event.position,
+            event_id: event.event_id,
+            sequence: event.sequence,
+            recorded_at: event.recorded_at,
+            event: event.decode()?,
+        })
     }
 }
 
@@ -166,6 +196,60 @@ pub struct Runner {
     pub progress: Progress,
     /// About how many events go into one batch.
     pub batch_events: i64,
+    /// How often a follower that is paused looks whether it is to go on.
+    pub poll: Duration,
+}
+
+/// What went wrong since the last batch that passed.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// How often a batch has failed for a reason of its own.
+    attempts: i32,
+    pause: Option<Duration>,
+    /// What is to be told once there is a connection.
+    untold: Option<String>,
+}
+
+impl Trouble {
+    fn note(&mut self, error: &FollowError) {
+        self.attempts += i32::from(error.is_the_events_own());
+        self.untold = Some(error.to_string());
+    }
+
+    /// How long to wait before the next attempt: each time longer.
+    fn pause(&mut self) -> Duration {
+        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        *self.pause.insert(pause)
+    }
+
+    fn care(&self) -> Care {
+        if self.attempts < ATTEMPTS { Care::Together } else { Care::Singly }
+    }
+}
+
+/// How events are taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Care {
+    /// A batch at a time.
+    Together,
+    /// One by one, to find the one that cannot be taken.
+    Singly,
+}
+
+/// What has come of a step.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    reached: Position,
+    paused: bool,
+    /// Whether something was found that cannot be taken.
+    found: bool,
+}
+
+impl Step {
+    /// Nothing was done.
+    fn none(stretch: &Stretch) -> Self {
+        Self { reached: stretch.checkpoint, paused: stretch.paused, found: false }
+    }
 }
 
 impl Runner {
@@ -173,13 +257,14 @@ impl Runner {
     pub async fn run(self, mut follower: Box<dyn Follower>, stop: CancellationToken) {
         describe_counter!(FAILURES, "Batches that a follower could not take; each is tried again.");
         let failures = counter!(FAILURES, "follower" => follower.name());
-        let mut pause = FIRST_PAUSE;
+        let mut trouble = Trouble::default();
         while !stop.is_cancelled() {
-            if let Err(error) = self.follow(follower.as_mut(), &stop, &mut pause).await {
+            if let Err(error) = self.follow(follower.as_mut(), &stop, &mut trouble).await {
                 failures.increment(1);
+                let pause = trouble.pause();
                 tracing::warn!(follower = follower.name(), %error, retry_in_ms = pause.as_millis(), "a batch failed");
+                trouble.note(&error);
                 let _ = tokio::time::timeout(pause, stop.cancelled()).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
@@ -189,55 +274,81 @@ impl Runner {
         &self,
         follower: &mut dyn Follower,
         stop: &CancellationToken,
-        pause: &mut Duration,
+        trouble: &mut Trouble,
     ) -> Result<(), FollowError> {
         let schema = follower.schema();
         let connecting = async { Ok(self.database.connect(schema).await?) };
         let mut connection = bounded(DATABASE_PATIENCE, stop, connecting).await?;
+        if let Some(error) = &trouble.untold {
+            let telling = async { Ok(status::note_error(&mut connection, follower.name(), error).await?) };
+            bounded(DATABASE_PATIENCE, stop, telling).await?;
+            trouble.untold = None;
+        }
         let mut heads = self.head.subscribe();
         // What was taken by the first step is not told: it may be the whole log.
         let mut before = None;
         while !stop.is_cancelled() {
             let began = trace::now();
-            let reached = self.step(follower, &mut connection, stop).await?;
-            *pause = FIRST_PAUSE;
+            let Step { reached, paused, found } = self.step(follower, &mut connection, stop, trouble.care()).await?;
+            trouble.pause = None;
+            // Care ends once what was looked for is found, or is not there.
+            if found || trouble.care() == Care::Together || reached >= self.head.position() {
+                trouble.attempts = 0;
+            }
             self.progress.reached(follower.name(), reached);
             let from = before.replace(reached).unwrap_or(reached);
             trace::taken(&mut connection, follower.name(), (from, reached), Period::since(began)).await?;
             tokio::select! {
                 () = stop.cancelled() => {}
-                grown = heads.wait_for(|head| *head > reached) => if grown.is_err() { break },
+                () = tokio::time::sleep(self.poll), if paused => {}
+                grown = heads.wait_for(|head| *head > reached), if !paused => if grown.is_err() { break },
             }
         }
         bounded(DATABASE_PATIENCE, stop, async { Ok(connection.close().await?) }).await
     }
 
-    /// Takes one batch and answers with the position that has been reached.
+    /// Takes the next events.
     async fn step(
         &self,
         follower: &mut dyn Follower,
         connection: &mut PgConnection,
         stop: &CancellationToken,
-    ) -> Result<Position, FollowError> {
+        care: Care,
+    ) -> Result<Step, FollowError> {
         match follower.delivery() {
             Delivery::ExactlyOnce => {
                 let taking = async {
                     let mut transaction = connection.begin().await?;
-                    let reached = take_batch_of(&self.feed, follower, &mut transaction, self.batch_events).await?;
+                    let stretch = self.next(follower, &mut transaction, care).await?;
+                    let done = take(follower, &mut transaction, &stretch, care).await?;
                     transaction.commit().await?;
-                    Ok(reached)
+                    Ok(done)
                 };
                 bounded(DATABASE_PATIENCE, stop, taking).await
             }
             Delivery::AtLeastOnce => {
-                let name = follower.name();
-                let reading = next_batch(&self.feed, name, Delivery::AtLeastOnce, connection, self.batch_events);
-                let (checkpoint, batch) = bounded(DATABASE_PATIENCE, stop, reading).await?;
-                let Some(reached) = batch.reaches() else { return Ok(checkpoint) };
-                bounded(EFFECTS_PATIENCE, stop, async { follower.apply(connection, &batch).await }).await?;
-                bounded(DATABASE_PATIENCE, stop, advance(name, connection, checkpoint, reached)).await?;
-                Ok(reached)
+                let reading = self.next(follower, connection, care);
+                let stretch = bounded(DATABASE_PATIENCE, stop, reading).await?;
+                if stretch.events.is_empty() {
+                    return Ok(Step::none(&stretch));
+                }
+                let effects = apply(follower, connection, &stretch, care);
+                let parked = bounded(EFFECTS_PATIENCE, stop, effects).await?;
+                bounded(DATABASE_PATIENCE, stop, settle(follower, connection, &stretch, &parked)).await
             }
+        }
+    }
+
+    /// What follows the checkpoint. Only what the log itself says can be found not to be takeable.
+    async fn next(
+        &self,
+        follower: &dyn Follower,
+        connection: &mut PgConnection,
+        care: Care,
+    ) -> Result<Stretch, FollowError> {
+        match care {
+            Care::Together => Stretch::next(&self.feed, follower, connection, self.batch_events).await,
+            Care::Singly => Stretch::next(&Feed::default(), follower, connection, SINGLY_EVENTS).await,
         }
     }
 }
@@ -256,67 +367,84 @@ async fn bounded<T>(
     };
     tokio::select! {
         biased;
-        // What a panic leaves behind is dropped: the connection here, and with it the transaction on the server.
-        done = AssertUnwindSafe(work).catch_unwind() => done.unwrap_or(Err(FollowError::Panicked)),
+        done = caught(work) => done,
         () = overdue => Err(FollowError::Overdue),
     }
 }
 
-/// Takes one batch of the log after the checkpoint and moves it there.
+/// Takes one batch of the log after the checkpoint, which is locked, and moves it there. Parks what cannot be taken.
 pub async fn take_batch(
     follower: &mut dyn Follower,
-    connection: &mut PgConnection,
+    transaction: &mut PgConnection,
     batch_events: i64,
 ) -> Result<Position, FollowError> {
-    take_batch_of(&Feed::default(), follower, connection, batch_events).await
+    let stretch = Stretch::next(&Feed::default(), follower, transaction, batch_events).await?;
+    take_events(follower, transaction, &stretch.events).await?;
+    advance(follower.name(), transaction, stretch.reaches()).await?;
+    Ok(stretch.reaches())
 }
 
-async fn take_batch_of(
-    feed: &Feed,
+/// Takes a stretch into a read model and moves its checkpoint, which is locked.
+async fn take(
+    follower: &mut dyn Follower,
+    transaction: &mut PgConnection,
+    stretch: &Stretch,
+    care: Care,
+) -> Result<Step, FollowError> {
+    if stretch.events.is_empty() {
+        return Ok(Step::none(stretch));
+    }
+    let parked = apply(follower, transaction, stretch, care).await?;
+    parking::park(transaction, follower.name(), &parked).await?;
+    advance(follower.name(), transaction, stretch.reaches()).await?;
+    Ok(Step { reached: stretch.reaches(), paused: false, found: found(&parked) })
+}
+
+/// Takes a stretch in. Answers with what is to be parked.
+async fn apply(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
-    batch_events: i64,
-) -> Result<Position, FollowError> {
-    let (name, delivery) = (follower.name(), follower.delivery());
-    let (checkpoint, batch) = next_batch(feed, name, delivery, connection, batch_events).await?;
-    let Some(reached) = batch.reaches() else { return Ok(checkpoint) };
-    follower.apply(connection, &batch).await?;
-    advance(name, connection, checkpoint, reached).await?;
-    Ok(reached)
+    Stretch { events, exceptions, .. }: &Stretch,
+    care: Care,
+) -> Result<Vec<Parked>, FollowError> {
+    match care {
+        Care::Together => intake::take_together(follower, connection, events, exceptions).await,
+        Care::Singly => intake::take_singly(follower, connection, events, exceptions, |_| ATTEMPTS + 1).await,
+    }
 }
 
-/// The checkpoint and the batch after it.
-async fn next_batch(
-    feed: &Feed,
-    follower: &str,
-    delivery: Delivery,
+/// Keeps what has come of a stretch that a process has taken, unless another node has moved the checkpoint, or somebody
+/// has changed what is parked: then the stretch is read anew, and the keys of its commands make the repeat harmless.
+async fn settle(
+    follower: &dyn Follower,
     connection: &mut PgConnection,
-    batch_events: i64,
-) -> Result<(Position, Batch), FollowError> {
-    let lock = match delivery {
-        Delivery::ExactlyOnce => "select position from public.followers where name = $1 for update",
-        Delivery::AtLeastOnce => "select position from public.followers where name = $1",
-    };
-    let checkpoint: Position = sqlx::query_scalar(lock).bind(follower).fetch_one(&mut *connection).await?;
-    let events = match feed.after(checkpoint, batch_events) {
-        Some(events) => events,
-        None => log::read_after(connection, checkpoint, batch_events).await?,
-    };
-    Ok((checkpoint, Batch::decode(connection, &events).await?))
+    stretch: &Stretch,
+    parked: &[Parked],
+) -> Result<Step, FollowError> {
+    let mut transaction = connection.begin().await?;
+    let (checkpoint, paused) = intake::lock(&mut transaction, follower.name()).await?;
+    let exceptions = intake::exceptions(follower, &mut transaction, &stretch.events).await?;
+    if checkpoint != stretch.checkpoint || exceptions != stretch.exceptions {
+        transaction.rollback().await?;
+        return Ok(Step { reached: checkpoint, paused, found: false });
+    }
+    parking::park(&mut transaction, follower.name(), parked).await?;
+    advance(follower.name(), &mut transaction, stretch.reaches()).await?;
+    transaction.commit().await?;
+    Ok(Step { reached: stretch.reaches(), paused, found: found(parked) })
 }
 
-/// Moves the checkpoint, unless another node has.
-async fn advance(
-    follower: &str,
-    connection: &mut PgConnection,
-    checkpoint: Position,
-    reached: Position,
-) -> Result<(), FollowError> {
-    sqlx::query("update public.followers set position = $2 where name = $1 and position = $3")
+/// Whether there is an event that could not be taken.
+fn found(parked: &[Parked]) -> bool {
+    parked.iter().any(|event| event.error.is_some())
+}
+
+/// Moves the checkpoint, which is locked.
+async fn advance(follower: &str, transaction: &mut PgConnection, reached: Position) -> Result<(), sqlx::Error> {
+    sqlx::query("update public.followers set position = $2 where name = $1")
         .bind(follower)
         .bind(reached)
-        .bind(checkpoint)
-        .execute(connection)
+        .execute(transaction)
         .await?;
     Ok(())
 }
@@ -334,8 +462,8 @@ mod tests {
     use tokio::sync::Notify;
 
     use crate::event::{Metadata, NewEvent};
-    use crate::mint;
     use crate::testing::database;
+    use crate::{log, mint};
 
     use super::*;
 
@@ -398,7 +526,8 @@ mod tests {
         let two = two_events();
         assert_eq!(log::append(&mut connection, 0, &two).await.unwrap(), log::Appended::Committed);
         let (head, progress, stop) = (Head::at(2), Progress::default(), CancellationToken::new());
-        let runner = Runner { database, head, feed: Feed::default(), progress: progress.clone(), batch_events: 1 };
+        let (feed, poll) = (Feed::default(), Duration::from_millis(10));
+        let runner = Runner { database, head, feed, progress: progress.clone(), batch_events: 1, poll };
         let hangs = Arc::new(Notify::new());
         let faulty = Faulty { delivery, calls: 0, hangs: hangs.clone() };
         let running = tokio::spawn(runner.run(Box::new(faulty), stop.clone()));

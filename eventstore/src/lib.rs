@@ -1,8 +1,8 @@
 //! The log, on which both sides of the marketplace stand.
 //!
 //! [`log`] appends batches under the head and reads on from a position; [`follower`] carries events to read models and
-//! processes with a checkpoint each; [`relay`] carries them to NATS and [`feed`] from there; [`sealing`] keeps personal fields; [`cqrs`] lets cqrs-es and postgres-es read the
-//! same tables.
+//! processes with a checkpoint each; [`parking`] keeps those that cannot be taken in; [`relay`] carries events to NATS
+//! and [`feed`] from there; [`sealing`] keeps personal fields; [`cqrs`] lets cqrs-es and postgres-es read the same tables.
 //!
 //! **Architecture invariant:** nothing here decides anything, and nothing here knows a read model.
 
@@ -17,6 +17,7 @@ pub mod lease;
 pub mod log;
 pub mod mint;
 pub mod nats;
+pub mod parking;
 pub mod progress;
 pub mod relay;
 pub mod sealing;

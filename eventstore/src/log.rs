@@ -226,6 +226,19 @@ pub async fn read_range(
     .await
 }
 
+/// The events at these positions, in order.
+pub async fn read_at(connection: &mut PgConnection, positions: &[Position]) -> Result<Vec<RecordedEvent>, sqlx::Error> {
+    sqlx::query_as(
+        "select position, commit_position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version,
+            payload::text as payload, recorded_at
+         from public.events where position = any($1) order by position",
+    )
+    .bind(positions)
+    .fetch(connection)
+    .try_collect()
+    .await
+}
+
 /// Registers every kind of event that this binary writes, and names those in the log that it cannot read.
 pub async fn unreadable_kinds(
     pool: &PgPool,

@@ -21,6 +21,8 @@ use crate::sealing::PersonKey;
 use crate::testing::database;
 use crate::{Position, mint};
 
+mod parking;
+
 const ANN: AccountId = AccountId(Uuid::from_u128(1));
 
 /// The events of a wallet that was funded with `holds` and then held as often as that.
@@ -217,6 +219,7 @@ async fn follow_with(delivery: Delivery) {
         feed: Feed::default(),
         progress: progress.clone(),
         batch_events: 100,
+        poll: std::time::Duration::from_millis(10),
     };
     let batches = Arc::new(Mutex::new(Vec::new()));
     let recorder = Recorder { delivery, failures: 2, batches: batches.clone() };

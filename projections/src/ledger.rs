@@ -269,7 +269,8 @@ impl Ledger {
             credits: Total::default(),
             position,
         });
-        balance.position = position;
+        // What was parked comes late.
+        balance.position = balance.position.max(position);
         balance
     }
 

@@ -229,14 +229,14 @@ struct Orders {
 async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
     let mut orders = Orders::load(connection, &batch.events).await?;
     for recorded in &batch.events {
-        orders.take(recorded, &batch.people);
+        orders.take(recorded, &batch.people)?;
     }
     orders.store(connection).await
 }
 
 impl Orders {
     /// Takes one event in.
-    fn take(&mut self, recorded: &Recorded, people: &PersonKeys) {
+    fn take(&mut self, recorded: &Recorded, people: &PersonKeys) -> Result<(), FollowError> {
         match &recorded.event {
             DomainEvent::Order(order, event) => self.take_order(order.0, event, recorded, people),
             DomainEvent::Escrow(order, event) => {
@@ -246,7 +246,7 @@ impl Orders {
                     order.position = recorded.position;
                 }
             }
-            DomainEvent::OrderGroup(group, event) => self.take_group(group.0, event, recorded),
+            DomainEvent::OrderGroup(group, event) => self.take_group(group.0, event, recorded)?,
             DomainEvent::Account(..)
             | DomainEvent::Auction(..)
             | DomainEvent::Claim(..)
@@ -255,6 +255,7 @@ impl Orders {
             | DomainEvent::Stock(..)
             | DomainEvent::Wallet(..) => {}
         }
+        Ok(())
     }
 
     fn take_order(&mut self, id: Uuid, event: &Event, recorded: &Recorded, people: &PersonKeys) {
@@ -285,11 +286,11 @@ impl Orders {
         (order.version, order.position) = (recorded.sequence, recorded.position);
     }
 
-    fn take_group(&mut self, id: Uuid, event: &order_group::Event, recorded: &Recorded) {
+    fn take_group(&mut self, id: Uuid, event: &order_group::Event, recorded: &Recorded) -> Result<(), FollowError> {
         if let order_group::Event::OrderGroupPlaced { buyer, orders, pay_by } = event {
-            self.place_group(id, *buyer, orders, *pay_by, recorded);
+            self.place_group(id, *buyer, orders, *pay_by, recorded)?;
         }
-        let Some(group) = self.groups.get_mut(&id) else { return };
+        let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
         match event {
             order_group::Event::OrderGroupPlaced { .. } => {}
             order_group::Event::OrderGroupPaid {} => {
@@ -298,20 +299,30 @@ impl Orders {
             order_group::Event::OrderGroupExpired {} => group.status = GroupStatus::Expired,
         }
         (group.version, group.position) = (recorded.sequence, recorded.position);
+        Ok(())
     }
 
-    /// The orders are there before their group, in the same commit.
-    fn place_group(&mut self, id: Uuid, buyer: AccountId, orders: &[OrderId], pay_by: Timestamp, recorded: &Recorded) {
+    /// The orders are there before their group, in the same commit; unless one of them could not be taken.
+    fn place_group(
+        &mut self,
+        id: Uuid,
+        buyer: AccountId,
+        orders: &[OrderId],
+        pay_by: Timestamp,
+        recorded: &Recorded,
+    ) -> Result<(), FollowError> {
         let mut total = 0_i64;
         let mut currency = None;
         for order in orders {
-            let Some(order) = self.orders.get_mut(&order.0) else { continue };
-            (order.pay_by, order.position) = (pay_by, recorded.position);
+            let absent = || FollowError::Absent(format!("order {order}"));
+            let order = self.orders.get_mut(&order.0).ok_or_else(absent)?;
+            // What was parked comes late.
+            (order.pay_by, order.position) = (pay_by, order.position.max(recorded.position));
             total = total.saturating_add(order.total);
             currency = Some(order.currency);
         }
         // There is no group without an order.
-        let Some(currency) = currency else { return };
+        let Some(currency) = currency else { return Ok(()) };
         let group = Group {
             id,
             buyer_id: buyer.0,
@@ -325,6 +336,7 @@ impl Orders {
             position: 0,
         };
         self.groups.insert(id, group);
+        Ok(())
     }
 
     async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
@@ -657,7 +669,7 @@ mod tests {
 
         fn take(&mut self, event: DomainEvent) {
             self.position += 1;
-            self.shown.take(&recorded(self.position, event), &PersonKeys::default());
+            self.shown.take(&recorded(self.position, event), &PersonKeys::default()).unwrap();
         }
 
         fn shown(&self) -> &Order {

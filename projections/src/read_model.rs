@@ -36,6 +36,11 @@ impl Follower for ReadModel {
         Some(self.name)
     }
 
+    fn stands_for(&self) -> &'static str {
+        let live = ALL.iter().find(|live| live.next == self.next);
+        live.map_or(self.name, |live| live.name)
+    }
+
     fn apply<'a>(
         &'a mut self,
         connection: &'a mut PgConnection,

@@ -11,8 +11,8 @@
 
 use eventstore::Position;
 use eventstore::database::{Database, DatabaseError};
-use eventstore::follower::{Batch, FollowError, Follower, take_batch};
-use eventstore::log;
+use eventstore::follower::{FollowError, take_batch, take_events};
+use eventstore::{log, parking};
 use sqlx::{Connection, PgConnection};
 use thiserror::Error;
 
@@ -160,6 +160,7 @@ impl Beside {
         take_rest(next, &mut transaction, self.reached, head).await?;
         schema::rename(&mut transaction, live.name, &former(live)).await?;
         schema::rename(&mut transaction, next.name, live.name).await?;
+        parking::hand_over(&mut transaction, next.name, live.name).await?;
         sqlx::query("update public.followers set version = $2, position = $3 where name = $1")
             .bind(live.name)
             .bind(live.version)
@@ -205,6 +206,7 @@ impl Beside {
         let mut transaction = self.connection.begin().await?;
         schema::drop_if_exists(&mut transaction, self.next.name).await?;
         schema::drop_if_exists(&mut transaction, &former(&self.live)).await?;
+        parking::clear(&mut transaction, self.next.name).await?;
         sqlx::query("delete from public.followers where name = $1")
             .bind(self.next.name)
             .execute(&mut *transaction)
@@ -244,8 +246,7 @@ async fn take_rest(
     while reached < to {
         let next = to.min(reached + BATCH_EVENTS);
         let events = log::read_range(transaction, reached, next).await?;
-        let batch = Batch::decode(transaction, &events).await?;
-        model.apply(transaction, &batch).await?;
+        take_events(model, transaction, &events).await?;
         reached = next;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The schemas of read models: made when they are missing, made anew when the code has another version, listed.
 
-use eventstore::Position;
 use eventstore::database::SERVICE_ROLE;
+use eventstore::{Position, parking};
 use serde::Serialize;
 use sqlx::{Connection, Executor, FromRow, PgConnection, PgExecutor};
 
@@ -28,6 +28,7 @@ pub(crate) async fn ensure_model(owner: &mut PgConnection, model: &ReadModel) ->
     }
     tracing::info!(read_model = model.name, was = version, version = model.version, "a read model starts afresh");
     drop_if_exists(&mut transaction, model.name).await?;
+    parking::clear(&mut transaction, model.name).await?;
     create(&mut transaction, model).await?;
     sqlx::query(
         "insert into public.followers (name, version, position) values ($1, $2, 0)

@@ -4,6 +4,7 @@ mod books;
 mod cuts;
 mod database;
 pub(crate) mod history;
+mod parking;
 mod questions;
 mod rebuilding;
 mod sales;

@@ -31,6 +31,7 @@ async fn a_rebuild_changes_places_with_a_live_model_that_goes_on_following_and_s
         head: head.clone(),
         progress: progress.clone(),
         batch_events,
+        poll: Duration::from_millis(10),
     };
     // Two nodes run every read model.
     let runners: Vec<_> = [3, 500]

@@ -140,6 +140,11 @@ pub fn followers() -> impl Iterator<Item = &'static str> {
     projections::ALL.iter().map(|model| model.name).chain([timers::NAME, payments::NAME])
 }
 
+/// The payment providers.
+pub fn providers() -> Providers {
+    Providers::new([Arc::new(Sandbox) as _])
+}
+
 /// Brings a database up to date: log, read models, checkpoints.
 pub async fn prepare(database: &Database) -> Result<(), StartError> {
     database.migrate().await?;
@@ -262,7 +267,7 @@ impl Node {
             queue: settings.engine.queue,
         };
         let (engine, deciding) = Engine::start(database, engine_settings, clock.clone(), head.clone()).await?;
-        let providers = Providers::new([Arc::new(Sandbox) as _]);
+        let providers = providers();
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
         let roles = settings.node.roles;
         let mut tasks = Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() };

@@ -19,9 +19,12 @@ use crate::embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings};
 
 mod admin;
 mod bench;
+mod events;
+mod output;
 mod projections;
 mod relay;
 mod serve;
+mod timers;
 
 /// What an operator is told when something does not work: one sentence.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -77,12 +80,18 @@ enum Command {
     ///
     /// `serve` does this too; run it alone to do it before a deployment.
     Migrate,
-    /// Look at the read models, or make one anew from the log.
+    /// See how what follows the log is; rebuild, pause, and repair it.
     #[command(subcommand)]
     Projections(projections::Projections),
     /// Look at the copy of the log in NATS.
     #[command(subcommand)]
     Relay(relay::Relay),
+    /// Read the log as it is stored. Personal fields stay sealed.
+    #[command(subcommand)]
+    Events(events::Events),
+    /// See what is due.
+    #[command(subcommand)]
+    Timers(timers::Timers),
     /// Do what takes an administrator before there is one.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -119,8 +128,10 @@ impl Arguments {
             Command::Serve(_) => Box::pin(serve::run(config, false)).await,
             Command::Demo(_) => Box::pin(serve::run(config, true)).await,
             Command::Migrate => migrate(&config).await,
-            Command::Projections(command) => command.run(&config).await,
             Command::Relay(command) => command.run(&config).await,
+            Command::Projections(command) => Box::pin(command.run(&config)).await,
+            Command::Events(command) => command.run(&config).await,
+            Command::Timers(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }

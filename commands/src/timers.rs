@@ -6,6 +6,7 @@
 //! nodes may fire the same timer for the same reason.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use domain::{
@@ -19,6 +20,7 @@ use eventstore::log::{self, Head};
 use eventstore::progress::Progress;
 use eventstore::{mint, parking};
 use futures::future::{BoxFuture, join_all};
+use serde::Serialize;
 use sqlx::{Connection, Executor, FromRow, PgConnection, PgExecutor, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -48,7 +50,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const VERSION: i32 = 2;
 
 /// What is due.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Kind {
     /// An auction starts.
@@ -100,6 +103,25 @@ pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
 
 /// What a timer has the loop decide.
 pub(crate) type Decide = Box<dyn FnMut(&mut World<'_>) -> Result<(), Halt> + Send>;
+
+impl fmt::Display for Kind {
+    /// In plain words, such as `auction end`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AuctionStart => "auction start",
+            Self::AuctionEnd => "auction end",
+            Self::DepositCheck => "deposit check",
+            Self::WithdrawalCheck => "withdrawal check",
+            Self::PaymentDeadline => "payment deadline",
+            Self::ShippingDeadline => "shipping deadline",
+            Self::DeliveryQuestion => "delivery question",
+            Self::DeliveryDispute => "delivery dispute",
+            Self::InspectionReminder => "inspection reminder",
+            Self::InspectionEnd => "inspection end",
+            Self::DisputeDeadline => "dispute deadline",
+        })
+    }
+}
 
 impl Kind {
     /// In which direction a provider is asked, if that is what is due.
@@ -368,13 +390,26 @@ async fn write(connection: &mut PgConnection, changes: Changes) -> Result<(), Fo
 }
 
 /// A row of the table.
-#[derive(Clone, Copy, Debug, Eq, FromRow, Hash, PartialEq)]
-struct Timer {
-    kind: Kind,
-    aggregate_id: Uuid,
-    subject: Uuid,
-    due_at: Timestamp,
-    set_by: Uuid,
+#[derive(Clone, Copy, Debug, Eq, FromRow, Hash, PartialEq, Serialize)]
+pub struct Timer {
+    /// What is due.
+    pub kind: Kind,
+    /// The aggregate to which it happens.
+    pub aggregate_id: Uuid,
+    /// What it is about within the aggregate; the aggregate itself otherwise.
+    pub subject: Uuid,
+    /// When it is due.
+    pub due_at: Timestamp,
+    /// The event that has set it.
+    pub set_by: Uuid,
+}
+
+/// The timers that are due next, nearest first.
+pub async fn nearest(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Timer>, sqlx::Error> {
+    sqlx::query_as("select * from timers order by due_at, kind, aggregate_id, subject limit $1")
+        .bind(limit)
+        .fetch_all(executor)
+        .await
 }
 
 /// What should have fired by now.
@@ -587,11 +622,7 @@ impl Timers {
     /// The nearest timers, without those that are put off or whose provider is being asked.
     async fn nearest(&self, under_way: &mut UnderWay) -> Result<Vec<Timer>, FollowError> {
         let limit = BATCH + i64::try_from(under_way.put_off.len()).unwrap_or(0);
-        let timers: Vec<Timer> =
-            sqlx::query_as("select * from timers order by due_at, kind, aggregate_id, subject limit $1")
-                .bind(limit)
-                .fetch_all(&self.pool)
-                .await?;
+        let timers = nearest(&self.pool, limit).await?;
         // What an event has taken off or set anew is not put off any more.
         let there: HashSet<Timer> = timers.iter().copied().collect();
         under_way.put_off.retain(|timer, _| there.contains(timer));

@@ -19,6 +19,7 @@ pub mod mint;
 pub mod nats;
 pub mod parking;
 pub mod progress;
+pub mod records;
 pub mod relay;
 pub mod sealing;
 pub mod secrets;

@@ -42,6 +42,8 @@ mod nats;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod operating;
+#[cfg(test)]
 mod orders;
 #[cfg(test)]
 mod races;

@@ -1,22 +1,123 @@
-//! `tradepost projections`: look at the read models, make one anew.
+//! `tradepost projections`: how what follows the log is, and what to do when something is wrong with it.
 
-use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::{Args, Subcommand};
+use eventstore::follower;
+use eventstore::parking::{self, ParkedEvent, Skip, SkippedEvent};
+use serde::Serialize;
+use uuid::Uuid;
 
+use super::output::show;
 use super::{Failure, Place};
+use crate::app::followers;
 use crate::config::Config;
+
+mod rebuild;
+mod repair;
+mod status;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Projections {
-    /// List the read models and how far each has followed the log.
-    List,
+    /// List everything that follows the log, and how far it has come.
+    ///
+    /// These are the read models, the table of timers, and the processes.
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Tell how followers are: version, position, lag, whether they are paused, what is parked, what last went wrong.
+    Status {
+        /// Which ones; all of them unless named.
+        names: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Make read models anew from the log, beside the live ones, and swap them in.
     ///
-    /// Reads go on meanwhile. An interrupted rebuild leaves the live read model as it is.
+    /// Reads go on meanwhile. An interrupted rebuild leaves the live read model as it is. What was parked is taken
+    /// anew; what was skipped stays left out until the read model has another version.
     Rebuild {
         /// Which ones; all of them unless named.
         names: Vec<String>,
     },
+    /// Let followers stand still, on every node, until they are resumed.
+    ///
+    /// Each finishes the batch that it is at. What a paused read model shows grows old; commands go on.
+    Pause {
+        /// Which ones.
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let paused followers go on from where they stopped.
+    Resume {
+        /// Which ones.
+        #[arg(required = true)]
+        names: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the events that could not be taken, and what waits behind them.
+    ///
+    /// An event that fails again and again although the database is well is parked, and so is whatever happens to the
+    /// same aggregate later. Everything else goes on. See `retry` and `skip`.
+    Parked {
+        /// For which followers; for all of them unless named.
+        names: Vec<String>,
+        /// List what was skipped instead, by whom and why.
+        #[arg(long)]
+        skipped: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take parked events again, in order, once the cause is gone.
+    ///
+    /// Takes what is parked of each aggregate up to the first event that still cannot be taken, which stays parked with
+    /// what is behind it; then the exit code is not 0.
+    ///
+    /// Examples:
+    ///   tradepost projections retry catalogue
+    ///   tradepost projections retry catalogue 0190b6c2-6a5e-7b1c-9e55-2f6f6f0f7d11
+    #[command(verbatim_doc_comment)]
+    Retry {
+        /// For which follower.
+        name: String,
+        /// Of which aggregate; of all of them, in the order of the log, unless named.
+        aggregate: Option<Uuid>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Leave out for good the event of an aggregate that cannot be taken, and take what waits behind it.
+    ///
+    /// The read model then shows an aggregate to which this event has not happened, so `retry` and a repaired version
+    /// come first. Who skips what and why is kept (`parked --skipped`). A rebuild leaves out the same; another version
+    /// of the follower takes the event anew.
+    ///
+    /// Example:
+    ///   tradepost projections skip catalogue 0190b6c2-6a5e-7b1c-9e55-2f6f6f0f7d11 --reason "damaged, see case 17"
+    #[command(verbatim_doc_comment)]
+    Skip {
+        /// For which follower.
+        name: String,
+        /// Of which aggregate, as `parked` shows it.
+        aggregate: Uuid,
+        /// Why; it is kept.
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        reason: String,
+        /// Who says so; it is kept.
+        #[arg(long, env = "USER", default_value = "operator")]
+        by: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// How the answer looks.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Projections {
@@ -29,42 +130,82 @@ impl Projections {
     async fn run_at(self, place: &Place) -> Result<(), Failure> {
         crate::app::prepare(&place.database).await?;
         match self {
-            Self::List => list(place).await,
-            Self::Rebuild { names } => rebuild(place, &names).await,
+            Self::List { output } => status::list(place, output.json).await,
+            Self::Status { names, output } => status::status(place, &chosen(&names)?, output.json).await,
+            Self::Rebuild { names } => rebuild::rebuild(place, &names).await,
+            Self::Pause { names, output } => set_paused(place, &chosen(&names)?, true, output.json).await,
+            Self::Resume { names, output } => set_paused(place, &chosen(&names)?, false, output.json).await,
+            Self::Parked { names, skipped: false, output } => parked(place, &chosen(&names)?, output.json).await,
+            Self::Parked { names, skipped: true, output } => skipped(place, &chosen(&names)?, output.json).await,
+            Self::Retry { name, aggregate, output } => repair::retry(place, one(&name)?, aggregate, output.json).await,
+            Self::Skip { name, aggregate, reason, by, output } => {
+                let skip = Skip { reason: &reason, by: &by };
+                repair::skip(place, one(&name)?, aggregate, skip, output.json).await
+            }
         }
     }
 }
 
-async fn list(place: &Place) -> Result<(), Failure> {
+/// The followers of these names; all of them if there are none.
+fn chosen(names: &[String]) -> Result<Vec<&'static str>, Failure> {
+    if names.is_empty() { Ok(followers().collect()) } else { names.iter().map(|name| one(name)).collect() }
+}
+
+fn one(name: &str) -> Result<&'static str, Failure> {
+    let known = followers().find(|known| *known == name);
+    known.ok_or_else(|| {
+        format!(
+            "nothing of the name `{name}` follows the log; there are {}",
+            followers().collect::<Vec<_>>().join(", ")
+        )
+        .into()
+    })
+}
+
+async fn set_paused(place: &Place, names: &[&'static str], paused: bool, json: bool) -> Result<(), Failure> {
+    /// What became of a follower.
+    #[derive(Serialize)]
+    struct Told {
+        name: &'static str,
+        paused: bool,
+    }
     let pool = place.database.pool(1);
-    println!("{:<18} {:>7} {:>12} {:>12} {:>8}", "name", "version", "position", "head", "lag");
-    for row in projections::schema::list(&pool).await? {
-        let version = row.version.map_or("none".to_owned(), |version| version.to_string());
-        println!("{:<18} {version:>7} {:>12} {:>12} {:>8}", row.name, row.position, row.head, row.lag);
+    for name in names {
+        follower::set_paused(&pool, name, paused).await?;
     }
     pool.close().await;
-    Ok(())
+    let told: Vec<_> = names.iter().map(|name| Told { name, paused }).collect();
+    let state = if paused { "stands still until it is resumed" } else { "goes on" };
+    let lines: Vec<_> = names.iter().map(|name| format!("{name} {state}.")).collect();
+    show(json, &told, lines.join("\n"))
 }
 
-async fn rebuild(place: &Place, names: &[String]) -> Result<(), Failure> {
-    let known = projections::ALL.map(|model| model.name);
-    for name in names {
-        if !known.contains(&name.as_str()) {
-            return Err(format!("there is no read model `{name}`; there are {}", known.join(", ")).into());
-        }
-    }
-    for name in known.into_iter().filter(|name| names.is_empty() || names.iter().any(|wanted| wanted == name)) {
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
-            "{prefix:<18} [{bar:30}] {pos}/{len} events, {per_sec}, {eta} left",
-        )?);
-        bar.set_prefix(name);
-        let progress = |position: i64, head: i64| {
-            bar.set_length(head.unsigned_abs());
-            bar.set_position(position.unsigned_abs());
-        };
-        projections::rebuild::rebuild(&place.database, name, progress).await?;
-        bar.finish_and_clear();
-        println!("{name}: rebuilt from {} events in {:.1} s", bar.length().unwrap_or(0), bar.elapsed().as_secs_f64());
-    }
-    Ok(())
+async fn parked(place: &Place, names: &[&'static str], json: bool) -> Result<(), Failure> {
+    let pool = place.database.pool(1);
+    let events = parking::list(&pool, names).await?;
+    pool.close().await;
+    let line = |event: &ParkedEvent| {
+        let ParkedEvent { follower, position, aggregate_type, aggregate_id, event_type, .. } = event;
+        let why = event.error.as_ref().map_or("waits behind it".to_owned(), |error| {
+            format!("tried {} times, last at {}: {error}", event.attempts, event.parked_at)
+        });
+        format!("{follower} {aggregate_type} {aggregate_id}: {event_type} at {position}: {why}")
+    };
+    let lines: Vec<_> = events.iter().map(line).collect();
+    show(json, &events, if lines.is_empty() { "Nothing is parked.".to_owned() } else { lines.join("\n") })
+}
+
+async fn skipped(place: &Place, names: &[&'static str], json: bool) -> Result<(), Failure> {
+    let pool = place.database.pool(1);
+    let events = parking::skipped(&pool, names).await?;
+    pool.close().await;
+    let line = |event: &SkippedEvent| {
+        let SkippedEvent { follower, version, position, aggregate_id, error, reason, skipped_by, skipped_at } = event;
+        format!(
+            "{follower} (version {version}) {aggregate_id}: {position}, by {skipped_by} at {skipped_at}: {reason} \
+             (could not be taken: {error})"
+        )
+    };
+    let lines: Vec<_> = events.iter().map(line).collect();
+    show(json, &events, if lines.is_empty() { "Nothing is skipped.".to_owned() } else { lines.join("\n") })
 }

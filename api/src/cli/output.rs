@@ -1,0 +1,23 @@
+//! What commands print: for people, or with `--json` for programs.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use serde::Serialize;
+
+use super::Failure;
+
+/// Prints `text`, or `value` if it is to be JSON.
+pub(super) fn show(json: bool, value: &impl Serialize, text: impl Display) -> Result<(), Failure> {
+    let text = if json { serde_json::to_string(value)? } else { text.to_string() };
+    Ok(heard(writeln!(io::stdout().lock(), "{text}")).map(drop)?)
+}
+
+/// Whether somebody still reads what is printed: `… | head` stops when it has enough, which is no failure.
+pub(super) fn heard(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}

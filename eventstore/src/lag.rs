@@ -16,6 +16,10 @@ pub struct Standing {
     pub head: Position,
     /// When the first event was decided that it has not taken; nothing if it has taken all.
     pub waiting_since: Option<Timestamp>,
+    /// Whether it stands still until it is resumed.
+    pub paused: bool,
+    /// How many events it could not take, and how many wait behind these.
+    pub parked: i64,
 }
 
 impl Standing {
@@ -33,7 +37,9 @@ impl Standing {
 /// Where each of `followers` stands, in this order. One without a checkpoint stands before the first event.
 pub async fn standings(executor: impl PgExecutor<'_>, followers: &[&str]) -> Result<Vec<Standing>, sqlx::Error> {
     sqlx::query_as(
-        "select n.name, coalesce(f.position, 0) as position, h.position as head, e.recorded_at as waiting_since
+        "select n.name, coalesce(f.position, 0) as position, h.position as head, e.recorded_at as waiting_since,
+            coalesce(f.paused, false) as paused,
+            (select count(*) from parked_events as p where p.follower = n.name) as parked
          from unnest($1::text[]) with ordinality as n (name, place)
          cross join log_head as h
          left join followers as f on f.name = n.name

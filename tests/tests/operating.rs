@@ -94,6 +94,10 @@ async fn a_damaged_event_is_parked_repaired_and_taken() {
     assert!(of_catalogue.len() >= 2 && of_catalogue[1]["error"].is_null(), "{parked}");
     let told = status(&database, "catalogue").await;
     assert_eq!((&told["parked"], &told["lag_events"], &told["paused"]), (&json!(1), &json!(0), &json!(false)));
+    let health = server.client().get("/health/detailed").send().await.expect(200);
+    let parts = health.body["parts"].as_array().unwrap();
+    let followers = parts.iter().find(|part| part["part"] == "followers").unwrap();
+    assert!(followers["status"] == "degraded" && followers["detail"].to_string().contains("catalogue"), "{followers}");
     let too_early = run(&database, &["projections", "retry", "catalogue"]).await;
     assert!(!too_early.status.success() && String::from_utf8_lossy(&too_early.stdout).contains("cannot be read"));
 

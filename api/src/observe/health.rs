@@ -67,6 +67,10 @@ pub struct FollowerHealth {
     pub lag: i64,
     /// For how many seconds the first of them has waited.
     pub lag_s: f64,
+    /// Whether an operator lets it stand still.
+    pub paused: bool,
+    /// Events that it could not take, and those that wait behind them.
+    pub parked: i64,
 }
 
 /// How a node is.
@@ -149,12 +153,19 @@ fn nats(client: &Client) -> Finding {
 
 /// What the database tells of the parts that live in it.
 fn in_the_database(observed: &Observation) -> [Finding; 2] {
-    let behind = followers(observed).filter(|follower| follower.lag > LAG_LIMIT || follower.lag_s > LAG_SECONDS);
-    let behind: Vec<_> = behind.map(|follower| follower.name).collect();
-    let behind = (!behind.is_empty()).then(|| format!("Behind: {}.", behind.join(", ")));
+    let named = |what: &str, is_so: fn(&FollowerHealth) -> bool| {
+        let names: Vec<_> = followers(observed).filter(is_so).map(|follower| follower.name).collect();
+        (!names.is_empty()).then(|| format!("{what}: {}.", names.join(", ")))
+    };
+    let wrong = [
+        named("Behind", |follower| follower.lag > LAG_LIMIT || follower.lag_s > LAG_SECONDS),
+        named("Events are parked", |follower| follower.parked > 0),
+    ];
+    let wrong: Vec<_> = wrong.into_iter().flatten().collect();
+    let wrong = (!wrong.is_empty()).then(|| wrong.join(" "));
     let late_s = observed.overdue_seconds();
     let late = (late_s > TIMER_SECONDS).then(|| format!("{} are due, for {late_s:.0} s.", observed.overdue.timers));
-    [Finding::new("followers", Status::Degraded, behind), Finding::new("timers", Status::Degraded, late)]
+    [Finding::new("followers", Status::Degraded, wrong), Finding::new("timers", Status::Degraded, late)]
 }
 
 fn followers(observed: &Observation) -> impl Iterator<Item = FollowerHealth> {
@@ -163,6 +174,8 @@ fn followers(observed: &Observation) -> impl Iterator<Item = FollowerHealth> {
         position: standing.position,
         lag: standing.events(),
         lag_s: standing.seconds(observed.at),
+        paused: standing.paused,
+        parked: standing.parked,
     })
 }
 

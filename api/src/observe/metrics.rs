@@ -75,6 +75,7 @@ fn describe() {
         ("tradepost_log_position", "The position of the last event in the log."),
         ("tradepost_follower_lag_events", "Events that a read model or process has yet to take."),
         ("tradepost_follower_lag_seconds", "For how long the first of these events has waited."),
+        ("tradepost_follower_parked", "Events that a read model or process could not take, and those behind them."),
         ("tradepost_nats_up", "Whether this node is connected to NATS; NaN without any."),
         (
             "tradepost_relay_lag_events",
@@ -133,6 +134,8 @@ fn show(observed: Option<&Observation>) {
         let standing = observed.and_then(|observed| Some((observed.at, observed.followers.get(place)?)));
         let events = number(standing.map(|(_, standing)| standing.events()));
         let seconds = standing.map_or(f64::NAN, |(at, standing)| standing.seconds(at));
+        let parked = number(standing.map(|(_, standing)| standing.parked));
+        gauge!("tradepost_follower_parked", "follower" => name).set(parked);
         gauge!("tradepost_follower_lag_events", "follower" => name).set(events);
         gauge!("tradepost_follower_lag_seconds", "follower" => name).set(seconds);
     }

@@ -25,8 +25,8 @@ use crate::testing::database;
 
 const NAME: &str = "picky";
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Of each aggregate.
-const EVENTS: Position = 5;
+/// Of each aggregate, where a few do.
+const FEW: Position = 5;
 
 /// What is wrong with taking an event.
 #[derive(Clone, Copy, Debug)]
@@ -111,12 +111,14 @@ struct Scene {
     database: Database,
     owner: PgConnection,
     aggregates: Vec<Uuid>,
+    /// How many events each has.
+    events: Position,
     head: Position,
 }
 
 impl Scene {
     /// `change` sees each event before it is in the log, with its position.
-    async fn set(aggregates: usize, mut change: impl FnMut(Position, &mut NewEvent)) -> Self {
+    async fn set(aggregates: usize, each: Position, mut change: impl FnMut(Position, &mut NewEvent)) -> Self {
         let database = database().await;
         let mut owner = database.connect_as_owner().await.unwrap();
         let tables = "create table taken (number bigserial, position bigint not null constraint taken_once unique);
@@ -124,17 +126,17 @@ impl Scene {
             grant all on taken, twice to tradepost_service; grant usage on sequence taken_number_seq to public";
         owner.execute(sqlx::raw_sql(tables)).await.unwrap();
         register(&mut owner, NAME, 1).await.unwrap();
-        let histories: Vec<_> = (0..aggregates).map(|_| history(u64::try_from(EVENTS).unwrap() - 3)).collect();
+        let histories: Vec<_> = (0..aggregates).map(|_| history(u64::try_from(each).unwrap() - 3)).collect();
         let ids = histories.iter().map(|(id, ..)| id.0).collect();
         let mut turns: Vec<_> = histories.into_iter().map(|(.., events)| events.into_iter()).collect();
         let mut events: Vec<_> =
-            (0..EVENTS).flat_map(|_| turns.iter_mut().map(|turn| turn.next().unwrap()).collect::<Vec<_>>()).collect();
+            (0..each).flat_map(|_| turns.iter_mut().map(|turn| turn.next().unwrap()).collect::<Vec<_>>()).collect();
         for (position, event) in (1..).zip(&mut events) {
             change(position, event);
         }
         let head = Position::try_from(events.len()).unwrap();
         assert_eq!(log::append(&mut owner, 0, &singly(events)).await.unwrap(), Appended::Committed);
-        Self { database, owner, aggregates: ids, head }
+        Self { database, owner, aggregates: ids, events: each, head }
     }
 
     fn run(&self, follower: &Picky) -> (Progress, CancellationToken, JoinHandle<()>) {
@@ -162,7 +164,7 @@ impl Scene {
     /// The positions of the events of an aggregate, counted from 0.
     fn of(&self, aggregate: usize) -> Vec<Position> {
         let aggregates = Position::try_from(self.aggregates.len()).unwrap();
-        (0..EVENTS).map(|turn| turn * aggregates + Position::try_from(aggregate).unwrap() + 1).collect()
+        (0..self.events).map(|turn| turn * aggregates + Position::try_from(aggregate).unwrap() + 1).collect()
     }
 
     /// What was taken, in that order.
@@ -194,7 +196,8 @@ async fn poison_is_parked(delivery: Delivery) {
     // The third of the second aggregate is of a type that nobody knows, that of the third has a broken payload.
     let payload = Arc::new(Mutex::new(String::new()));
     let kept = payload.clone();
-    let mut scene = Scene::set(6, move |position, event| match position {
+    // More than are taken one by one at a time.
+    let mut scene = Scene::set(6, 12, move |position, event| match position {
         14 => event.aggregate_type = "nonsense",
         15 => *kept.lock().unwrap() = std::mem::replace(&mut event.payload, r#"{"HoldPlaced":{"hold":7}}"#.to_owned()),
         _ => {}
@@ -223,7 +226,7 @@ async fn poison_is_parked(delivery: Delivery) {
     let mut connection = scene.database.connect(None).await.unwrap();
     let mut again = picky.clone();
     let retaken = follower::retry(&mut again, &mut connection, Some(scene.aggregates[3])).await.unwrap();
-    assert_eq!((retaken.taken, retaken.culprits[0].position, retaken.waiting), (vec![], 16, 2));
+    assert_eq!((retaken.taken, retaken.culprits[0].position, retaken.waiting), (vec![], 16, 9));
     assert_eq!(scene.parked().await, expected);
 
     picky.faults.lock().unwrap().clear();
@@ -259,7 +262,7 @@ async fn what_a_process_cannot_take_is_parked_and_taken_once_the_cause_is_gone()
 }
 
 async fn a_skip_is_kept(delivery: Delivery) {
-    let mut scene = Scene::set(2, |_, _| {}).await;
+    let mut scene = Scene::set(2, FEW, |_, _| {}).await;
     // Both of one aggregate: behind the first waits another that cannot be taken.
     let picky = Picky::new(delivery, [(3, Fault::Panics), (7, Fault::Panics)]);
     scene.follow(&picky).await;
@@ -303,7 +306,7 @@ async fn what_a_process_skips_is_kept_with_its_reason() {
 
 #[tokio::test]
 async fn an_outage_parks_nothing() {
-    let mut scene = Scene::set(2, |_, _| {}).await;
+    let mut scene = Scene::set(2, FEW, |_, _| {}).await;
     let picky = Picky::new(Delivery::AtLeastOnce, [(4, Fault::Unavailable)]);
     let (progress, stop, running) = scene.run(&picky);
     // Far more often than a poisoned event would be tried.
@@ -325,7 +328,7 @@ async fn an_outage_parks_nothing() {
 /// A table that is away is not the fault of whatever happens then.
 #[tokio::test]
 async fn a_missing_table_parks_nothing() {
-    let mut scene = Scene::set(1, |_, _| {}).await;
+    let mut scene = Scene::set(1, FEW, |_, _| {}).await;
     scene.owner.execute("alter table taken rename to away").await.unwrap();
     let picky = Picky::new(Delivery::ExactlyOnce, []);
     let (progress, stop, running) = scene.run(&picky);
@@ -339,12 +342,12 @@ async fn a_missing_table_parks_nothing() {
     progress.wait_for(NAME, scene.head, PATIENCE).await.unwrap();
     stop.cancel();
     running.await.unwrap();
-    assert_eq!((scene.parked().await, scene.taken(&picky).await), (vec![], (1..=EVENTS).collect()));
+    assert_eq!((scene.parked().await, scene.taken(&picky).await), (vec![], (1..=FEW).collect()));
 }
 
 #[tokio::test]
 async fn who_is_paused_stands_still_until_resumed() {
-    let mut scene = Scene::set(1, |_, _| {}).await;
+    let mut scene = Scene::set(1, FEW, |_, _| {}).await;
     assert!(follower::set_paused(&mut scene.owner, NAME, true).await.unwrap());
     assert!(!follower::set_paused(&mut scene.owner, "nobody", true).await.unwrap());
     let picky = Picky::new(Delivery::ExactlyOnce, []);
@@ -352,7 +355,7 @@ async fn who_is_paused_stands_still_until_resumed() {
     let passed = progress.wait_for(NAME, 1, Duration::from_millis(200)).await;
     assert_eq!((passed.unwrap_err().reached, scene.taken(&picky).await), (0, vec![]));
     let [status] = &follower::statuses(&mut scene.owner, &[NAME]).await.unwrap()[..] else { panic!() };
-    assert!(status.paused && status.lag_events == EVENTS && status.lag_ms > 0, "{status:?}");
+    assert!(status.paused && status.lag_events == FEW && status.lag_ms > 0, "{status:?}");
     follower::set_paused(&mut scene.owner, NAME, false).await.unwrap();
     progress.wait_for(NAME, scene.head, PATIENCE).await.unwrap();
     stop.cancel();

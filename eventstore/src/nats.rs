@@ -27,7 +27,7 @@ pub const SUBJECT: &str = "tradepost.events";
 /// How long the stream remembers the ids of messages, to refuse one that is published again.
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 /// How long the server may take to answer a question.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long until the first attempt to connect again, and the longest pause between two.
 const FIRST_RECONNECT: Duration = Duration::from_millis(20);
 const LAST_RECONNECT: Duration = Duration::from_millis(500);

@@ -64,20 +64,22 @@ impl Relayed {
 
     /// Waits until the stream holds the whole log, and compares them.
     async fn converges(&self) {
-        let head = self.database.log_head().await;
         let context = jetstream(&self.nats.client().await);
         let arrive = async {
             loop {
+                // Processes go on writing, so the head is looked up each time.
+                let head = self.database.log_head().await;
                 if let Ok(stream) = context.get_stream(STREAM).await {
                     let state = &stream.cached_info().state;
                     if state.last_sequence == head.unsigned_abs() && state.messages == head.unsigned_abs() {
-                        return stream;
+                        return (stream, head);
                     }
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        let stream = tokio::time::timeout(CONVERGES_WITHIN, arrive).await.or_fail("wait longer for the stream");
+        let arrived = tokio::time::timeout(CONVERGES_WITHIN, arrive).await;
+        let (stream, head) = arrived.or_fail("wait longer for the stream");
         let mut connection = self.database.connect().await;
         let log = eventstore::log::read_range(&mut connection, 0, head).await.or_fail("read the log");
         for event in log {

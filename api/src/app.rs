@@ -192,12 +192,7 @@ struct Nats {
 
 impl Nats {
     /// Connects, asks for the leases that the node's roles want, relays and listens; nothing without an address.
-    async fn connect(
-        settings: &Config,
-        pool: &PgPool,
-        head: &Head,
-        tasks: &mut Tasks,
-    ) -> Result<Option<Self>, StartError> {
+    async fn connect(settings: &Config, pool: &PgPool, head: &Head, tasks: &Tasks) -> Result<Option<Self>, StartError> {
         let Some(url) = &settings.nats.url else { return Ok(None) };
         let client = nats::connect(url.expose()).await?;
         let (id, roles, context) = (mint::id(), settings.node.roles, nats::jetstream(&client));
@@ -215,7 +210,7 @@ impl Nats {
         });
         let leave = tasks.stop.child_token();
         let forwarding = (roles.api || roles.processes).then(|| {
-            // Processes only send commands: where they run, these need no way to another node.
+            // Where processes run, their commands are decided: best where all others are.
             let priority = i32::from(roles.processes);
             let wanted = Lease { name: forward::LEASE, node: id, priority, ttl: forward::LEASE_TTL };
             let (deciding, keeping) = wanted.keep(pool.clone(), leave.clone());
@@ -270,8 +265,8 @@ impl Node {
         let providers = providers();
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
         let roles = settings.node.roles;
-        let mut tasks = Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() };
-        let nats = Nats::connect(&settings, &pool, &head, &mut tasks).await?;
+        let tasks = Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() };
+        let nats = Nats::connect(&settings, &pool, &head, &tasks).await?;
 
         let runner = Runner {
             database: database.clone(),

@@ -3,7 +3,7 @@
 //! Any node may decide, and every outcome is right whoever does; but nodes that decide at the same time get into each
 //! other's way. So with NATS one of them holds the deciding lease, and the others hand it whole requests, as they came,
 //! and pass its answers on. Where that cannot be done, because NATS is away, the lease moves, or a request is too large
-//! for a message, a node decides by itself.
+//! for a message, a node decides by itself. So it does with a bid that arrives over a socket, which is no request.
 //!
 //! A request whose answer is lost is carried out here if it has an idempotency key: either it is found to have been
 //! carried out, or it is now. Without a key nobody can tell, and the client is told so.
@@ -132,9 +132,7 @@ impl Forwarding {
             },
         }
     }
-}
 
-impl Forwarding {
     /// Waits until nobody listens as `node` any more, or it has kept silent since it lost the lease: NATS knows at once
     /// of a node that was killed, and never of one that is frozen.
     async fn until_gone(&self, node: Uuid) {

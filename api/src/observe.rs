@@ -1,7 +1,8 @@
 //! What operators see of a running node.
 //!
-//! [`metrics`] counts and times what passes and shows it as Prometheus reads it; [`health`] says in words what
-//! is not well; [`traces`] sends what was traced to a collector. What lies in the database, and not in this process, is looked at here whenever somebody asks.
+//! [`metrics`] counts and times what passes and shows it as Prometheus reads it; [`health`] says in words what is not
+//! well; [`traces`] sends what was traced to a collector. What lies in the database, and not in this process, is looked
+//! at here whenever somebody asks.
 
 use commands::timers::{self, Overdue};
 use domain::Timestamp;

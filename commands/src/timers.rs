@@ -173,6 +173,10 @@ impl Follower for TimerTable {
         NAME
     }
 
+    fn version(&self) -> i32 {
+        VERSION
+    }
+
     fn delivery(&self) -> Delivery {
         Delivery::ExactlyOnce
     }

@@ -44,6 +44,12 @@ pub trait Follower: Send {
     /// The name of its checkpoint.
     fn name(&self) -> &'static str;
 
+    /// The version of what it makes of events. It follows only while its checkpoint is of the same one: another node
+    /// may have put tables of another version in the place of its own.
+    fn version(&self) -> i32 {
+        1
+    }
+
     /// When it counts a batch as taken.
     fn delivery(&self) -> Delivery;
 
@@ -81,6 +87,14 @@ pub enum FollowError {
     /// The database cannot be reached.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// What it keeps is of another version by now.
+    #[error("its checkpoint is of version {theirs}, and this is version {ours}")]
+    OtherVersion {
+        /// Of this code.
+        ours: i32,
+        /// Of the checkpoint.
+        theirs: i32,
+    },
     /// A command of a process could not be carried out now.
     #[error("a command could not be carried out: {0}")]
     Command(String),
@@ -165,11 +179,15 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Carries the log to `follower` until `stop` is cancelled.
+    /// Carries the log to `follower` until `stop` is cancelled, or until its tables are those of another version.
     pub async fn run(self, mut follower: Box<dyn Follower>, stop: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(follower.as_mut(), &stop, &mut pause).await {
+                if let FollowError::OtherVersion { .. } = error {
+                    tracing::warn!(follower = follower.name(), %error, "no longer followed by this node");
+                    return;
+                }
                 tracing::warn!(follower = follower.name(), %error, retry_in_ms = pause.as_millis(), "a batch failed");
                 let _ = tokio::time::timeout(pause, stop.cancelled()).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -218,8 +236,8 @@ impl Runner {
                 bounded(DATABASE_PATIENCE, stop, taking).await
             }
             Delivery::AtLeastOnce => {
-                let name = follower.name();
-                let reading = next_batch(&self.feed, name, Delivery::AtLeastOnce, connection, self.batch_events);
+                let (name, version, delivery) = (follower.name(), follower.version(), follower.delivery());
+                let reading = next_batch(&self.feed, name, version, delivery, connection, self.batch_events);
                 let (checkpoint, batch) = bounded(DATABASE_PATIENCE, stop, reading).await?;
                 let Some(reached) = batch.reaches() else { return Ok(checkpoint) };
                 bounded(EFFECTS_PATIENCE, stop, async { follower.apply(connection, &batch).await }).await?;
@@ -265,8 +283,8 @@ async fn take_batch_of(
     connection: &mut PgConnection,
     batch_events: i64,
 ) -> Result<Position, FollowError> {
-    let (name, delivery) = (follower.name(), follower.delivery());
-    let (checkpoint, batch) = next_batch(feed, name, delivery, connection, batch_events).await?;
+    let (name, version, delivery) = (follower.name(), follower.version(), follower.delivery());
+    let (checkpoint, batch) = next_batch(feed, name, version, delivery, connection, batch_events).await?;
     let Some(reached) = batch.reaches() else { return Ok(checkpoint) };
     follower.apply(connection, &batch).await?;
     advance(name, connection, checkpoint, reached).await?;
@@ -277,15 +295,19 @@ async fn take_batch_of(
 async fn next_batch(
     feed: &Feed,
     follower: &str,
+    ours: i32,
     delivery: Delivery,
     connection: &mut PgConnection,
     batch_events: i64,
 ) -> Result<(Position, Batch), FollowError> {
     let lock = match delivery {
-        Delivery::ExactlyOnce => "select position from public.followers where name = $1 for update",
-        Delivery::AtLeastOnce => "select position from public.followers where name = $1",
+        Delivery::ExactlyOnce => "select version, position from public.followers where name = $1 for update",
+        Delivery::AtLeastOnce => "select version, position from public.followers where name = $1",
     };
-    let checkpoint: Position = sqlx::query_scalar(lock).bind(follower).fetch_one(&mut *connection).await?;
+    let (theirs, checkpoint): (i32, Position) = sqlx::query_as(lock).bind(follower).fetch_one(&mut *connection).await?;
+    if theirs != ours {
+        return Err(FollowError::OtherVersion { ours, theirs });
+    }
     let events = match feed.after(checkpoint, batch_events) {
         Some(events) => events,
         None => log::read_after(connection, checkpoint, batch_events).await?,

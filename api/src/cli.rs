@@ -21,6 +21,7 @@ mod admin;
 mod bench;
 mod projections;
 mod serve;
+mod verify;
 
 /// What an operator is told when something does not work: one sentence.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -79,6 +80,7 @@ enum Command {
     /// Look at the read models, or make one anew from the log.
     #[command(subcommand)]
     Projections(projections::Projections),
+    Verify(verify::Verify),
     /// Do what takes an administrator before there is one.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -116,6 +118,7 @@ impl Arguments {
             Command::Demo(_) => Box::pin(serve::run(config, true)).await,
             Command::Migrate => migrate(&config).await,
             Command::Projections(command) => command.run(&config).await,
+            Command::Verify(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }

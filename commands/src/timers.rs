@@ -97,6 +97,10 @@ pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
     transaction.commit().await
 }
 
+mod audit;
+
+pub use audit::{TimerAudit, audit};
+
 /// What a timer has the loop decide.
 pub(crate) type Decide = Box<dyn FnMut(&mut World<'_>) -> Result<(), Halt> + Send>;
 

@@ -22,6 +22,8 @@ mod escrows;
 #[cfg(test)]
 mod kill_postgres;
 #[cfg(test)]
+mod kill_rebuild;
+#[cfg(test)]
 mod kill_server;
 #[cfg(test)]
 mod kill_server_orders;
@@ -47,6 +49,8 @@ mod start_up;
 mod tidy;
 #[cfg(test)]
 mod two_nodes;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod wallets;
 #[cfg(test)]

@@ -105,7 +105,7 @@ async fn a_killed_rebuild_leaves_the_live_model_as_it_is_and_nothing_over() {
     let mut connection = server.database.connect().await;
     lengthen(&mut connection).await;
     let head = server.database.log_head().await;
-    server.app.progress.wait_for("catalogue", head, Duration::from_secs(60)).await.unwrap();
+    server.app.progress.wait_for("catalogue", head, Duration::from_mins(1)).await.unwrap();
     let all: i64 =
         sqlx::query_scalar("select count(*) from catalogue.listings").fetch_one(&mut connection).await.unwrap();
     let before = models::digests(&server.database).await;

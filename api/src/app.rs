@@ -22,6 +22,7 @@ use eventstore::progress::Progress;
 use eventstore::relay::{self, Relay};
 use eventstore::secrets::RootSecret;
 use eventstore::{Position, mint};
+use projections::rebuild::RebuildError;
 use sqlx::{Connection, PgPool};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -57,6 +58,9 @@ pub enum StartError {
     /// NATS.
     #[error(transparent)]
     Nats(#[from] NatsError),
+    /// A read model could not be built in the version of this code.
+    #[error("a read model could not be built: {0}")]
+    Rebuild(#[from] RebuildError),
     /// The hasher.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
@@ -145,11 +149,12 @@ pub fn providers() -> Providers {
     Providers::new([Arc::new(Sandbox) as _])
 }
 
-/// Brings a database up to date: log, read models, checkpoints.
+/// Brings a database up to date: log, read models, checkpoints. Read models of another version are built anew beside
+/// the live ones, which takes its time; nodes that run go on with those.
 pub async fn prepare(database: &Database) -> Result<(), StartError> {
     database.migrate().await?;
+    projections::rebuild::ensure(database).await?;
     let mut owner = database.connect_as_owner().await?;
-    projections::schema::ensure(&mut owner).await?;
     timers::ensure(&mut owner).await?;
     follower::register(&mut owner, payments::NAME, PAYMENTS_VERSION).await?;
     owner.close().await?;

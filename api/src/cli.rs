@@ -25,6 +25,7 @@ mod projections;
 mod relay;
 mod serve;
 mod timers;
+mod verify;
 
 /// What an operator is told when something does not work: one sentence.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -92,6 +93,7 @@ enum Command {
     /// See what is due.
     #[command(subcommand)]
     Timers(timers::Timers),
+    Verify(verify::Verify),
     /// Do what takes an administrator before there is one.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -132,6 +134,7 @@ impl Arguments {
             Command::Projections(command) => Box::pin(command.run(&config)).await,
             Command::Events(command) => command.run(&config).await,
             Command::Timers(command) => command.run(&config).await,
+            Command::Verify(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }

@@ -6,7 +6,7 @@
 
 use commands::timers::{self, Overdue};
 use domain::Timestamp;
-use eventstore::lag::{self, Standing};
+use eventstore::follower::{self, Status};
 
 use crate::app::{Parts, followers};
 
@@ -20,7 +20,7 @@ pub struct Observation {
     /// When it was looked at, on the marketplace's clock.
     pub at: Timestamp,
     /// How far each follower is.
-    pub followers: Vec<Standing>,
+    pub followers: Vec<Status>,
     /// Timers that should have fired.
     pub overdue: Overdue,
 }
@@ -36,7 +36,7 @@ impl Observation {
 pub async fn observe(app: &Parts) -> Result<Observation, sqlx::Error> {
     let at = app.clock.now();
     let names: Vec<_> = followers().collect();
-    let followers = lag::standings(&app.pool, &names).await?;
+    let followers = follower::statuses(&app.pool, &names, at).await?;
     let overdue = timers::overdue(&app.pool, at).await?;
     Ok(Observation { at, followers, overdue })
 }

@@ -75,6 +75,16 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Not asked again before `soonest`, whatever the provider wishes, and however long its answer was on its way.
+    fn not_before(self, soonest: Timestamp) -> Self {
+        match self {
+            Self::Pending { check_at } => Self::Pending { check_at: check_at.max(soonest) },
+            ended @ (Self::Succeeded { .. } | Self::Declined { .. }) => ended,
+        }
+    }
+}
+
 /// The provider could not be asked; the question is asked again.
 #[derive(Debug, Error)]
 #[error("the payment provider cannot be reached: {0}")]
@@ -255,21 +265,17 @@ impl Payments {
         cause: &str,
     ) -> Result<(), FollowError> {
         let metadata = Metadata::by_process(NAME).with("causation", cause.to_owned());
-        let (outcome, request) = match outcome {
-            Outcome::Pending { check_at } => {
-                // Not at once, whatever the provider wishes.
-                let check_at = check_at.max(self.clock.now() + SHORTEST_DELAY);
-                (Outcome::Pending { check_at }, Request::once(metadata))
-            }
-            ended => {
-                let key = CommandKey::of_process(NAME, &operation.to_string(), "report");
-                (ended, Request::keyed(metadata, key))
+        let request = match outcome {
+            Outcome::Pending { .. } => Request::once(metadata),
+            Outcome::Succeeded { .. } | Outcome::Declined { .. } => {
+                Request::keyed(metadata, CommandKey::of_process(NAME, &operation.to_string(), "report"))
             }
         };
-        let report = move |world: &mut crate::World<'_>| match direction {
-            Direction::In => wallets::report_deposit(world, wallet, domain::DepositId(operation), outcome.clone()),
-            Direction::Out => {
-                wallets::report_withdrawal(world, wallet, domain::WithdrawalId(operation), outcome.clone())
+        let report = move |world: &mut crate::World<'_>| {
+            let outcome = outcome.clone().not_before(world.now() + SHORTEST_DELAY);
+            match direction {
+                Direction::In => wallets::report_deposit(world, wallet, domain::DepositId(operation), outcome),
+                Direction::Out => wallets::report_withdrawal(world, wallet, domain::WithdrawalId(operation), outcome),
             }
         };
         match self.engine.submit(request, report).await {

@@ -101,6 +101,10 @@ pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
     transaction.commit().await
 }
 
+mod audit;
+
+pub use audit::{TimerAudit, audit};
+
 /// What a timer has the loop decide.
 pub(crate) type Decide = Box<dyn FnMut(&mut World<'_>) -> Result<(), Halt> + Send>;
 
@@ -194,6 +198,10 @@ pub struct TimerTable;
 impl Follower for TimerTable {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn version(&self) -> i32 {
+        VERSION
     }
 
     fn delivery(&self) -> Delivery {

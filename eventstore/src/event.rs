@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    AccountId, Aggregate, AuctionId, ClaimId, ListingId, OrderGroupId, OrderId, SessionId, Timestamp, WalletId,
-    account, auction, claim, escrow, listing, order, order_group, session, stock, wallet,
+    AccountId, Aggregate, AuctionId, ClaimId, Event as _, ListingId, OrderGroupId, OrderId, SessionId, Timestamp,
+    WalletId, account, auction, claim, escrow, listing, order, order_group, session, stock, wallet,
 };
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
@@ -152,6 +152,24 @@ pub enum DomainEvent {
     Stock(ListingId, stock::Event),
     /// To a wallet.
     Wallet(WalletId, wallet::Event),
+}
+
+impl DomainEvent {
+    /// [`domain::Event::event_type`].
+    pub fn event_type(&self) -> &'static str {
+        match self {
+            Self::Account(_, event) => event.event_type(),
+            Self::Auction(_, event) => event.event_type(),
+            Self::Claim(_, event) => event.event_type(),
+            Self::Escrow(_, event) => event.event_type(),
+            Self::Listing(_, event) => event.event_type(),
+            Self::Order(_, event) => event.event_type(),
+            Self::OrderGroup(_, event) => event.event_type(),
+            Self::Session(_, event) => event.event_type(),
+            Self::Stock(_, event) => event.event_type(),
+            Self::Wallet(_, event) => event.event_type(),
+        }
+    }
 }
 
 /// The static name of a stored aggregate type, if this binary knows it.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::consumer::{DeliverPolicy, push};
+use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::StreamExt;
 use sqlx::PgPool;
 
@@ -103,12 +103,7 @@ impl Feed {
 
     async fn follow(&self, context: &Context, pool: &PgPool, head: &Head) -> Result<(), async_nats::Error> {
         let stream = nats::stream(context).await?;
-        let consumer = push::OrderedConfig {
-            deliver_subject: context.client().new_inbox(),
-            deliver_policy: DeliverPolicy::New,
-            ..push::OrderedConfig::default()
-        };
-        let mut messages = stream.create_consumer(consumer).await?.messages().await?;
+        let mut messages = nats::messages(context, &stream, DeliverPolicy::New).await?;
         while let Some(message) = messages.next().await {
             let message = message?;
             let event = nats::read(message.headers.as_ref(), &message.payload)?;

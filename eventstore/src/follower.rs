@@ -60,6 +60,12 @@ pub trait Follower: Send + Sync {
     /// The name of its checkpoint.
     fn name(&self) -> &'static str;
 
+    /// The version of what it makes of events. It follows only while its checkpoint is of the same one: another node
+    /// may have put tables of another version in the place of its own.
+    fn version(&self) -> i32 {
+        1
+    }
+
     /// When it counts a batch as taken.
     fn delivery(&self) -> Delivery;
 
@@ -102,6 +108,14 @@ pub enum FollowError {
     /// The database cannot be reached.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// What it keeps is of another version by now.
+    #[error("its checkpoint is of version {theirs}, and this is version {ours}")]
+    OtherVersion {
+        /// Of this code.
+        ours: i32,
+        /// Of the checkpoint.
+        theirs: i32,
+    },
     /// A command of a process could not be carried out now.
     #[error("a command could not be carried out: {0}")]
     Command(String),
@@ -131,7 +145,7 @@ impl FollowError {
                 let unprepared = code.is_some_and(|code| ["3F000", "42P01", "42501"].contains(&&*code));
                 !unprepared && !is_outage(error)
             }
-            Self::Database(_) | Self::Command(_) | Self::Overdue => false,
+            Self::Database(_) | Self::OtherVersion { .. } | Self::Command(_) | Self::Overdue => false,
         }
     }
 }
@@ -253,13 +267,17 @@ impl Step {
 }
 
 impl Runner {
-    /// Carries the log to `follower` until `stop` is cancelled.
+    /// Carries the log to `follower` until `stop` is cancelled, or until its tables are those of another version.
     pub async fn run(self, mut follower: Box<dyn Follower>, stop: CancellationToken) {
         describe_counter!(FAILURES, "Batches that a follower could not take; each is tried again.");
         let failures = counter!(FAILURES, "follower" => follower.name());
         let mut trouble = Trouble::default();
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(follower.as_mut(), &stop, &mut trouble).await {
+                if let FollowError::OtherVersion { .. } = error {
+                    tracing::warn!(follower = follower.name(), %error, "no longer followed by this node");
+                    return;
+                }
                 failures.increment(1);
                 let pause = trouble.pause();
                 tracing::warn!(follower = follower.name(), %error, retry_in_ms = pause.as_millis(), "a batch failed");
@@ -422,7 +440,7 @@ async fn settle(
     parked: &[Parked],
 ) -> Result<Step, FollowError> {
     let mut transaction = connection.begin().await?;
-    let (checkpoint, paused) = intake::lock(&mut transaction, follower.name()).await?;
+    let (checkpoint, paused) = intake::lock(&mut transaction, follower).await?;
     let exceptions = intake::exceptions(follower, &mut transaction, &stretch.events).await?;
     if checkpoint != stretch.checkpoint || exceptions != stretch.exceptions {
         transaction.rollback().await?;

@@ -6,13 +6,13 @@
 //!
 //! **Architecture invariant:** nothing here decides anything, and nothing here knows a read model.
 
+pub mod audit;
 pub mod clock;
 pub mod cqrs;
 pub mod database;
 pub mod event;
 pub mod feed;
 pub mod follower;
-pub mod lag;
 pub mod lease;
 pub mod log;
 pub mod mint;

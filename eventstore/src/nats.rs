@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
+use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use async_nats::jetstream::context::{CreateStreamError, GetStreamError};
 use async_nats::jetstream::stream::{Config as StreamConfig, Stream};
 use async_nats::jetstream::{self, Context};
@@ -87,6 +88,20 @@ pub async fn make_stream(context: &Context, replicas: usize) -> Result<Stream, C
 /// The stream of the log, if it is there.
 pub async fn stream(context: &Context) -> Result<Stream, GetStreamError> {
     context.get_stream(STREAM).await
+}
+
+/// The messages of the stream, in order, from where `policy` says on.
+pub(crate) async fn messages(
+    context: &Context,
+    stream: &Stream,
+    policy: DeliverPolicy,
+) -> Result<push::Ordered, async_nats::Error> {
+    let consumer = push::OrderedConfig {
+        deliver_subject: context.client().new_inbox(),
+        deliver_policy: policy,
+        ..push::OrderedConfig::default()
+    };
+    Ok(stream.create_consumer(consumer).await?.messages().await?)
 }
 
 /// An event as the log has it, with who and what caused it.

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::Position;
 use crate::event::RecordedEvent;
+use crate::follower::Follower;
 
 /// Why something failed is told in so many characters at most.
 const LONGEST_ERROR: usize = 1_000;
@@ -32,26 +33,25 @@ pub(crate) struct Exceptions {
 }
 
 impl Exceptions {
-    /// What `follower` leaves out of `events`, which are in order. It skips what `stands_for` skips in its version.
+    /// What `follower` leaves out of `events`, which are in order.
     pub(crate) async fn load(
         connection: &mut PgConnection,
-        follower: &str,
-        stands_for: &str,
+        follower: &dyn Follower,
         events: &[RecordedEvent],
     ) -> Result<Self, sqlx::Error> {
         let (parked, skipped): (Vec<Uuid>, Vec<Position>) = sqlx::query_as(
             "select
                 array(select distinct aggregate_id from public.parked_events
                     where follower = $1 and aggregate_id = any($3)),
-                array(select skipped.position from public.skipped_events as skipped
-                    join public.followers on followers.name = $1 and followers.version = skipped.version
-                    where skipped.follower = $2 and skipped.position between $4 and $5)",
+                array(select position from public.skipped_events
+                    where follower = $2 and version = $6 and position between $4 and $5)",
         )
-        .bind(follower)
-        .bind(stands_for)
+        .bind(follower.name())
+        .bind(follower.stands_for())
         .bind(events.iter().map(|event| event.aggregate_id.0).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>())
         .bind(events.first().map_or(0, |event| event.position))
         .bind(events.last().map_or(0, |event| event.position))
+        .bind(follower.version())
         .fetch_one(connection)
         .await?;
         Ok(Self { parked: parked.into_iter().collect(), skipped: skipped.into_iter().collect() })
@@ -193,7 +193,7 @@ pub async fn hand_over(connection: &mut PgConnection, from: &str, to: &str) -> R
 }
 
 /// A parked event, as operators see it.
-#[derive(Clone, Debug, FromRow, Serialize)]
+#[derive(Clone, Debug, Eq, FromRow, PartialEq, Serialize)]
 pub struct ParkedEvent {
     /// For whom it is parked.
     pub follower: String,

@@ -23,6 +23,10 @@ use crate::lease::Holder;
 use crate::log::{self, Head};
 use crate::nats::{self, Published};
 
+mod audit;
+
+pub use audit::{StreamAudit, audit};
+
 /// The name of its lease.
 pub const LEASE: &str = "relay";
 /// How long its lease is good.

@@ -64,9 +64,12 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = |side: &Option<TableDigest>| side.as_ref().map_or(0, |digest| digest.rows);
-        let (live, rebuilt) = (rows(&self.live), rows(&self.rebuilt));
-        write!(f, "table `{}` differs: {live} rows live, {rebuilt} rows rebuilt from the log", self.table)
+        let told = |side: &Option<TableDigest>| match side {
+            Some(digest) => format!("{} rows, sha256 {:.12}…", digest.rows, digest.sha256),
+            None => "no such table".to_owned(),
+        };
+        let (live, rebuilt) = (told(&self.live), told(&self.rebuilt));
+        write!(f, "table `{}` differs: live {live}; rebuilt from the log {rebuilt}", self.table)
     }
 }
 

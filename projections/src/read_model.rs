@@ -28,6 +28,10 @@ impl Follower for ReadModel {
         self.name
     }
 
+    fn version(&self) -> i32 {
+        self.version
+    }
+
     fn delivery(&self) -> Delivery {
         Delivery::ExactlyOnce
     }

@@ -1,27 +1,46 @@
 //! Building a read model from the log, beside the live one that goes on serving.
 //!
-//! The tables are filled in a schema `<name>_next` with a checkpoint of its own. When that has caught up, one
-//! transaction locks the live checkpoint, so that the live model stands still, takes the rest of the log, and lets the
-//! two schemas change names. Postgres looks names up again after that, so readers and the live runner go on with the
-//! new tables at their next statement; nobody ever sees a half of both. The old tables are dropped afterwards and not
-//! in that transaction, since dropping waits for readers, who would have to wait for it in turn.
+//! The tables are filled in a schema `<name>_next`, which nobody follows. Then, in four steps:
 //!
-//! Whatever is interrupted before that transaction commits leaves the live model untouched; the next call starts
-//! afresh.
+//! 1. **Fill** up to where the live model is: the log is read [ahead] of the tables that take it in.
+//! 2. **Compare** both at the live model's position in one snapshot, which stops nobody. Only when both are of the same
+//!    version: other versions may show the same log in other rows.
+//! 3. **Fill** up to the head.
+//! 4. **Swap**: one transaction locks the live checkpoint, so that the live model stands still, takes the rest of the
+//!    log, and lets the two schemas change names. Postgres looks names up again after that, so readers and the live
+//!    runner go on with the new tables at their next statement; nobody ever sees a half of both. A runner of another
+//!    version finds a checkpoint that is not its own, and stops. The old tables are dropped afterwards and not in that
+//!    transaction, since dropping waits for readers, who would have to wait for it in turn.
+//!
+//! Whatever is interrupted before that transaction commits leaves the live model untouched; the next call, or the next
+//! start of a node, removes what is left of it.
+
+use std::fmt;
+use std::time::Duration;
 
 use eventstore::Position;
 use eventstore::database::{Database, DatabaseError};
-use eventstore::follower::{FollowError, take_batch, take_events};
-use eventstore::{log, parking};
-use sqlx::{Connection, PgConnection};
+use eventstore::follower::FollowError;
+use eventstore::parking::ParkedEvent;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use sqlx::Connection;
 use thiserror::Error;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::digest::{Difference, compare, digest};
-use crate::schema::{self, Checkpoint};
-use crate::{ReadModel, find};
+use crate::digest::{Difference, TableDigest};
+use crate::{ReadModel, find, schema};
 
-/// About how many events go into one batch.
-const BATCH_EVENTS: i64 = 2_000;
+mod ahead;
+mod beside;
+mod progress;
+
+use ahead::Goal;
+use beside::Beside;
+pub use progress::Pace;
+
+/// How long a rebuild waits for another of the same model to end, which may have been killed a moment ago.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a read model was not rebuilt. The live one is untouched.
 #[derive(Debug, Error)]
@@ -45,8 +64,8 @@ pub enum RebuildError {
         /// Of this code.
         version: i32,
     },
-    /// A node of another version has started and made the live tables anew.
-    #[error("`{0}` has got another version meanwhile")]
+    /// Somebody has made the live tables anew.
+    #[error("`{0}` was made anew by somebody else meanwhile")]
     Replaced(&'static str),
     /// The database cannot be reached.
     #[error(transparent)]
@@ -62,192 +81,155 @@ impl From<sqlx::Error> for RebuildError {
     }
 }
 
-/// Builds a read model anew from the log, in the version of this code, and puts it in the place of the live one. Tells
-/// `progress` how far it is and where the head of the log is. Answers with the position that the new tables show.
+/// What came of a rebuild.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rebuilt {
+    /// The read model.
+    pub name: &'static str,
+    /// In which version it is live now.
+    pub version: i32,
+    /// Up to which position the new tables showed the log when they became the live ones.
+    pub position: Position,
+    /// What the tables before it held; nothing if they were of another version, or not there.
+    pub comparison: Option<Comparison>,
+}
+
+/// A live read model beside one that was built from the log, both at the same position.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The position: that of the live one when it was looked at.
+    pub position: Position,
+    /// What the one from the log holds.
+    pub tables: Vec<TableDigest>,
+    /// The tables in which the live one differs from it.
+    pub differences: Vec<Difference>,
+    /// The events that the one from the log could not take, or that wait behind those.
+    pub parked: Vec<ParkedEvent>,
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: u64 = self.tables.iter().map(|table| table.rows).sum();
+        let Self { position, tables, differences, parked } = self;
+        if differences.is_empty() {
+            write!(f, "identical at position {position}: {} tables, {rows} rows", tables.len())?;
+        } else {
+            let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
+            write!(f, "different at position {position}: {}", differences.join("; "))?;
+        }
+        match parked.len() {
+            0 => Ok(()),
+            count => write!(f, "; {count} events are parked"),
+        }
+    }
+}
+
+/// Builds a read model anew from the log, in the version of this code, and puts it in the place of the live one, if
+/// there is one. Tells `progress` how far it is, and how far it has to go.
 pub async fn rebuild(
     database: &Database,
     name: &str,
-    progress: impl FnMut(Position, Position) + Send,
-) -> Result<Position, RebuildError> {
-    let mut beside = Beside::fill(database, name, progress).await?;
-    let reached = beside.swap().await?;
+    mut progress: impl FnMut(Position, Position) + Send,
+) -> Result<Rebuilt, RebuildError> {
+    let mut beside = Beside::begin(database, known(name)?, Some(PATIENCE)).await?;
+    let comparison = if beside.is_comparable() {
+        beside.fill(Goal::LiveModel, &mut progress).await?;
+        Some(beside.compare().await?)
+    } else {
+        None
+    };
+    beside.fill(Goal::Head, &mut progress).await?;
+    let rebuilt = beside.swap(comparison).await?;
     beside.close().await?;
-    Ok(reached)
+    Ok(rebuilt)
 }
 
-/// Builds a read model anew from the log, compares it with the live one at the same position, and throws it away.
-/// Answers with the tables that differ: none. The live model stands still while they are compared.
+/// Builds a read model anew from the log, compares it with the live one, and throws it away.
 pub async fn verify(
     database: &Database,
     name: &str,
-    progress: impl FnMut(Position, Position) + Send,
-) -> Result<Vec<Difference>, RebuildError> {
-    let mut beside = Beside::fill(database, name, progress).await?;
-    let differences = beside.compare().await?;
+    mut progress: impl FnMut(Position, Position) + Send,
+) -> Result<Comparison, RebuildError> {
+    let mut beside = Beside::begin(database, known(name)?, Some(PATIENCE)).await?;
+    let compared = if let Some(refusal) = beside.refuse_to_compare() {
+        Err(refusal)
+    } else {
+        beside.fill(Goal::LiveModel, &mut progress).await?;
+        beside.compare().await
+    };
     beside.close().await?;
-    Ok(differences)
+    compared
 }
 
-/// A read model beside the live one, and the connection whose lock makes it the only one.
-struct Beside {
-    connection: PgConnection,
-    live: ReadModel,
-    /// In which version the live tables were at the start.
-    live_version: i32,
-    next: ReadModel,
-    /// Up to where the log has been taken.
-    reached: Position,
+/// Removes what an interrupted rebuild of a read model has left.
+pub async fn discard(database: &Database, name: &str) -> Result<(), RebuildError> {
+    Beside::take_turn(database, known(name)?, Some(PATIENCE)).await?.close().await
 }
 
-impl Beside {
-    /// Starts afresh and follows the log until its head.
-    async fn fill(
-        database: &Database,
-        name: &str,
-        mut progress: impl FnMut(Position, Position) + Send,
-    ) -> Result<Self, RebuildError> {
-        let live = find(name).ok_or_else(|| RebuildError::Unknown(name.to_owned()))?;
-        let next = ReadModel { name: live.next, ..live };
-        let connection = database.connect_as_owner().await?;
-        let mut beside = Self { connection, live, live_version: 0, next, reached: 0 };
-        beside.start_afresh().await?;
-        look_into(&mut beside.connection, next.name).await?;
-        loop {
-            let mut transaction = beside.connection.begin().await?;
-            beside.reached = take_batch(&mut beside.next, &mut transaction, BATCH_EVENTS).await?;
-            let head = log::head(&mut *transaction).await?;
-            transaction.commit().await?;
-            progress(beside.reached, head);
-            if beside.reached >= head {
-                return Ok(beside);
+/// Makes sure that every read model is there in the version of this code, before a node serves. One that is not, or is
+/// of another version, is built from the log beside the live one, which other nodes go on with until the two are
+/// swapped. Removes what interrupted rebuilds have left.
+///
+/// Safe to run on several nodes at once: one of them builds, the others wait for it.
+pub async fn ensure(database: &Database) -> Result<(), RebuildError> {
+    let mut owner = database.connect_as_owner().await?;
+    let outdated = schema::ensure(&mut owner).await?;
+    let left_over = schema::left_over(&mut owner).await?;
+    owner.close().await?;
+    at_once(outdated, cores(), |model| bring_up(database.clone(), model)).await?;
+    for model in left_over {
+        match Beside::take_turn(database, model, Some(Duration::from_millis(1))).await {
+            Ok(beside) => beside.close().await?,
+            // They are being filled.
+            Err(RebuildError::UnderWay(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Builds a read model in the version of this code, unless another node has done so by now.
+pub(crate) async fn bring_up(database: Database, model: ReadModel) -> Result<(), RebuildError> {
+    let mut beside = Beside::begin(&database, model, None).await?;
+    if !beside.is_comparable() {
+        let (name, version, was) = (model.name, model.version, beside.live_version);
+        tracing::info!(read_model = name, was, version, "a read model is built from the log");
+        let mut pace = Pace::begin();
+        let progress = |reached, goal| {
+            if pace.is_time_to_tell() {
+                let (events_per_s, left_s) = (pace.events_per_s(reached), pace.left_s(reached, goal));
+                tracing::info!(read_model = name, reached, goal, events_per_s, left_s, "a read model is being built");
             }
-        }
+        };
+        beside.fill(Goal::Head, progress).await?;
+        let position = beside.swap(None).await?.position;
+        tracing::info!(read_model = name, version, position, "a read model is built");
     }
-
-    /// Makes this the only rebuild, and its tables empty.
-    async fn start_afresh(&mut self) -> Result<(), RebuildError> {
-        let only: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended($1, 0))")
-            .bind(self.next.name)
-            .fetch_one(&mut self.connection)
-            .await?;
-        if !only {
-            return Err(RebuildError::UnderWay(self.live.name));
-        }
-        // A commit that is lost with the server takes the rebuild along, which starts afresh anyway.
-        sqlx::query("set synchronous_commit = off").execute(&mut self.connection).await?;
-        self.remove().await?;
-        let mut transaction = self.connection.begin().await?;
-        self.live_version = stop(&mut transaction, &self.live).await?.version;
-        schema::create(&mut transaction, &self.next).await?;
-        sqlx::query("insert into public.followers (name, version, position) values ($1, $2, 0)")
-            .bind(self.next.name)
-            .bind(self.next.version)
-            .execute(&mut *transaction)
-            .await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// Takes the rest of the log and changes places with the live model.
-    async fn swap(&mut self) -> Result<Position, RebuildError> {
-        let Self { connection, live, next, .. } = self;
-        schema::analyze(connection, next.name).await?;
-        let mut transaction = connection.begin().await?;
-        sqlx::query("set local synchronous_commit = on").execute(&mut *transaction).await?;
-        if stop(&mut transaction, live).await?.version != self.live_version {
-            return Err(RebuildError::Replaced(live.name));
-        }
-        let head = log::head(&mut *transaction).await?;
-        take_rest(next, &mut transaction, self.reached, head).await?;
-        schema::rename(&mut transaction, live.name, &former(live)).await?;
-        schema::rename(&mut transaction, next.name, live.name).await?;
-        parking::hand_over(&mut transaction, next.name, live.name).await?;
-        sqlx::query("update public.followers set version = $2, position = $3 where name = $1")
-            .bind(live.name)
-            .bind(live.version)
-            .bind(head)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(head)
-    }
-
-    /// Brings both models to the head of the log and compares them. Leaves no trace in the live one.
-    async fn compare(&mut self) -> Result<Vec<Difference>, RebuildError> {
-        let Self { connection, live, next, .. } = self;
-        let mut transaction = connection.begin().await?;
-        let checkpoint = stop(&mut transaction, live).await?;
-        if checkpoint.version != live.version {
-            return Err(RebuildError::OtherVersion {
-                name: live.name,
-                live: checkpoint.version,
-                version: live.version,
-            });
-        }
-        let head = log::head(&mut *transaction).await?;
-        take_rest(next, &mut transaction, self.reached, head).await?;
-        look_into(&mut transaction, live.name).await?;
-        take_rest(live, &mut transaction, checkpoint.position, head).await?;
-        let rebuilt = digest(&mut transaction, next.name).await?;
-        let live = digest(&mut transaction, live.name).await?;
-        transaction.rollback().await?;
-        Ok(compare(&live, &rebuilt))
-    }
-
-    /// Removes whatever this or an earlier call has left, and lets others rebuild.
-    async fn close(mut self) -> Result<(), RebuildError> {
-        self.remove().await?;
-        // Given up here and not by hanging up, which Postgres notices only a moment later: whoever rebuilds next would
-        // find it taken.
-        sqlx::query("select pg_advisory_unlock_all()").execute(&mut self.connection).await?;
-        Ok(self.connection.close().await?)
-    }
-
-    async fn remove(&mut self) -> Result<(), sqlx::Error> {
-        let mut transaction = self.connection.begin().await?;
-        schema::drop_if_exists(&mut transaction, self.next.name).await?;
-        schema::drop_if_exists(&mut transaction, &former(&self.live)).await?;
-        parking::clear(&mut transaction, self.next.name).await?;
-        sqlx::query("delete from public.followers where name = $1")
-            .bind(self.next.name)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await
-    }
+    beside.close().await
 }
 
-/// The schema that the live tables have had, until they are dropped.
-fn former(live: &ReadModel) -> String {
-    format!("{}_former", live.name)
+/// Does `work` for each of `models`, so many at a time, each in a task of its own. The first failure ends all of it.
+pub async fn at_once<T, F>(
+    models: Vec<ReadModel>,
+    jobs: usize,
+    work: impl Fn(ReadModel) -> F,
+) -> Result<Vec<T>, RebuildError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, RebuildError>> + Send + 'static,
+{
+    let tasks = stream::iter(models).map(|model| {
+        let task = AbortOnDropHandle::new(tokio::spawn(work(model)));
+        async { task.await.unwrap_or_else(|error| Err(FollowError::Panicked(error.to_string()).into())) }
+    });
+    tasks.buffered(jobs.max(1)).try_collect().await
 }
 
-/// Puts a schema first on the search path, as the runner has it.
-async fn look_into(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("select set_config('search_path', quote_ident($1) || ', public', false)")
-        .bind(schema)
-        .execute(connection)
-        .await?;
-    Ok(())
+/// How many read models are worth rebuilding at once.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Makes the live model stand still until the transaction ends.
-async fn stop(transaction: &mut PgConnection, live: &ReadModel) -> Result<Checkpoint, RebuildError> {
-    schema::lock(transaction).await?;
-    schema::lock_checkpoint(transaction, live.name).await?.ok_or(RebuildError::Absent(live.name))
-}
-
-/// Takes the log from one position to another, exactly. May cut a unit of work, which nobody sees before the commit.
-async fn take_rest(
-    model: &mut ReadModel,
-    transaction: &mut PgConnection,
-    from: Position,
-    to: Position,
-) -> Result<(), RebuildError> {
-    let mut reached = from;
-    while reached < to {
-        let next = to.min(reached + BATCH_EVENTS);
-        let events = log::read_range(transaction, reached, next).await?;
-        take_events(model, transaction, &events).await?;
-        reached = next;
-    }
-    Ok(())
+fn known(name: &str) -> Result<ReadModel, RebuildError> {
+    find(name).ok_or_else(|| RebuildError::Unknown(name.to_owned()))
 }

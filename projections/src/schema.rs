@@ -1,44 +1,59 @@
-//! The schemas of read models: made when they are missing, made anew when the code has another version, listed.
+//! The schemas of read models: made in an empty marketplace, compared with the versions of the code.
 
 use eventstore::database::SERVICE_ROLE;
-use eventstore::{Position, parking};
-use serde::Serialize;
-use sqlx::{Connection, Executor, FromRow, PgConnection, PgExecutor};
+use eventstore::{Position, log, parking};
+use sqlx::{Connection, Executor, FromRow, PgConnection};
 
 use crate::{ALL, ReadModel};
 
-/// Makes sure that every read model has its tables and its checkpoint in the version of this code. `owner` may create
-/// schemas. A read model of another version is emptied, and filled again by following the log from its start; to
-/// change versions without a gap, [`crate::rebuild::rebuild`] it before the new nodes start.
-///
-/// Safe to run on several nodes at once.
-pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Makes the tables and checkpoints that an empty log is shown by, and names the read models that have to be built from
+/// the log before they can be asked: those that are not there, or not in the version of this code. `owner` may create
+/// schemas.
+pub(crate) async fn ensure(owner: &mut PgConnection) -> Result<Vec<ReadModel>, sqlx::Error> {
+    let mut outdated = Vec::new();
     for model in ALL {
-        ensure_model(owner, &model).await?;
+        if !ensure_model(owner, &model).await? {
+            outdated.push(model);
+        }
     }
-    Ok(())
+    Ok(outdated)
 }
 
-pub(crate) async fn ensure_model(owner: &mut PgConnection, model: &ReadModel) -> Result<(), sqlx::Error> {
+/// Whether a read model is there in this version, which an empty log makes easy.
+async fn ensure_model(owner: &mut PgConnection, model: &ReadModel) -> Result<bool, sqlx::Error> {
     let mut transaction = owner.begin().await?;
     lock(&mut transaction).await?;
     let version = lock_checkpoint(&mut transaction, model.name).await?.map(|checkpoint| checkpoint.version);
-    if version == Some(model.version) && exists(&mut transaction, model.name).await? {
-        return transaction.rollback().await;
+    let is_there = version == Some(model.version) && exists(&mut transaction, model.name).await?;
+    if is_there || log::head(&mut *transaction).await? > 0 {
+        transaction.rollback().await?;
+        return Ok(is_there);
     }
-    tracing::info!(read_model = model.name, was = version, version = model.version, "a read model starts afresh");
     drop_if_exists(&mut transaction, model.name).await?;
     parking::clear(&mut transaction, model.name).await?;
     create(&mut transaction, model).await?;
+    move_checkpoint(&mut transaction, model, 0).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// The tables of a read model, in its version, show the log up to `position`.
+pub(crate) async fn move_checkpoint(
+    transaction: &mut PgConnection,
+    model: &ReadModel,
+    position: Position,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into public.followers (name, version, position) values ($1, $2, 0)
-         on conflict on constraint followers_name do update set (version, position) = row (excluded.version, 0)",
+        "insert into public.followers (name, version, position) values ($1, $2, $3)
+         on conflict on constraint followers_name
+         do update set (version, position) = row (excluded.version, excluded.position)",
     )
     .bind(model.name)
     .bind(model.version)
-    .execute(&mut *transaction)
+    .bind(position)
+    .execute(transaction)
     .await?;
-    transaction.commit().await
+    Ok(())
 }
 
 /// One at a time changes schemas; until the transaction ends, it is this one. Taken before any other lock.
@@ -65,11 +80,35 @@ pub(crate) async fn lock_checkpoint(
         .await
 }
 
-async fn exists(connection: &mut PgConnection, schema: &str) -> Result<bool, sqlx::Error> {
+/// The checkpoint, which may move on meanwhile.
+pub(crate) async fn checkpoint(connection: &mut PgConnection, name: &str) -> Result<Option<Checkpoint>, sqlx::Error> {
+    sqlx::query_as("select version, position from public.followers where name = $1")
+        .bind(name)
+        .fetch_optional(connection)
+        .await
+}
+
+pub(crate) async fn exists(connection: &mut PgConnection, schema: &str) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")
         .bind(schema)
         .fetch_one(connection)
         .await
+}
+
+/// The schema that the live tables of a read model have had, until they are dropped.
+pub(crate) fn former(model: &ReadModel) -> String {
+    format!("{}_former", model.name)
+}
+
+/// The read models of which rebuilds have left something, or are under way.
+pub(crate) async fn left_over(connection: &mut PgConnection) -> Result<Vec<ReadModel>, sqlx::Error> {
+    let mut left_over = Vec::new();
+    for model in ALL {
+        if exists(connection, model.next).await? || exists(connection, &former(&model)).await? {
+            left_over.push(model);
+        }
+    }
+    Ok(left_over)
 }
 
 /// Creates the schema of a read model with its tables, for the service to work on. Leaves the schema on the search path
@@ -115,34 +154,4 @@ async fn run(connection: &mut PgConnection, template: &str, names: &[&str]) -> R
         .await?;
     connection.execute(sqlx::raw_sql(&statements)).await?;
     Ok(())
-}
-
-/// How far a read model is.
-#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
-pub struct Status {
-    /// The read model.
-    pub name: String,
-    /// The version of its tables; `None` before they are made.
-    pub version: Option<i32>,
-    /// How far it has followed the log.
-    pub position: Position,
-    /// How long the log is.
-    pub head: Position,
-    /// How many events it has not taken yet.
-    pub lag: i64,
-}
-
-/// How far each read model is.
-pub async fn list(executor: impl PgExecutor<'_>) -> Result<Vec<Status>, sqlx::Error> {
-    sqlx::query_as(
-        "select m.name, f.version, coalesce(f.position, 0) as position, h.position as head,
-            h.position - coalesce(f.position, 0) as lag
-         from unnest($1::text[]) with ordinality as m (name, place)
-         cross join public.log_head as h
-         left join public.followers as f on f.name = m.name
-         order by m.place",
-    )
-    .bind(ALL.map(|model| model.name))
-    .fetch_all(executor)
-    .await
 }

@@ -30,9 +30,9 @@ pub async fn rebuild(database: &TestDatabase) {
 /// Ends the test unless every read model equals its rebuild. The server may be running.
 pub async fn assert_equal_their_rebuild(database: &TestDatabase) {
     for model in projections::ALL {
-        let differences = projections::rebuild::verify(&reach(database), model.name, |_, _| {}).await;
-        let differences = differences.or_fail("rebuild a read model beside the live one");
-        if let Some(difference) = differences.first() {
+        let comparison = projections::rebuild::verify(&reach(database), model.name, |_, _| {}).await;
+        let comparison = comparison.or_fail("rebuild a read model beside the live one");
+        if let Some(difference) = comparison.differences.first() {
             fail(&format!("the read model `{}` is not what the log says: {difference}", model.name));
         }
     }

@@ -5,4 +5,4 @@ mod in_process;
 mod spawned;
 
 pub use in_process::InProcess;
-pub use spawned::{Ended, Spawned, binary};
+pub use spawned::{Ended, Spawned, binary, tradepost};

@@ -30,6 +30,8 @@ mod integration;
 #[cfg(test)]
 mod kill_postgres;
 #[cfg(test)]
+mod kill_rebuild;
+#[cfg(test)]
 mod kill_server;
 #[cfg(test)]
 mod kill_server_orders;
@@ -61,6 +63,8 @@ mod tidy;
 mod traces;
 #[cfg(test)]
 mod two_nodes;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod wallets;
 #[cfg(test)]

@@ -15,6 +15,8 @@ use tradepost_tests::models;
 use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::Spawned;
 
+use crate::verify::verify;
+
 /// What has not come by then will not come: the promise is 10 seconds after NATS is back.
 const CONVERGES_WITHIN: Duration = Duration::from_secs(10);
 /// How soon to look again.
@@ -188,4 +190,23 @@ async fn a_node_starts_and_trades_without_the_nats_that_it_is_told_of() {
     };
     tokio::time::timeout(CONVERGES_WITHIN, stream).await.unwrap();
     assert!(server.terminate().await.status.success());
+}
+
+#[tokio::test]
+async fn verify_compares_the_stream_with_the_log() {
+    let mut relayed = Relayed::start().await;
+    relayed.trade().await;
+    relayed.converges().await;
+    let url = relayed.nats.url();
+    let of_stream = async |database| {
+        let (checks, found) = verify(database, &["--nats-url", &url]).await;
+        assert_eq!(checks, projections::ALL.len() + 4);
+        found.into_iter().filter(|(about, _)| about == "the stream in NATS").map(|(_, what)| what).collect::<Vec<_>>()
+    };
+    assert_eq!(of_stream(&relayed.database).await, [""; 0]);
+    relayed.stream().await.delete_message(4).await.or_fail("delete a message");
+    let alter = "update events set metadata = '{\"actor\":\"somebody\"}' where position = 6";
+    sqlx::query(alter).execute(&mut relayed.database.connect().await).await.or_fail("alter an event");
+    let found = of_stream(&relayed.database).await;
+    assert_eq!(found[1..], ["message 4 is not there", "message 6 has another `ce-actor` than the event"], "{found:?}");
 }

@@ -65,7 +65,7 @@ fn read_password() -> Result<String, Failure> {
 async fn create(config: &Config, place: &Place, registration: &Registration) -> Result<AccountId, Failure> {
     let Registration { email, user_name, password, .. } = registration;
     let secret = secret(config)?;
-    crate::app::prepare(&place.database).await?;
+    place.database.migrate().await?;
     let settings = EngineSettings::default();
     let (engine, deciding) = Engine::start(&place.database, settings, Clock::new(), Head::at(0)).await?;
     let account = AccountId(mint::id());

@@ -31,14 +31,7 @@ pub(super) enum Projections {
         #[command(flatten)]
         output: Output,
     },
-    /// Make read models anew from the log, beside the live ones, and swap them in.
-    ///
-    /// Reads go on meanwhile. An interrupted rebuild leaves the live read model as it is. What was parked is taken
-    /// anew; what was skipped stays left out until the read model has another version.
-    Rebuild {
-        /// Which ones; all of them unless named.
-        names: Vec<String>,
-    },
+    Rebuild(rebuild::Rebuild),
     /// Let followers stand still, on every node, until they are resumed.
     ///
     /// Each finishes the batch that it is at. What a paused read model shows grows old; commands go on.
@@ -128,11 +121,11 @@ impl Projections {
     }
 
     async fn run_at(self, place: &Place) -> Result<(), Failure> {
-        crate::app::prepare(&place.database).await?;
+        place.database.migrate().await?;
         match self {
             Self::List { output } => status::list(place, output.json).await,
             Self::Status { names, output } => status::status(place, &chosen(&names)?, output.json).await,
-            Self::Rebuild { names } => rebuild::rebuild(place, &names).await,
+            Self::Rebuild(rebuild) => rebuild.run(place).await,
             Self::Pause { names, output } => set_paused(place, &chosen(&names)?, true, output.json).await,
             Self::Resume { names, output } => set_paused(place, &chosen(&names)?, false, output.json).await,
             Self::Parked { names, skipped: false, output } => parked(place, &chosen(&names)?, output.json).await,

@@ -139,7 +139,7 @@ pub async fn look(app: &Parts) -> Details {
     Details {
         status: parts.iter().map(|part| part.status).max().unwrap_or_default(),
         parts,
-        head: observed.as_ref().and_then(|observed| observed.followers.first()).map(|standing| standing.head),
+        head: observed.as_ref().and_then(|observed| observed.followers.first()).map(|follower| follower.head),
         followers: observed.iter().flat_map(followers).collect(),
     }
 }
@@ -169,13 +169,13 @@ fn in_the_database(observed: &Observation) -> [Finding; 2] {
 }
 
 fn followers(observed: &Observation) -> impl Iterator<Item = FollowerHealth> {
-    observed.followers.iter().map(|standing| FollowerHealth {
-        name: standing.name.clone(),
-        position: standing.position,
-        lag: standing.events(),
-        lag_s: standing.seconds(observed.at),
-        paused: standing.paused,
-        parked: standing.parked,
+    observed.followers.iter().map(|follower| FollowerHealth {
+        name: follower.name.clone(),
+        position: follower.position,
+        lag: follower.lag_events,
+        lag_s: follower.lag_s(),
+        paused: follower.paused,
+        parked: follower.parked + follower.waiting,
     })
 }
 

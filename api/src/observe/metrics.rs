@@ -12,6 +12,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::routing::get;
+use eventstore::follower::Status;
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -120,7 +121,7 @@ fn show_nats(app: &Parts, observed: Option<&Observation>) {
     let connected = app.nats.as_ref().map(|client| client.connection_state() == Connection::Connected);
     gauge!("tradepost_nats_up").set(connected.map_or(f64::NAN, |connected| if connected { 1.0 } else { 0.0 }));
     let relayed = app.relayed.as_ref().and_then(|relayed| *relayed.borrow());
-    let head = observed.and_then(|observed| observed.followers.first()).map(|standing| standing.head);
+    let head = observed.and_then(|observed| observed.followers.first()).map(|follower| follower.head);
     let lag = head.zip(relayed).map(|(head, relayed)| (head - relayed).max(0));
     gauge!("tradepost_relay_lag_events").set(number(lag));
 }
@@ -128,13 +129,13 @@ fn show_nats(app: &Parts, observed: Option<&Observation>) {
 /// Shows what the database has told; nothing, if it has not answered.
 fn show(observed: Option<&Observation>) {
     gauge!("tradepost_database_up").set(if observed.is_some() { 1.0 } else { 0.0 });
-    let log_position = observed.and_then(|observed| observed.followers.first()).map(|standing| standing.head);
+    let log_position = observed.and_then(|observed| observed.followers.first()).map(|follower| follower.head);
     gauge!("tradepost_log_position").set(number(log_position));
     for (place, name) in followers().enumerate() {
-        let standing = observed.and_then(|observed| Some((observed.at, observed.followers.get(place)?)));
-        let events = number(standing.map(|(_, standing)| standing.events()));
-        let seconds = standing.map_or(f64::NAN, |(at, standing)| standing.seconds(at));
-        let parked = number(standing.map(|(_, standing)| standing.parked));
+        let follower = observed.and_then(|observed| observed.followers.get(place));
+        let events = number(follower.map(|follower| follower.lag_events));
+        let seconds = follower.map_or(f64::NAN, Status::lag_s);
+        let parked = number(follower.map(|follower| follower.parked + follower.waiting));
         gauge!("tradepost_follower_parked", "follower" => name).set(parked);
         gauge!("tradepost_follower_lag_events", "follower" => name).set(events);
         gauge!("tradepost_follower_lag_seconds", "follower" => name).set(seconds);

@@ -146,3 +146,20 @@ async fn a_provider_is_not_asked_again_at_once_whatever_it_wishes() {
     let waiting = Waiting::begin([Ok(Outcome::Pending { check_at: before - TimeDelta::hours(1) })]).await;
     assert!(waiting.state().await.1.is_some_and(|check_at| check_at >= before + SHORTEST_DELAY));
 }
+
+/// Otherwise a timer would be set that is overdue when it is set.
+#[tokio::test]
+async fn an_answer_that_is_overtaken_by_the_clock_counts_from_when_it_arrives() {
+    let waiting = Waiting::begin([Err(away())]).await;
+    let Waiting { payments, wallet, deposit } = &waiting;
+    let pause = payments.engine.pause().await.unwrap();
+    let soon = Outcome::Pending { check_at: payments.clock.now() };
+    let answer = payments.report(Direction::In, *wallet, deposit.0, soon, "timer");
+    tokio::pin!(answer);
+    assert!(futures::poll!(&mut answer).is_pending());
+    let later = payments.clock.now() + TimeDelta::hours(1);
+    payments.clock.set_forward(later);
+    drop(pause);
+    answer.await.unwrap();
+    assert!(waiting.state().await.1.is_some_and(|check_at| check_at >= later + SHORTEST_DELAY));
+}

@@ -35,10 +35,10 @@ impl Stretch {
         limit: i64,
     ) -> Result<Self, FollowError> {
         let (checkpoint, paused) = match follower.delivery() {
-            Delivery::ExactlyOnce => lock(connection, follower.name()).await?,
+            Delivery::ExactlyOnce => lock(connection, follower).await?,
             Delivery::AtLeastOnce => {
-                let look = "select position, paused from public.followers where name = $1";
-                sqlx::query_as(look).bind(follower.name()).fetch_one(&mut *connection).await?
+                look(connection, follower, "select version, position, paused from public.followers where name = $1")
+                    .await?
             }
         };
         let events = match feed.after(checkpoint, limit) {
@@ -58,9 +58,23 @@ impl Stretch {
 }
 
 /// The checkpoint, which nobody moves until the transaction ends, and whether the follower is to stand still.
-pub(super) async fn lock(transaction: &mut PgConnection, follower: &str) -> Result<(Position, bool), sqlx::Error> {
-    let lock = "select position, paused from public.followers where name = $1 for update";
-    sqlx::query_as(lock).bind(follower).fetch_one(transaction).await
+pub(super) async fn lock(
+    transaction: &mut PgConnection,
+    follower: &dyn Follower,
+) -> Result<(Position, bool), FollowError> {
+    let lock = "select version, position, paused from public.followers where name = $1 for update";
+    look(transaction, follower, lock).await
+}
+
+/// The checkpoint, if it is of the follower's version, and whether the follower is to stand still.
+async fn look(
+    connection: &mut PgConnection,
+    follower: &dyn Follower,
+    query: &'static str,
+) -> Result<(Position, bool), FollowError> {
+    let (theirs, position, paused) = sqlx::query_as(query).bind(follower.name()).fetch_one(connection).await?;
+    let ours = follower.version();
+    if theirs == ours { Ok((position, paused)) } else { Err(FollowError::OtherVersion { ours, theirs }) }
 }
 
 /// What a follower leaves out of `events`.
@@ -72,7 +86,7 @@ pub(super) async fn exceptions(
     if events.is_empty() {
         return Ok(Exceptions::default());
     }
-    Exceptions::load(connection, follower.name(), follower.stands_for(), events).await
+    Exceptions::load(connection, follower, events).await
 }
 
 /// Takes `events` in as one batch. Answers with those that wait behind a parked one.

@@ -63,7 +63,7 @@ async fn retake(
     let name = follower.name();
     if follower.delivery() == Delivery::ExactlyOnce {
         let mut transaction = connection.begin().await?;
-        intake::lock(&mut transaction, name).await?;
+        intake::lock(&mut transaction, follower).await?;
         let parked = parking::of(&mut transaction, name, aggregate).await?;
         let left = take_again(follower, &mut transaction, &parked, skip.is_some()).await?;
         keep(name, &mut transaction, aggregate, &parked, &left, skip).await?;
@@ -74,7 +74,7 @@ async fn retake(
         let parked = parking::of(connection, name, aggregate).await?;
         let left = take_again(follower, connection, &parked, skip.is_some()).await?;
         let mut transaction = connection.begin().await?;
-        intake::lock(&mut transaction, name).await?;
+        intake::lock(&mut transaction, follower).await?;
         // Its effects took their time, and it was not locked: something may have been parked behind.
         if parking::of(&mut transaction, name, aggregate).await? != parked {
             transaction.rollback().await?;

@@ -1,5 +1,7 @@
 //! How followers are: how far, how late, whether they stand still, and what they could not take.
 
+use std::time::Duration;
+
 use domain::Timestamp;
 use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgExecutor};
@@ -12,8 +14,8 @@ use crate::parking::told;
 pub struct Status {
     /// Its name.
     pub name: String,
-    /// The version of what it makes of the log.
-    pub version: i32,
+    /// The version of what it makes of the log; `None` before it has a checkpoint.
+    pub version: Option<i32>,
     /// How far it has followed the log.
     pub position: Position,
     /// How long the log is.
@@ -36,23 +38,37 @@ pub struct Status {
     pub last_error_at: Option<Timestamp>,
 }
 
-/// How these followers are, in this order; those that have no checkpoint are left out.
-pub async fn statuses(executor: impl PgExecutor<'_>, followers: &[&str]) -> Result<Vec<Status>, sqlx::Error> {
+impl Status {
+    /// How long ago the first event was recorded that it has not looked at yet, in seconds.
+    pub fn lag_s(&self) -> f64 {
+        Duration::from_millis(self.lag_ms.unsigned_abs()).as_secs_f64()
+    }
+}
+
+/// How these followers are at `now` on the marketplace's clock, in this order, whichever process runs them. One without
+/// a checkpoint stands before the first event.
+pub async fn statuses(
+    executor: impl PgExecutor<'_>,
+    followers: &[&str],
+    now: Timestamp,
+) -> Result<Vec<Status>, sqlx::Error> {
     sqlx::query_as(
-        "select f.name, version, f.position, h.position as head, h.position - f.position as lag_events,
-            coalesce((select greatest(extract(epoch from clock_timestamp() - recorded_at) * 1000, 0)
-                from public.events where events.position = f.position + 1), 0)::bigint as lag_ms,
-            paused, parked, waiting, skipped, last_error, last_error_at
+        "select name, version, coalesce(f.position, 0) as position, h.position as head,
+            greatest(h.position - coalesce(f.position, 0), 0) as lag_events,
+            coalesce((select greatest(extract(epoch from $2 - recorded_at) * 1000, 0)
+                from public.events where events.position = coalesce(f.position, 0) + 1), 0)::bigint as lag_ms,
+            coalesce(paused, false) as paused, parked, waiting, skipped, last_error, last_error_at
          from unnest($1::text[]) with ordinality as wanted (name, place)
-         join public.followers as f using (name)
          cross join public.log_head as h
+         left join public.followers as f using (name)
          cross join lateral (select count(error) as parked, count(*) - count(error) as waiting
-            from public.parked_events where follower = f.name) as of_parked
+            from public.parked_events where follower = name) as of_parked
          cross join lateral (select count(*) as skipped
-            from public.skipped_events as s where s.follower = f.name and s.version = f.version) as of_skipped
+            from public.skipped_events as s where s.follower = name and s.version = f.version) as of_skipped
          order by place",
     )
     .bind(followers)
+    .bind(now)
     .fetch_all(executor)
     .await
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{history, singly};
 use crate::Position;
+use crate::clock::Clock;
 use crate::database::Database;
 use crate::event::NewEvent;
 use crate::feed::Feed;
@@ -321,7 +322,9 @@ async fn an_outage_parks_nothing() {
     stop.cancel();
     running.await.unwrap();
     assert_eq!(scene.taken(&picky).await, (1..=10).collect::<Vec<_>>());
-    let [status] = &follower::statuses(&mut scene.owner, &[NAME]).await.unwrap()[..] else { panic!() };
+    let [status] = &follower::statuses(&mut scene.owner, &[NAME], Clock::new().now()).await.unwrap()[..] else {
+        panic!()
+    };
     assert!(status.last_error.as_ref().unwrap().contains("not available"), "{status:?}");
 }
 
@@ -333,7 +336,7 @@ async fn a_missing_table_parks_nothing() {
     let picky = Picky::new(Delivery::ExactlyOnce, []);
     let (progress, stop, running) = scene.run(&picky);
     let told = async {
-        while follower::statuses(&mut scene.owner, &[NAME]).await.unwrap()[0].last_error.is_none() {
+        while follower::statuses(&mut scene.owner, &[NAME], Clock::new().now()).await.unwrap()[0].last_error.is_none() {
             tokio::task::yield_now().await;
         }
     };
@@ -354,7 +357,9 @@ async fn who_is_paused_stands_still_until_resumed() {
     let (progress, stop, running) = scene.run(&picky);
     let passed = progress.wait_for(NAME, 1, Duration::from_millis(200)).await;
     assert_eq!((passed.unwrap_err().reached, scene.taken(&picky).await), (0, vec![]));
-    let [status] = &follower::statuses(&mut scene.owner, &[NAME]).await.unwrap()[..] else { panic!() };
+    let [status] = &follower::statuses(&mut scene.owner, &[NAME], Clock::new().now()).await.unwrap()[..] else {
+        panic!()
+    };
     assert!(status.paused && status.lag_events == FEW && status.lag_ms > 0, "{status:?}");
     follower::set_paused(&mut scene.owner, NAME, false).await.unwrap();
     progress.wait_for(NAME, scene.head, PATIENCE).await.unwrap();

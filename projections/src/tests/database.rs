@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use eventstore::Position;
+use eventstore::clock::Clock;
 use eventstore::database::Database;
-use eventstore::follower::{Batch, Follower, take_batch};
+use eventstore::follower::{self, Batch, Follower, Status, take_batch};
 use eventstore::log::{self, Appended};
 use eventstore::mint;
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::history::{self, Unit};
 use crate::digest::{TableDigest, digest};
-use crate::{ALL, ReadModel, schema};
+use crate::{ALL, ReadModel, rebuild};
 
 /// A database of one test's own, migrated, with every read model's tables.
 pub(crate) struct TestDatabase {
@@ -32,8 +33,8 @@ impl TestDatabase {
         let (host, _) = address.rsplit_once('/').unwrap();
         let database = Database::at(&format!("{host}/{name}?{options}")).unwrap();
         database.migrate().await.unwrap();
-        let mut owner = database.connect_as_owner().await.unwrap();
-        schema::ensure(&mut owner).await.unwrap();
+        rebuild::ensure(&database).await.unwrap();
+        let owner = database.connect_as_owner().await.unwrap();
         let pool = database.pool(4);
         Self { database, owner, pool }
     }
@@ -89,8 +90,17 @@ impl TestDatabase {
 
     /// Empties every read model, to be filled again from the start of the log.
     pub(crate) async fn start_afresh(&mut self) {
+        sqlx::query("update log_head set position = 0").execute(&mut self.owner).await.unwrap();
         sqlx::query("update followers set version = 0").execute(&mut self.owner).await.unwrap();
-        schema::ensure(&mut self.owner).await.unwrap();
+        // Over an empty log they begin empty.
+        rebuild::ensure(&self.database).await.unwrap();
+        let head = "update log_head set position = (select max(position) from events)";
+        sqlx::query(head).execute(&mut self.owner).await.unwrap();
+    }
+
+    /// How every read model is.
+    pub(crate) async fn statuses(&self) -> Vec<Status> {
+        follower::statuses(&self.pool, &ALL.map(|model| model.name), Clock::new().now()).await.unwrap()
     }
 
     /// What every read model holds.

@@ -16,7 +16,7 @@ use super::history::History;
 use crate::catalogue::{self, Filter, Sort};
 use crate::ledger::{self, Total};
 use crate::rebuild::{RebuildError, rebuild, verify};
-use crate::{ALL, all, schema};
+use crate::{ALL, all};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -86,7 +86,7 @@ async fn a_rebuild_changes_places_with_a_live_model_that_goes_on_following_and_s
     }
     for model in ALL {
         progress.wait_for(model.name, reached, PATIENCE).await.unwrap();
-        assert_eq!(verify(&test.database, model.name, |_, _| {}).await.unwrap(), [], "{}", model.name);
+        assert_eq!(verify(&test.database, model.name, |_, _| {}).await.unwrap().differences, [], "{}", model.name);
     }
     stop.cancel();
     for runner in runners {
@@ -113,16 +113,9 @@ async fn an_interrupted_rebuild_leaves_the_live_model_alone_and_the_next_starts_
         sqlx::query_scalar("select count(*) from catalogue_next.listings").fetch_one(&mut test.owner).await.unwrap();
     assert!(leftovers > 0);
     assert_eq!(test.digests().await, before);
-    // The server notices within moments that the connection with the lock is gone.
-    let again = async {
-        loop {
-            match rebuild(&test.database, "catalogue", |_, _| {}).await {
-                Err(RebuildError::UnderWay(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
-                other => return other,
-            }
-        }
-    };
-    let reached = tokio::time::timeout(PATIENCE, again).await.unwrap().unwrap();
+    let rebuilt = rebuild(&test.database, "catalogue", |_, _| {}).await.unwrap();
+    assert_eq!(rebuilt.comparison.unwrap().differences, []);
+    let reached = rebuilt.position;
     assert_eq!(reached, i64::try_from(history.recorded().len()).unwrap());
     assert_eq!(test.digests().await, before);
 }
@@ -139,27 +132,38 @@ async fn only_one_rebuild_of_a_model_runs_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_rebuilt() {
-    let mut test = TestDatabase::create().await;
+async fn what_is_not_there_is_built_if_it_can_be() {
+    let history = History::random(15, 200);
+    let mut test = TestDatabase::showing(&history.units).await;
+    let before = test.digests().await;
     let refused = rebuild(&test.database, "nonsense", |_, _| {}).await.unwrap_err();
     assert_eq!(refused.to_string(), "there is no read model `nonsense`");
-    sqlx::query("delete from followers where name = 'ledger'").execute(&mut test.owner).await.unwrap();
-    let refused = rebuild(&test.database, "ledger", |_, _| {}).await.unwrap_err();
+    sqlx::raw_sql("delete from followers where name = 'ledger'; drop schema ledger cascade")
+        .execute(&mut test.owner)
+        .await
+        .unwrap();
+    let refused = verify(&test.database, "ledger", |_, _| {}).await.unwrap_err();
     assert_eq!(refused.to_string(), "`ledger` has no tables yet: migrate first");
+    assert!(rebuild(&test.database, "ledger", |_, _| {}).await.unwrap().comparison.is_none());
+    assert_eq!(test.digests().await, before);
 }
 
 #[tokio::test]
-async fn a_rebuild_brings_the_live_model_to_the_version_of_the_code() {
-    let history = History::random(13, 200);
+async fn a_rebuild_shows_in_what_the_live_model_differed() {
+    let history = History::random(16, 200);
     let mut test = TestDatabase::showing(&history.units).await;
     let before = test.digests().await;
-    sqlx::query("update followers set version = 7 where name = 'catalogue'").execute(&mut test.owner).await.unwrap();
-    let refused = verify(&test.database, "catalogue", |_, _| {}).await.unwrap_err();
-    let version = catalogue::MODEL.version;
-    assert_eq!(refused.to_string(), format!("`catalogue` is live in version 7, and this is version {version}"));
-    rebuild(&test.database, "catalogue", |_, _| {}).await.unwrap();
-    schema::ensure(&mut test.owner).await.unwrap();
-    assert_eq!(test.digests().await, before, "no node has to empty it");
+    let altered = "delete from catalogue.listings where ctid = (select min(ctid) from catalogue.listings)";
+    assert_eq!(sqlx::query(altered).execute(&mut test.owner).await.unwrap().rows_affected(), 1);
+    let seen = verify(&test.database, "catalogue", |_, _| {}).await.unwrap();
+    assert_ne!(test.digests().await, before, "looking repairs nothing");
+    let rebuilt = rebuild(&test.database, "catalogue", |_, _| {}).await.unwrap();
+    assert_eq!(rebuilt.comparison.as_ref(), Some(&seen));
+    let tables: Vec<_> = seen.differences.iter().map(|difference| difference.table.as_str()).collect();
+    assert_eq!(tables, ["listings"]);
+    let rows = |side: &Option<crate::digest::TableDigest>| side.as_ref().unwrap().rows;
+    assert_eq!(rows(&seen.differences[0].live) + 1, rows(&seen.differences[0].rebuilt));
+    assert_eq!(test.digests().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

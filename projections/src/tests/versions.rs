@@ -1,33 +1,95 @@
-//! Schemas are made once, and made anew for another version of the code.
+//! Schemas are made once, and built anew beside the live ones for another version of the code.
+
+use std::time::Duration;
 
 use eventstore::database::SERVICE_ROLE;
+use eventstore::feed::Feed;
+use eventstore::follower::Runner;
+use eventstore::log::{self, Head};
+use eventstore::progress::Progress;
 use futures::future::join_all;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::database::TestDatabase;
 use super::history::History;
-use crate::schema::{self, Status};
-use crate::{ALL, ReadModel, catalogue, find};
+use crate::catalogue::{self, Filter, Sort};
+use crate::digest::digest;
+use crate::{ALL, ReadModel, rebuild};
 
-#[tokio::test]
-async fn another_version_empties_the_tables_and_resets_the_checkpoint_and_nothing_else() {
-    let history = History::random(3, 200);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What becomes of a node of an older version when a newer one starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn another_version_is_built_beside_the_live_one_which_others_go_on_with_until_then() {
+    let mut history = History::random(3, 200);
     let mut test = TestDatabase::showing(&history.units).await;
-    let before = test.digests().await;
-    schema::ensure(&mut test.owner).await.unwrap();
-    assert_eq!(test.digests().await, before, "the same version changes nothing");
+    rebuild::ensure(&test.database).await.unwrap();
+    let (progress, stop) = (Progress::default(), CancellationToken::new());
+    let head = Head::at(log::head(&mut test.owner).await.unwrap());
+    let database = test.database.clone();
+    let runner = |batch_events| Runner {
+        database: database.clone(),
+        head: head.clone(),
+        feed: Feed::default(),
+        progress: progress.clone(),
+        batch_events,
+        poll: Duration::from_millis(10),
+    };
+    let older = tokio::spawn(runner(3).run(Box::new(catalogue::MODEL), stop.clone()));
 
     let newer = ReadModel { version: catalogue::MODEL.version + 1, ..catalogue::MODEL };
-    schema::ensure_model(&mut test.owner, &newer).await.unwrap();
-    let head = i64::try_from(history.recorded().len()).unwrap();
-    for status in schema::list(&test.pool).await.unwrap() {
-        let live = find(&status.name).unwrap().version;
-        let (version, position) = if status.name == "catalogue" { (live + 1, 0) } else { (live, head) };
-        let expected =
-            Status { name: status.name.clone(), version: Some(version), position, head, lag: head - position };
-        assert_eq!(status, expected);
+    // Two nodes start; one of them builds.
+    let starts = [newer; 2].map(|newer| tokio::spawn(rebuild::bring_up(test.database.clone(), newer)));
+    let published = Filter { status: None, ..Filter::default() };
+    while !starts.iter().all(JoinHandle::is_finished) {
+        let page = catalogue::page(&test.pool, &published, Sort::Newest, None, 5).await.unwrap();
+        assert_eq!(page.items.len(), 5, "nobody sees it empty");
+        let told = history.units.len();
+        history.go_on();
+        head.seen_at(test.append(&history.units[told..]).await);
     }
-    test.follow(newer, 100).await;
-    assert_eq!(test.digests().await, before, "the version alone makes no other rows");
+    for start in starts {
+        start.await.unwrap().unwrap();
+    }
+    // The older node has not written into it, and has stopped by itself.
+    let told = history.units.len();
+    for _ in 0..20 {
+        history.go_on();
+    }
+    let reached = test.append(&history.units[told..]).await;
+    head.seen_at(reached);
+    tokio::time::timeout(PATIENCE, older).await.unwrap().unwrap();
+    let listed = test.statuses().await;
+    let status = listed.iter().find(|status| status.name == "catalogue").unwrap();
+    assert_eq!(status.version, Some(newer.version));
+    assert!(status.position < reached, "{status:?}");
+    let running = tokio::spawn(runner(500).run(Box::new(newer), stop.clone()));
+    progress.wait_for("catalogue", reached, PATIENCE).await.unwrap();
+    stop.cancel();
+    running.await.unwrap();
+
+    let live = digest(&mut test.owner, "catalogue").await.unwrap();
+    rebuild::bring_up(test.database.clone(), catalogue::MODEL).await.unwrap();
+    assert_eq!(digest(&mut test.owner, "catalogue").await.unwrap(), live, "an older version goes the same way");
+}
+
+#[tokio::test]
+async fn a_start_removes_what_killed_rebuilds_have_left_and_not_what_is_under_way() {
+    let mut test = TestDatabase::create().await;
+    for schema in ["ledger_next", "orders_former", "accounts_next"] {
+        sqlx::raw_sql(&format!("create schema {schema}")).execute(&mut test.owner).await.unwrap();
+    }
+    let mut other = test.database.connect_as_owner().await.unwrap();
+    let holds = "select pg_advisory_lock(hashtextextended('accounts_next', 0))";
+    sqlx::query(holds).execute(&mut other).await.unwrap();
+    rebuild::ensure(&test.database).await.unwrap();
+    let left: Vec<String> =
+        sqlx::query_scalar("select nspname::text from pg_namespace where nspname ~ '_(next|former)$'")
+            .fetch_all(&mut test.owner)
+            .await
+            .unwrap();
+    assert_eq!(left, ["accounts_next"]);
 }
 
 #[tokio::test]
@@ -36,8 +98,7 @@ async fn missing_schemas_are_made_again() {
     let mut test = TestDatabase::showing(&history.units).await;
     let before = test.digests().await;
     sqlx::raw_sql("drop schema ledger cascade").execute(&mut test.owner).await.unwrap();
-    schema::ensure(&mut test.owner).await.unwrap();
-    test.follow_all(1_000).await;
+    rebuild::ensure(&test.database).await.unwrap();
     assert_eq!(test.digests().await, before);
 }
 
@@ -49,21 +110,11 @@ async fn many_nodes_may_start_at_once() {
     }
     sqlx::query("delete from followers").execute(&mut test.owner).await.unwrap();
     let nodes = (0..8).map(|_| async {
-        let mut owner = test.database.connect_as_owner().await.unwrap();
-        schema::ensure(&mut owner).await.unwrap();
+        rebuild::ensure(&test.database).await.unwrap();
     });
     join_all(nodes).await;
-    let names: Vec<_> = schema::list(&test.pool).await.unwrap().into_iter().map(|status| status.name).collect();
+    let names: Vec<_> = test.statuses().await.into_iter().map(|status| status.name).collect();
     assert_eq!(names, ALL.map(|model| model.name));
-}
-
-#[tokio::test]
-async fn the_list_names_read_models_that_have_no_tables_yet() {
-    let mut test = TestDatabase::create().await;
-    sqlx::query("delete from followers where name = 'ledger'").execute(&mut test.owner).await.unwrap();
-    let listed = schema::list(&test.pool).await.unwrap();
-    let ledger = listed.iter().find(|status| status.name == "ledger").unwrap();
-    assert_eq!((ledger.version, ledger.position, ledger.lag), (None, 0, 0));
 }
 
 #[tokio::test]

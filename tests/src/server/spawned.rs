@@ -32,6 +32,15 @@ pub fn binary() -> PathBuf {
     named.or_else(built).or_fail(sentence)
 }
 
+/// The binary with these arguments, as an operator runs it beside a server. Dropped, it is killed.
+pub fn tradepost(database_url: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("DATABASE_URL", database_url).env("TRADEPOST_AUTH__SECRET", SECRET).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
 /// A new file for what a server says, in the folder that `TRADEPOST_TEST_LOGS` names for whoever looks into a failure.
 fn kept_logs() -> Option<PathBuf> {
     let folder = std::env::var_os("TRADEPOST_TEST_LOGS").map(PathBuf::from)?;

@@ -1,5 +1,6 @@
 //! `tradepost projections list` and `status`.
 
+use eventstore::clock::Clock;
 use eventstore::follower::{Status, statuses};
 use serde::Serialize;
 
@@ -26,7 +27,7 @@ struct Row {
 
 async fn rows(place: &Place, names: &[&'static str]) -> Result<Vec<Row>, Failure> {
     let pool = place.database.pool(1);
-    let rows = statuses(&pool, names).await?.into_iter().map(|status| {
+    let rows = statuses(&pool, names, Clock::new().now()).await?.into_iter().map(|status| {
         let kind = projections::find(&status.name).map_or(Kind::Process, |_| Kind::ReadModel);
         Row { kind, status }
     });
@@ -39,7 +40,8 @@ pub(super) async fn list(place: &Place, json: bool) -> Result<(), Failure> {
     let rows = rows(place, &followers().collect::<Vec<_>>()).await?;
     let head = format!("{:<18} {:<11} {:>7} {:>12} {:>12} {:>8}", "name", "kind", "version", "position", "head", "lag");
     let line = |Row { kind, status }: &Row| {
-        let Status { name, version, position, head, lag_events, .. } = status;
+        let Status { name, position, head, lag_events, .. } = status;
+        let version = version(status);
         format!(
             "{name:<18} {:<11} {version:>7} {position:>12} {head:>12} {lag_events:>8}{}",
             kind.name(),
@@ -48,6 +50,10 @@ pub(super) async fn list(place: &Place, json: bool) -> Result<(), Failure> {
     };
     let lines: Vec<_> = [head].into_iter().chain(rows.iter().map(line)).collect();
     show(json, &rows, lines.join("\n"))
+}
+
+fn version(status: &Status) -> String {
+    status.version.map_or("none".to_owned(), |version| version.to_string())
 }
 
 /// What is unusual about a follower, in a word each.
@@ -64,7 +70,8 @@ pub(super) async fn status(place: &Place, names: &[&'static str], json: bool) ->
 }
 
 fn describe(Row { kind, status }: &Row) -> String {
-    let Status { name, version, position, head, lag_events, lag_ms, parked, waiting, skipped, .. } = status;
+    let Status { name, position, head, lag_events, lag_ms, parked, waiting, skipped, .. } = status;
+    let version = version(status);
     let state = if status.paused { "paused" } else { "running" };
     let error = match (&status.last_error, status.last_error_at) {
         (Some(error), Some(at)) => format!("\n  last error  {at}: {error}"),

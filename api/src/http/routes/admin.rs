@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use commands::accounts;
 use domain::account::Capability;
+use eventstore::follower;
 use projections::ledger;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -54,13 +55,14 @@ pub struct ProjectionBody {
     responses((status = OK, body = ProjectionsBody, description = "The read models")))]
 async fn list_projections(State(app): State<App>, caller: Caller) -> Result<Json<ProjectionsBody>, Problem> {
     require(&app, caller, Capability::Staff).await?;
-    let rows = projections::schema::list(&app.pool).await?;
+    let names = projections::ALL.map(|model| model.name);
+    let rows = follower::statuses(&app.pool, &names, app.clock.now()).await?;
     let items = rows.into_iter().map(|row| ProjectionBody {
         name: row.name,
         version: row.version,
         position: row.position,
         head: row.head,
-        lag: row.lag,
+        lag: row.lag_events,
     });
     Ok(Json(ProjectionsBody { items: items.collect() }))
 }

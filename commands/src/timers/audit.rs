@@ -1,0 +1,68 @@
+//! Whether the table of timers is what the log says.
+
+use eventstore::Position;
+use eventstore::follower::{FollowError, take_events};
+use eventstore::log;
+use eventstore::parking::{self, ParkedEvent};
+use serde::Serialize;
+use sqlx::{Connection, Executor, PgConnection};
+
+use super::{NAME, TimerTable};
+
+/// About how many events are taken at a time.
+const BATCH_EVENTS: i64 = 2_000;
+/// How many timers are named; one is enough to know that something is wrong.
+const NAMED: i64 = 10;
+
+/// What was found in the table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TimerAudit {
+    /// Up to which position the table shows the log.
+    pub position: Position,
+    /// What is wrong, a sentence each.
+    pub findings: Vec<String>,
+    /// The events that the replay could not take, or that wait behind those.
+    pub parked: Vec<ParkedEvent>,
+}
+
+/// Fills a table from the log and compares it with the live one, at the position of that, in one snapshot. Nothing
+/// stands still, and nothing remains.
+pub async fn audit(owner: &mut PgConnection) -> Result<TimerAudit, FollowError> {
+    let mut transaction = owner.begin().await?;
+    transaction.execute("set transaction isolation level repeatable read").await?;
+    // A temporary table comes before all others of its name, so this is the one that the follower writes to.
+    let create = "create temporary table timers (like public.timers) on commit drop";
+    transaction.execute(create).await?;
+    // Named as the follower names it.
+    let name = "alter table pg_temp.timers add constraint timers_subject primary key (kind, aggregate_id, subject)";
+    transaction.execute(name).await?;
+    let position: Option<Position> = sqlx::query_scalar("select position from public.followers where name = $1")
+        .bind(NAME)
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let position = position.unwrap_or(0);
+    // The replay has another try at what was parked.
+    parking::clear(&mut transaction, NAME).await?;
+    let mut reached = 0;
+    while reached < position {
+        let next = position.min(reached + BATCH_EVENTS);
+        let events = log::read_range(&mut transaction, reached, next).await?;
+        take_events(&mut TimerTable, &mut transaction, &events).await?;
+        reached = next;
+    }
+    let findings = sqlx::query_scalar(
+        "select format('%s timer: %s of %s, subject %s, due at %s', side, kind, aggregate_id, subject, due_at)
+         from (
+            select 'a superfluous or different' as side, * from (table public.timers except table pg_temp.timers) as live
+            union all
+            select 'a missing' as side, * from (table pg_temp.timers except table public.timers) as replayed
+         ) as differences
+         order by kind, aggregate_id, subject, side limit $1",
+    )
+    .bind(NAMED)
+    .fetch_all(&mut *transaction)
+    .await?;
+    let parked = parking::list(&mut *transaction, &[NAME]).await?;
+    transaction.rollback().await?;
+    Ok(TimerAudit { position, findings, parked })
+}

@@ -1,107 +1,37 @@
-//! `tradepost bench`: our write path and what people would otherwise pick, measured in one run.
-//!
-//! The decision loop and the plain pair of cqrs-es and postgres-es take turns on the same Postgres: after a warm-up each
-//! repetition gives every variant a slot, and the table shows medians over the repetitions. Both sides run the same
-//! aggregates of the domain, so they write the same events; at the end their logs are counted and checked for gaps, and
-//! a run that lost or repeated an event fails instead of looking fast.
+//! `tradepost bench`: what this machine does, beside what people would otherwise pick, measured in one run.
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`scratch`] | the database of the run, and what can be told of its server |
-//! | [`decision_loop`], [`plain`] | the two sides |
-//! | [`workload`] | what callers do, and how it is timed |
-//! | [`plan`] | who has a slot when |
-//! | [`report`] | medians, ratios, table and JSON |
-//!
-//! Only the write path runs: no follower, no HTTP.
+//! | [`write`] | the decision loop beside plain cqrs-es and postgres-es |
+//! | [`project`] | rebuilds beside a projection of one event per transaction, and how late read models are |
+//! | [`scratch`] | the database of a run |
+//! | [`machine`] | what is told of the machine |
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
 use commands::CommandError;
 use eventstore::database::DatabaseError;
+use eventstore::follower::FollowError;
+use eventstore::nats::NatsError;
+use eventstore::progress::Behind;
+use indicatif::{ProgressBar, ProgressStyle};
+use projections::rebuild::RebuildError;
+use serde::Serialize;
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
 
-mod decision_loop;
-mod plain;
-mod plan;
-mod report;
+mod machine;
+mod project;
 mod scratch;
-mod workload;
+mod write;
 
-pub use plan::Plan;
-pub use report::Report;
-
-/// The longest slot that makes sense; it also keeps the arithmetic of durations in range.
-const LONGEST_SLOT_S: f64 = 3_600.0;
-
-/// Measure the write path beside plain cqrs-es and postgres-es, interleaved in one run.
-///
-/// Two kinds of work, for every number of callers in --callers and for one hot auction:
-///   wallets      each command places or releases a hold in one of --wallets wallets
-///   hot auction  rising bids on one auction, 32 callers; whoever loses a race tries again
-///
-/// Four variants, each with the same aggregates, commands and events:
-///   decision loop          the engine of `tradepost serve`, commands without an Idempotency-Key
-///   decision loop, keys    the same with a key per command, stored with the events
-///   plain                  `postgres_cqrs`: loads the stream, decides, inserts; retries on a conflict
-///   plain, snapshots       `postgres_snapshot_cqrs`, on the hot auction only
-///
-/// The run works in a database of its own on the server (named `tradepost_bench_…`), drops it at the end, and fails if
-/// the events in it are not exactly those that were acknowledged. It takes about four minutes, with --quick half a
-/// minute. Leave the machine alone meanwhile: two runs differ by several percent, the ratios within one run do not.
-///
-/// Examples:
-///   tradepost bench write
-///   tradepost bench write --quick
-///   tradepost bench write --callers 1,32 --repetitions 9 --json write.json
-///   tradepost bench write --plain-seconds 0      (all bids of the hot auction, however long the plain pair takes)
-#[derive(Args, Clone, Debug)]
-#[command(verbatim_doc_comment)]
-pub struct BenchWrite {
-    /// One repetition of half a second each: to see that it runs, not to quote.
-    #[arg(long)]
-    quick: bool,
-    /// Repetitions of each slot after the warm-up; the table shows medians [default: 5].
-    #[arg(long, value_name = "N")]
-    repetitions: Option<usize>,
-    /// Seconds per slot [default: 2].
-    #[arg(long, value_name = "SECONDS")]
-    seconds: Option<f64>,
-    /// Callers at a time on the wallets.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,32,256")]
-    callers: Vec<usize>,
-    /// Wallets that the commands are spread over.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    wallets: usize,
-    /// Bids that make a hot auction.
-    #[arg(long, value_name = "N", default_value_t = 2_000)]
-    bids: u64,
-    /// Callers at a time on the hot auction.
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    bidders: usize,
-    /// Seconds after which the plain pair is stopped on the hot auction, where each bid costs it more than the one
-    /// before; 0 waits for all bids [default: 8].
-    #[arg(long, value_name = "SECONDS")]
-    plain_seconds: Option<f64>,
-    /// Most connections of the plain pair; it gets one per caller up to this.
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    plain_connections: u32,
-    /// Most commands that the decision loop commits together.
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    batch_max: usize,
-    /// Also write the report, with every repetition, as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
+pub use project::{BenchProject, ProjectPlan, project};
+pub use write::{BenchWrite, Plan, write};
 
 /// Why there is no report.
 #[derive(Debug, Error)]
 pub enum BenchError {
     /// Figures of a debug build mislead.
-    #[error("this is a debug build, whose figures say nothing: run `cargo run --release -- bench write`")]
+    #[error("this is a debug build, whose figures say nothing: run `cargo run --release -- bench …`")]
     DebugBuild,
     /// An option that cannot be meant.
     #[error("{option} must be {expected}")]
@@ -138,8 +68,23 @@ pub enum BenchError {
     /// A task of the bench ended without a result.
     #[error("a caller of the bench is gone: {0}")]
     Caller(#[from] tokio::task::JoinError),
+    /// The read models could not be prepared.
+    #[error("the bench's database could not be prepared: {0}")]
+    Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A read model was not rebuilt.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// A batch could not be taken.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// A read model did not catch up.
+    #[error(transparent)]
+    Behind(#[from] Behind),
+    /// NATS cannot be used.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
     /// SIGTERM or Ctrl-C.
-    #[error("the bench was interrupted; its database is dropped")]
+    #[error("the bench was interrupted; what it has made is dropped")]
     Interrupted,
     /// The bench's own material could not be made.
     #[error("the bench cannot make its {0}")]
@@ -154,61 +99,36 @@ pub enum BenchError {
     },
 }
 
-/// Measures on the server at `database_url`, unless it is told to stop. Its role must be able to create databases and
-/// roles.
-pub async fn write(
-    options: &BenchWrite,
-    plan: &Plan,
-    database_url: &str,
-    stop: &CancellationToken,
-) -> Result<Report, BenchError> {
-    let scratch = scratch::Scratch::create(database_url).await?;
-    let measured = stop.run_until_cancelled(plan::measure(plan, &scratch)).await;
-    let dropped = scratch.discard().await;
-    let report = measured.unwrap_or(Err(BenchError::Interrupted))?;
-    dropped?;
-    if let Some(path) = &options.json {
-        let json = serde_json::to_string_pretty(&report).map_err(std::io::Error::from);
-        let written = json.and_then(|json| std::fs::write(path, json));
-        written.map_err(|source| BenchError::Json { path: path.clone(), source })?;
-    }
-    Ok(report)
+/// Writes a report, with every repetition, to `file`, if there is to be one.
+fn save(file: Option<&Path>, report: &impl Serialize) -> Result<(), BenchError> {
+    let Some(path) = file else { return Ok(()) };
+    let json = serde_json::to_string_pretty(report).map_err(std::io::Error::from);
+    let written = json.and_then(|json| std::fs::write(path, json));
+    written.map_err(|source| BenchError::Json { path: path.to_owned(), source })
 }
 
-impl BenchWrite {
-    /// What the options ask for, if it can be measured.
-    pub fn plan(&self) -> Result<Plan, BenchError> {
-        let (repetitions, slot_s, plain_s) = if self.quick { (1, 0.5, 2.0) } else { (5, 2.0, 8.0) };
-        let refuse = |option, expected| Err(BenchError::Option { option, expected });
-        let most_callers = self.callers.iter().copied().max().unwrap_or(0).max(self.bidders);
-        if most_callers == 0 || self.callers.contains(&0) || self.bidders == 0 || most_callers > self.wallets {
-            return refuse("--callers and --bidders", "from 1 to the number of --wallets");
-        }
-        if self.wallets > 90_000 {
-            // The engine's cache holds 100,000 aggregates; beyond it the bench would measure cold loads.
-            return refuse("--wallets", "at most 90000, since more do not fit into the engine's cache");
-        }
-        if self.bids == 0 || self.batch_max == 0 || self.plain_connections == 0 || self.repetitions == Some(0) {
-            return refuse("--bids, --batch-max, --plain-connections and --repetitions", "at least 1");
-        }
-        let slot_s = self.seconds.unwrap_or(slot_s);
-        let plain_s = self.plain_seconds.unwrap_or(plain_s);
-        if !(0.05..=LONGEST_SLOT_S).contains(&slot_s) || !(0.0..=LONGEST_SLOT_S).contains(&plain_s) {
-            return refuse("--seconds and --plain-seconds", "from 0.05 to 3600 (--plain-seconds also 0)");
-        }
-        if cfg!(debug_assertions) {
-            return Err(BenchError::DebugBuild);
-        }
-        Ok(Plan {
-            repetitions: self.repetitions.unwrap_or(repetitions),
-            slot: Duration::from_secs_f64(slot_s),
-            callers: self.callers.clone(),
-            wallets: self.wallets,
-            bids: self.bids,
-            bidders: self.bidders,
-            plain_limit: (plain_s > 0.0).then(|| Duration::from_secs_f64(plain_s)),
-            plain_connections: self.plain_connections,
-            batch_max: self.batch_max,
-        })
+/// Shows which of so many slots it is at. Hidden unless standard error is a terminal.
+fn progress_bar(slots: usize) -> Result<ProgressBar, BenchError> {
+    let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} slots, {elapsed}: {msg}");
+    let style = style.map_err(|_| BenchError::Material("progress bar"))?;
+    Ok(ProgressBar::new(u64::try_from(slots).unwrap_or(u64::MAX)).with_style(style))
+}
+
+/// The figure in the middle.
+fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.into_iter().collect();
+    figures.sort_by(f64::total_cmp);
+    let (low, high) = (figures.get(figures.len().saturating_sub(1) / 2), figures.get(figures.len() / 2));
+    low.zip(high).map_or(f64::NAN, |(low, high)| f64::midpoint(*low, *high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        assert!((median([9.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median([9.0, 1.0, 2.0, 4.0]) - 3.0).abs() < 1e-9);
     }
 }

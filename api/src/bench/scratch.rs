@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use eventstore::database::{Database, DatabaseError};
 use eventstore::mint;
-use serde::Serialize;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, FromRow, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use super::BenchError;
+use super::machine::ServerFacts;
 
 /// Longer than any slot's worth of waiting for a connection when callers outnumber them.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -20,19 +20,6 @@ pub(super) struct Scratch {
     server: Database,
     options: PgConnectOptions,
     name: String,
-}
-
-/// What the server says of itself.
-#[derive(Clone, Debug, FromRow, Serialize)]
-pub(super) struct ServerFacts {
-    pub(super) postgres: String,
-    pub(super) transport: String,
-    pub(super) fsync: String,
-    pub(super) synchronous_commit: String,
-    pub(super) full_page_writes: String,
-    pub(super) wal_level: String,
-    pub(super) shared_buffers: String,
-    pub(super) max_wal_size: String,
 }
 
 impl Scratch {

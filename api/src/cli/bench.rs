@@ -12,36 +12,52 @@ use crate::embedded::{EmbeddedPostgres, EmbeddedSettings};
 pub(super) enum Bench {
     /// The write path beside plain cqrs-es and postgres-es, interleaved in one run.
     Write(bench::BenchWrite),
+    /// Rebuilds of read models beside a plain projection, and how late read models are.
+    Project(bench::BenchProject),
 }
 
 impl Bench {
     /// Works on databases of its own, on the server of the settings or else on a private one that is thrown away.
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
-        let Self::Write(options) = self;
         // Before anything is started: what cannot be measured is refused at once.
-        let plan = options.plan()?;
+        let measuring = self.plan()?;
         let stop = stop_signals()?;
         if let Some(url) = &config.database.url {
-            return measure(&options, &plan, url.expose(), &stop).await;
+            return measuring.measure(config, url.expose(), &stop).await;
         }
         let folder = std::env::temp_dir().join(format!("tradepost-bench-{}", std::process::id()));
         let settings = EmbeddedSettings { dir: folder.clone(), durable: true, max_connections: 400 };
         let postgres = EmbeddedPostgres::start(settings).await?;
         let home = postgres.home().to_owned();
-        let measured = measure(&options, &plan, postgres.url(), &stop).await;
+        let measured = measuring.measure(config, postgres.url(), &stop).await;
         let ended = postgres.stop().await.map_err(Failure::from).and_then(|()| Ok(std::fs::remove_dir_all(home)?));
         measured?;
         ended
     }
+
+    fn plan(self) -> Result<Measuring, Failure> {
+        Ok(match self {
+            Self::Write(options) => Measuring::Write(options.plan()?, options),
+            Self::Project(options) => Measuring::Project(options.plan()?, options),
+        })
+    }
 }
 
-async fn measure(
-    options: &bench::BenchWrite,
-    plan: &bench::Plan,
-    url: &str,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
-    let report = bench::write(options, plan, url, stop).await?;
-    println!("{report}");
-    Ok(())
+/// Something that can be measured.
+enum Measuring {
+    Write(bench::Plan, bench::BenchWrite),
+    Project(bench::ProjectPlan, bench::BenchProject),
+}
+
+impl Measuring {
+    async fn measure(&self, config: &Config, url: &str, stop: &CancellationToken) -> Result<(), Failure> {
+        match self {
+            Self::Write(plan, options) => println!("{}", bench::write(options, plan, url, stop).await?),
+            Self::Project(plan, options) => {
+                let nats = config.nats.url.as_ref().map(|url| url.expose().as_str());
+                print!("{}", bench::project(options, plan, url, nats, stop).await?);
+            }
+        }
+        Ok(())
+    }
 }

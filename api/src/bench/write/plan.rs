@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use domain::AccountId;
 use eventstore::mint;
-use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
 
 use super::BenchError;
 use super::decision_loop::{self, DecisionLoop};
 use super::plain::{self, Loading, Plain};
 use super::report::{Key, Report, Samples, Settings};
-use super::scratch::Scratch;
 use super::workload::{self, Ledger, Purses, Span, Subject, Tally};
+use crate::bench::progress_bar;
+use crate::bench::scratch::Scratch;
 
 /// Part of a slot that the warm-up takes.
 const WARM_UP: u32 = 4;
@@ -118,13 +118,6 @@ pub(super) async fn measure(plan: &Plan, scratch: &Scratch) -> Result<Report, Be
     let notes = bench.check().await?;
     bar.finish_and_clear();
     Ok(samples.report(&works, Settings::of(plan, facts), notes))
-}
-
-fn progress_bar(slots: usize) -> Result<ProgressBar, BenchError> {
-    let style = ProgressStyle::with_template("[{bar:30}] {pos}/{len} slots, {elapsed}: {msg}");
-    let style = style.map_err(|_| BenchError::Material("progress bar"))?;
-    // Hidden unless standard error is a terminal.
-    Ok(ProgressBar::new(u64::try_from(slots).unwrap_or(u64::MAX)).with_style(style))
 }
 
 impl<'a> Bench<'a> {

@@ -15,8 +15,8 @@ use sqlx::{PgConnection, PgPool};
 
 use super::BenchError;
 use super::decision_loop::streams_with_a_gap;
-use super::scratch::Scratch;
 use super::workload::Offer;
+use crate::bench::scratch::Scratch;
 
 /// The tables of postgres-es 0.5, as its `db/init.sql` creates them.
 const STOCK_TABLES: &str = "

@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::BenchError;
-use super::scratch::Scratch;
 use super::workload::{Ledger, Offer};
+use crate::bench::scratch::Scratch;
 use crate::observe::metrics;
 
 /// The side's name in messages.

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::plain::SNAPSHOT_EVERY;
 use super::plan::{Plan, Variant, Work};
-use super::scratch::ServerFacts;
 use super::workload::Tally;
+use crate::bench::machine::{Machine, ServerFacts};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -133,20 +133,14 @@ fn ratio(a: u64, b: u64) -> f64 {
 }
 
 fn median(samples: &[Sample], figure: fn(&Sample) -> f64) -> f64 {
-    let mut figures: Vec<f64> = samples.iter().map(figure).collect();
-    figures.sort_by(f64::total_cmp);
-    let (low, high) = (figures.get(figures.len().saturating_sub(1) / 2), figures.get(figures.len() / 2));
-    low.zip(high).map_or(f64::NAN, |(low, high)| f64::midpoint(*low, *high))
+    crate::bench::median(samples.iter().map(figure))
 }
 
 /// The machine and how it was measured.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Settings {
-    version: &'static str,
-    build: &'static str,
-    cpu: String,
-    cores: usize,
-    server: ServerFacts,
+    #[serde(flatten)]
+    machine: Machine,
     batch_max: usize,
     wallets: usize,
     bids: u64,
@@ -160,11 +154,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn of(plan: &Plan, server: ServerFacts) -> Self {
         Self {
-            version: env!("CARGO_PKG_VERSION"),
-            build: "release",
-            cpu: cpu(),
-            cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-            server,
+            machine: Machine::with(server),
             batch_max: plan.batch_max,
             wallets: plan.wallets,
             bids: plan.bids,
@@ -175,13 +165,6 @@ impl Settings {
             snapshot_every: SNAPSHOT_EVERY,
         }
     }
-}
-
-/// The processor's name, where the system tells it.
-fn cpu() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    line.map_or("unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
 }
 
 /// What a run found. Shown as a table; serialises with every repetition.
@@ -213,26 +196,8 @@ struct Row {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { server, .. } = &self.settings;
         let s = &self.settings;
-        writeln!(
-            f,
-            "tradepost {} bench write, {} build, {} cores ({}) shared with Postgres",
-            s.version, s.build, s.cores, s.cpu
-        )?;
-        writeln!(
-            f,
-            "PostgreSQL {} over {}: fsync {}, synchronous_commit {}, full_page_writes {}, wal_level {}, shared_buffers {}, \
-             max_wal_size {}",
-            server.postgres,
-            server.transport,
-            server.fsync,
-            server.synchronous_commit,
-            server.full_page_writes,
-            server.wal_level,
-            server.shared_buffers,
-            server.max_wal_size
-        )?;
+        writeln!(f, "tradepost bench write\n{}", s.machine)?;
         writeln!(
             f,
             "{} wallets, {} bids; median of {} repetitions of {} s; batches of at most {}; the plain pair has a connection \
@@ -315,14 +280,6 @@ mod tests {
             batch_max: 256,
         };
         Settings::of(&plan, server)
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
-        let rates =
-            |rates: &[f64]| median(&rates.iter().copied().map(sample).collect::<Vec<_>>(), |s| s.commands_per_s);
-        assert!((rates(&[9.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
-        assert!((rates(&[9.0, 1.0, 2.0, 4.0]) - 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -1,0 +1,207 @@
+//! A marketplace with a history: people register, list, bid, buy, ship and are paid, by the use cases of the API.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use commands::accounts::{self, Newcomer};
+use commands::auctions;
+use commands::escrows;
+use commands::listings::{self, AuctionRules, NewListing};
+use commands::orders::{self, CartLine, Checkout, SaleRules};
+use commands::payments::Outcome;
+use commands::wallets;
+use commands::{Engine, Halt, Request, World};
+use domain::account::{Capability, Identity};
+use domain::listing::{AuctionPlan, Condition, Delivery, Details, Sale};
+use domain::stock::Sku;
+use domain::wallet::PaymentMethod;
+use domain::{AccountId, AuctionId, ClaimId, Currency, DepositId, ListingId, Money, OrderGroupId, OrderId, WalletId};
+use eventstore::event::Metadata;
+use eventstore::sealing::PersonKey;
+use eventstore::{Position, mint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bench::BenchError;
+
+const RULES: SaleRules = SaleRules { fee_bps: 200, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
+/// Who sells in turn.
+const SELLERS: usize = 50;
+/// Pieces of each listing. It is bought from by the story that lists it and by a later one.
+const PIECES: u32 = 5;
+/// So many stories later somebody else buys from the same listing too.
+const ON_SALE: usize = 100;
+/// Bids of an auction.
+const BIDS: i64 = 4;
+
+/// People and things.
+#[derive(Debug)]
+pub(super) struct Market {
+    engine: Engine,
+    sellers: Vec<AccountId>,
+    on_sale: Mutex<Vec<ListingId>>,
+    stories: AtomicUsize,
+}
+
+/// Is told of every command that was acknowledged, and asked before each whether it is time for it.
+pub(super) trait Observer: Sync {
+    /// Until the next command may be sent.
+    fn turn(&self) -> impl Future<Output = ()> + Send;
+
+    /// A command was acknowledged, whose last event is at this position.
+    fn acknowledged(&self, position: Position);
+}
+
+/// As fast as it goes.
+pub(super) struct Unobserved;
+
+impl Observer for Unobserved {
+    async fn turn(&self) {}
+
+    fn acknowledged(&self, _: Position) {}
+}
+
+impl Market {
+    /// Opens with sellers who have nothing yet.
+    pub(super) async fn open(engine: Engine) -> Result<Self, BenchError> {
+        let mut market = Self { engine, sellers: Vec::new(), on_sale: Mutex::default(), stories: AtomicUsize::new(0) };
+        for _ in 0..SELLERS {
+            let seller = market.register(Capability::Sell, &Unobserved).await?;
+            market.sellers.push(seller);
+        }
+        Ok(market)
+    }
+
+    /// A story from a registration to the end of an order: about 40 events in 20 commands.
+    pub(super) async fn story(&self, observer: &impl Observer) -> Result<(), BenchError> {
+        let number = self.stories.fetch_add(1, Ordering::Relaxed);
+        let seller = self.sellers[number % SELLERS];
+        let buyer = self.register(Capability::Buy, observer).await?;
+        self.fund(buyer, 100_000, observer).await?;
+        let listing = self.offer(seller, Sale::FixedPrice { price: usd(1_999)?, variants: vec![] }, observer).await?;
+        let older = self.put_up(listing, number);
+        self.buy(buyer, [Some(listing), older], observer).await?;
+        self.auction(seller, buyer, observer).await
+    }
+
+    async fn register(&self, may: Capability, observer: &impl Observer) -> Result<AccountId, BenchError> {
+        let account = AccountId(mint::id());
+        let key = PersonKey::mint(account);
+        let identity = Identity {
+            email: key.seal(&format!("{account}@example.org")),
+            user_name: key.seal(&format!("user {account}")),
+            password_hash: key.seal("none"),
+        };
+        let (email, user_name) = (ClaimId(mint::id()), ClaimId(mint::id()));
+        let newcomer = Newcomer { account, key, identity, email, user_name, capabilities: BTreeSet::from([may]) };
+        self.submit(account, observer, move |world| accounts::register(world, &newcomer)).await?;
+        Ok(account)
+    }
+
+    async fn fund(&self, owner: AccountId, cents: i64, observer: &impl Observer) -> Result<(), BenchError> {
+        let (deposit, amount) = (DepositId(mint::id()), usd(cents)?);
+        let source = PaymentMethod { provider: "bench".to_owned(), token: "bench".to_owned() };
+        let request =
+            move |world: &mut World<'_>| wallets::request_deposit(world, owner, deposit, amount, source.clone());
+        self.submit(owner, observer, request).await?;
+        let settle = move |world: &mut World<'_>| {
+            let settled = Outcome::Succeeded { reference: format!("ch_{deposit}") };
+            wallets::report_deposit(world, WalletId::of(owner, Currency::USD), deposit, settled)
+        };
+        self.submit(owner, observer, settle).await
+    }
+
+    async fn offer(&self, seller: AccountId, sale: Sale, observer: &impl Observer) -> Result<ListingId, BenchError> {
+        let listing = ListingId(mint::id());
+        let details = Details {
+            title: format!("Fountain pen {}", listing.0.simple()),
+            description: "A steel nib, a converter and a box. Writes well.".to_owned(),
+            category: "stationery".to_owned(),
+            brand: Some("Lamplight".to_owned()),
+            condition: Condition::New,
+            delivery: Delivery::Physical,
+            shipping: Some(usd(450)?),
+        };
+        let stock = match sale {
+            Sale::FixedPrice { .. } => BTreeMap::from([(Sku::default(), PIECES)]),
+            Sale::Auction(_) => BTreeMap::new(),
+        };
+        let new = NewListing { listing, seller, details, sale, stock };
+        self.submit(seller, observer, move |world| listings::draft(world, &new)).await?;
+        let publish = move |world: &mut World<'_>| listings::publish(world, listing, seller, &AuctionRules::default());
+        self.submit(seller, observer, publish).await?;
+        Ok(listing)
+    }
+
+    /// Puts a listing up in the place of an older one, which is answered.
+    fn put_up(&self, listing: ListingId, number: usize) -> Option<ListingId> {
+        let mut on_sale = self.on_sale.lock().unwrap_or_else(PoisonError::into_inner);
+        if on_sale.len() < ON_SALE {
+            on_sale.push(listing);
+            return None;
+        }
+        Some(std::mem::replace(&mut on_sale[number % ON_SALE], listing))
+    }
+
+    /// Checks out, pays, ships and confirms.
+    async fn buy(
+        &self,
+        buyer: AccountId,
+        listings: [Option<ListingId>; 2],
+        observer: &impl Observer,
+    ) -> Result<(), BenchError> {
+        let lines: Vec<_> = listings
+            .into_iter()
+            .flatten()
+            .map(|listing| CartLine { listing, sku: Sku::default(), quantity: 1 })
+            .collect();
+        let orders: Vec<_> = lines.iter().map(|_| OrderId(mint::id())).collect();
+        let cart = Checkout { buyer, lines, ship_to: None, group: OrderGroupId(mint::id()), orders };
+        let checkout = move |world: &mut World<'_>| {
+            let placed = orders::checkout(world, &cart, RULES)?;
+            let seller =
+                |world: &mut World<'_>, order| Ok::<_, Halt>(orders::bought_by(world, order, buyer)?.terms.seller);
+            placed.into_iter().map(|order| Ok((order, seller(world, order)?))).collect::<Result<Vec<_>, Halt>>()
+        };
+        let placed = self.submit(buyer, observer, checkout).await?;
+        let Some((first, _)) = placed.first().copied() else { return Ok(()) };
+        self.submit(buyer, observer, move |world| orders::pay(world, first, buyer)).await?;
+        for (order, seller) in placed {
+            let ship = move |world: &mut World<'_>| orders::ship(world, order, seller, "Post", Some("R 17"));
+            self.submit(seller, observer, ship).await?;
+            self.submit(buyer, observer, move |world| escrows::confirm(world, order, buyer)).await?;
+        }
+        Ok(())
+    }
+
+    async fn auction(&self, seller: AccountId, buyer: AccountId, observer: &impl Observer) -> Result<(), BenchError> {
+        let (reserve_price, buy_now_price, starts_at) = (None, None, None);
+        let plan = AuctionPlan { start_price: usd(100)?, reserve_price, buy_now_price, starts_at, duration_s: 864_000 };
+        let auction: AuctionId = self.offer(seller, Sale::Auction(plan), observer).await?.into();
+        self.submit(seller, observer, move |world| auctions::open(world, auction)).await?;
+        let rival = self.register(Capability::Buy, observer).await?;
+        for bid in 1..=BIDS {
+            let (bidder, maximum) = (if bid % 2 == 0 { buyer } else { rival }, usd(bid * 1_000)?);
+            let place = move |world: &mut World<'_>| auctions::place_bid(world, auction, bidder, maximum).map(drop);
+            self.submit(bidder, observer, place).await?;
+        }
+        Ok(())
+    }
+
+    async fn submit<T: DeserializeOwned + Send + Serialize + 'static>(
+        &self,
+        by: AccountId,
+        observer: &impl Observer,
+        decide: impl FnMut(&mut World<'_>) -> Result<T, Halt> + Send + 'static,
+    ) -> Result<T, BenchError> {
+        observer.turn().await;
+        let accepted = self.engine.submit(Request::once(Metadata::by_account(by)), decide).await?;
+        observer.acknowledged(accepted.position);
+        Ok(accepted.value)
+    }
+}
+
+fn usd(cents: i64) -> Result<Money, BenchError> {
+    Money::new(cents, Currency::USD).map_err(|_| BenchError::Material("amounts"))
+}

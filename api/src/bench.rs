@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`write`] | the decision loop beside plain cqrs-es and postgres-es |
 //! | [`project`] | rebuilds beside a projection of one event per transaction, and how late read models are |
+//! | [`nodes`] | what a second API node costs writes |
 //! | [`scratch`] | the database of a run |
 //! | [`machine`] | what is told of the machine |
 
@@ -20,10 +21,13 @@ use serde::Serialize;
 use thiserror::Error;
 
 mod machine;
+mod nats_server;
+mod nodes;
 mod project;
 mod scratch;
 mod write;
 
+pub use nodes::{BenchNodes, NodesPlan, nodes};
 pub use project::{BenchProject, ProjectPlan, project};
 pub use write::{BenchWrite, Plan, write};
 
@@ -83,6 +87,12 @@ pub enum BenchError {
     /// NATS cannot be used.
     #[error(transparent)]
     Nats(#[from] NatsError),
+    /// A node did not answer as it should.
+    #[error("a node could not be used: {0}")]
+    Http(#[from] reqwest::Error),
+    /// Files or processes could not be made.
+    #[error("the bench could not start what it measures: {0}")]
+    System(#[from] std::io::Error),
     /// SIGTERM or Ctrl-C.
     #[error("the bench was interrupted; what it has made is dropped")]
     Interrupted,

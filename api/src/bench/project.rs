@@ -22,18 +22,17 @@ use eventstore::log::{self, Head};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::nats_server::NatsServer;
 use super::scratch::Scratch;
 use super::{BenchError, progress_bar};
 
 mod lag;
 mod market;
-mod nats_server;
 mod rebuilding;
 mod report;
 
 use lag::Way;
 use market::{Market, Unobserved};
-use nats_server::NatsServer;
 use rebuilding::Commits;
 use report::Report;
 use report::{Samples, Settings};

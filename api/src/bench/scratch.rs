@@ -6,7 +6,7 @@ use std::time::Duration;
 use eventstore::database::{Database, DatabaseError};
 use eventstore::mint;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 use super::BenchError;
 use super::machine::ServerFacts;
@@ -38,6 +38,11 @@ impl Scratch {
     /// The database, for the engine.
     pub(super) fn database(&self) -> Database {
         self.server.named(&self.name)
+    }
+
+    /// Its address, for a node.
+    pub(super) fn url(&self) -> String {
+        self.options.to_url_lossy().to_string()
     }
 
     /// A connection of the owner, for set-up and checks.

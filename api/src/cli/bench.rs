@@ -14,6 +14,8 @@ pub(super) enum Bench {
     Write(bench::BenchWrite),
     /// Rebuilds of read models beside a plain projection, and how late read models are.
     Project(bench::BenchProject),
+    /// What a second API node costs or brings, through HTTP.
+    Nodes(bench::BenchNodes),
 }
 
 impl Bench {
@@ -39,6 +41,7 @@ impl Bench {
         Ok(match self {
             Self::Write(options) => Measuring::Write(options.plan()?, options),
             Self::Project(options) => Measuring::Project(options.plan()?, options),
+            Self::Nodes(options) => Measuring::Nodes(options.plan()?, options),
         })
     }
 }
@@ -47,16 +50,18 @@ impl Bench {
 enum Measuring {
     Write(bench::Plan, bench::BenchWrite),
     Project(bench::ProjectPlan, bench::BenchProject),
+    Nodes(bench::NodesPlan, bench::BenchNodes),
 }
 
 impl Measuring {
     async fn measure(&self, config: &Config, url: &str, stop: &CancellationToken) -> Result<(), Failure> {
+        let nats = config.nats.url.as_ref().map(|url| url.expose().as_str());
         match self {
             Self::Write(plan, options) => println!("{}", bench::write(options, plan, url, stop).await?),
             Self::Project(plan, options) => {
-                let nats = config.nats.url.as_ref().map(|url| url.expose().as_str());
                 print!("{}", bench::project(options, plan, url, nats, stop).await?);
             }
+            Self::Nodes(plan, options) => print!("{}", bench::nodes(options, plan, url, nats, stop).await?),
         }
         Ok(())
     }

@@ -1,0 +1,309 @@
+//! `tradepost bench nodes`: what a second API node costs or brings, through HTTP.
+//!
+//! Nodes are processes of this program, as an operator starts them, on a database of the run. Each slot starts its nodes
+//! anew, so that variants take turns; a quarter of a slot warms them up.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use eventstore::mint;
+use hdrhistogram::Histogram;
+use reqwest::Client;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::machine::Machine;
+use super::nats_server::NatsServer;
+use super::scratch::Scratch;
+use super::{BenchError, median, progress_bar};
+
+/// What a node says once it is ready.
+const READY: &str = "tradepost listens on ";
+/// A start takes less than a second; a busy machine may take longer.
+const STARTS_WITHIN: Duration = Duration::from_mins(1);
+/// Digits that the histograms keep.
+const PRECISION: u8 = 3;
+
+/// Measure what a second API node costs or brings.
+///
+/// Each of --callers writes listings down through HTTP, with an Idempotency-Key, one after another:
+///   one node               all callers at one node that does everything
+///   one node, NATS         the same, and relays the log
+///   two nodes              half of them at a second node with the role `api`, which hands commands on over NATS to the
+///                          one that decides
+///   two that both decide   the same without NATS: each decides by itself, and gets into the other's way
+///
+/// It needs nats.url, or a nats-server, which is started for the run.
+///
+/// Examples:
+///   tradepost bench nodes
+///   tradepost bench nodes --callers 64 --json nodes.json
+#[derive(Args, Clone, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct BenchNodes {
+    /// One repetition of a second each: to see that it runs, not to quote.
+    #[arg(long)]
+    quick: bool,
+    /// Repetitions of each slot; the table shows medians [default: 5].
+    #[arg(long, value_name = "N")]
+    repetitions: Option<usize>,
+    /// Seconds per slot [default: 4].
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<u64>,
+    /// Callers at a time.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    callers: usize,
+    /// Also write the report, with every repetition, as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct NodesPlan {
+    repetitions: usize,
+    slot: Duration,
+    callers: usize,
+}
+
+/// Which nodes there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Variant {
+    One,
+    OneWithNats,
+    Two,
+    TwoApart,
+}
+
+const VARIANTS: [Variant; 4] = [Variant::One, Variant::OneWithNats, Variant::Two, Variant::TwoApart];
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::One => "one node",
+            Self::OneWithNats => "one node, NATS",
+            Self::Two => "two nodes",
+            Self::TwoApart => "two that both decide",
+        })
+    }
+}
+
+impl BenchNodes {
+    /// What the options ask for, if it can be measured.
+    pub fn plan(&self) -> Result<NodesPlan, BenchError> {
+        let (repetitions, slot_s) = if self.quick { (1, 1) } else { (5, 4) };
+        let (repetitions, slot_s) = (self.repetitions.unwrap_or(repetitions), self.seconds.unwrap_or(slot_s));
+        if repetitions == 0 || !(1..=3_600).contains(&slot_s) || !(1..=1_024).contains(&self.callers) {
+            return Err(BenchError::Option {
+                option: "each of --repetitions, --seconds and --callers",
+                expected: "at least 1, seconds at most 3600, callers at most 1024",
+            });
+        }
+        if cfg!(debug_assertions) {
+            return Err(BenchError::DebugBuild);
+        }
+        Ok(NodesPlan { repetitions, slot: Duration::from_secs(slot_s), callers: self.callers })
+    }
+}
+
+/// Measures on the server at `database_url`, unless it is told to stop.
+pub async fn nodes(
+    options: &BenchNodes,
+    plan: &NodesPlan,
+    database_url: &str,
+    nats_url: Option<&str>,
+    stop: &CancellationToken,
+) -> Result<NodesReport, BenchError> {
+    let started = if nats_url.is_none() { NatsServer::start() } else { None };
+    let nats_url = nats_url.or_else(|| started.as_ref().map(|nats| nats.url.as_str()));
+    let nats_url = nats_url.ok_or(BenchError::Material("NATS server: name one with --nats-url, or install one"))?;
+    let scratch = Scratch::create(database_url).await?;
+    let measured = stop.run_until_cancelled(Box::pin(measure(plan, &scratch, nats_url))).await;
+    let dropped = scratch.discard().await;
+    let report = measured.unwrap_or(Err(BenchError::Interrupted))?;
+    dropped?;
+    super::save(options.json.as_deref(), &report)?;
+    Ok(report)
+}
+
+async fn measure(plan: &NodesPlan, scratch: &Scratch, nats_url: &str) -> Result<NodesReport, BenchError> {
+    let machine = Machine::with(scratch.facts().await?);
+    let bar = progress_bar(plan.repetitions * VARIANTS.len())?;
+    bar.set_message("people register");
+    let site = Site { folder: TempDir::new()?, database_url: scratch.url(), secret: mint::id().to_string() };
+    let first = site.start(&["--nats-url", nats_url]).await?;
+    let people = first.register(plan.callers).await?;
+    drop(first);
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); VARIANTS.len()];
+    for round in 0..plan.repetitions {
+        for turn in 0..VARIANTS.len() {
+            // Nobody always goes first.
+            let place = (turn + round) % VARIANTS.len();
+            bar.set_message(VARIANTS[place].to_string());
+            let nodes = match VARIANTS[place] {
+                Variant::One => vec![site.start(&[]).await?],
+                Variant::OneWithNats => vec![site.start(&["--nats-url", nats_url]).await?],
+                Variant::Two => {
+                    let all = site.start(&["--nats-url", nats_url]).await?;
+                    vec![all, site.start(&["--nats-url", nats_url, "--roles", "api"]).await?]
+                }
+                Variant::TwoApart => vec![site.start(&[]).await?, site.start(&["--roles", "api"]).await?],
+            };
+            samples[place].push(write_down(&nodes, &people, plan.slot).await?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    let one = median(samples[0].iter().map(|sample| sample.commands_per_s));
+    let rows = VARIANTS.iter().zip(samples).map(|(variant, samples)| {
+        let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure));
+        Row {
+            variant: variant.to_string(),
+            commands_per_s: of(|sample| sample.commands_per_s),
+            times_one: of(|sample| sample.commands_per_s) / one,
+            p50_ms: of(|sample| sample.p50_ms),
+            p99_ms: of(|sample| sample.p99_ms),
+            repetitions: samples,
+        }
+    });
+    Ok(NodesReport { machine, callers: plan.callers, slot_s: plan.slot.as_secs(), rows: rows.collect() })
+}
+
+/// Where nodes run.
+struct Site {
+    folder: TempDir,
+    database_url: String,
+    /// The same for all, so that a token of one is good at the others.
+    secret: String,
+}
+
+/// A running node. Dropped, it is killed.
+struct Node {
+    _child: Child,
+    /// It goes on telling, and needs somebody to tell.
+    _said: Lines<BufReader<ChildStdout>>,
+    address: String,
+}
+
+impl Site {
+    async fn start(&self, arguments: &[&str]) -> Result<Node, BenchError> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", "--bind", "127.0.0.1:0"]).args(arguments).current_dir(self.folder.path());
+        command.env("DATABASE_URL", &self.database_url).env("TRADEPOST_AUTH__SECRET", &self.secret);
+        command.env("TRADEPOST_AUTH__ACCESS_TOKEN_TTL_S", "86400");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let gone = || BenchError::Material("nodes: one did not start");
+        let mut lines = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
+        let line = tokio::time::timeout(STARTS_WITHIN, lines.next_line()).await.map_err(|_| gone())??;
+        let address = line.as_deref().and_then(|line| line.strip_prefix(READY)).ok_or_else(gone)?.to_owned();
+        Ok(Node { _child: child, _said: lines, address })
+    }
+}
+
+impl Node {
+    /// Lets sellers join; answers with their tokens.
+    async fn register(&self, count: usize) -> Result<Vec<String>, BenchError> {
+        let client = Client::new();
+        let mut tokens = Vec::with_capacity(count);
+        for number in 0..count {
+            let body = json!({
+                "email": format!("seller{number}@example.com"), "user_name": format!("seller{number}"),
+                "password": mint::id().to_string(), "sell": true,
+            });
+            let request = client.post(format!("{}/api/v1/auth/register", self.address)).json(&body);
+            let answer: Value = request.send().await?.error_for_status()?.json().await?;
+            let token = answer["access_token"].as_str().ok_or(BenchError::Material("sellers"))?;
+            tokens.push(token.to_owned());
+        }
+        Ok(tokens)
+    }
+}
+
+/// Lets everybody write listings down, at their node, for a warm-up and a slot.
+async fn write_down(nodes: &[Node], people: &[String], slot: Duration) -> Result<Sample, BenchError> {
+    let began = Instant::now() + slot / 4;
+    let until = began + slot;
+    let mut callers = JoinSet::new();
+    for (number, token) in people.iter().enumerate() {
+        let url = format!("{}/api/v1/listings", nodes[number % nodes.len()].address);
+        let token = token.clone();
+        callers.spawn(async move {
+            let client = Client::new();
+            let mut latencies = Histogram::<u64>::new(PRECISION).map_err(|_| BenchError::Material("histogram"))?;
+            let body = json!({
+                "title": "Fountain pen", "description": "Writes well.", "category": "stationery",
+                "condition": "new", "price": { "amount": 1_999, "currency": "USD" },
+            });
+            while Instant::now() < until {
+                let sent = Instant::now();
+                let request = client.post(&url).bearer_auth(&token).header("Idempotency-Key", mint::id().to_string());
+                request.json(&body).send().await?.error_for_status()?.bytes().await?;
+                if sent >= began {
+                    // The histogram grows as needed, so recording fails for no latency below centuries.
+                    let _ = latencies.record(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
+                }
+            }
+            Ok::<_, BenchError>(latencies)
+        });
+    }
+    let mut all = Histogram::<u64>::new(PRECISION).map_err(|_| BenchError::Material("histogram"))?;
+    while let Some(done) = callers.join_next().await {
+        all.add(done??).map_err(|_| BenchError::Material("histogram"))?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    let (count, ms) = (all.len() as f64, |share| all.value_at_quantile(share) as f64 / 1e3);
+    Ok(Sample { commands_per_s: count / began.elapsed().as_secs_f64(), p50_ms: ms(0.5), p99_ms: ms(0.99) })
+}
+
+/// One slot.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Sample {
+    commands_per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// What a run found. Shown as a table; serialises with every repetition.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodesReport {
+    #[serde(flatten)]
+    machine: Machine,
+    callers: usize,
+    slot_s: u64,
+    rows: Vec<Row>,
+}
+
+/// Medians over the repetitions.
+#[derive(Clone, Debug, Serialize)]
+struct Row {
+    variant: String,
+    commands_per_s: f64,
+    /// Over the commands per second of one node.
+    times_one: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    repetitions: Vec<Sample>,
+}
+
+impl fmt::Display for NodesReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { machine, callers, slot_s, rows } = self;
+        writeln!(f, "tradepost bench nodes\n{machine}")?;
+        let repetitions = rows.first().map_or(0, |row| row.repetitions.len());
+        writeln!(f, "{callers} callers on the same machine; median of {repetitions} repetitions of {slot_s} s\n")?;
+        writeln!(f, "{:<22} {:>10} {:>6} {:>9} {:>9}", "", "commands/s", "x one", "p50 ms", "p99 ms")?;
+        for Row { variant, commands_per_s, times_one, p50_ms, p99_ms, .. } in rows {
+            writeln!(f, "{variant:<22} {commands_per_s:>10.0} {times_one:>6.2} {p50_ms:>9.2} {p99_ms:>9.2}")?;
+        }
+        Ok(())
+    }
+}

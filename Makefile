@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real check fmt clippy doc deny tidy schemas bench tools postgres nats python
+.PHONY: help run test real faults check fmt clippy doc deny tidy schemas bench tools postgres nats python
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -20,6 +20,21 @@ run: postgres ## Build and serve a sample marketplace; prints the address and lo
 test: postgres nats python tools ## Run all tests, with a Postgres and NATS of their own.
 	cargo build --workspace --bins
 	$(TESTBED) cargo nextest run --workspace
+
+# What each number means, the README says under "What is promised".
+faults: export TRADEPOST_KILLS = 500
+faults: export TRADEPOST_POSTGRES_KILLS = 200
+faults: export TRADEPOST_NATS_KILLS = 200
+faults: export TRADEPOST_NATS_WIPES = 10
+faults: export TRADEPOST_NODES_SECONDS = 600
+faults: export TRADEPOST_TWO_NODES_SECONDS = 600
+faults: export TRADEPOST_POISONS = 50
+faults: export TRADEPOST_REBUILD_KILLS = 50
+faults: export PROPTEST_CASES = 3000
+faults: postgres nats tools ## The tests of faults in their long form, which takes hours.
+	cargo build --workspace --bins
+	$(TESTBED) cargo nextest run --workspace --no-fail-fast \
+	    -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|poison|feed)::/)'
 
 real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>
 	cargo build --workspace --bins

@@ -47,6 +47,7 @@ mod nodes;
 mod operating;
 #[cfg(test)]
 mod orders;
+mod poison;
 #[cfg(test)]
 mod races;
 #[cfg(test)]

@@ -28,6 +28,12 @@ fn kills() -> usize {
     named.map_or(3, |kills| kills.parse().or_fail("read TRADEPOST_NATS_KILLS"))
 }
 
+/// How often NATS loses all it has stored: `TRADEPOST_NATS_WIPES`, once unless told.
+fn wipes() -> usize {
+    let named = std::env::var("TRADEPOST_NATS_WIPES").ok();
+    named.map_or(1, |wipes| wipes.parse().or_fail("read TRADEPOST_NATS_WIPES"))
+}
+
 /// A marketplace whose log goes to NATS.
 struct Relayed {
     database: TestDatabase,
@@ -150,11 +156,13 @@ async fn a_stream_that_is_gone_or_emptied_or_not_ours_is_filled_again() {
     relayed.trade().await;
     relayed.converges().await;
 
-    relayed.nats.kill().await;
-    relayed.nats.wipe();
-    relayed.nats.restart().await;
-    relayed.trade().await;
-    relayed.converges().await;
+    for _ in 0..wipes() {
+        relayed.nats.kill().await;
+        relayed.nats.wipe();
+        relayed.nats.restart().await;
+        relayed.trade().await;
+        relayed.converges().await;
+    }
 
     let context = jetstream(&relayed.nats.client().await);
     context.delete_stream(STREAM).await.unwrap();

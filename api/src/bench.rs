@@ -2,11 +2,11 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`write`] | the decision loop beside plain cqrs-es and postgres-es |
-//! | [`project`] | rebuilds beside a projection of one event per transaction, and how late read models are |
-//! | [`nodes`] | what a second API node costs writes |
-//! | [`scratch`] | the database of a run |
-//! | [`machine`] | what is told of the machine |
+//! | `write` | the decision loop beside plain cqrs-es and postgres-es |
+//! | `project` | rebuilds beside a projection of one event per transaction, and how late read models are |
+//! | `nodes` | what a second API node costs writes |
+//! | `scratch` | the database of a run |
+//! | `machine` | what is told of the machine |
 
 use std::path::{Path, PathBuf};
 

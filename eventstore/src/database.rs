@@ -94,11 +94,8 @@ impl Database {
 
     /// A connection that acts as the service, for a task of its own. `schema` comes first on its search path.
     pub async fn connect(&self, schema: Option<&str>) -> Result<PgConnection, DatabaseError> {
-        let mut options = self.service_options();
-        if let Some(schema) = schema {
-            options = options.options([("search_path", format!("{schema},public"))]);
-        }
-        PgConnection::connect_with(&options).await.map_err(|source| self.unreachable(source))
+        let path = schema.map(|schema| ("search_path", format!("{schema}, public")));
+        self.connect_as_service(path).await
     }
 
     /// A connection that acts as the service and takes the place of `former`, which has ended once this is there:
@@ -109,8 +106,8 @@ impl Database {
         former: Option<Session>,
         lock_patience: Duration,
     ) -> Result<(PgConnection, Session), DatabaseError> {
-        let options = self.service_options().options([("lock_timeout", lock_patience.as_millis())]);
-        let mut connection = PgConnection::connect_with(&options).await.map_err(|source| self.unreachable(source))?;
+        let patience = ("lock_timeout", lock_patience.as_millis().to_string());
+        let mut connection = self.connect_as_service(Some(patience)).await?;
         let mut transaction = connection.begin().await?;
         // Sessions belong to whoever the URL names, and only they may see when one began, or end it.
         sqlx::query("set local role none").execute(&mut *transaction).await?;
@@ -142,7 +139,8 @@ impl Database {
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(self.service_options())
+            .after_connect(|connection, _| Box::pin(serve(connection, None)))
+            .connect_lazy_with(self.options.clone())
     }
 
     /// Brings the schema up to date, as the owner. Safe to run on several nodes at once.
@@ -153,13 +151,29 @@ impl Database {
         Ok(())
     }
 
-    fn service_options(&self) -> PgConnectOptions {
-        self.options.clone().options([("role", SERVICE_ROLE)]).options(SESSION_LIMITS)
+    async fn connect_as_service(&self, more: Option<(&str, String)>) -> Result<PgConnection, DatabaseError> {
+        let mut connection = self.connect_as_owner().await?;
+        serve(&mut connection, more).await.map_err(|source| self.unreachable(source))?;
+        Ok(connection)
     }
 
     fn unreachable(&self, source: sqlx::Error) -> DatabaseError {
         DatabaseError::Unreachable { host: self.options.get_host().to_owned(), port: self.options.get_port(), source }
     }
+}
+
+/// Makes a session one of the service, with one more setting if there is one. Said once it is connected, and not in the
+/// options of its start, which a pooler between us and the server would not pass on.
+async fn serve(connection: &mut PgConnection, more: Option<(&str, String)>) -> Result<(), sqlx::Error> {
+    let limits = SESSION_LIMITS.map(|(name, value)| (name, value.to_owned()));
+    let role = ("role", SERVICE_ROLE.to_owned());
+    let (names, values): (Vec<_>, Vec<_>) = limits.into_iter().chain(more).chain([role]).unzip();
+    sqlx::query("select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)")
+        .bind(names)
+        .bind(values)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Whether an error says that the database is away or unable to work, rather than that the statement was wrong.

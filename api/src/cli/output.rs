@@ -13,6 +13,11 @@ pub(super) fn show(json: bool, value: &impl Serialize, text: impl Display) -> Re
     Ok(heard(writeln!(io::stdout().lock(), "{text}")).map(drop)?)
 }
 
+/// Prints a line of a server that goes on even when nobody reads it any more.
+pub(super) fn tell(line: impl Display) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
 /// Whether somebody still reads what is printed: `… | head` stops when it has enough, which is no failure.
 pub(super) fn heard(written: io::Result<()>) -> io::Result<bool> {
     match written {

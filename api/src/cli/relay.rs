@@ -1,11 +1,14 @@
 //! `tradepost relay`: how far the log is in NATS, and which nodes have which turn.
 
+use std::fmt;
+
 use clap::Subcommand;
 use eventstore::lease::{self, Held};
 use eventstore::relay::{self, Copied};
 use eventstore::{log, nats};
 use serde::Serialize;
 
+use super::output::show;
 use super::{Failure, Place};
 use crate::config::Config;
 
@@ -57,23 +60,22 @@ async fn status(place: &Place, client: &async_nats::Client, json: bool) -> Resul
     let head = log::head(&pool).await?;
     let status = Status { head, lag: head - copied.position, copied, leases: lease::list(&pool).await? };
     pool.close().await;
-    if json {
-        println!("{}", serde_json::to_string(&status)?);
-    } else {
-        show(&status);
-    }
+    show(json, &status, &status)?;
     if status.copied.holds_this_log { Ok(()) } else { Err("the stream does not hold this log".into()) }
 }
 
-fn show(status: &Status) {
-    let Status { head, copied, lag, leases } = status;
-    println!("log            {head} events");
-    println!("stream         {} events, {} bytes, last at position {}", copied.messages, copied.bytes, copied.position);
-    println!("lag            {lag} events");
-    for Held { name, holder, good_for_ms } in leases {
-        println!("{name:<14} node {holder}, for another {good_for_ms} ms");
-    }
-    if leases.is_empty() {
-        println!("no node relays or decides for the others");
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { head, copied: Copied { position, messages, bytes, .. }, lag, leases } = self;
+        writeln!(f, "log            {head} events")?;
+        writeln!(f, "stream         {messages} events, {bytes} bytes, last at position {position}")?;
+        write!(f, "lag            {lag} events")?;
+        for Held { name, holder, good_for_ms } in leases {
+            write!(f, "\n{name:<14} node {holder}, for another {good_for_ms} ms")?;
+        }
+        if leases.is_empty() {
+            write!(f, "\nno node relays or decides for the others")?;
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use eventstore::clock::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::output::tell;
 use super::{Failure, Place, secret, stop_signals};
 use crate::app::{App, Node};
 use crate::config::Config;
@@ -71,19 +72,19 @@ async fn start(
 async fn open(app: &App, doors: Doors, stop: &CancellationToken, demo: bool) -> Result<(), Failure> {
     let address = doors.main.local_addr()?;
     let logins = if demo {
-        let mut say = |line: &str| println!("{line}");
+        let mut say = |line: &str| tell(line);
         let Some(filled) = stop.run_until_cancelled(demo::fill(app, &mut say)).await else { return Ok(()) };
         Some(filled?)
     } else {
         None
     };
-    println!("tradepost listens on http://{address}");
-    println!("documentation at http://{address}/api/docs/");
+    tell(format_args!("tradepost listens on http://{address}"));
+    tell(format_args!("documentation at http://{address}/api/docs/"));
     if let Some(metrics) = &doors.metrics {
-        println!("metrics at http://{}/metrics", metrics.local_addr()?);
+        tell(format_args!("metrics at http://{}/metrics", metrics.local_addr()?));
     }
     if let Some(logins) = logins {
-        println!("{logins}");
+        tell(logins);
     }
     Ok(answer(app.clone(), doors, stop.clone()).await?)
 }

@@ -9,6 +9,7 @@ use projections::rebuild::{self, Comparison, Pace, RebuildError};
 use projections::{ReadModel, find};
 use serde::Serialize;
 
+use crate::cli::output::{show, tell};
 use crate::cli::{Failure, Place, stop_signals};
 
 /// Make read models anew from the log, beside the live ones, and swap them in.
@@ -75,10 +76,7 @@ impl Rebuild {
             return Err("interrupted: read models are as they were, but for those that are told to be rebuilt".into());
         };
         let outcomes = outcomes?;
-        if json {
-            println!("{}", serde_json::to_string_pretty(&outcomes)?);
-        }
-        Ok(())
+        if json { show(true, &outcomes, "") } else { Ok(()) }
     }
 }
 
@@ -145,7 +143,7 @@ impl Shown {
 
     /// A result, above the bars.
     fn say(&self, line: &str) {
-        self.bars.suspend(|| println!("{line}"));
+        self.bars.suspend(|| tell(line));
     }
 
     /// Shows how far one of them is, until it is dropped.
@@ -155,16 +153,17 @@ impl Shown {
         move |reached: Position, goal: Position| {
             bar.0.set_length(goal.unsigned_abs());
             bar.0.set_position(reached.unsigned_abs());
+            let pace = format!("{} events/s, {} s left", own.events_per_s(reached), own.left_s(reached, goal));
             if hidden && all.lock().unwrap_or_else(PoisonError::into_inner).is_time_to_tell() {
-                let (events_per_s, left_s) = (own.events_per_s(reached), own.left_s(reached, goal));
-                eprintln!("{name}: {reached} of {goal} events, {events_per_s} events/s, {left_s} s left");
+                eprintln!("{name}: {reached} of {goal} events, {pace}");
             }
+            bar.0.set_message(pace);
         }
     }
 }
 
 fn bar(name: &'static str) -> ProgressBar {
-    let template = "{prefix:<18} [{bar:30}] {pos}/{len} events, {per_sec}, {eta} left";
+    let template = "{prefix:<18} [{bar:30}] {pos}/{len} events, {msg}";
     // The template is ours and right; a bar without it would do.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(0).with_style(style).with_prefix(name)

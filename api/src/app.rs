@@ -38,8 +38,6 @@ use crate::forward::{self, Forwarding};
 use crate::http::live::LiveAuctions;
 use crate::observe;
 
-/// The payments process keeps nothing of its own, so it never has to start again.
-const PAYMENTS_VERSION: i32 = 1;
 /// How long the followers may take to finish their batch when the node stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -155,8 +153,9 @@ pub async fn prepare(database: &Database) -> Result<(), StartError> {
     database.migrate().await?;
     projections::rebuild::ensure(database).await?;
     let mut owner = database.connect_as_owner().await?;
-    timers::ensure(&mut owner).await?;
-    follower::register(&mut owner, payments::NAME, PAYMENTS_VERSION).await?;
+    for (process, version) in [(timers::NAME, timers::VERSION), (payments::NAME, payments::VERSION)] {
+        follower::register(&mut owner, process, version).await?;
+    }
     owner.close().await?;
     Ok(())
 }
@@ -252,6 +251,12 @@ impl Node {
     ) -> Result<Self, StartError> {
         let counting = observe::metrics::install();
         prepare(database).await?;
+        if settings.node.roles.processes {
+            // Not before somebody is there to fill the table again.
+            let mut owner = database.connect_as_owner().await?;
+            timers::ensure(&mut owner).await?;
+            owner.close().await?;
+        }
         let pool = database.pool(settings.database.pool_size);
         check_readable(&pool).await?;
         clock.follow_once(&pool).await?;

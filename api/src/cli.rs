@@ -134,7 +134,7 @@ impl Arguments {
             Command::Projections(command) => Box::pin(command.run(&config)).await,
             Command::Events(command) => command.run(&config).await,
             Command::Timers(command) => command.run(&config).await,
-            Command::Verify(command) => command.run(&config).await,
+            Command::Verify(command) => Box::pin(command.run(&config)).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }

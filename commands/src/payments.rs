@@ -31,6 +31,8 @@ mod tests;
 
 /// The name of the process, and of its checkpoint.
 pub const NAME: &str = "payments";
+/// It keeps nothing of its own, so it never has to start again.
+pub const VERSION: i32 = 1;
 /// How many questions to providers are under way at once.
 const CONCURRENT: usize = 32;
 /// How long a provider may take to answer.
@@ -168,6 +170,10 @@ pub struct Payments {
 impl Follower for Payments {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn version(&self) -> i32 {
+        VERSION
     }
 
     fn delivery(&self) -> Delivery {

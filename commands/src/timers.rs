@@ -32,6 +32,10 @@ use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Direction, Payments};
 use crate::{auctions, escrows, orders};
 
+mod audit;
+
+pub use audit::{TimerAudit, audit};
+
 /// The name of the follower, and of its checkpoint.
 pub const NAME: &str = "timers";
 /// How many timers fire at once.
@@ -47,7 +51,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-const VERSION: i32 = 2;
+pub const VERSION: i32 = 2;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -100,10 +104,6 @@ pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
     }
     transaction.commit().await
 }
-
-mod audit;
-
-pub use audit::{TimerAudit, audit};
 
 /// What a timer has the loop decide.
 pub(crate) type Decide = Box<dyn FnMut(&mut World<'_>) -> Result<(), Halt> + Send>;

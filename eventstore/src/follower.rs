@@ -34,8 +34,8 @@ mod intake;
 mod repair;
 mod status;
 
-pub use intake::take_events;
 use intake::{Stretch, caught};
+pub use intake::{take_events, take_range};
 pub use repair::{Culprit, Retaken, retry, skip};
 pub use status::{Status, set_paused, statuses};
 
@@ -62,9 +62,7 @@ pub trait Follower: Send + Sync {
 
     /// The version of what it makes of events. It follows only while its checkpoint is of the same one: another node
     /// may have put tables of another version in the place of its own.
-    fn version(&self) -> i32 {
-        1
-    }
+    fn version(&self) -> i32;
 
     /// When it counts a batch as taken.
     fn delivery(&self) -> Delivery;
@@ -115,6 +113,8 @@ pub enum FollowError {
         ours: i32,
         /// Of the checkpoint.
         theirs: i32,
+        /// Where the checkpoint is.
+        reached: Position,
     },
     /// A command of a process could not be carried out now.
     #[error("a command could not be carried out: {0}")]
@@ -267,17 +267,24 @@ impl Step {
 }
 
 impl Runner {
-    /// Carries the log to `follower` until `stop` is cancelled, or until its tables are those of another version.
+    /// Carries the log to `follower` until `stop` is cancelled. While its tables are those of another version it only
+    /// tells how far another node has carried them.
     pub async fn run(self, mut follower: Box<dyn Follower>, stop: CancellationToken) {
         describe_counter!(FAILURES, "Batches that a follower could not take; each is tried again.");
         let failures = counter!(FAILURES, "follower" => follower.name());
         let mut trouble = Trouble::default();
+        let mut others = None;
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(follower.as_mut(), &stop, &mut trouble).await {
-                if let FollowError::OtherVersion { .. } = error {
-                    tracing::warn!(follower = follower.name(), %error, "no longer followed by this node");
-                    return;
+                if let FollowError::OtherVersion { theirs, reached, .. } = error {
+                    if others.replace(theirs) != Some(theirs) {
+                        tracing::warn!(follower = follower.name(), %error, "left to nodes of that version");
+                    }
+                    self.progress.reached(follower.name(), reached);
+                    let _ = tokio::time::timeout(self.poll, stop.cancelled()).await;
+                    continue;
                 }
+                others = None;
                 failures.increment(1);
                 let pause = trouble.pause();
                 tracing::warn!(follower = follower.name(), %error, retry_in_ms = pause.as_millis(), "a batch failed");
@@ -495,6 +502,10 @@ mod tests {
     impl Follower for Faulty {
         fn name(&self) -> &'static str {
             "faulty"
+        }
+
+        fn version(&self) -> i32 {
+            1
         }
 
         fn delivery(&self) -> Delivery {

@@ -192,6 +192,10 @@ impl Follower for Recorder {
         "recorder"
     }
 
+    fn version(&self) -> i32 {
+        1
+    }
+
     fn delivery(&self) -> Delivery {
         self.delivery
     }

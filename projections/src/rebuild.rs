@@ -161,9 +161,21 @@ pub async fn verify(
     compared
 }
 
-/// Removes what an interrupted rebuild of a read model has left.
-pub async fn discard(database: &Database, name: &str) -> Result<(), RebuildError> {
-    Beside::take_turn(database, known(name)?, Some(PATIENCE)).await?.close().await
+/// Removes what interrupted rebuilds of read models have left, unless somebody else is at them.
+pub async fn discard(database: &Database, models: &[ReadModel]) -> Result<(), RebuildError> {
+    remove_left_over(database, models, PATIENCE).await
+}
+
+async fn remove_left_over(database: &Database, models: &[ReadModel], patience: Duration) -> Result<(), RebuildError> {
+    for model in models {
+        match Beside::take_turn(database, *model, Some(patience)).await {
+            Ok(beside) => beside.close().await?,
+            // They are being filled.
+            Err(RebuildError::UnderWay(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that every read model is there in the version of this code, before a node serves. One that is not, or is
@@ -177,15 +189,7 @@ pub async fn ensure(database: &Database) -> Result<(), RebuildError> {
     let left_over = schema::left_over(&mut owner).await?;
     owner.close().await?;
     at_once(outdated, cores(), |model| bring_up(database.clone(), model)).await?;
-    for model in left_over {
-        match Beside::take_turn(database, model, Some(Duration::from_millis(1))).await {
-            Ok(beside) => beside.close().await?,
-            // They are being filled.
-            Err(RebuildError::UnderWay(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    remove_left_over(database, &left_over, Duration::from_millis(1)).await
 }
 
 /// Builds a read model in the version of this code, unless another node has done so by now.

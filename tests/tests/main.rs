@@ -47,6 +47,7 @@ mod nodes;
 mod operating;
 #[cfg(test)]
 mod orders;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod races;

@@ -9,8 +9,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use eventstore::mint;
+use eventstore::{lease, log, mint, nats, relay};
 use hdrhistogram::Histogram;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use reqwest::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -24,11 +26,14 @@ use super::machine::Machine;
 use super::nats_server::NatsServer;
 use super::scratch::Scratch;
 use super::{BenchError, median, progress_bar};
+use crate::forward;
 
 /// What a node says once it is ready.
 const READY: &str = "tradepost listens on ";
 /// A start takes less than a second; a busy machine may take longer.
 const STARTS_WITHIN: Duration = Duration::from_mins(1);
+/// How soon to look again whether nodes are ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Digits that the histograms keep.
 const PRECISION: u8 = 3;
 
@@ -141,7 +146,7 @@ async fn measure(plan: &NodesPlan, scratch: &Scratch, nats_url: &str) -> Result<
     let site = Site { folder: TempDir::new()?, database_url: scratch.url(), secret: mint::id().to_string() };
     let first = site.start(&["--nats-url", nats_url]).await?;
     let people = first.register(plan.callers).await?;
-    drop(first);
+    first.end().await?;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); VARIANTS.len()];
     for round in 0..plan.repetitions {
         for turn in 0..VARIANTS.len() {
@@ -157,7 +162,13 @@ async fn measure(plan: &NodesPlan, scratch: &Scratch, nats_url: &str) -> Result<
                 }
                 Variant::TwoApart => vec![site.start(&[]).await?, site.start(&["--roles", "api"]).await?],
             };
+            if matches!(VARIANTS[place], Variant::OneWithNats | Variant::Two) {
+                settled(scratch, nats_url).await?;
+            }
             samples[place].push(write_down(&nodes, &people, plan.slot).await?);
+            for node in nodes {
+                node.end().await?;
+            }
             bar.inc(1);
         }
     }
@@ -187,7 +198,7 @@ struct Site {
 
 /// A running node. Dropped, it is killed.
 struct Node {
-    _child: Child,
+    child: Child,
     /// It goes on telling, and needs somebody to tell.
     _said: Lines<BufReader<ChildStdout>>,
     address: String,
@@ -205,11 +216,42 @@ impl Site {
         let mut lines = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
         let line = tokio::time::timeout(STARTS_WITHIN, lines.next_line()).await.map_err(|_| gone())??;
         let address = line.as_deref().and_then(|line| line.strip_prefix(READY)).ok_or_else(gone)?.to_owned();
-        Ok(Node { _child: child, _said: lines, address })
+        Ok(Node { child, _said: lines, address })
     }
 }
 
+/// Waits until the stream has all that was written without it, and one of the new nodes decides.
+async fn settled(scratch: &Scratch, nats_url: &str) -> Result<(), BenchError> {
+    let context = nats::jetstream(&nats::connect(nats_url).await?);
+    let pool = scratch.database().pool(1);
+    let settling = async {
+        loop {
+            let head = log::head(&pool).await?;
+            let copied = relay::look(&pool, &context).await.map_or(0, |copied| copied.position);
+            let leases = lease::list(&pool).await?;
+            let decided = leases.iter().any(|lease| lease.name == forward::LEASE && lease.good_for_ms > 0);
+            if copied >= head && decided {
+                return Ok::<_, BenchError>(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    let settled = tokio::time::timeout(STARTS_WITHIN, settling).await;
+    pool.close().await;
+    settled.unwrap_or(Err(BenchError::Material("copy of the log in NATS")))
+}
+
 impl Node {
+    /// Stops it as an operator does, so that it gives up what it holds.
+    async fn end(mut self) -> Result<(), BenchError> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        if let Some(id) = id {
+            kill(id, Signal::SIGTERM).map_err(std::io::Error::from)?;
+        }
+        self.child.wait().await?;
+        Ok(())
+    }
+
     /// Lets sellers join; answers with their tokens.
     async fn register(&self, count: usize) -> Result<Vec<String>, BenchError> {
         let client = Client::new();

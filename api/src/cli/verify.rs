@@ -9,9 +9,10 @@ use commands::timers::{self, TimerAudit};
 use eventstore::clock::Clock;
 use eventstore::database::{Database, is_outage};
 use eventstore::follower::{self, FollowError, Status};
+use eventstore::nats::{self, NatsError};
 use eventstore::parking::ParkedEvent;
 use eventstore::relay::{self, RelayError};
-use eventstore::{Position, audit, nats};
+use eventstore::{Position, audit};
 use projections::ReadModel;
 use projections::rebuild::{self, Comparison, RebuildError};
 use serde::Serialize;
@@ -64,8 +65,14 @@ impl Verify {
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
         let stop = stop_signals()?;
         let place = Place::beside(config).await?;
-        let looked = stop.run_until_cancelled(look(&place.database, config)).await;
-        let report = place.leave(looked.unwrap_or_else(|| Err("interrupted".into()))).await?;
+        let looked = match stop.run_until_cancelled(look(&place.database, config)).await {
+            Some(looked) => looked,
+            None => rebuild::discard(&place.database, &projections::ALL)
+                .await
+                .map_err(Failure::from)
+                .and_then(|()| Err("interrupted".into())),
+        };
+        let report = place.leave(looked).await?;
         show(self.json, &report, report.to_string().trim_end())?;
         let wrong: Vec<_> = report.checks.iter().filter(|check| !check.findings.is_empty()).collect();
         match wrong.len() {
@@ -80,11 +87,11 @@ async fn look(database: &Database, config: &Config) -> Result<Report, Failure> {
     let mut owner = database.connect_as_owner().await?;
     let log = audit::audit(&mut owner).await?;
     let stream = match &config.nats.url {
-        Some(url) => Some(Stream { context: nats::jetstream(&nats::connect_once(url.expose()).await?) }),
+        Some(url) => Some(nats::connect_once(url.expose()).await.map(|client| nats::jetstream(&client))),
         None => None,
     };
     let pool = database.pool(1);
-    let statuses = caught_up(&pool, stream.as_ref(), log.head).await?;
+    let statuses = caught_up(&pool, stream.as_ref().and_then(|stream| stream.as_ref().ok()), log.head).await?;
     let mut checks = vec![Check { subject: "the log".to_owned(), position: Some(log.head), findings: log.findings }];
     let models = rebuild::at_once(projections::ALL.to_vec(), rebuild::cores(), |model| {
         let database = database.clone();
@@ -100,7 +107,7 @@ async fn look(database: &Database, config: &Config) -> Result<Report, Failure> {
         }
     }
     if let Some(stream) = stream {
-        checks.push(stream.look(&pool, log.head).await?);
+        checks.push(look_at_stream(&pool, stream, log.head).await?);
     }
     pool.close().await;
     owner.close().await?;
@@ -117,14 +124,15 @@ fn subject(follower: &str) -> String {
 }
 
 /// Waits until all that follow the log have come to `head`, or have had time enough. Answers how they are then.
-async fn caught_up(pool: &PgPool, stream: Option<&Stream>, head: Position) -> Result<Vec<Status>, Failure> {
+async fn caught_up(pool: &PgPool, stream: Option<&Context>, head: Position) -> Result<Vec<Status>, Failure> {
     let names: Vec<_> = followers().collect();
-    let until = Instant::now() + PATIENCE;
+    let (until, clock) = (Instant::now() + PATIENCE, Clock::new());
+    clock.follow_once(pool).await?;
     loop {
-        let statuses = follower::statuses(pool, &names, Clock::new().now()).await?;
+        let statuses = follower::statuses(pool, &names, clock.now()).await?;
         let copied = match stream {
             // A stream that is not there, the audit names.
-            Some(stream) => relay::look(pool, &stream.context).await.map_or(head, |copied| copied.position),
+            Some(context) => relay::look(pool, context).await.map_or(head, |copied| copied.position),
             None => head,
         };
         let waits = |status: &Status| !status.paused && status.version.is_some() && status.position < head;
@@ -149,24 +157,22 @@ fn shortcomings(status: &Status, head: Position) -> Vec<String> {
     found
 }
 
-/// The copy of the log in NATS.
-struct Stream {
-    context: Context,
-}
-
-impl Stream {
-    async fn look(&self, pool: &PgPool, head: Position) -> Result<Check, Failure> {
-        let subject = "the stream in NATS".to_owned();
-        let (position, mut findings) = match relay::audit(pool, &self.context).await {
-            Ok(audit) => (Some(audit.position), audit.findings),
-            Err(error @ RelayError::Log(_)) => return Err(error.into()),
-            Err(error) => (None, vec![error.to_string()]),
-        };
-        if let Some(position) = position.filter(|position| *position < head) {
-            findings.push(format!("has come to position {position} only, where the log had {head}"));
-        }
-        Ok(Check { subject, position, findings })
+/// Compares the copy of the log in NATS with it. That it cannot be looked at is a finding too.
+async fn look_at_stream(pool: &PgPool, stream: Result<Context, NatsError>, head: Position) -> Result<Check, Failure> {
+    let subject = "the stream in NATS".to_owned();
+    let context = match stream {
+        Ok(context) => context,
+        Err(error) => return Ok(Check { subject, position: None, findings: vec![error.to_string()] }),
+    };
+    let (position, mut findings) = match relay::audit(pool, &context).await {
+        Ok(audit) => (Some(audit.position), audit.findings),
+        Err(error @ RelayError::Log(_)) => return Err(error.into()),
+        Err(error) => (None, vec![error.to_string()]),
+    };
+    if let Some(position) = position.filter(|position| *position < head) {
+        findings.push(format!("has come to position {position} only, where the log had {head}"));
     }
+    Ok(Check { subject, position, findings })
 }
 
 /// Compares a read model with its replay. What makes that impossible is a finding too, unless it is the database.
@@ -204,18 +210,19 @@ async fn look_at_timers(owner: &mut PgConnection) -> Result<Check, RebuildError>
     Ok(Check { subject: subject(timers::NAME), position, findings })
 }
 
-/// Whether the log or the tables are such that they cannot be compared; otherwise it could not be found out now.
+/// Whether the log or the tables are such that they cannot be compared, or somebody is at them; otherwise nothing can be
+/// found out now.
 fn is_about_rows(error: &RebuildError) -> bool {
     match error {
         RebuildError::Absent(_)
         | RebuildError::OtherVersion { .. }
-        | RebuildError::Follow(FollowError::Unreadable(_) | FollowError::Panicked(_)) => true,
-        RebuildError::Follow(FollowError::Sql(error)) => !is_outage(error),
-        RebuildError::Follow(_)
-        | RebuildError::Database(_)
-        | RebuildError::Unknown(_)
         | RebuildError::UnderWay(_)
-        | RebuildError::Replaced(_) => false,
+        | RebuildError::Replaced(_)
+        | RebuildError::Follow(
+            FollowError::Unreadable(_) | FollowError::Panicked(_) | FollowError::OtherVersion { .. },
+        ) => true,
+        RebuildError::Follow(FollowError::Sql(error)) => !is_outage(error),
+        RebuildError::Follow(_) | RebuildError::Database(_) | RebuildError::Unknown(_) => false,
     }
 }
 

@@ -1,16 +1,14 @@
 //! Whether the table of timers is what the log says.
 
 use eventstore::Position;
-use eventstore::follower::{FollowError, take_events};
-use eventstore::log;
+use eventstore::follower::{Batch, Delivery, FollowError, Follower, take_range};
 use eventstore::parking::{self, ParkedEvent};
+use futures::future::BoxFuture;
 use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::{NAME, TimerTable};
+use super::{Changes, NAME, TimerTable, VERSION};
 
-/// About how many events are taken at a time.
-const BATCH_EVENTS: i64 = 2_000;
 /// How many timers are named; one is enough to know that something is wrong.
 const NAMED: i64 = 10;
 
@@ -25,6 +23,35 @@ pub struct TimerAudit {
     pub parked: Vec<ParkedEvent>,
 }
 
+/// The follower under another name, for whom nothing is parked.
+struct Replay;
+
+impl Follower for Replay {
+    fn name(&self) -> &'static str {
+        "timers_replay"
+    }
+
+    fn version(&self) -> i32 {
+        VERSION
+    }
+
+    fn delivery(&self) -> Delivery {
+        TimerTable.delivery()
+    }
+
+    fn stands_for(&self) -> &'static str {
+        NAME
+    }
+
+    fn apply<'a>(
+        &'a mut self,
+        connection: &'a mut PgConnection,
+        batch: &'a Batch,
+    ) -> BoxFuture<'a, Result<(), FollowError>> {
+        Box::pin(super::write(connection, Changes::of(&batch.events)))
+    }
+}
+
 /// Fills a table from the log and compares it with the live one, at the position of that, in one snapshot. Nothing
 /// stands still, and nothing remains.
 pub async fn audit(owner: &mut PgConnection) -> Result<TimerAudit, FollowError> {
@@ -36,20 +63,16 @@ pub async fn audit(owner: &mut PgConnection) -> Result<TimerAudit, FollowError> 
     // Named as the follower names it.
     let name = "alter table pg_temp.timers add constraint timers_subject primary key (kind, aggregate_id, subject)";
     transaction.execute(name).await?;
-    let position: Option<Position> = sqlx::query_scalar("select position from public.followers where name = $1")
-        .bind(NAME)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    let position = position.unwrap_or(0);
-    // The replay has another try at what was parked.
-    parking::clear(&mut transaction, NAME).await?;
-    let mut reached = 0;
-    while reached < position {
-        let next = position.min(reached + BATCH_EVENTS);
-        let events = log::read_range(&mut transaction, reached, next).await?;
-        take_events(&mut TimerTable, &mut transaction, &events).await?;
-        reached = next;
+    let checkpoint: Option<(i32, Position)> =
+        sqlx::query_as("select version, position from public.followers where name = $1")
+            .bind(NAME)
+            .fetch_optional(&mut *transaction)
+            .await?;
+    let (theirs, position) = checkpoint.unwrap_or((VERSION, 0));
+    if theirs != VERSION {
+        return Err(FollowError::OtherVersion { ours: VERSION, theirs, reached: position });
     }
+    take_range(&mut Replay, &mut transaction, 0, position).await?;
     let findings = sqlx::query_scalar(
         "select format('%s timer: %s of %s, subject %s, due at %s', side, kind, aggregate_id, subject, due_at)
          from (
@@ -62,7 +85,7 @@ pub async fn audit(owner: &mut PgConnection) -> Result<TimerAudit, FollowError> 
     .bind(NAMED)
     .fetch_all(&mut *transaction)
     .await?;
-    let parked = parking::list(&mut *transaction, &[NAME]).await?;
+    let parked = parking::list(&mut *transaction, &[Replay.name()]).await?;
     transaction.rollback().await?;
     Ok(TimerAudit { position, findings, parked })
 }

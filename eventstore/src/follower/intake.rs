@@ -16,6 +16,9 @@ use crate::log;
 use crate::parking::{self, Exceptions, Parked};
 use crate::sealing::{self, PersonKeys};
 
+/// How many events are taken at a time where nobody says how many.
+const RANGE_EVENTS: i64 = 2_000;
+
 /// What follows a checkpoint.
 pub(super) struct Stretch {
     pub(super) checkpoint: Position,
@@ -74,7 +77,11 @@ async fn look(
 ) -> Result<(Position, bool), FollowError> {
     let (theirs, position, paused) = sqlx::query_as(query).bind(follower.name()).fetch_one(connection).await?;
     let ours = follower.version();
-    if theirs == ours { Ok((position, paused)) } else { Err(FollowError::OtherVersion { ours, theirs }) }
+    if theirs == ours {
+        Ok((position, paused))
+    } else {
+        Err(FollowError::OtherVersion { ours, theirs, reached: position })
+    }
 }
 
 /// What a follower leaves out of `events`.
@@ -190,6 +197,24 @@ pub async fn take_events(
         Err(error) => return Err(error),
     };
     Ok(parking::park(transaction, follower.name(), &parked).await?)
+}
+
+/// Takes the log from one position to another into a read model, in the caller's transaction, and parks what it cannot
+/// take. May cut a unit of work, which nobody sees before the commit.
+pub async fn take_range(
+    follower: &mut dyn Follower,
+    transaction: &mut PgConnection,
+    from: Position,
+    to: Position,
+) -> Result<(), FollowError> {
+    let mut reached = from;
+    while reached < to {
+        let next = to.min(reached + RANGE_EVENTS);
+        let events = log::read_range(transaction, reached, next).await?;
+        take_events(follower, transaction, &events).await?;
+        reached = next;
+    }
+    Ok(())
 }
 
 /// Lets `work` fail instead of panicking.

@@ -44,10 +44,11 @@ pub async fn audit(pool: &PgPool, context: &Context) -> Result<StreamAudit, Rela
     let (mut reached, mut events) = (0, Vec::new().into_iter());
     while reached < last && found.findings.len() < NAMED {
         let next = tokio::time::timeout(PATIENCE, messages.next()).await;
-        let message = match next.map_err(stream_error("does not deliver its messages"))? {
-            Some(message) => message.map_err(stream_error("cannot be read"))?,
-            None => break,
+        let Ok(Some(message)) = next else {
+            found.findings.push(format!("after message {reached} none is delivered"));
+            break;
         };
+        let message = message.map_err(stream_error("cannot be read"))?;
         let sequence = message.info().map_err(|source| RelayError::Stream { what: "cannot be read", source })?;
         let sequence = sequence.stream_sequence.cast_signed();
         while reached < sequence.min(last) {

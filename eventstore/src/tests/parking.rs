@@ -89,6 +89,10 @@ impl Follower for Picky {
         NAME
     }
 
+    fn version(&self) -> i32 {
+        1
+    }
+
     fn delivery(&self) -> Delivery {
         self.delivery
     }

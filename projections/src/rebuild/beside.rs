@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use eventstore::Position;
 use eventstore::database::Database;
-use eventstore::follower::take_events;
+use eventstore::follower::{take_events, take_range};
 use eventstore::{log, parking};
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::ahead::{self, BATCH_EVENTS, Goal};
+use super::ahead::{self, Goal};
 use super::{Comparison, RebuildError, Rebuilt};
 use crate::digest::{compare, digest};
 use crate::{ReadModel, schema};
@@ -59,10 +59,13 @@ impl Beside {
         let next = ReadModel { name: live.next, ..live };
         let mut connection = database.connect_as_owner().await?;
         let lock_timeout_ms = patience.map_or(0, |patience| patience.as_millis()).to_string();
-        // If this process is killed, the server notices soon and gives the turn to the next. A commit that is lost with
-        // the server takes the rebuild along, which begins anew anyway.
+        // If this process is killed, frozen or cut off, the server notices soon, frees what is locked, and gives the turn
+        // to the next. A commit that is lost with the server takes the rebuild along, which begins anew anyway.
         sqlx::query(
             "select set_config('client_connection_check_interval', '500ms', false),
+                set_config('idle_in_transaction_session_timeout', '5s', false),
+                set_config('tcp_keepalives_idle', '5s', false), set_config('tcp_keepalives_interval', '2s', false),
+                set_config('tcp_keepalives_count', '3', false),
                 set_config('synchronous_commit', 'off', false), set_config('lock_timeout', $1, false)",
         )
         .bind(lock_timeout_ms)
@@ -124,7 +127,7 @@ impl Beside {
             Some(found) if Some(found.version) == self.live_version && found.position >= self.reached => found.position,
             _ => return Err(RebuildError::Replaced(live.name)),
         };
-        take_rest(next, &mut transaction, self.reached, position).await?;
+        take_range(next, &mut transaction, self.reached, position).await?;
         let rebuilt = digest(&mut transaction, next.name).await?;
         let differences = compare(&digest(&mut transaction, live.name).await?, &rebuilt);
         let parked = parking::list(&mut *transaction, &[next.name]).await?;
@@ -147,7 +150,7 @@ impl Beside {
             return Err(RebuildError::Replaced(live.name));
         }
         let head = log::head(&mut *transaction).await?;
-        take_rest(next, &mut transaction, self.reached, head).await?;
+        take_range(next, &mut transaction, self.reached, head).await?;
         if is_live {
             schema::rename(&mut transaction, live.name, &schema::former(live)).await?;
         }
@@ -173,21 +176,4 @@ impl Beside {
         parking::clear(&mut transaction, self.next.name).await?;
         transaction.commit().await
     }
-}
-
-/// Takes the log from one position to another, exactly.
-async fn take_rest(
-    model: &mut ReadModel,
-    transaction: &mut PgConnection,
-    from: Position,
-    to: Position,
-) -> Result<(), RebuildError> {
-    let mut reached = from;
-    while reached < to {
-        let next = to.min(reached + BATCH_EVENTS);
-        let events = log::read_range(transaction, reached, next).await?;
-        take_events(model, transaction, &events).await?;
-        reached = next;
-    }
-    Ok(())
 }

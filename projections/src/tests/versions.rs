@@ -25,7 +25,8 @@ async fn another_version_is_built_beside_the_live_one_which_others_go_on_with_un
     let mut history = History::random(3, 200);
     let mut test = TestDatabase::showing(&history.units).await;
     rebuild::ensure(&test.database).await.unwrap();
-    let (progress, stop) = (Progress::default(), CancellationToken::new());
+    let progress = Progress::default();
+    let (stop, stop_newer) = (CancellationToken::new(), CancellationToken::new());
     let head = Head::at(log::head(&mut test.owner).await.unwrap());
     let database = test.database.clone();
     let runner = |batch_events| Runner {
@@ -52,26 +53,33 @@ async fn another_version_is_built_beside_the_live_one_which_others_go_on_with_un
     for start in starts {
         start.await.unwrap().unwrap();
     }
-    // The older node has not written into it, and has stopped by itself.
+    // The older node does not write into it.
     let told = history.units.len();
     for _ in 0..20 {
         history.go_on();
     }
     let reached = test.append(&history.units[told..]).await;
     head.seen_at(reached);
-    tokio::time::timeout(PATIENCE, older).await.unwrap().unwrap();
     let listed = test.statuses().await;
     let status = listed.iter().find(|status| status.name == "catalogue").unwrap();
     assert_eq!(status.version, Some(newer.version));
     assert!(status.position < reached, "{status:?}");
-    let running = tokio::spawn(runner(500).run(Box::new(newer), stop.clone()));
+    let running = tokio::spawn(runner(500).run(Box::new(newer), stop_newer.clone()));
     progress.wait_for("catalogue", reached, PATIENCE).await.unwrap();
-    stop.cancel();
+    stop_newer.cancel();
     running.await.unwrap();
 
     let live = digest(&mut test.owner, "catalogue").await.unwrap();
     rebuild::bring_up(test.database.clone(), catalogue::MODEL).await.unwrap();
     assert_eq!(digest(&mut test.owner, "catalogue").await.unwrap(), live, "an older version goes the same way");
+    // Then the older node goes on by itself.
+    let told = history.units.len();
+    history.go_on();
+    let reached = test.append(&history.units[told..]).await;
+    head.seen_at(reached);
+    progress.wait_for("catalogue", reached, PATIENCE).await.unwrap();
+    stop.cancel();
+    older.await.unwrap();
 }
 
 #[tokio::test]

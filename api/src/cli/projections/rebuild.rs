@@ -70,9 +70,7 @@ impl Rebuild {
             }
         });
         let Some(outcomes) = stop.run_until_cancelled(work).await else {
-            for model in models {
-                rebuild::discard(&place.database, model.name).await?;
-            }
+            rebuild::discard(&place.database, &models).await?;
             return Err("interrupted: read models are as they were, but for those that are told to be rebuilt".into());
         };
         let outcomes = outcomes?;

@@ -27,7 +27,9 @@ struct Row {
 
 async fn rows(place: &Place, names: &[&'static str]) -> Result<Vec<Row>, Failure> {
     let pool = place.database.pool(1);
-    let rows = statuses(&pool, names, Clock::new().now()).await?.into_iter().map(|status| {
+    let clock = Clock::new();
+    clock.follow_once(&pool).await?;
+    let rows = statuses(&pool, names, clock.now()).await?.into_iter().map(|status| {
         let kind = projections::find(&status.name).map_or(Kind::Process, |_| Kind::ReadModel);
         Row { kind, status }
     });

@@ -201,7 +201,7 @@ fn the_readme_lists_every_setting() {
         settings.iter().map(|(key, ..)| *key).filter(|key| !text.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "README.md does not list these settings: {missing:?}");
     let wrong = |(key, default, _): &(&str, &str, &str)| {
-        let row = text.lines().find(|line| line.contains(&format!("`{key}`"))).unwrap_or_default();
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{key}`"))).unwrap_or_default();
         !default.is_empty() && !row.contains(*default)
     };
     let wrong: Vec<_> = settings.into_iter().filter(wrong).map(|(key, ..)| key).collect();

@@ -1,7 +1,6 @@
 //! Whether the log is whole: no gap, no repeat, no unit of work cut, the head where it ends, and nothing in it that
 //! cannot be read as what it says it is.
 
-use futures::TryStreamExt;
 use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -9,7 +8,7 @@ use crate::event::RecordedEvent;
 use crate::{Position, log};
 
 /// How many places each question names; one is enough to know that something is wrong.
-const NAMED: usize = 10;
+pub(crate) const NAMED: usize = 10;
 /// About how many events are read at a time.
 const BATCH_EVENTS: i64 = 2_000;
 
@@ -23,7 +22,7 @@ pub struct LogAudit {
 }
 
 /// The questions. Each answers with a sentence per place that is wrong, at most `$1` of them.
-const QUESTIONS: [&str; 6] = [
+const QUESTIONS: [&str; 5] = [
     "select format('the log ends at position %s, and its head says %s', last, head.position)
      from (select coalesce(max(position), 0) as last from events) as e, log_head as head
      where last <> head.position limit $1",
@@ -43,11 +42,13 @@ const QUESTIONS: [&str; 6] = [
      from (select position, commit_position, lead(commit_position) over (order by position) as next from events) as e
      where commit_position <> position and (commit_position < position or next is distinct from commit_position)
      order by position limit $1",
-    "select format('the event at position %s belongs to `%s`, which is no id', position, aggregate_id)
-     from events where aggregate_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' order by position limit $1",
     "select format('`%s` has come to position %s, beyond the end of the log', f.name, f.position)
      from followers as f, log_head as head where f.position > head.position order by f.name limit $1",
 ];
+
+/// The question that comes before reading events: what belongs to no stream cannot be read.
+const STRAYS: &str = "select format('the event at position %s belongs to `%s`, which is no id', position, aggregate_id)
+    from events where aggregate_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' order by position limit $1";
 
 /// Looks at the log and its checkpoints as they are in one snapshot.
 pub async fn audit(connection: &mut PgConnection) -> Result<LogAudit, sqlx::Error> {
@@ -56,31 +57,33 @@ pub async fn audit(connection: &mut PgConnection) -> Result<LogAudit, sqlx::Erro
     let head = log::head(&mut *transaction).await?;
     let mut findings = Vec::new();
     for question in QUESTIONS {
-        let sentences = sqlx::query_scalar::<_, String>(question)
-            .bind(i64::try_from(NAMED).unwrap_or(i64::MAX))
-            .fetch(&mut *transaction);
-        findings.extend(sentences.try_collect::<Vec<_>>().await?);
+        findings.extend(ask(&mut transaction, question).await?);
     }
-    let mut reached = 0;
-    let mut unreadable = Vec::new();
-    // What belongs to no stream cannot be read at all, and has been named.
-    while findings.iter().all(|finding: &String| !finding.contains("which is no id"))
-        && reached < head
-        && unreadable.len() < NAMED
-    {
-        let next = head.min(reached + BATCH_EVENTS);
-        let events = log::read_range(&mut transaction, reached, next).await?;
-        unreadable.extend(events.iter().filter_map(misread));
-        reached = next;
-    }
-    unreadable.truncate(NAMED);
-    findings.extend(unreadable);
+    let strays = ask(&mut transaction, STRAYS).await?;
+    findings.extend(if strays.is_empty() { misread(&mut transaction, head).await? } else { strays });
     transaction.rollback().await?;
     Ok(LogAudit { head, findings })
 }
 
+async fn ask(connection: &mut PgConnection, question: &'static str) -> Result<Vec<String>, sqlx::Error> {
+    let named = i64::try_from(NAMED).unwrap_or(i64::MAX);
+    sqlx::query_scalar(question).bind(named).fetch_all(connection).await
+}
+
+/// Reads every event, and names those that cannot be read as what they say they are.
+async fn misread(connection: &mut PgConnection, head: Position) -> Result<Vec<String>, sqlx::Error> {
+    let (mut found, mut reached) = (Vec::new(), 0);
+    while reached < head && found.len() < NAMED {
+        let next = head.min(reached + BATCH_EVENTS);
+        found.extend(log::read_range(connection, reached, next).await?.iter().filter_map(flaw));
+        reached = next;
+    }
+    found.truncate(NAMED);
+    Ok(found)
+}
+
 /// What is wrong with an event by itself.
-fn misread(recorded: &RecordedEvent) -> Option<String> {
+fn flaw(recorded: &RecordedEvent) -> Option<String> {
     let RecordedEvent { position, event_type, .. } = recorded;
     match recorded.decode() {
         Ok(event) if event.event_type() == event_type => None,

@@ -11,10 +11,9 @@ use sqlx::PgPool;
 
 use super::{BATCH, RelayError, read, stream_error};
 use crate::Position;
+use crate::audit::NAMED;
 use crate::nats::{self, Published};
 
-/// How many places are named; one is enough to know that something is wrong.
-const NAMED: usize = 10;
 /// How long the server may take to deliver the next message.
 const PATIENCE: Duration = Duration::from_secs(10);
 

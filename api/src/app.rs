@@ -21,11 +21,11 @@ use eventstore::nats::{self, NatsError};
 use eventstore::progress::Progress;
 use eventstore::relay::{self, Relay};
 use eventstore::secrets::RootSecret;
-use eventstore::{Position, mint};
+use eventstore::{Position, announce, mint};
 use projections::rebuild::RebuildError;
 use sqlx::{Connection, PgPool};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -187,7 +187,6 @@ struct Nats {
     client: async_nats::Client,
     /// The node's own name.
     id: Uuid,
-    feed: Feed,
     forwarding: Option<Forwarding>,
     relayed: Option<watch::Receiver<Option<Position>>>,
     /// Gives the deciding lease up.
@@ -195,13 +194,18 @@ struct Nats {
 }
 
 impl Nats {
-    /// Connects, asks for the leases that the node's roles want, relays and listens; nothing without an address.
-    async fn connect(settings: &Config, pool: &PgPool, head: &Head, tasks: &Tasks) -> Result<Option<Self>, StartError> {
+    /// Connects, asks for the leases that the node's roles want, relays, announces and listens; nothing without an address.
+    async fn connect(
+        settings: &Config,
+        pool: &PgPool,
+        head: &Head,
+        feed: &Feed,
+        hints: &Arc<Notify>,
+        tasks: &Tasks,
+    ) -> Result<Option<Self>, StartError> {
         let Some(url) = &settings.nats.url else { return Ok(None) };
         let client = nats::connect(url.expose()).await?;
         let (id, roles, context) = (mint::id(), settings.node.roles, nats::jetstream(&client));
-        let feed = Feed::default();
-        tasks.until_stop(feed.clone().listen(context.clone(), pool.clone(), head.clone()));
         let relayed = roles.relay.then(|| {
             let wanted = Lease { name: relay::LEASE, node: id, priority: 0, ttl: relay::LEASE_TTL };
             let (turn, keeping) = wanted.keep(pool.clone(), tasks.stop.clone());
@@ -221,7 +225,16 @@ impl Nats {
             tasks.tracker.spawn(keeping);
             Forwarding { client: client.clone(), deciding }
         });
-        Ok(Some(Self { client, id, feed, forwarding, relayed, leave }))
+        let deciding = forwarding.as_ref().map(|forwarding| forwarding.deciding.clone());
+        if let Some(deciding) = deciding.clone() {
+            tasks.until_stop(announce::announce(client.clone(), head.clone(), deciding));
+        }
+        tasks.until_stop(announce::listen(client.clone(), hints.clone(), deciding.clone()));
+        if roles.projections || roles.processes {
+            // Only followers need the events themselves.
+            tasks.until_stop(feed.clone().listen(nats::jetstream(&client), pool.clone(), head.clone(), deciding));
+        }
+        Ok(Some(Self { client, id, forwarding, relayed, leave }))
     }
 
     /// Carries out what other nodes hand on, until the server closes: then another node is to decide.
@@ -271,17 +284,20 @@ impl Node {
             cache_aggregates: settings.engine.cache_aggregates,
             queue: settings.engine.queue,
         };
-        let (engine, deciding) = Engine::start(database, engine_settings, clock.clone(), head.clone()).await?;
+        let feed = Feed::default();
+        let (engine, deciding) =
+            Engine::start(database, engine_settings, clock.clone(), head.clone(), feed.clone()).await?;
         let providers = providers();
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
         let roles = settings.node.roles;
         let tasks = Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() };
-        let nats = Nats::connect(&settings, &pool, &head, &tasks).await?;
+        let hints = Arc::default();
+        let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
 
         let runner = Runner {
             database: database.clone(),
             head: head.clone(),
-            feed: nats.as_ref().map(|nats| nats.feed.clone()).unwrap_or_default(),
+            feed,
             progress: progress.clone(),
             batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
             poll: Duration::from_millis(settings.feed.poll_ms),
@@ -301,7 +317,7 @@ impl Node {
         if !others.is_empty() {
             tasks.until_stop(progress.clone().watch(others, pool.clone(), head.clone()));
         }
-        tasks.until_stop(head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms)));
+        tasks.until_stop(head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms), hints));
         tasks.until_stop(clock.clone().follow(pool.clone()));
         tasks.until_stop(observe::metrics::keep_up(counting));
         let live = LiveAuctions::default();

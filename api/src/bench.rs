@@ -5,6 +5,9 @@
 //! | `write` | the decision loop beside plain cqrs-es and postgres-es |
 //! | `project` | rebuilds beside a projection of one event per transaction, and how late read models are |
 //! | `nodes` | what a second API node costs writes |
+//! | `http` | the API beside its own health check, and the memory that it takes |
+//! | `site` | nodes as processes |
+//! | `load` | callers over HTTP |
 //! | `scratch` | the database of a run |
 //! | `machine` | what is told of the machine |
 
@@ -20,13 +23,17 @@ use projections::rebuild::RebuildError;
 use serde::Serialize;
 use thiserror::Error;
 
+mod http;
+mod load;
 mod machine;
 mod nats_server;
 mod nodes;
 mod project;
 mod scratch;
+mod site;
 mod write;
 
+pub use http::{BenchHttp, HttpPlan, http};
 pub use nodes::{BenchNodes, NodesPlan, nodes};
 pub use project::{BenchProject, ProjectPlan, project};
 pub use write::{BenchWrite, Plan, write};
@@ -90,6 +97,14 @@ pub enum BenchError {
     /// A node did not answer as it should.
     #[error("a node could not be used: {0}")]
     Http(#[from] reqwest::Error),
+    /// A node refused what it should not.
+    #[error("a node answered {count} times with status {status}; these figures are worth nothing")]
+    Answers {
+        /// The status.
+        status: u16,
+        /// How often.
+        count: u64,
+    },
     /// Files or processes could not be made.
     #[error("the bench could not start what it measures: {0}")]
     System(#[from] std::io::Error),

@@ -11,10 +11,10 @@
 use std::time::Duration;
 
 use async_nats::client::{Request as NatsRequest, RequestErrorKind};
-use async_nats::{Client, HeaderMap as NatsHeaders, Message};
+use async_nats::{Client, Message};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::lease::Holder;
@@ -26,10 +26,11 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::http::Api;
-use crate::http::envelope::{Rendered, RequestId};
 use crate::http::extract::read_bytes;
 use crate::http::problem::Problem;
 use crate::http::routes;
+
+mod wire;
 
 /// The lease of the node that decides.
 pub const LEASE: &str = "deciding";
@@ -41,16 +42,6 @@ const LAST_WORDS: Duration = Duration::from_millis(400);
 const LOOK_AFTER: Duration = Duration::from_millis(200);
 /// Where a node takes requests of others: followed by its name.
 const SUBJECT: &str = "tradepost.commands";
-/// Headers of a message, which no header of HTTP can be: they have capitals.
-const METHOD: &str = "Tradepost-Method";
-const PATH: &str = "Tradepost-Path";
-const REQUEST_ID: &str = "Tradepost-Request-Id";
-const STATUS: &str = "Tradepost-Status";
-/// Room for the headers in a message.
-const HEADERS_BYTES: usize = 32 * 1024;
-/// Headers that say something of one connection only.
-const OF_A_CONNECTION: [HeaderName; 5] =
-    [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::EXPECT, header::TE];
 
 /// How a node reaches the one that decides.
 #[derive(Clone, Debug)]
@@ -86,11 +77,7 @@ pub(crate) async fn forward(State(app): State<App>, request: Request, next: Next
     };
     let here = Request::from_parts(parts, Body::from(bytes.clone()));
     let keyed = here.headers().contains_key("idempotency-key");
-    let handed = match headers_of(&here) {
-        Some(headers) => forwarding.ask(node, headers, bytes).await,
-        None => Handed::NotSent,
-    };
-    match handed {
+    match forwarding.ask(node, wire::request(&here, &bytes).into()).await {
         Handed::Answered(response) => response,
         Handed::NotSent => next.run(here).await,
         Handed::Lost if keyed => next.run(here).await,
@@ -109,21 +96,21 @@ fn is_command(request: &Request) -> bool {
 
 /// Marks a request that another node has handed on: it goes no further.
 #[derive(Clone, Copy, Debug)]
-struct Forwarded;
+pub(crate) struct Forwarded;
 
 impl Forwarding {
-    async fn ask(&self, node: Uuid, headers: NatsHeaders, body: Bytes) -> Handed {
-        if body.len() + HEADERS_BYTES > self.client.max_payload() {
+    async fn ask(&self, node: Uuid, request: Bytes) -> Handed {
+        if request.len() > self.client.max_payload() {
             return Handed::NotSent;
         }
         // The envelope of the request limits how long this may take.
-        let message = NatsRequest::new().headers(headers).payload(body).timeout(None);
+        let message = NatsRequest::new().payload(request).timeout(None);
         let answer = tokio::select! {
             answer = self.client.send_request(format!("{SUBJECT}.{node}"), message) => answer,
             () = self.until_gone(node) => return Handed::Lost,
         };
         match answer {
-            Ok(message) => response_of(&message).map_or(Handed::Lost, Handed::Answered),
+            Ok(message) => wire::read_response(&message.payload).map_or(Handed::Lost, Handed::Answered),
             Err(error) => match error.kind() {
                 RequestErrorKind::NoResponders
                 | RequestErrorKind::InvalidSubject
@@ -157,43 +144,6 @@ impl Forwarding {
     }
 }
 
-/// A request's method, path and headers as those of a message; nothing if there are too many, or some are no text.
-fn headers_of(request: &Request) -> Option<NatsHeaders> {
-    let mut headers = NatsHeaders::new();
-    headers.insert(METHOD, request.method().as_str());
-    headers.insert(PATH, request.uri().path_and_query()?.as_str());
-    headers.insert(REQUEST_ID, request.extensions().get::<RequestId>()?.as_str());
-    let mut bytes = 0;
-    for (name, value) in request.headers() {
-        if !OF_A_CONNECTION.contains(name) && name != header::CONTENT_LENGTH {
-            bytes += name.as_str().len() + value.len();
-            headers.append(name.as_str(), value.to_str().ok()?);
-        }
-    }
-    (bytes < HEADERS_BYTES / 2).then_some(headers)
-}
-
-fn response_of(message: &Message) -> Option<Response> {
-    let headers = message.headers.as_ref()?;
-    let status = StatusCode::from_bytes(headers.get(STATUS)?.as_str().as_bytes()).ok()?;
-    let mut response = Response::new(Body::from(message.payload.clone()));
-    *response.status_mut() = status;
-    copy_headers(headers, response.headers_mut());
-    response.extensions_mut().insert(Rendered);
-    Some(response)
-}
-
-/// Takes over what is a header of HTTP.
-fn copy_headers(from: &NatsHeaders, to: &mut axum::http::HeaderMap) {
-    for (name, values) in from.iter() {
-        let name: &str = name.as_ref();
-        let Ok(name) = HeaderName::from_lowercase(name.as_bytes()) else { continue };
-        for value in values {
-            to.extend(HeaderValue::from_str(value.as_str()).map(|value| (name.clone(), value)));
-        }
-    }
-}
-
 /// Carries out what other nodes hand on to `node` until `stop`, and ends what has begun.
 pub async fn serve(client: Client, node: Uuid, api: Api, stop: CancellationToken) {
     let requests = TaskTracker::new();
@@ -217,35 +167,17 @@ pub async fn serve(client: Client, node: Uuid, api: Api, stop: CancellationToken
 
 async fn carry_out(client: Client, api: Api, message: Message) {
     let Some(reply) = message.reply.clone() else { return };
-    let Some(request) = request_of(message) else {
-        // Whoever waits for an answer asks whether this node is still there.
-        let here = client.publish(reply, Bytes::new()).await;
-        return here.unwrap_or_else(|error| tracing::debug!(%error, "nobody could be told that this node is there"));
-    };
-    let Ok(response) = api.oneshot(request).await;
-    let (parts, body) = response.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return };
-    let mut headers = NatsHeaders::new();
-    headers.insert(STATUS, parts.status.as_str());
-    for (name, value) in &parts.headers {
-        if let Ok(value) = value.to_str() {
-            headers.append(name.as_str(), value);
+    let answer = match wire::read_request(&message.payload) {
+        Some(request) => {
+            let Ok(response) = api.oneshot(request).await;
+            let (parts, body) = response.into_parts();
+            let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return };
+            wire::response(&parts, &body)
         }
-    }
-    if let Err(error) = client.publish_with_headers(reply, headers, body).await {
+        // Whoever waits for an answer asks whether this node is still there.
+        None => Vec::new(),
+    };
+    if let Err(error) = client.publish(reply, answer.into()).await {
         tracing::warn!(%error, "an answer could not be given to the node that asked");
     }
-}
-
-fn request_of(message: Message) -> Option<Request> {
-    let headers = message.headers?;
-    let mut request = Request::builder()
-        .method(headers.get(METHOD)?.as_str())
-        .uri(headers.get(PATH)?.as_str())
-        .body(Body::from(message.payload))
-        .ok()?;
-    request.extensions_mut().insert(Forwarded);
-    request.extensions_mut().insert(RequestId::named(headers.get(REQUEST_ID)?.as_str()));
-    copy_headers(&headers, request.headers_mut());
-    Some(request)
 }

@@ -23,6 +23,7 @@ use crate::forward;
 pub(crate) mod envelope;
 pub mod extract;
 mod fields;
+pub mod fresh;
 pub mod live;
 mod money;
 pub mod openapi;

@@ -21,6 +21,7 @@ use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::database::{Database, DatabaseError};
 use eventstore::event::Metadata;
+use eventstore::feed::Feed;
 use eventstore::log::{Digest, Head};
 use eventstore::trace::{self, Traced};
 use serde::Serialize;
@@ -196,19 +197,20 @@ impl Drop for PauseFlag {
 }
 
 impl Engine {
-    /// Starts the loop at the head of the log. The task ends when the last handle is dropped, or when the log turns out
+    /// Starts the loop at the head of the log. What it commits goes into `feed`. The task ends when the last handle is dropped, or when the log turns out
     /// to end before what this node has seen of it.
     pub async fn start(
         database: &Database,
         settings: EngineSettings,
         clock: Clock,
         head: Head,
+        feed: Feed,
     ) -> Result<(Self, JoinHandle<()>), DatabaseError> {
         let (jobs, submitted) = mpsc::unbounded_channel();
         let all_places = u32::try_from(settings.queue).unwrap_or(u32::MAX);
         let places = Arc::new(Semaphore::new(all_places as usize));
         let available = Arc::new(AtomicBool::new(true));
-        let decider = Decider::connect(database, settings, clock, head, submitted, available.clone()).await?;
+        let decider = Decider::connect(database, settings, clock, head, feed, submitted, available.clone()).await?;
         let task = tokio::spawn(decider.run());
         let (paused, in_flight, results) = (Arc::default(), Arc::default(), Arc::new(Results::new()));
         Ok((Self { jobs, places, all_places, paused, in_flight, available, results }, task))

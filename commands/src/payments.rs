@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::wallet::{Event, PaymentMethod, Wallet};
-use domain::{Money, Timestamp, WalletId};
+use domain::{Aggregate, Money, Timestamp, WalletId};
 use eventstore::clock::Clock;
-use eventstore::event::{DomainEvent, Metadata};
+use eventstore::event::{DomainEvent, Interest, Metadata};
 use eventstore::follower::{Batch, Delivery, FollowError, Follower, Recorded};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
@@ -178,6 +178,10 @@ impl Follower for Payments {
 
     fn delivery(&self) -> Delivery {
         Delivery::AtLeastOnce
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::In(&[Wallet::TYPE])
     }
 
     fn apply<'a>(&'a mut self, _: &'a mut PgConnection, batch: &'a Batch) -> BoxFuture<'a, Result<(), FollowError>> {

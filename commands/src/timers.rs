@@ -9,12 +9,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use domain::auction::Auction;
+use domain::escrow::Escrow;
+use domain::order::Order;
+use domain::order_group::OrderGroup;
+use domain::wallet::Wallet;
 use domain::{
-    AuctionId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow, order, order_group, wallet,
+    Aggregate, AuctionId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow, order, order_group,
+    wallet,
 };
 use eventstore::Position;
 use eventstore::clock::Clock;
-use eventstore::event::{DomainEvent, Metadata};
+use eventstore::event::{DomainEvent, Interest, Metadata};
 use eventstore::follower::{self, Batch, Delivery, FollowError, Follower, Recorded};
 use eventstore::log::{self, Head};
 use eventstore::progress::Progress;
@@ -206,6 +212,10 @@ impl Follower for TimerTable {
 
     fn delivery(&self) -> Delivery {
         Delivery::ExactlyOnce
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::In(&[Auction::TYPE, Escrow::TYPE, Order::TYPE, OrderGroup::TYPE, Wallet::TYPE])
     }
 
     fn apply<'a>(

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection};
 
-use crate::event::RecordedEvent;
+use crate::event::{Interest, RecordedEvent};
 use crate::{Position, log};
 
 /// How many places each question names; one is enough to know that something is wrong.
@@ -75,7 +75,8 @@ async fn misread(connection: &mut PgConnection, head: Position) -> Result<Vec<St
     let (mut found, mut reached) = (Vec::new(), 0);
     while reached < head && found.len() < NAMED {
         let next = head.min(reached + BATCH_EVENTS);
-        found.extend(log::read_range(connection, reached, next).await?.iter().filter_map(flaw));
+        let events = log::read_range(connection, reached, next, Interest::Everything).await?;
+        found.extend(events.iter().filter_map(|event| flaw(event)));
         reached = next;
     }
     found.truncate(NAMED);

@@ -92,7 +92,7 @@ impl Database {
         PgConnection::connect_with(&self.options).await.map_err(|source| self.unreachable(source))
     }
 
-    /// A connection that acts as the service, for a task of its own. `schema` comes first on its search path.
+    /// A connection that acts as the service, for a follower. `schema` comes first on its search path.
     pub async fn connect(&self, schema: Option<&str>) -> Result<PgConnection, DatabaseError> {
         let path = schema.map(|schema| ("search_path", format!("{schema}, public")));
         self.connect_as_service(path).await

@@ -1,6 +1,7 @@
 //! Events on their way into the log and out of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::{
     AccountId, Aggregate, AuctionId, ClaimId, Event as _, ListingId, OrderGroupId, OrderId, SessionId, Timestamp,
@@ -189,7 +190,59 @@ pub fn known_type(aggregate_type: &str) -> Option<&'static str> {
     TYPES.into_iter().find(|known| *known == aggregate_type)
 }
 
+/// Which events somebody looks at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Interest {
+    /// All of them.
+    Everything,
+    /// Those of these kinds of aggregates.
+    In(&'static [&'static str]),
+}
+
+impl Interest {
+    /// Whether the events of a kind of aggregate are among them.
+    pub fn includes(self, aggregate_type: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::In(types) => types.contains(&aggregate_type),
+        }
+    }
+
+    /// The kinds of aggregates, if not all.
+    pub(crate) fn types(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Everything => None,
+            Self::In(types) => Some(types),
+        }
+    }
+}
+
+/// A part of the log, as far as somebody is interested in it. Ends with a unit of work.
+#[derive(Clone, Debug, Default)]
+pub struct Section {
+    /// The events of interest, in order.
+    pub events: Vec<Arc<RecordedEvent>>,
+    /// The position of its last event, of interest or not.
+    pub reaches: Position,
+}
+
 impl RecordedEvent {
+    /// An event that was committed at `position`, in a unit of work that ends at `commit_position`.
+    pub fn committed(event: NewEvent, position: Position, commit_position: Position) -> Self {
+        Self {
+            position,
+            commit_position,
+            event_id: event.event_id,
+            aggregate_type: event.aggregate_type.to_owned(),
+            aggregate_id: StreamId(event.aggregate_id),
+            sequence: event.sequence.cast_signed(),
+            event_type: event.event_type.to_owned(),
+            event_version: event.event_version.to_owned(),
+            payload: event.payload,
+            recorded_at: event.recorded_at,
+        }
+    }
+
     /// What happened, in the terms of the domain.
     pub fn decode(&self) -> Result<DomainEvent, UnreadableEvent> {
         let id = self.aggregate_id.0;

@@ -1,4 +1,5 @@
-//! The feed: the newest events as NATS has delivered them, for followers that would read them from the log otherwise.
+//! The feed: the newest events as this node has committed them or NATS has delivered them, for followers that would read
+//! them from the log otherwise.
 //!
 //! NATS may lose, repeat or reorder messages; positions tell. What comes again is dropped, and after a gap the feed
 //! begins anew, so it holds events without gaps or nothing. A follower that needs what the feed does not hold reads the
@@ -6,6 +7,7 @@
 //! When nothing comes, followers find new events by looking at the log, as without NATS.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +17,8 @@ use futures::StreamExt;
 use sqlx::PgPool;
 
 use crate::Position;
-use crate::event::RecordedEvent;
+use crate::event::{Interest, RecordedEvent, Section};
+use crate::lease::Holder;
 use crate::log::{self, Head};
 use crate::nats;
 
@@ -33,7 +36,7 @@ pub struct Feed(Arc<Mutex<Window>>);
 /// Events without gaps.
 #[derive(Debug, Default)]
 struct Window {
-    events: VecDeque<RecordedEvent>,
+    events: VecDeque<Arc<RecordedEvent>>,
     bytes: usize,
 }
 
@@ -45,12 +48,12 @@ pub enum Taken {
     /// It, or a later one, has come before.
     Repeated,
     /// Events before it are missing, or it is the first: here it is again.
-    AfterGap(RecordedEvent),
+    AfterGap(Arc<RecordedEvent>),
 }
 
 impl Feed {
     /// Takes an event if it is the next one.
-    pub fn take(&self, event: RecordedEvent) -> Taken {
+    pub fn take(&self, event: Arc<RecordedEvent>) -> Taken {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match window.events.back().map(|last| last.position) {
             Some(last) if event.position <= last => Taken::Repeated,
@@ -63,41 +66,67 @@ impl Feed {
     }
 
     /// Begins anew with `event`, which the log has.
-    pub fn begin_with(&self, event: RecordedEvent) {
+    pub fn begin_with(&self, event: Arc<RecordedEvent>) {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *window = Window::default();
         window.push(event);
     }
 
-    /// About `limit` events after `position`, never part of a unit of work; nothing if it does not hold the next unit
-    /// whole.
-    pub fn after(&self, position: Position, limit: i64) -> Option<Vec<RecordedEvent>> {
+    /// Takes what this node has committed just now.
+    pub fn take_committed(&self, events: impl IntoIterator<Item = RecordedEvent>) {
+        for event in events {
+            if let Taken::AfterGap(event) = self.take(Arc::new(event)) {
+                self.begin_with(event);
+            }
+        }
+    }
+
+    /// What is of interest among about `limit` events after `position`, never part of a unit of work; nothing if it does
+    /// not hold the next unit whole.
+    pub fn after(&self, position: Position, limit: i64, interest: Interest) -> Option<Section> {
         let window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = window.events.front()?.position;
         let skip = usize::try_from(position + 1 - first).ok()?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let whole = |event: &RecordedEvent| event.position == event.commit_position;
         let rest = window.events.range(skip.min(window.events.len())..);
-        let (mut end, mut count) = (0, 0);
-        for event in rest.clone() {
-            count += 1;
-            if whole(event) {
-                end = count;
+        let mut reaches = None;
+        for (count, event) in (1..).zip(rest.clone()) {
+            if event.position == event.commit_position {
+                reaches = Some(event.position);
                 if count >= limit {
                     break;
                 }
             }
         }
-        (end > 0).then(|| rest.take(end).cloned().collect())
+        let reaches = reaches?;
+        let section = rest.take_while(|event| event.position <= reaches);
+        let events = section.filter(|event| interest.includes(&event.aggregate_type)).cloned().collect();
+        Some(Section { events, reaches })
     }
 
-    /// Listens to the stream until the task is aborted, and tells `head` how far it is.
-    pub async fn listen(self, context: Context, pool: PgPool, head: Head) {
+    /// Listens to the stream until the task is aborted, and tells `head` how far it is. While this node decides, it has
+    /// its events from itself, and does not listen.
+    pub async fn listen(self, context: Context, pool: PgPool, head: Head, deciding: Option<Holder>) {
+        let mut deciding = deciding;
         loop {
-            if let Err(error) = self.follow(&context, &pool, &head).await {
-                tracing::debug!(%error, "the stream cannot be followed; the log is read instead");
+            let mut this_decides = deciding.clone();
+            let this_decides = async {
+                match &mut this_decides {
+                    Some(deciding) => deciding.until_mine().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = this_decides => if let Some(deciding) = &mut deciding {
+                    deciding.until_not_mine().await;
+                },
+                followed = self.follow(&context, &pool, &head) => {
+                    if let Err(error) = followed {
+                        tracing::debug!(%error, "the stream cannot be followed; the log is read instead");
+                    }
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
@@ -108,7 +137,7 @@ impl Feed {
             let message = message?;
             let event = nats::read(message.headers.as_ref(), &message.payload)?;
             let position = event.position;
-            match self.take(event) {
+            match self.take(Arc::new(event)) {
                 Taken::Next => head.seen_at(position),
                 Taken::Repeated => {}
                 Taken::AfterGap(event) => {
@@ -124,7 +153,7 @@ impl Feed {
 }
 
 impl Window {
-    fn push(&mut self, event: RecordedEvent) {
+    fn push(&mut self, event: Arc<RecordedEvent>) {
         self.bytes += event.payload.len();
         self.events.push_back(event);
         while self.events.len() > MOST_EVENTS || self.bytes > MOST_BYTES {
@@ -150,32 +179,34 @@ mod tests {
     use super::*;
     use crate::event::StreamId;
 
-    /// A log of units of work of these sizes.
-    fn log_of(units: &[usize]) -> Vec<RecordedEvent> {
-        let mut log: Vec<RecordedEvent> = Vec::new();
+    const WALLETS: Interest = Interest::In(&["wallet"]);
+
+    /// A log of units of work of these sizes; every third event is a wallet's.
+    fn log_of(units: &[usize]) -> Vec<Arc<RecordedEvent>> {
+        let mut log = Vec::new();
         for size in units {
             let end = i64::try_from(log.len() + size).unwrap();
             for _ in 0..*size {
                 let position = i64::try_from(log.len()).unwrap() + 1;
-                log.push(RecordedEvent {
+                log.push(Arc::new(RecordedEvent {
                     position,
                     commit_position: end,
                     event_id: Uuid::from_u128(position.unsigned_abs().into()),
-                    aggregate_type: "wallet".to_owned(),
+                    aggregate_type: if position % 3 == 0 { "wallet" } else { "listing" }.to_owned(),
                     aggregate_id: StreamId(Uuid::nil()),
                     sequence: position,
                     event_type: "HoldPlaced".to_owned(),
                     event_version: "1".to_owned(),
                     payload: "{}".to_owned(),
                     recorded_at: Timestamp::UNIX_EPOCH,
-                });
+                }));
             }
         }
         log
     }
 
     /// What NATS makes of a log: a tenth twice, a fifth later than what comes after it, a twentieth never.
-    fn mangled(log: &[RecordedEvent], rng: &mut StdRng) -> Vec<RecordedEvent> {
+    fn mangled(log: &[Arc<RecordedEvent>], rng: &mut StdRng) -> Vec<Arc<RecordedEvent>> {
         let (mut delivered, mut held_up) = (Vec::new(), VecDeque::new());
         for event in log {
             match rng.random_range(0..100) {
@@ -192,25 +223,28 @@ mod tests {
         delivered
     }
 
-    /// Follows as the runner does, from a checkpoint; tells how many events came from the feed.
-    fn follow(feed: &Feed, log: &[RecordedEvent], until: i64, checkpoint: &mut i64, limit: i64) -> usize {
+    /// Follows as the runner does, from a checkpoint. Tells how many sections came from the feed.
+    fn follow(
+        (feed, interest): (&Feed, Interest),
+        log: &[Arc<RecordedEvent>],
+        until: i64,
+        checkpoint: &mut i64,
+        limit: i64,
+    ) -> usize {
         let mut delivered = 0;
         while *checkpoint < until {
-            let from_feed = feed.after(*checkpoint, limit);
-            delivered += from_feed.as_ref().map_or(0, Vec::len);
-            let from_log = || {
-                let start = usize::try_from(*checkpoint).unwrap();
-                let end = log[start].commit_position;
-                log[start..usize::try_from(end).unwrap()].to_vec()
-            };
-            let batch = from_feed.unwrap_or_else(from_log);
-            for event in &batch {
-                assert_eq!(event.position, *checkpoint + 1);
-                assert_eq!(event.event_id.as_u128(), u128::from(event.position.unsigned_abs()));
-                *checkpoint = event.position;
+            let start = usize::try_from(*checkpoint).unwrap();
+            if let Some(Section { events, reaches }) = feed.after(*checkpoint, limit, interest) {
+                delivered += 1;
+                let end = usize::try_from(reaches).unwrap();
+                assert_eq!(log[end - 1].commit_position, reaches, "a unit of work was split");
+                let wanted = log[start..end].iter().filter(|event| interest.includes(&event.aggregate_type));
+                assert!(events.iter().map(|event| event.event_id).eq(wanted.map(|event| event.event_id)));
+                assert!(reaches > *checkpoint);
+                *checkpoint = reaches;
+            } else {
+                *checkpoint = log[start].commit_position;
             }
-            let last = batch.last().expect("a batch has events");
-            assert_eq!(last.position, last.commit_position, "a unit of work was split");
         }
         delivered
     }
@@ -221,6 +255,7 @@ mod tests {
             units in prop::collection::vec(1_usize..5, 1..400),
             seed in any::<u64>(),
             limit in 1_i64..50,
+            interest in prop::sample::select(vec![Interest::Everything, WALLETS]),
         ) {
             let (log, feed, rng) = (log_of(&units), Feed::default(), &mut StdRng::seed_from_u64(seed));
             let (mut checkpoint, mut heard) = (0, 0);
@@ -230,10 +265,10 @@ mod tests {
                     feed.begin_with(event);
                 }
                 if rng.random_bool(0.2) {
-                    follow(&feed, &log, heard, &mut checkpoint, limit);
+                    follow((&feed, interest), &log, heard, &mut checkpoint, limit);
                 }
             }
-            follow(&feed, &log, i64::try_from(log.len()).unwrap(), &mut checkpoint, limit);
+            follow((&feed, interest), &log, i64::try_from(log.len()).unwrap(), &mut checkpoint, limit);
             prop_assert_eq!(usize::try_from(checkpoint).unwrap(), log.len());
         }
     }
@@ -247,20 +282,29 @@ mod tests {
                 feed.begin_with(event);
             }
         }
-        assert_eq!(follow(&feed, &log, 11, &mut 0, 2), 11);
-        assert!(feed.after(11, 10).is_none(), "there is no more");
-        assert_eq!(feed.after(1, 1).unwrap().len(), 3, "a unit is whole");
+        assert_eq!(follow((&feed, WALLETS), &log, 11, &mut 0, 2), 3, "units of 1 and 3, of 2, of 1 and 4 events");
+        assert!(feed.after(11, 10, Interest::Everything).is_none(), "there is no more");
+        assert_eq!(feed.after(1, 1, Interest::Everything).unwrap().events.len(), 3, "a unit is whole");
+    }
+
+    #[test]
+    fn what_this_node_commits_counts_once_though_nats_brings_it_too() {
+        let (log, feed) = (log_of(&[2, 3, 2, 1]), Feed::default());
+        let events = |from: usize, to: usize| log[from..to].iter().map(|event| event.as_ref().clone());
+        feed.take_committed(events(0, 2));
+        assert!(matches!(feed.take(log[0].clone()), Taken::Repeated));
+        assert!(matches!(feed.take(log[2].clone()), Taken::Next));
+        // The rest of that unit was another node's and has not come yet.
+        feed.take_committed(events(5, 7));
+        assert!(feed.after(2, 10, Interest::Everything).is_none(), "that is in the log");
+        assert_eq!(feed.after(5, 10, WALLETS).unwrap().events[0].position, 6);
     }
 
     #[test]
     fn the_feed_forgets_what_is_old_and_never_holds_too_much() {
-        let (log, feed) = (log_of(&vec![1; MOST_EVENTS + 10]), Feed::default());
-        for event in log {
-            if let Taken::AfterGap(event) = feed.take(event) {
-                feed.begin_with(event);
-            }
-        }
-        assert!(feed.after(5, 1).is_none(), "that is in the log");
-        assert_eq!(feed.after(20, i64::MAX).unwrap().len(), MOST_EVENTS - 10);
+        let feed = Feed::default();
+        feed.take_committed(log_of(&vec![1; MOST_EVENTS + 10]).iter().map(|event| event.as_ref().clone()));
+        assert!(feed.after(5, 1, Interest::Everything).is_none(), "that is in the log");
+        assert_eq!(feed.after(20, i64::MAX, Interest::Everything).unwrap().events.len(), MOST_EVENTS - 10);
     }
 }

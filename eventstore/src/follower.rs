@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::Position;
 use crate::database::{Database, DatabaseError, is_outage};
-use crate::event::{DomainEvent, RecordedEvent, UnreadableEvent};
+use crate::event::{DomainEvent, Interest, RecordedEvent, Section, UnreadableEvent};
 use crate::feed::Feed;
 use crate::log::Head;
 use crate::parking::{self, Parked};
@@ -31,16 +31,21 @@ use crate::sealing::PersonKeys;
 use crate::trace::{self, Period};
 
 mod intake;
+mod plans;
 mod repair;
 mod status;
 
-use intake::{Stretch, caught};
+use intake::{Checkpoint, Stretch, caught};
 pub use intake::{take_events, take_range};
+pub use plans::Plans;
 pub use repair::{Culprit, Retaken, retry, skip};
 pub use status::{Status, set_paused, statuses};
 
 /// Counts the batches of a follower that have failed.
 const FAILURES: &str = "tradepost_follower_failures_total";
+/// How soon after a batch the next one is begun, unless somebody waits for it: many small batches cost far more than a
+/// few larger ones.
+const PACE: Duration = Duration::from_millis(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Work on the database that takes longer hangs, as after a network was cut that tells nobody.
@@ -66,6 +71,11 @@ pub trait Follower: Send + Sync {
 
     /// When it counts a batch as taken.
     fn delivery(&self) -> Delivery;
+
+    /// Which events it looks at: the others only move its checkpoint.
+    fn interest(&self) -> Interest {
+        Interest::Everything
+    }
 
     /// The schema of its own tables, first on the search path while it works.
     fn schema(&self) -> Option<&'static str> {
@@ -253,16 +263,30 @@ enum Care {
 /// What has come of a step.
 #[derive(Clone, Copy, Debug)]
 struct Step {
+    /// Where it began.
+    checkpoint: Checkpoint,
     reached: Position,
-    paused: bool,
     /// Whether something was found that cannot be taken.
     found: bool,
+    /// Whether anything was of interest.
+    taken: bool,
 }
 
 impl Step {
     /// Nothing was done.
     fn none(stretch: &Stretch) -> Self {
-        Self { reached: stretch.checkpoint, paused: stretch.paused, found: false }
+        Self::still(stretch.checkpoint)
+    }
+
+    fn still(checkpoint: Checkpoint) -> Self {
+        Self { checkpoint, reached: checkpoint.position, found: false, taken: false }
+    }
+
+    /// A stretch was taken, and some of it parked.
+    fn to_end(stretch: &Stretch, parked: &[Parked]) -> Self {
+        let Section { events, reaches } = &stretch.section;
+        let found = parked.iter().any(|event| event.error.is_some());
+        Self { checkpoint: stretch.checkpoint, reached: *reaches, found, taken: !events.is_empty() }
     }
 }
 
@@ -280,7 +304,7 @@ impl Runner {
                     if others.replace(theirs) != Some(theirs) {
                         tracing::warn!(follower = follower.name(), %error, "left to nodes of that version");
                     }
-                    self.progress.reached(follower.name(), reached);
+                    self.progress.reached(follower.name(), reached, true);
                     let _ = tokio::time::timeout(self.poll, stop.cancelled()).await;
                     continue;
                 }
@@ -310,26 +334,82 @@ impl Runner {
             trouble.untold = None;
         }
         let mut heads = self.head.subscribe();
-        // What was taken by the first step is not told: it may be the whole log.
-        let mut before = None;
+        // Where the last step left it. What was taken by the first is not traced: it may be the whole log.
+        let mut before: Option<Checkpoint> = None;
+        let mut plans = Plans::default();
         while !stop.is_cancelled() {
-            let began = trace::now();
-            let Step { reached, paused, found } = self.step(follower, &mut connection, stop, trouble.care()).await?;
+            let (began, pace) = (trace::now(), tokio::time::sleep(PACE));
+            let passed = match before {
+                Some(from) if trouble.care() == Care::Together => {
+                    self.pass_by(follower, &mut connection, stop, from).await?
+                }
+                _ => None,
+            };
+            let Step { checkpoint, reached, found, taken } = match passed {
+                Some(step) => step,
+                None => self.step(follower, &mut connection, stop, trouble.care()).await?,
+            };
+            let paused = checkpoint.paused;
             trouble.pause = None;
             // Care ends once what was looked for is found, or is not there.
             if found || trouble.care() == Care::Together || reached >= self.head.position() {
                 trouble.attempts = 0;
             }
-            self.progress.reached(follower.name(), reached);
-            let from = before.replace(reached).unwrap_or(reached);
-            trace::taken(&mut connection, follower.name(), (from, reached), Period::since(began)).await?;
+            let changed = taken || before != Some(checkpoint);
+            self.progress.reached(follower.name(), reached, changed);
+            if taken && let Some(Checkpoint { position, .. }) = before {
+                trace::taken(&mut connection, follower.name(), (position, reached), Period::since(began)).await?;
+            }
+            before = Some(Checkpoint { position: reached, ..checkpoint });
+            if taken {
+                plans.taken(&mut connection, reached - checkpoint.position).await?;
+            }
+            if reached - checkpoint.position >= self.batch_events {
+                // There is more, and enough of it.
+                continue;
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(self.poll), if paused => {}
                 grown = heads.wait_for(|head| *head > reached), if !paused => if grown.is_err() { break },
             }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = pace => {}
+                () = self.progress.wanted(follower.name(), reached) => {}
+            }
         }
         bounded(DATABASE_PATIENCE, stop, async { Ok(connection.close().await?) }).await
+    }
+
+    /// Moves the checkpoint over the next events if none of them is of interest, and it is where it was left.
+    async fn pass_by(
+        &self,
+        follower: &dyn Follower,
+        connection: &mut PgConnection,
+        stop: &CancellationToken,
+        from: Checkpoint,
+    ) -> Result<Option<Step>, FollowError> {
+        let section = self.feed.after(from.position, self.batch_events, follower.interest());
+        let Some(reached) = section.filter(|section| section.events.is_empty()).map(|section| section.reaches) else {
+            return Ok(None);
+        };
+        let moving = async {
+            let moved = sqlx::query(
+                "update public.followers set position = $5
+                 where name = $1 and version = $2 and position = $3 and repairs = $4 and not paused",
+            )
+            .bind(follower.name())
+            .bind(follower.version())
+            .bind(from.position)
+            .bind(from.repairs)
+            .bind(reached)
+            .execute(connection)
+            .await?;
+            Ok(moved.rows_affected() == 1)
+        };
+        let moved = bounded(DATABASE_PATIENCE, stop, moving).await?;
+        Ok(moved.then_some(Step { reached, ..Step::still(from) }))
     }
 
     /// Takes the next events.
@@ -354,7 +434,7 @@ impl Runner {
             Delivery::AtLeastOnce => {
                 let reading = self.next(follower, connection, care);
                 let stretch = bounded(DATABASE_PATIENCE, stop, reading).await?;
-                if stretch.events.is_empty() {
+                if stretch.is_empty() {
                     return Ok(Step::none(&stretch));
                 }
                 let effects = apply(follower, connection, &stretch, care);
@@ -404,9 +484,9 @@ pub async fn take_batch(
     batch_events: i64,
 ) -> Result<Position, FollowError> {
     let stretch = Stretch::next(&Feed::default(), follower, transaction, batch_events).await?;
-    take_events(follower, transaction, &stretch.events).await?;
-    advance(follower.name(), transaction, stretch.reaches()).await?;
-    Ok(stretch.reaches())
+    take_events(follower, transaction, &stretch.section.events).await?;
+    advance(follower.name(), transaction, stretch.section.reaches).await?;
+    Ok(stretch.section.reaches)
 }
 
 /// Takes a stretch into a read model and moves its checkpoint, which is locked.
@@ -416,20 +496,20 @@ async fn take(
     stretch: &Stretch,
     care: Care,
 ) -> Result<Step, FollowError> {
-    if stretch.events.is_empty() {
+    if stretch.is_empty() {
         return Ok(Step::none(stretch));
     }
     let parked = apply(follower, transaction, stretch, care).await?;
     parking::park(transaction, follower.name(), &parked).await?;
-    advance(follower.name(), transaction, stretch.reaches()).await?;
-    Ok(Step { reached: stretch.reaches(), paused: false, found: found(&parked) })
+    advance(follower.name(), transaction, stretch.section.reaches).await?;
+    Ok(Step::to_end(stretch, &parked))
 }
 
 /// Takes a stretch in. Answers with what is to be parked.
 async fn apply(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
-    Stretch { events, exceptions, .. }: &Stretch,
+    Stretch { section: Section { events, .. }, exceptions, .. }: &Stretch,
     care: Care,
 ) -> Result<Vec<Parked>, FollowError> {
     match care {
@@ -447,21 +527,16 @@ async fn settle(
     parked: &[Parked],
 ) -> Result<Step, FollowError> {
     let mut transaction = connection.begin().await?;
-    let (checkpoint, paused) = intake::lock(&mut transaction, follower).await?;
-    let exceptions = intake::exceptions(follower, &mut transaction, &stretch.events).await?;
-    if checkpoint != stretch.checkpoint || exceptions != stretch.exceptions {
+    let checkpoint = intake::lock(&mut transaction, follower).await?;
+    let exceptions = intake::exceptions(follower, &mut transaction, &stretch.section.events).await?;
+    if checkpoint.position != stretch.checkpoint.position || exceptions != stretch.exceptions {
         transaction.rollback().await?;
-        return Ok(Step { reached: checkpoint, paused, found: false });
+        return Ok(Step::still(checkpoint));
     }
     parking::park(&mut transaction, follower.name(), parked).await?;
-    advance(follower.name(), &mut transaction, stretch.reaches()).await?;
+    advance(follower.name(), &mut transaction, stretch.section.reaches).await?;
     transaction.commit().await?;
-    Ok(Step { reached: stretch.reaches(), paused, found: found(parked) })
-}
-
-/// Whether there is an event that could not be taken.
-fn found(parked: &[Parked]) -> bool {
-    parked.iter().any(|event| event.error.is_some())
+    Ok(Step::to_end(stretch, parked))
 }
 
 /// Moves the checkpoint, which is locked.

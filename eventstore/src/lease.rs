@@ -71,6 +71,11 @@ impl Holder {
         }
     }
 
+    /// Waits until this node does not hold it.
+    pub async fn until_not_mine(&mut self) {
+        self.until_not(self.node).await;
+    }
+
     /// Waits until somebody else than `node` holds it, or nobody is known to.
     pub async fn until_not(&mut self, node: Uuid) {
         // When nobody asks any more, nobody is known to hold it.

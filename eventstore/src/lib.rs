@@ -6,6 +6,7 @@
 //!
 //! **Architecture invariant:** nothing here decides anything, and nothing here knows a read model.
 
+pub mod announce;
 pub mod audit;
 pub mod clock;
 pub mod cqrs;

@@ -4,19 +4,23 @@
 //! events, the idempotency keys and the keys of new people, so a batch is there as a whole or not at all. Because the
 //! head is a row lock until commit, positions are in commit order and without gaps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
 use futures::TryStreamExt;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::Position;
 use crate::database::is_outage;
-use crate::event::{NewEvent, RecordedEvent};
+use crate::event::{Interest, NewEvent, RecordedEvent, Section};
 use crate::sealing::PersonKey;
+
+/// How soon after a look at the head another is worth it.
+const PACE: Duration = Duration::from_millis(5);
 
 /// 16 bytes that name something by its hash.
 pub type Digest = [u8; 16];
@@ -192,42 +196,53 @@ pub async fn answers(
     Ok(stored.collect())
 }
 
-/// Up to about `limit` events after `position`, in order; never part of a unit of work.
+/// What is of interest among about `limit` events after `position`; never part of a unit of work.
 pub async fn read_after(
     connection: &mut PgConnection,
     position: Position,
     limit: i64,
-) -> Result<Vec<RecordedEvent>, sqlx::Error> {
-    let mut events = read_range(connection, position, position.saturating_add(limit)).await?;
-    if let Some(last) = events.last()
-        && last.commit_position > last.position
-    {
-        let (from, to) = (last.position, last.commit_position);
-        events.extend(read_range(connection, from, to).await?);
-    }
-    Ok(events)
+    interest: Interest,
+) -> Result<Section, sqlx::Error> {
+    let end: Option<Position> = sqlx::query_scalar(
+        "select commit_position from public.events where position > $1 and position <= $2
+         order by position desc limit 1",
+    )
+    .bind(position)
+    .bind(position.saturating_add(limit))
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(reaches) = end else { return Ok(Section { events: Vec::new(), reaches: position }) };
+    Ok(Section { events: read_range(connection, position, reaches, interest).await?, reaches })
 }
 
-/// The events after `from` up to and including `to`, in order.
+/// The events of interest after `from` up to and including `to`, in order.
 pub async fn read_range(
     connection: &mut PgConnection,
     from: Position,
     to: Position,
-) -> Result<Vec<RecordedEvent>, sqlx::Error> {
+    interest: Interest,
+) -> Result<Vec<Arc<RecordedEvent>>, sqlx::Error> {
     sqlx::query_as(
         "select position, commit_position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version,
             payload::text as payload, recorded_at
-         from public.events where position > $1 and position <= $2 order by position",
+         from public.events
+         where position > $1 and position <= $2 and ($3::text[] is null or aggregate_type = any($3))
+         order by position",
     )
     .bind(from)
     .bind(to)
+    .bind(interest.types())
     .fetch(connection)
+    .map_ok(Arc::new)
     .try_collect()
     .await
 }
 
 /// The events at these positions, in order.
-pub async fn read_at(connection: &mut PgConnection, positions: &[Position]) -> Result<Vec<RecordedEvent>, sqlx::Error> {
+pub async fn read_at(
+    connection: &mut PgConnection,
+    positions: &[Position],
+) -> Result<Vec<Arc<RecordedEvent>>, sqlx::Error> {
     sqlx::query_as(
         "select position, commit_position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version,
             payload::text as payload, recorded_at
@@ -235,6 +250,7 @@ pub async fn read_at(connection: &mut PgConnection, positions: &[Position]) -> R
     )
     .bind(positions)
     .fetch(connection)
+    .map_ok(Arc::new)
     .try_collect()
     .await
 }
@@ -292,10 +308,13 @@ impl Head {
         self.position.subscribe()
     }
 
-    /// Looks at the log every `every` until the task is aborted, for the sake of other nodes' events.
-    pub async fn poll(self, pool: PgPool, every: Duration) {
+    /// Looks at the log every `every`, and soon after a hint that it has grown, until the task is aborted: for the sake
+    /// of other nodes' events.
+    pub async fn poll(self, pool: PgPool, every: Duration, hints: Arc<Notify>) {
         loop {
-            tokio::time::sleep(every).await;
+            // Never more often than it pays, however many hints there are.
+            tokio::time::sleep(PACE.min(every)).await;
+            let _ = tokio::time::timeout(every, hints.notified()).await;
             match head(&pool).await {
                 Ok(position) => self.seen_at(position),
                 Err(error) => tracing::debug!(%error, "the head of the log could not be read"),

@@ -10,6 +10,7 @@
 //! checkpoint.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use domain::Timestamp;
 use serde::Serialize;
@@ -37,7 +38,7 @@ impl Exceptions {
     pub(crate) async fn load(
         connection: &mut PgConnection,
         follower: &dyn Follower,
-        events: &[RecordedEvent],
+        events: &[Arc<RecordedEvent>],
     ) -> Result<Self, sqlx::Error> {
         let (parked, skipped): (Vec<Uuid>, Vec<Position>) = sqlx::query_as(
             "select
@@ -58,8 +59,8 @@ impl Exceptions {
     }
 
     /// What is to be taken, and what waits because something of its aggregate is parked.
-    pub(crate) fn divide<'a>(&self, events: &'a [RecordedEvent]) -> (Vec<&'a RecordedEvent>, Vec<Parked>) {
-        let wanted = events.iter().filter(|event| !self.skipped.contains(&event.position));
+    pub(crate) fn divide<'a>(&self, events: &'a [Arc<RecordedEvent>]) -> (Vec<&'a RecordedEvent>, Vec<Parked>) {
+        let wanted = events.iter().map(Arc::as_ref).filter(|event| !self.skipped.contains(&event.position));
         let (waiting, ready): (Vec<_>, Vec<_>) = wanted.partition(|event| self.parked.contains(&event.aggregate_id.0));
         (ready, waiting.into_iter().map(Parked::behind).collect())
     }

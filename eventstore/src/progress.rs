@@ -28,34 +28,66 @@ pub struct Behind {
 
 /// The positions of all followers of this process. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<HashMap<&'static str, watch::Sender<Position>>>>);
+pub struct Progress(Arc<Mutex<HashMap<&'static str, Place>>>);
+
+/// Where a follower is, and where somebody waits for it to be.
+#[derive(Debug, Default)]
+struct Place {
+    reached: watch::Sender<Position>,
+    /// Where it was when its tables changed last, as far as is known.
+    changed: Position,
+    wanted: watch::Sender<Position>,
+}
 
 impl Progress {
-    /// Notes that `follower` has come to `position`, which is what its tables now show.
-    pub fn reached(&self, follower: &'static str, position: Position) {
-        self.with(follower, |sender| {
-            sender.send_if_modified(|known| std::mem::replace(known, position) != position);
+    /// Notes that `follower` has come to `position`, which is what its tables now show, and whether they may show
+    /// something else than before.
+    pub fn reached(&self, follower: &'static str, position: Position, changed: bool) {
+        self.with(follower, |place| {
+            if changed {
+                place.changed = position;
+            }
+            place.reached.send_if_modified(|known| std::mem::replace(known, position) != position);
         });
     }
 
     /// How far `follower` has come; 0 before its first batch.
     pub fn position(&self, follower: &'static str) -> Position {
-        self.with(follower, |sender| *sender.borrow())
+        self.with(follower, |place| *place.reached.borrow())
+    }
+
+    /// A position at which the tables of `follower` showed what they show now.
+    pub fn changed_at(&self, follower: &'static str) -> Position {
+        self.with(follower, |place| place.changed)
     }
 
     /// To be woken whenever `follower` moves.
     pub fn subscribe(&self, follower: &'static str) -> watch::Receiver<Position> {
-        self.with(follower, watch::Sender::subscribe)
+        self.with(follower, |place| place.reached.subscribe())
     }
 
     /// Waits until `follower` has come to `wanted`, for at most `patience`.
     pub async fn wait_for(&self, follower: &'static str, wanted: Position, patience: Duration) -> Result<(), Behind> {
+        self.with(follower, |place| {
+            place.wanted.send_if_modified(|known| {
+                let farther = wanted > *known;
+                *known = wanted.max(*known);
+                farther
+            });
+        });
         let mut positions = self.subscribe(follower);
         let arrival = positions.wait_for(|reached| *reached >= wanted);
         match tokio::time::timeout(patience, arrival).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Behind { follower, wanted, reached: self.position(follower) }),
         }
+    }
+
+    /// Waits until somebody waits for `follower` to come farther than `reached`.
+    pub(crate) async fn wanted(&self, follower: &'static str, reached: Position) {
+        let mut wanted = self.with(follower, |place| place.wanted.subscribe());
+        // The sender lives as long as this does.
+        let _ = wanted.wait_for(|wanted| *wanted > reached).await;
     }
 
     /// Looks up, until the task is aborted, how far `followers` have come that other nodes run. Looks closely while they
@@ -89,14 +121,14 @@ impl Progress {
             .await?;
         for follower in followers {
             if let Some((_, position)) = rows.iter().find(|(name, _)| name == follower) {
-                self.reached(follower, *position);
+                self.reached(follower, *position, *position != self.position(follower));
             }
         }
         Ok(rows.iter().map(|(_, position)| *position).min())
     }
 
-    fn with<T>(&self, follower: &'static str, look: impl FnOnce(&watch::Sender<Position>) -> T) -> T {
+    fn with<T>(&self, follower: &'static str, look: impl FnOnce(&mut Place) -> T) -> T {
         let mut followers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        look(followers.entry(follower).or_insert_with(|| watch::Sender::new(0)))
+        look(followers.entry(follower).or_default())
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::cqrs::Streams;
 use crate::database::Database;
-use crate::event::{Metadata, NewEvent};
+use crate::event::{Interest, Metadata, NewEvent};
 use crate::feed::Feed;
 use crate::follower::{self, Delivery, FollowError, Follower, Runner, register};
 use crate::log::{self, AcceptedKey, AppendError, Appended, Batch, Head};
@@ -148,7 +148,7 @@ async fn a_read_never_ends_within_a_unit_of_work() {
     log::append(&mut connection, 0, &singly(history(1).2)).await.unwrap();
     log::append(&mut connection, 4, &together(history(4).2)).await.unwrap();
     let read = async |connection: &mut PgConnection, after, limit| {
-        let events = log::read_after(connection, after, limit).await.unwrap();
+        let events = log::read_after(connection, after, limit, Interest::Everything).await.unwrap().events;
         events.iter().map(|event| event.position).collect::<Vec<_>>()
     };
     assert_eq!(read(&mut connection, 0, 2).await, [1, 2]);

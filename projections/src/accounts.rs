@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::account::{Capability, Event, ProfileChanges};
-use domain::{AccountId, Sealed, Timestamp};
+use domain::account::{self, Capability, Event, ProfileChanges};
+use domain::{AccountId, Aggregate, Sealed, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -19,6 +19,7 @@ pub const MODEL: ReadModel = ReadModel {
     name: "accounts",
     next: "accounts_next",
     version: 2,
+    about: &[account::Account::TYPE],
     ddl: include_str!("accounts.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use domain::auction::{Event, Outcome, Terms};
+use domain::auction::{self, Event, Outcome, Terms};
 use domain::increments::Increments;
-use domain::{AccountId, AuctionId, Currency, Money, Timestamp};
+use domain::{AccountId, Aggregate, AuctionId, Currency, Money, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -25,6 +25,7 @@ pub const MODEL: ReadModel = ReadModel {
     name: "auction_board",
     next: "auction_board_next",
     version: 1,
+    about: &[auction::Auction::TYPE],
     ddl: include_str!("auction_board.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -358,8 +359,9 @@ impl Bidders {
             })
             .unzip();
         let bidders: Vec<Bidder> = sqlx::query_as(
-            "select * from bidders
-             where (auction_id, account_id) in (select * from unnest($1::uuid[], $2::uuid[]))",
+            "select bidders.* from bidders
+             join (select distinct * from unnest($1::uuid[], $2::uuid[])) as wanted (auction_id, account_id)
+                using (auction_id, account_id)",
         )
         .bind(auctions)
         .bind(accounts)

@@ -43,6 +43,7 @@ create index listings_newest on listings (status, listed_at, id);
 create index listings_of_seller on listings (seller_id, listed_at, id);
 -- Cut, because an entry of more than 2,700 bytes is an error.
 create index listings_in_category on listings (left(category, 64), status, listed_at, id);
+create index listings_in_category_by_price on listings (left(category, 64), status, currency, price_minor, id);
 create index listings_by_price on listings (status, currency, price_minor, id);
 create index listings_ending_soon on listings (status, ends_at, id) where ends_at is not null;
 create index listings_words on listings using gin (words);

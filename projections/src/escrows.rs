@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use domain::escrow::{Disputant, Event, RefundCause, ReleaseCause, Status, Terms};
-use domain::{AccountId, Currency, Money, OrderId, Timestamp};
+use domain::escrow::{self, Disputant, Event, RefundCause, ReleaseCause, Status, Terms};
+use domain::{AccountId, Aggregate, Currency, Money, OrderId, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -21,6 +21,7 @@ pub const MODEL: ReadModel = ReadModel {
     name: "escrows",
     next: "escrows_next",
     version: 1,
+    about: &[escrow::Escrow::TYPE],
     ddl: include_str!("escrows.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };

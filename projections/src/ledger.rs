@@ -23,6 +23,7 @@ pub const MODEL: ReadModel = ReadModel {
     name: "ledger",
     next: "ledger_next",
     version: 2,
+    about: &[escrow::Escrow::TYPE, wallet::Wallet::TYPE],
     ddl: include_str!("ledger.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -287,7 +288,8 @@ impl Ledger {
         }
         let balances: Vec<Balance> = sqlx::query_as(
             "select account, currency, kind, debits::text, credits::text, position from balances
-             where (account, currency) in (select * from unnest($1::text[], $2::text[]))",
+             join (select distinct * from unnest($1::text[], $2::text[])) as wanted (account, currency)
+                using (account, currency)",
         )
         .bind(accounts)
         .bind(currencies)

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use domain::listing::Delivery;
 use domain::order::{self, CancelCause, Event, Terms};
 use domain::stock::Sku;
-use domain::{AccountId, AuctionId, Currency, Money, OrderGroupId, OrderId, Timestamp, escrow, order_group};
+use domain::{AccountId, Aggregate, AuctionId, Currency, Money, OrderGroupId, OrderId, Timestamp, escrow, order_group};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -26,6 +26,7 @@ pub const MODEL: ReadModel = ReadModel {
     name: "orders",
     next: "orders_next",
     version: 1,
+    about: &[escrow::Escrow::TYPE, order::Order::TYPE, order_group::OrderGroup::TYPE],
     ddl: include_str!("orders.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };

@@ -1,5 +1,6 @@
 //! What every read model has in common, and the list of them.
 
+use eventstore::event::Interest;
 use eventstore::follower::{Batch, Delivery, FollowError, Follower};
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
@@ -18,6 +19,8 @@ pub struct ReadModel {
     pub next: &'static str,
     /// Raised whenever its tables change or its `apply` gives other rows: it is then built anew.
     pub version: i32,
+    /// The kinds of aggregates whose events it looks at; `apply` is given no others.
+    pub(crate) about: &'static [&'static str],
     /// Creates its tables, in the schema that is on the search path.
     pub(crate) ddl: &'static str,
     pub(crate) apply: Apply,
@@ -34,6 +37,10 @@ impl Follower for ReadModel {
 
     fn delivery(&self) -> Delivery {
         Delivery::ExactlyOnce
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::In(self.about)
     }
 
     fn schema(&self) -> Option<&'static str> {

@@ -11,8 +11,8 @@
 
 use std::collections::BTreeMap;
 
-use domain::wallet::{Event, PaymentMethod};
-use domain::{AccountId, Currency, LedgerAccount, Money, OrderId, Posting, Timestamp, WalletId};
+use domain::wallet::{self, Event, PaymentMethod};
+use domain::{AccountId, Aggregate, Currency, LedgerAccount, Money, OrderId, Posting, Timestamp, WalletId};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -27,6 +27,7 @@ pub const MODEL: ReadModel = ReadModel {
     name: "wallet_statement",
     next: "wallet_statement_next",
     version: 2,
+    about: &[wallet::Wallet::TYPE],
     ddl: include_str!("wallet_statement.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -258,8 +259,9 @@ impl Statement {
         });
         let (accounts, (kinds, ids)): (Vec<_>, (Vec<_>, Vec<_>)) = operations.unzip();
         let statement = "
-            select * from transactions
-            where (account_id, kind, id) in (select * from unnest($1::uuid[], $2::text[], $3::uuid[]))";
+            select transactions.* from transactions
+            join (select distinct * from unnest($1::uuid[], $2::text[], $3::uuid[])) as wanted (account_id, kind, id)
+                using (account_id, kind, id)";
         let transactions: Vec<Transaction> =
             sqlx::query_as(statement).bind(accounts).bind(kinds).bind(ids).fetch_all(connection).await?;
         let key = |transaction: &Transaction| (transaction.account_id, transaction.kind, transaction.id);

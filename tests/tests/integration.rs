@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_nats::Client as Nats;
+use eventstore::event::Interest;
 use eventstore::nats::{STREAM, jetstream};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -46,7 +47,9 @@ impl Consumer {
     async fn follows(&mut self, database: &TestDatabase, mut position: i64) -> i64 {
         let head = database.log_head().await;
         let mut connection = database.connect().await;
-        let log = eventstore::log::read_range(&mut connection, position, head).await.or_fail("read the log");
+        let log = eventstore::log::read_range(&mut connection, position, head, Interest::Everything)
+            .await
+            .or_fail("read the log");
         for event in log {
             let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
             let line = line.or_fail("wait longer for the consumer").or_fail("read a line").or_fail("find a line");

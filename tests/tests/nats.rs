@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Stream;
-use eventstore::event::RecordedEvent;
+use eventstore::event::{Interest, RecordedEvent};
 use eventstore::nats::{STREAM, jetstream, read};
 use serde_json::{Value, json};
 use tradepost_tests::client::Client;
@@ -89,7 +89,8 @@ impl Relayed {
         let arrived = tokio::time::timeout(CONVERGES_WITHIN, arrive).await;
         let (stream, head) = arrived.or_fail("wait longer for the stream");
         let mut connection = self.database.connect().await;
-        let log = eventstore::log::read_range(&mut connection, 0, head).await.or_fail("read the log");
+        let log =
+            eventstore::log::read_range(&mut connection, 0, head, Interest::Everything).await.or_fail("read the log");
         for event in log {
             let message = stream.get_raw_message(event.position.unsigned_abs()).await.or_fail("read a message");
             let relayed = read(Some(&message.headers), &message.payload).or_fail("read an event");

@@ -1,10 +1,11 @@
-//! One trace from the request through decision and commit to every read model; and none when nobody collects.
+//! One trace from the request through decision and commit to every follower that it concerns; and none when nobody
+//! collects.
 
 use serde_json::Value;
 use tradepost_tests::client::Client;
 use tradepost_tests::collector::{Collected, Collector};
 use tradepost_tests::database::TestDatabase;
-use tradepost_tests::market::listing;
+use tradepost_tests::market::{auction, listing};
 use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::Spawned;
 
@@ -48,30 +49,31 @@ async fn node(database: &TestDatabase, settings: &str, arguments: &[&str]) -> Sp
 }
 
 #[tokio::test]
-async fn one_trace_leads_from_the_request_to_every_read_model() {
+async fn one_trace_leads_from_the_request_to_every_follower_that_it_concerns() {
     let mut collector = Collector::start().await;
     let database = TestDatabase::fresh().await;
     let server = server(&database, &format!("[traces]\notlp_endpoint = '{}'\n", collector.endpoint())).await;
     let seller = server.client().register_seller("seller").await;
     // What a follower takes when it starts is not told, so each is let come to its second batch.
     while !all_have_taken_something(&seller).await {}
-    let post = seller.post("/listings", &listing(100)).header("traceparent", &traceparent("01"));
+    let post = seller.post("/auctions", &auction(100)).header("traceparent", &traceparent("01"));
     let listed = post.send().await.expect(201);
 
-    let followers: Vec<String> = api::app::followers().map(|name| format!("follow {name}")).collect();
-    let mut names = vec!["POST /api/v1/listings", "command", "decide", "commit"];
-    names.extend(followers.iter().map(String::as_str));
+    let mut names = vec!["POST /api/v1/auctions", "command", "decide", "commit"];
+    names.extend(["follow catalogue", "follow auction_board", "follow timers"]);
     let wanted: Vec<_> = names.iter().map(|name| (*name, 1)).collect();
     let trace = collector.trace(TRACE, &wanted).await;
-    let (request, command) = (one(&trace, "POST /api/v1/listings"), one(&trace, "command"));
+    let (request, command) = (one(&trace, "POST /api/v1/auctions"), one(&trace, "command"));
     assert_eq!((&*request.parent, &command.parent), (CALLER, &request.id));
     for below in names.iter().skip(2) {
         assert_eq!(one(&trace, below).parent, command.id, "{below}");
     }
     assert!(trace.iter().all(|span| span.in_order), "{trace:#?}");
+    // The others pass it by.
+    assert_eq!(trace.iter().filter(|span| span.name.starts_with("follow ")).count(), 3, "{trace:#?}");
     let place = format!("00-{TRACE}-{}-01", command.id);
     let events = stored(&database).await;
-    assert!(events.last().unwrap().as_deref() == Some(&place), "{events:?}");
+    assert!(events.contains(&Some(place)), "{events:?}");
 
     // A request without a trace begins one of its own.
     let other = collector.all().iter().find(|span| span.name == "POST /api/v1/auth/register").unwrap();
@@ -94,12 +96,12 @@ async fn a_trace_leads_from_node_to_node() {
     let (decides, models) = (start("processes").await, start("projections").await);
     let asked = start("api").await;
     let seller = asked.client().register_seller("seller").await;
-    let (name, mut number) = ("POST /api/v1/listings", 0_u128);
+    let (name, mut number) = ("POST /api/v1/auctions", 0_u128);
     // Until the node that is asked has heard who decides, it decides by itself.
     let handed_on = loop {
         number += 1;
         let traceparent = format!("00-{number:032x}-{CALLER}-01");
-        seller.post("/listings", &listing(100)).header("traceparent", &traceparent).send().await.expect(201);
+        seller.post("/auctions", &auction(100)).header("traceparent", &traceparent).send().await.expect(201);
         // Where it is handed on, the other node tells of a request too.
         let trace = format!("{number:032x}");
         let spans = collector.trace(&trace, &[(name, 1), ("command", 1)]).await;

@@ -5,37 +5,23 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use eventstore::{lease, log, mint, nats, relay};
-use hdrhistogram::Histogram;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use reqwest::Client;
+use eventstore::{lease, log, nats, relay};
 use serde::Serialize;
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::load::{self, Caller, Sample};
 use super::machine::Machine;
 use super::nats_server::NatsServer;
 use super::scratch::Scratch;
+use super::site::{Node, STARTS_WITHIN, Site};
 use super::{BenchError, median, progress_bar};
 use crate::forward;
 
-/// What a node says once it is ready.
-const READY: &str = "tradepost listens on ";
-/// A start takes less than a second; a busy machine may take longer.
-const STARTS_WITHIN: Duration = Duration::from_mins(1);
 /// How soon to look again whether nodes are ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Digits that the histograms keep.
-const PRECISION: u8 = 3;
 
 /// Measure what a second API node costs or brings.
 ///
@@ -143,9 +129,9 @@ async fn measure(plan: &NodesPlan, scratch: &Scratch, nats_url: &str) -> Result<
     let machine = Machine::with(scratch.facts().await?);
     let bar = progress_bar(plan.repetitions * VARIANTS.len())?;
     bar.set_message("people register");
-    let site = Site { folder: TempDir::new()?, database_url: scratch.url(), secret: mint::id().to_string() };
+    let site = Site::new(scratch.url(), "")?;
     let first = site.start(&["--nats-url", nats_url]).await?;
-    let people = first.register(plan.callers).await?;
+    let people = first.register("seller", plan.callers).await?;
     first.end().await?;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); VARIANTS.len()];
     for round in 0..plan.repetitions {
@@ -173,51 +159,19 @@ async fn measure(plan: &NodesPlan, scratch: &Scratch, nats_url: &str) -> Result<
         }
     }
     bar.finish_and_clear();
-    let one = median(samples[0].iter().map(|sample| sample.commands_per_s));
+    let one = median(samples[0].iter().map(|sample| sample.per_s));
     let rows = VARIANTS.iter().zip(samples).map(|(variant, samples)| {
         let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure));
         Row {
             variant: variant.to_string(),
-            commands_per_s: of(|sample| sample.commands_per_s),
-            times_one: of(|sample| sample.commands_per_s) / one,
+            commands_per_s: of(|sample| sample.per_s),
+            times_one: of(|sample| sample.per_s) / one,
             p50_ms: of(|sample| sample.p50_ms),
             p99_ms: of(|sample| sample.p99_ms),
             repetitions: samples,
         }
     });
     Ok(NodesReport { machine, callers: plan.callers, slot_s: plan.slot.as_secs(), rows: rows.collect() })
-}
-
-/// Where nodes run.
-struct Site {
-    folder: TempDir,
-    database_url: String,
-    /// The same for all, so that a token of one is good at the others.
-    secret: String,
-}
-
-/// A running node. Dropped, it is killed.
-struct Node {
-    child: Child,
-    /// It goes on telling, and needs somebody to tell.
-    _said: Lines<BufReader<ChildStdout>>,
-    address: String,
-}
-
-impl Site {
-    async fn start(&self, arguments: &[&str]) -> Result<Node, BenchError> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", "--bind", "127.0.0.1:0"]).args(arguments).current_dir(self.folder.path());
-        command.env("DATABASE_URL", &self.database_url).env("TRADEPOST_AUTH__SECRET", &self.secret);
-        command.env("TRADEPOST_AUTH__ACCESS_TOKEN_TTL_S", "86400");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let gone = || BenchError::Material("nodes: one did not start");
-        let mut lines = BufReader::new(child.stdout.take().ok_or_else(gone)?).lines();
-        let line = tokio::time::timeout(STARTS_WITHIN, lines.next_line()).await.map_err(|_| gone())??;
-        let address = line.as_deref().and_then(|line| line.strip_prefix(READY)).ok_or_else(gone)?.to_owned();
-        Ok(Node { child, _said: lines, address })
-    }
 }
 
 /// Waits until the stream has all that was written without it, and one of the new nodes decides.
@@ -241,77 +195,20 @@ async fn settled(scratch: &Scratch, nats_url: &str) -> Result<(), BenchError> {
     settled.unwrap_or(Err(BenchError::Material("copy of the log in NATS")))
 }
 
-impl Node {
-    /// Stops it as an operator does, so that it gives up what it holds.
-    async fn end(mut self) -> Result<(), BenchError> {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        if let Some(id) = id {
-            kill(id, Signal::SIGTERM).map_err(std::io::Error::from)?;
-        }
-        self.child.wait().await?;
-        Ok(())
-    }
-
-    /// Lets sellers join; answers with their tokens.
-    async fn register(&self, count: usize) -> Result<Vec<String>, BenchError> {
-        let client = Client::new();
-        let mut tokens = Vec::with_capacity(count);
-        for number in 0..count {
-            let body = json!({
-                "email": format!("seller{number}@example.com"), "user_name": format!("seller{number}"),
-                "password": mint::id().to_string(), "sell": true,
-            });
-            let request = client.post(format!("{}/api/v1/auth/register", self.address)).json(&body);
-            let answer: Value = request.send().await?.error_for_status()?.json().await?;
-            let token = answer["access_token"].as_str().ok_or(BenchError::Material("sellers"))?;
-            tokens.push(token.to_owned());
-        }
-        Ok(tokens)
-    }
-}
-
 /// Lets everybody write listings down, at their node, for a warm-up and a slot.
 async fn write_down(nodes: &[Node], people: &[String], slot: Duration) -> Result<Sample, BenchError> {
-    let began = Instant::now() + slot / 4;
-    let until = began + slot;
-    let mut callers = JoinSet::new();
-    for (number, token) in people.iter().enumerate() {
-        let url = format!("{}/api/v1/listings", nodes[number % nodes.len()].address);
+    let body = r#"{"title": "Fountain pen", "description": "Writes well.", "category": "stationery", "condition": "new",
+        "price": {"amount": 1999, "currency": "USD"}}"#;
+    let callers = people.iter().enumerate().map(|(number, token)| {
         let token = token.clone();
-        callers.spawn(async move {
-            let client = Client::new();
-            let mut latencies = Histogram::<u64>::new(PRECISION).map_err(|_| BenchError::Material("histogram"))?;
-            let body = json!({
-                "title": "Fountain pen", "description": "Writes well.", "category": "stationery",
-                "condition": "new", "price": { "amount": 1_999, "currency": "USD" },
-            });
-            while Instant::now() < until {
-                let sent = Instant::now();
-                let request = client.post(&url).bearer_auth(&token).header("Idempotency-Key", mint::id().to_string());
-                request.json(&body).send().await?.error_for_status()?.bytes().await?;
-                if sent >= began {
-                    // The histogram grows as needed, so recording fails for no latency below centuries.
-                    let _ = latencies.record(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
-                }
-            }
-            Ok::<_, BenchError>(latencies)
-        });
-    }
-    let mut all = Histogram::<u64>::new(PRECISION).map_err(|_| BenchError::Material("histogram"))?;
-    while let Some(done) = callers.join_next().await {
-        all.add(done??).map_err(|_| BenchError::Material("histogram"))?;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    let (count, ms) = (all.len() as f64, |share| all.value_at_quantile(share) as f64 / 1e3);
-    Ok(Sample { commands_per_s: count / began.elapsed().as_secs_f64(), p50_ms: ms(0.5), p99_ms: ms(0.99) })
-}
-
-/// One slot.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Sample {
-    commands_per_s: f64,
-    p50_ms: f64,
-    p99_ms: f64,
+        Caller {
+            address: nodes[number % nodes.len()].address.clone(),
+            ask: Box::new(move |ask| load::post(ask, "/api/v1/listings", &token, body)),
+        }
+    });
+    let measured = load::closed(callers.collect(), slot).await?;
+    measured.only_refused_with(&[])?;
+    Ok(measured.sample())
 }
 
 /// What a run found. Shown as a table; serialises with every repetition.

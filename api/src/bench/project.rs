@@ -18,6 +18,7 @@ use std::time::Duration;
 use clap::Args;
 use commands::{Engine, EngineSettings};
 use eventstore::clock::Clock;
+use eventstore::feed::Feed;
 use eventstore::log::{self, Head};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -202,7 +203,8 @@ async fn measure(
 async fn trade_up(scratch: &Scratch, events: i64) -> Result<i64, BenchError> {
     let head = Head::at(0);
     let database = scratch.database();
-    let (engine, deciding) = Engine::start(&database, EngineSettings::default(), Clock::new(), head.clone()).await?;
+    let (engine, deciding) =
+        Engine::start(&database, EngineSettings::default(), Clock::new(), head.clone(), Feed::default()).await?;
     let market = Arc::new(Market::open(engine).await?);
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {

@@ -10,6 +10,7 @@ use domain::claim::Kind;
 use domain::{AccountId, Refusal, claim};
 use eventstore::clock::Clock;
 use eventstore::event::Metadata;
+use eventstore::feed::Feed;
 use eventstore::log::Head;
 use eventstore::mint;
 use garde::Validate;
@@ -67,7 +68,8 @@ async fn create(config: &Config, place: &Place, registration: &Registration) -> 
     let secret = secret(config)?;
     place.database.migrate().await?;
     let settings = EngineSettings::default();
-    let (engine, deciding) = Engine::start(&place.database, settings, Clock::new(), Head::at(0)).await?;
+    let (engine, deciding) =
+        Engine::start(&place.database, settings, Clock::new(), Head::at(0), Feed::default()).await?;
     let account = AccountId(mint::id());
     let password_hash = passwords::hash(password)?;
     let newcomer = newcomer(&secret, account, email, user_name, &password_hash, BTreeSet::from(Capability::ALL));

@@ -16,6 +16,8 @@ pub(super) enum Bench {
     Project(bench::BenchProject),
     /// What a second API node costs or brings, through HTTP.
     Nodes(bench::BenchNodes),
+    /// The API beside its own health check, and the memory that it takes.
+    Http(bench::BenchHttp),
 }
 
 impl Bench {
@@ -42,6 +44,7 @@ impl Bench {
             Self::Write(options) => Measuring::Write(options.plan()?, options),
             Self::Project(options) => Measuring::Project(options.plan()?, options),
             Self::Nodes(options) => Measuring::Nodes(options.plan()?, options),
+            Self::Http(options) => Measuring::Http(options.plan()?, options),
         })
     }
 }
@@ -51,6 +54,7 @@ enum Measuring {
     Write(bench::Plan, bench::BenchWrite),
     Project(bench::ProjectPlan, bench::BenchProject),
     Nodes(bench::NodesPlan, bench::BenchNodes),
+    Http(bench::HttpPlan, bench::BenchHttp),
 }
 
 impl Measuring {
@@ -62,6 +66,7 @@ impl Measuring {
                 print!("{}", bench::project(options, plan, url, nats, stop).await?);
             }
             Self::Nodes(plan, options) => print!("{}", bench::nodes(options, plan, url, nats, stop).await?),
+            Self::Http(plan, options) => print!("{}", bench::http(options, plan, url, stop).await?),
         }
         Ok(())
     }

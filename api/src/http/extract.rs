@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::envelope::RequestId;
+use super::fresh::Known;
 use super::problem::{FieldError, Problem};
 use crate::app::App;
 
@@ -191,6 +192,8 @@ pub struct Read<Q> {
     pub query: Q,
     /// `min_position`, from the query or the `Tradepost-Min-Position` header.
     pub min_position: Option<Position>,
+    /// What the client has.
+    pub known: Known,
 }
 
 impl<Q> Read<Q> {
@@ -236,7 +239,7 @@ impl<S: Send + Sync, Q: DeserializeOwned> FromRequestParts<S> for Read<Q> {
             let name = error.path().to_string();
             Problem::invalid_field(format!("?{name}"), "invalid", error.into_inner().to_string())
         })?;
-        Ok(Self { query, min_position })
+        Ok(Self { query, min_position, known: Known::from_headers(&parts.headers) })
     }
 }
 

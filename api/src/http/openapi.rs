@@ -83,6 +83,10 @@ pub fn base() -> OpenApi {
 #[derive(Clone, Copy, Debug)]
 pub struct Waits;
 
+/// Documents a page that need not be sent again while it has not changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Revalidates;
+
 /// Documents a command that may be sent again under a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Keyed;
@@ -99,6 +103,18 @@ impl IntoParams for Waits {
             parameter("min_position", ParameterIn::Query, what, position()),
             parameter("Tradepost-Min-Position", ParameterIn::Header, header, position()),
         ]
+    }
+}
+
+impl IntoParams for Revalidates {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "The ETag of the page that the client has: 304 if nothing has changed since.";
+        vec![parameter(
+            "If-None-Match",
+            ParameterIn::Header,
+            what,
+            ObjectBuilder::new().schema_type(Type::String).build(),
+        )]
     }
 }
 

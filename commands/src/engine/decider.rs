@@ -26,7 +26,8 @@ use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::cqrs::{LoadError, Streams};
 use eventstore::database::{Database, DatabaseError, Session};
-use eventstore::event::{RecordedEvent, known_type};
+use eventstore::event::{Interest, RecordedEvent, known_type};
+use eventstore::feed::Feed;
 use eventstore::log::{self, AcceptedKey, AppendError, Appended, Batch, Digest, Head, StoredAnswer};
 use eventstore::trace::{self, KeyValue, Period};
 use futures::FutureExt;
@@ -60,6 +61,7 @@ pub(crate) struct Decider {
     settings: EngineSettings,
     clock: Clock,
     head: Head,
+    feed: Feed,
     database: Database,
     /// The loop's own; dropped whenever an answer was lost on it.
     connection: Option<PgConnection>,
@@ -132,6 +134,7 @@ impl Decider {
         settings: EngineSettings,
         clock: Clock,
         head: Head,
+        feed: Feed,
         submitted: mpsc::UnboundedReceiver<Box<dyn Job>>,
         available: Arc<AtomicBool>,
     ) -> Result<Self, DatabaseError> {
@@ -144,6 +147,7 @@ impl Decider {
             settings,
             clock,
             head,
+            feed,
             database: database.clone(),
             connection: Some(connection),
             session,
@@ -287,7 +291,7 @@ impl Decider {
         let locked = tokio::time::timeout(STATEMENT_PATIENCE, async {
             let mut transaction = connection.begin().await?;
             let head = log::lock_head(&mut transaction).await?;
-            let events = log::read_range(&mut transaction, known, head).await?;
+            let events = log::read_range(&mut transaction, known, head, Interest::Everything).await?;
             Ok::<_, sqlx::Error>((transaction, head, events))
         });
         let Ok(Ok((mut transaction, head, events))) = locked.await else {
@@ -374,6 +378,13 @@ impl Decider {
             let AcceptedKey { key, fingerprint, offset, answer, .. } = key;
             self.answers.put(key, StoredAnswer { fingerprint, position: at(offset), answer });
         }
+        let units = decided.batch.unit_ends.into_iter().map(|end| at(end + 1));
+        self.feed.take_committed(
+            (base + 1..)
+                .zip(units)
+                .zip(decided.batch.events)
+                .map(|((position, unit), event)| RecordedEvent::committed(event, position, unit)),
+        );
         self.head.seen_at(self.known);
         let committed = Period::since(decided.in_period.end());
         let mut refused = Vec::new();
@@ -514,7 +525,7 @@ impl Decider {
         loop {
             let known = self.known;
             let read = async |connection: &mut PgConnection| {
-                Ok(log::read_range(connection, known, known + CATCH_UP_EVENTS).await?)
+                Ok(log::read_range(connection, known, known + CATCH_UP_EVENTS, Interest::Everything).await?)
             };
             let events = self.statement(read).await?;
             if events.is_empty() {
@@ -524,7 +535,7 @@ impl Decider {
         }
     }
 
-    fn take_in(&mut self, events: &[RecordedEvent]) {
+    fn take_in(&mut self, events: &[Arc<RecordedEvent>]) {
         for event in events {
             self.known = event.position;
             self.last_recorded_at = self.last_recorded_at.max(Some(event.recorded_at));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domain::wallet::{Command, PaymentMethod, Wallet};
 use domain::{AccountId, Currency, DepositId, HoldId, Money, WalletId, wallet};
 use eventstore::database::Database;
+use eventstore::feed::Feed;
 use eventstore::log::Head;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
@@ -19,7 +20,7 @@ mod lost_answers;
 
 /// A node: an engine on a database.
 async fn node(database: &Database, settings: EngineSettings) -> Engine {
-    Engine::start(database, settings, Clock::new(), Head::at(0)).await.unwrap().0
+    Engine::start(database, settings, Clock::new(), Head::at(0), Feed::default()).await.unwrap().0
 }
 
 async fn plain_node(database: &Database) -> Engine {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use domain::{AccountId, Currency, DepositId};
+use eventstore::feed::Feed;
 use eventstore::follower::take_batch;
 use eventstore::log::Head;
 use eventstore::testing::database;
@@ -83,7 +84,9 @@ impl Waiting {
         let database = database().await;
         let clock = Clock::new();
         let (engine, _) =
-            Engine::start(&database, EngineSettings::default(), clock.clone(), Head::at(0)).await.unwrap();
+            Engine::start(&database, EngineSettings::default(), clock.clone(), Head::at(0), Feed::default())
+                .await
+                .unwrap();
         let mut payments = Payments { engine, providers: providers(script), clock };
         let (owner, deposit) = (AccountId(mint::id()), DepositId(mint::id()));
         let wallet = WalletId::of(owner, Currency::USD);

@@ -1,6 +1,7 @@
 //! Whether the table of timers is what the log says.
 
 use eventstore::Position;
+use eventstore::event::Interest;
 use eventstore::follower::{Batch, Delivery, FollowError, Follower, take_range};
 use eventstore::parking::{self, ParkedEvent};
 use futures::future::BoxFuture;
@@ -37,6 +38,10 @@ impl Follower for Replay {
 
     fn delivery(&self) -> Delivery {
         TimerTable.delivery()
+    }
+
+    fn interest(&self) -> Interest {
+        TimerTable.interest()
     }
 
     fn stands_for(&self) -> &'static str {

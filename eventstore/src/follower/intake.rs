@@ -4,13 +4,14 @@
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::{Batch, Delivery, FollowError, Follower};
 use crate::Position;
-use crate::event::RecordedEvent;
+use crate::event::{RecordedEvent, Section};
 use crate::feed::Feed;
 use crate::log;
 use crate::parking::{self, Exceptions, Parked};
@@ -19,12 +20,20 @@ use crate::sealing::{self, PersonKeys};
 /// How many events are taken at a time where nobody says how many.
 const RANGE_EVENTS: i64 = 2_000;
 
-/// What follows a checkpoint.
-pub(super) struct Stretch {
-    pub(super) checkpoint: Position,
+/// Where a follower is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Checkpoint {
+    pub(super) position: Position,
     /// It stands still: nothing is taken.
     pub(super) paused: bool,
-    pub(super) events: Vec<RecordedEvent>,
+    /// How often what was parked was taken or skipped.
+    pub(super) repairs: i64,
+}
+
+/// What follows a checkpoint.
+pub(super) struct Stretch {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) section: Section,
     pub(super) exceptions: Exceptions,
 }
 
@@ -37,48 +46,46 @@ impl Stretch {
         connection: &mut PgConnection,
         limit: i64,
     ) -> Result<Self, FollowError> {
-        let (checkpoint, paused) = match follower.delivery() {
+        let checkpoint = match follower.delivery() {
             Delivery::ExactlyOnce => lock(connection, follower).await?,
             Delivery::AtLeastOnce => {
-                look(connection, follower, "select version, position, paused from public.followers where name = $1")
-                    .await?
+                let look_up = "select version, position, paused, repairs from public.followers where name = $1";
+                look(connection, follower, look_up).await?
             }
         };
-        let events = match feed.after(checkpoint, limit) {
-            _ if paused => Vec::new(),
-            Some(events) => events,
-            None => log::read_after(connection, checkpoint, limit).await?,
+        let (position, interest) = (checkpoint.position, follower.interest());
+        let section = match feed.after(position, limit, interest) {
+            _ if checkpoint.paused => Section { events: Vec::new(), reaches: position },
+            Some(section) => section,
+            None => log::read_after(connection, position, limit, interest).await?,
         };
         // Read after the lock was taken, so that it shows what the last to hold it has parked.
-        let exceptions = exceptions(follower, connection, &events).await?;
-        Ok(Self { checkpoint, paused, events, exceptions })
+        let exceptions = exceptions(follower, connection, &section.events).await?;
+        Ok(Self { checkpoint, section, exceptions })
     }
 
-    /// The position of its last event; that of the checkpoint if it has none.
-    pub(super) fn reaches(&self) -> Position {
-        self.events.last().map_or(self.checkpoint, |event| event.position)
+    /// Whether there is nothing after the checkpoint, or nothing is to be taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.section.reaches == self.checkpoint.position
     }
 }
 
-/// The checkpoint, which nobody moves until the transaction ends, and whether the follower is to stand still.
-pub(super) async fn lock(
-    transaction: &mut PgConnection,
-    follower: &dyn Follower,
-) -> Result<(Position, bool), FollowError> {
-    let lock = "select version, position, paused from public.followers where name = $1 for update";
+/// The checkpoint, which nobody moves until the transaction ends.
+pub(super) async fn lock(transaction: &mut PgConnection, follower: &dyn Follower) -> Result<Checkpoint, FollowError> {
+    let lock = "select version, position, paused, repairs from public.followers where name = $1 for update";
     look(transaction, follower, lock).await
 }
 
-/// The checkpoint, if it is of the follower's version, and whether the follower is to stand still.
+/// The checkpoint, if it is of the follower's version.
 async fn look(
     connection: &mut PgConnection,
     follower: &dyn Follower,
     query: &'static str,
-) -> Result<(Position, bool), FollowError> {
-    let (theirs, position, paused) = sqlx::query_as(query).bind(follower.name()).fetch_one(connection).await?;
+) -> Result<Checkpoint, FollowError> {
+    let (theirs, position, paused, repairs) = sqlx::query_as(query).bind(follower.name()).fetch_one(connection).await?;
     let ours = follower.version();
     if theirs == ours {
-        Ok((position, paused))
+        Ok(Checkpoint { position, paused, repairs })
     } else {
         Err(FollowError::OtherVersion { ours, theirs, reached: position })
     }
@@ -88,7 +95,7 @@ async fn look(
 pub(super) async fn exceptions(
     follower: &dyn Follower,
     connection: &mut PgConnection,
-    events: &[RecordedEvent],
+    events: &[Arc<RecordedEvent>],
 ) -> Result<Exceptions, sqlx::Error> {
     if events.is_empty() {
         return Ok(Exceptions::default());
@@ -100,7 +107,7 @@ pub(super) async fn exceptions(
 pub(super) async fn take_together(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
-    events: &[RecordedEvent],
+    events: &[Arc<RecordedEvent>],
     exceptions: &Exceptions,
 ) -> Result<Vec<Parked>, FollowError> {
     let (ready, waiting) = exceptions.divide(events);
@@ -116,7 +123,7 @@ pub(super) async fn take_together(
 pub(super) async fn take_singly(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
-    events: &[RecordedEvent],
+    events: &[Arc<RecordedEvent>],
     exceptions: &Exceptions,
     attempts: impl Fn(Position) -> i32,
 ) -> Result<Vec<Parked>, FollowError> {
@@ -176,7 +183,7 @@ async fn check_constraints(transaction: &mut PgConnection) -> Result<(), sqlx::E
 pub async fn take_events(
     follower: &mut dyn Follower,
     transaction: &mut PgConnection,
-    events: &[RecordedEvent],
+    events: &[Arc<RecordedEvent>],
 ) -> Result<(), FollowError> {
     let exceptions = exceptions(follower, transaction, events).await?;
     let mut savepoint = transaction.begin().await?;
@@ -210,7 +217,7 @@ pub async fn take_range(
     let mut reached = from;
     while reached < to {
         let next = to.min(reached + RANGE_EVENTS);
-        let events = log::read_range(transaction, reached, next).await?;
+        let events = log::read_range(transaction, reached, next, follower.interest()).await?;
         take_events(follower, transaction, &events).await?;
         reached = next;
     }

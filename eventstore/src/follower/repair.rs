@@ -120,7 +120,12 @@ async fn keep(
     if let (Some(skip), Some(culprit)) = (skip, parked.first()) {
         parking::note_skip(transaction, follower, culprit, &skip).await?;
     }
-    parking::replace(transaction, follower, aggregate, left).await
+    parking::replace(transaction, follower, aggregate, left).await?;
+    sqlx::query("update public.followers set repairs = repairs + 1 where name = $1")
+        .bind(follower)
+        .execute(transaction)
+        .await?;
+    Ok(())
 }
 
 impl Retaken {

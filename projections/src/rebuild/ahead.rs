@@ -1,14 +1,17 @@
 //! Reading the log ahead of whoever takes it in: one batch is read while the one before is written.
 
+use std::sync::Arc;
+
 use eventstore::Position;
 use eventstore::database::Database;
 use eventstore::event::RecordedEvent;
-use eventstore::follower::FollowError;
+use eventstore::follower::{FollowError, Follower};
 use eventstore::log;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 
 use super::{RebuildError, schema};
+use crate::ReadModel;
 
 /// About how many events go into one batch.
 pub(super) const BATCH_EVENTS: i64 = 2_000;
@@ -36,7 +39,7 @@ impl Goal {
 /// The next piece of the log. It may cut a unit of work, which nobody sees before all of it is there.
 #[derive(Debug)]
 pub(super) struct Piece {
-    pub(super) events: Vec<RecordedEvent>,
+    pub(super) events: Vec<Arc<RecordedEvent>>,
     /// The position of its last event.
     pub(super) reaches: Position,
     /// Where the goal was when it was read.
@@ -46,7 +49,7 @@ pub(super) struct Piece {
 /// The log after `from`, piece by piece, until the goal for the read model of this name is reached.
 pub(super) async fn read(
     database: &Database,
-    model: &'static str,
+    model: ReadModel,
     from: Position,
     goal: Goal,
 ) -> Result<mpsc::Receiver<Result<Piece, FollowError>>, RebuildError> {
@@ -64,18 +67,18 @@ pub(super) async fn read(
 async fn read_into(
     pieces: &mpsc::Sender<Result<Piece, FollowError>>,
     mut connection: PgConnection,
-    model: &str,
+    model: ReadModel,
     mut reached: Position,
     goal: Goal,
 ) -> Result<(), FollowError> {
     loop {
-        let goal = goal.position(&mut connection, model).await?;
+        let goal = goal.position(&mut connection, model.name).await?;
         if reached >= goal {
             return Ok(connection.close().await?);
         }
         let from = reached;
         reached = goal.min(from + BATCH_EVENTS);
-        let events = log::read_range(&mut connection, from, reached).await?;
+        let events = log::read_range(&mut connection, from, reached, model.interest()).await?;
         if pieces.send(Ok(Piece { events, reaches: reached, goal })).await.is_err() {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eventstore::Position;
 use eventstore::database::Database;
-use eventstore::follower::{take_events, take_range};
+use eventstore::follower::{Plans, take_events, take_range};
 use eventstore::{log, parking};
 use sqlx::{Connection, Executor, PgConnection};
 
@@ -105,12 +105,14 @@ impl Beside {
         goal: Goal,
         mut progress: impl FnMut(Position, Position) + Send,
     ) -> Result<(), RebuildError> {
-        let mut pieces = ahead::read(&self.database, self.live.name, self.reached, goal).await?;
+        let mut plans = Plans::default();
+        let mut pieces = ahead::read(&self.database, self.live, self.reached, goal).await?;
         while let Some(piece) = pieces.recv().await {
             let piece = piece?;
             let mut transaction = self.connection.begin().await?;
             take_events(&mut self.next, &mut transaction, &piece.events).await?;
             transaction.commit().await?;
+            plans.taken(&mut self.connection, piece.reaches - self.reached).await?;
             self.reached = piece.reaches;
             progress(piece.reaches, piece.goal);
         }

@@ -1,10 +1,12 @@
 //! A fresh database for each test.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::database::Database;
+use eventstore::event::Interest;
 use eventstore::follower::{self, Batch, Follower, Status, take_batch};
 use eventstore::log::{self, Appended};
 use eventstore::mint;
@@ -81,8 +83,9 @@ impl TestDatabase {
         for mut model in ALL {
             let mut connection = self.database.connect(Some(model.name)).await.unwrap();
             for position in 0..head {
-                let events = log::read_range(&mut connection, position, position + 1).await.unwrap();
-                let batch = Batch::decode(&mut connection, &events).await.unwrap();
+                let events = log::read_range(&mut connection, position, position + 1, Interest::Everything);
+                let events = events.await.unwrap();
+                let batch = Batch::decode(&mut connection, events.iter().map(Arc::as_ref)).await.unwrap();
                 model.apply(&mut connection, &batch).await.unwrap();
             }
         }

@@ -96,16 +96,14 @@ pub(super) async fn watch(
     let database = scratch.database();
     let pool = database.pool(8);
     let at = log::head(&pool).await?;
-    let (ours, theirs) = match way {
-        Way::SameNode => {
-            let head = Head::at(at);
-            (head.clone(), head)
-        }
-        Way::OtherNodeLog | Way::OtherNodeNats => (Head::at(at), Head::at(at)),
+    let (ours, committed) = (Head::at(at), Feed::default());
+    let (theirs, feed) = match way {
+        Way::SameNode => (ours.clone(), committed.clone()),
+        Way::OtherNodeLog | Way::OtherNodeNats => (Head::at(at), Feed::default()),
     };
-    let (engine, deciding) = Engine::start(&database, EngineSettings::default(), Clock::new(), ours.clone()).await?;
+    let (engine, deciding) =
+        Engine::start(&database, EngineSettings::default(), Clock::new(), ours.clone(), committed).await?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let feed = Feed::default();
     if way == Way::OtherNodeNats
         && let Some(url) = nats_url
     {
@@ -124,7 +122,7 @@ pub(super) async fn watch(
     for follower in projections::all() {
         tasks.spawn(runner.clone().run(follower, stop.clone()));
     }
-    tasks.spawn(stop.clone().run_until_cancelled_owned(theirs.poll(pool.clone(), POLL)));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(theirs.poll(pool.clone(), POLL, Arc::default())));
     for model in projections::ALL {
         progress.wait_for(model.name, at, PATIENCE).await?;
     }
@@ -189,7 +187,7 @@ async fn relayed(
     let relay = Relay { pool: pool.clone(), context: context.clone(), replicas: 1, head: ours.clone(), turn, reached };
     tasks.spawn(relay.run(stop.clone()));
     let other = nats::jetstream(&nats::connect(url).await?);
-    tasks.spawn(stop.clone().run_until_cancelled_owned(feed.clone().listen(other, pool.clone(), theirs.clone())));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(feed.clone().listen(other, pool.clone(), theirs.clone(), None)));
     Ok(relayed)
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use eventstore::event::Interest;
 use eventstore::follower::{Batch, Follower};
 use eventstore::{Position, log};
 use projections::ReadModel;
@@ -86,8 +87,8 @@ pub(super) async fn one_by_one(
     let (mut reached, mut elapsed) = (0, Duration::ZERO);
     while reached < head && elapsed < limit {
         let began = Instant::now();
-        for event in log::read_range(&mut log, reached, reached + READ_EVENTS).await? {
-            let batch = Batch::decode(&mut log, [&event]).await?;
+        for event in log::read_range(&mut log, reached, reached + READ_EVENTS, Interest::Everything).await? {
+            let batch = Batch::decode(&mut log, [event.as_ref()]).await?;
             apply(&mut tables, model, &batch, event.position).await?;
             reached = event.position;
             if began.elapsed() + elapsed >= limit {

@@ -10,6 +10,7 @@ use domain::wallet::{self, Wallet};
 use domain::{AccountId, AuctionId, ClaimId, Money, Refusal, WalletId};
 use eventstore::clock::Clock;
 use eventstore::event::Metadata;
+use eventstore::feed::Feed;
 use eventstore::log::Head;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
@@ -48,7 +49,7 @@ impl DecisionLoop {
         database.migrate().await?;
         let counting = AbortOnDropHandle::new(tokio::spawn(metrics::keep_up(metrics::install())));
         let settings = EngineSettings { batch_max, ..EngineSettings::default() };
-        let (engine, task) = Engine::start(&database, settings, Clock::new(), Head::at(0)).await?;
+        let (engine, task) = Engine::start(&database, settings, Clock::new(), Head::at(0), Feed::default()).await?;
         Ok(Self { engine, task, _counting: counting })
     }
 

@@ -4,6 +4,7 @@ use commands::payments::{self, Payments};
 use commands::timers::TimerTable;
 use commands::{Engine, EngineSettings};
 use eventstore::clock::Clock;
+use eventstore::feed::Feed;
 use eventstore::follower::{self, Culprit, Follower, Retaken};
 use eventstore::log::Head;
 use eventstore::parking::{self, Skip};
@@ -65,7 +66,8 @@ async fn retake(place: &Place, name: &'static str, repair: Repair<'_>) -> Result
     clock.follow_once(&pool).await?;
     pool.close().await;
     let settings = EngineSettings::default();
-    let (engine, deciding) = Engine::start(&place.database, settings, clock.clone(), Head::at(0)).await?;
+    let (engine, deciding) =
+        Engine::start(&place.database, settings, clock.clone(), Head::at(0), Feed::default()).await?;
     let mut payments = Payments { engine, providers: crate::app::providers(), clock };
     let retaken = retake_for(place, &mut payments, repair).await;
     drop(payments);

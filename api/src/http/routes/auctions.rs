@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::auctions;
@@ -23,8 +22,9 @@ use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody};
 use crate::app::App;
 use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
 use crate::http::fields::{is_near, is_slug, is_title};
+use crate::http::fresh::{Fresh, Tag};
 use crate::http::money::stored_money;
-use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits, words};
+use crate::http::openapi::{Conditional, Keyed, MoneyBody, Revalidates, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -222,17 +222,22 @@ pub(crate) fn auction_body(row: &auction_board::Auction, you: Option<i32>) -> Re
 }
 
 /// What is for sale by bidding.
-#[utoipa::path(get, path = "/auctions", tag = TAG, params(AuctionsQuery, Waits),
-    responses((status = OK, body = Page<AuctionBody>, description = "A page")))]
-async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Json<Page<AuctionBody>>, Problem> {
+#[utoipa::path(get, path = "/auctions", tag = TAG, params(AuctionsQuery, Waits, Revalidates),
+    responses((status = OK, body = Page<AuctionBody>, description = "A page"),
+        (status = NOT_MODIFIED, description = "As the client has it")))]
+async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Fresh<Page<AuctionBody>>, Problem> {
     read.wait_for(&app, auction_board::MODEL.name).await?;
+    let tag = Tag::of(&app, &auction_board::MODEL, None);
+    if read.known.has(&tag) {
+        return Ok(Fresh::Unchanged(tag));
+    }
     let query = read.query;
     let limit = page_limit(query.limit)?;
     let status = query.status.unwrap_or(auction_board::Status::Open);
     let filter = auction_board::Filter { status: Some(status), seller: query.seller.map(AccountId) };
     let sort = query.sort.unwrap_or_default();
     let page = auction_board::page(&app.pool, filter, sort, query.cursor.map(|cursor| cursor.0), limit).await?;
-    Page::of(page, |row| auction_body(&row, None)).map(Json)
+    Page::of(page, |row| auction_body(&row, None)).map(|page| Fresh::Changed(tag, page))
 }
 
 /// An auction.
@@ -284,14 +289,19 @@ pub struct BidBody {
 }
 
 /// The accepted bids, newest first.
-#[utoipa::path(get, path = "/auctions/{id}/bids", tag = TAG, params(("id" = uuid::Uuid, Path), BidsQuery, Waits),
-    responses((status = OK, body = Page<BidBody>, description = "A page")))]
+#[utoipa::path(get, path = "/auctions/{id}/bids", tag = TAG, params(("id" = uuid::Uuid, Path), BidsQuery, Waits, Revalidates),
+    responses((status = OK, body = Page<BidBody>, description = "A page"),
+        (status = NOT_MODIFIED, description = "As the client has it")))]
 async fn bids(
     State(app): State<App>,
     Id(id): Id<AuctionId>,
     read: Read<BidsQuery>,
-) -> Result<Json<Page<BidBody>>, Problem> {
+) -> Result<Fresh<Page<BidBody>>, Problem> {
     read.wait_for(&app, auction_board::MODEL.name).await?;
+    let tag = Tag::of(&app, &auction_board::MODEL, None);
+    if read.known.has(&tag) {
+        return Ok(Fresh::Unchanged(tag));
+    }
     let auction = auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
     let limit = page_limit(read.query.limit)?;
     let page = auction_board::bids_page(&app.pool, id, read.query.cursor.map(|cursor| cursor.0), limit).await?;
@@ -304,7 +314,7 @@ async fn bids(
             placed_at: row.placed_at,
         })
     };
-    Page::of(page, body).map(Json)
+    Page::of(page, body).map(|page| Fresh::Changed(tag, page))
 }
 
 /// A bid.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::listings::{self, NewListing};
@@ -20,8 +19,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
 use crate::http::fields::{is_near, is_slug, is_title};
+use crate::http::fresh::{Fresh, Tag};
 use crate::http::money::stored_money;
-use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits, words};
+use crate::http::openapi::{Conditional, Keyed, MoneyBody, Revalidates, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -417,20 +417,25 @@ fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
 }
 
 /// What is offered.
-#[utoipa::path(get, path = "/listings", tag = TAG, security((), ("bearer" = [])), params(ListingsQuery, Waits),
-    responses((status = OK, body = Page<ListingBody>, description = "A page")))]
+#[utoipa::path(get, path = "/listings", tag = TAG, security((), ("bearer" = [])), params(ListingsQuery, Waits, Revalidates),
+    responses((status = OK, body = Page<ListingBody>, description = "A page"),
+        (status = NOT_MODIFIED, description = "As the client has it")))]
 async fn list(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
     read: Read<ListingsQuery>,
-) -> Result<Json<Page<ListingBody>>, Problem> {
+) -> Result<Fresh<Page<ListingBody>>, Problem> {
     read.wait_for(&app, catalogue::MODEL.name).await?;
+    let tag = Tag::of(&app, &catalogue::MODEL, caller);
+    if read.known.has(&tag) {
+        return Ok(Fresh::Unchanged(tag));
+    }
     let mut query = read.query;
     let (limit, sort) = (page_limit(query.limit)?, query.sort.unwrap_or_default());
     let cursor = query.cursor.take().map(|cursor| cursor.0);
     let filter = query.filter(caller.map(|caller| caller.account))?;
     let page = catalogue::page(&app.pool, &filter, sort, cursor, limit).await?;
-    Page::of(page, body).map(Json)
+    Page::of(page, body).map(|page| Fresh::Changed(tag, page))
 }
 
 /// A listing. A draft is there for its seller alone.

@@ -1,0 +1,86 @@
+//! Pages that a client may keep: each with a tag of what its read model showed, and a short answer to a client that has
+//! the page already.
+//!
+//! The tag names the position at which the read model changed last. It is taken before the page is read, so a page may
+//! be newer than its tag says, never older.
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use projections::ReadModel;
+use serde::Serialize;
+
+use super::extract::Caller;
+use crate::app::App;
+
+/// What a read model shows, to somebody.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tag(String);
+
+impl Tag {
+    /// What `model` shows to `viewer` now.
+    pub fn of(app: &App, model: &ReadModel, viewer: Option<Caller>) -> Self {
+        let (release, version) = (env!("CARGO_PKG_VERSION"), model.version);
+        let position = app.progress.changed_at(model.name);
+        let viewer = viewer.map(|viewer| format!(".{}", viewer.account)).unwrap_or_default();
+        Self(format!("W/\"{release}.{version}.{position}{viewer}\""))
+    }
+}
+
+/// The tags that a client has pages of.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Vec<String>);
+
+impl Known {
+    /// Those in `If-None-Match`.
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        Self(values.flat_map(|value| value.split(',')).map(|tag| tag.trim().to_owned()).collect())
+    }
+
+    /// Whether the client has the page with this tag.
+    pub fn has(&self, tag: &Tag) -> bool {
+        self.0.iter().any(|known| *known == tag.0)
+    }
+}
+
+/// A page, or word that it is as the client has it.
+#[derive(Clone, Debug)]
+pub enum Fresh<T> {
+    /// The client has it.
+    Unchanged(Tag),
+    /// This is it.
+    Changed(Tag, T),
+}
+
+impl<T: Serialize> IntoResponse for Fresh<T> {
+    fn into_response(self) -> Response {
+        let (mut response, tag) = match self {
+            Self::Unchanged(tag) => (StatusCode::NOT_MODIFIED.into_response(), tag),
+            Self::Changed(tag, body) => (Json(body).into_response(), tag),
+        };
+        let headers = response.headers_mut();
+        headers.extend(HeaderValue::from_str(&tag.0).map(|tag| (header::ETAG, tag)));
+        // To be kept by whoever asked, and asked about before it is shown again.
+        let kept: [(HeaderName, &str); 2] =
+            [(header::CACHE_CONTROL, "private, no-cache"), (header::VARY, "Authorization")];
+        headers.extend(kept.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_may_know_several_tags() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("W/\"0.1.0.2.7\", W/\"0.1.0.2.9\""));
+        headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("W/\"0.1.0.2.11\""));
+        let known = Known::from_headers(&headers);
+        for (position, has) in [(7, true), (9, true), (11, true), (1, false), (70, false)] {
+            assert_eq!(known.has(&Tag(format!("W/\"0.1.0.2.{position}\""))), has, "{position}");
+        }
+    }
+}

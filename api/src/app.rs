@@ -279,14 +279,10 @@ impl Node {
         {
             clock.set_forward(last);
         }
-        let engine_settings = EngineSettings {
-            batch_max: settings.engine.batch_max,
-            cache_aggregates: settings.engine.cache_aggregates,
-            queue: settings.engine.queue,
-        };
+        let limits = engine_settings(&settings);
         let feed = Feed::default();
         let (engine, deciding) =
-            Engine::start(database, engine_settings, clock.clone(), head.clone(), feed.clone()).await?;
+            Engine::start(database, limits, clock.clone(), head.clone(), feed.clone()).await?;
         let providers = providers();
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
         let roles = settings.node.roles;
@@ -376,6 +372,11 @@ impl Node {
             tracing::warn!("the decision loop did not end in time");
         }
     }
+}
+
+fn engine_settings(settings: &Config) -> EngineSettings {
+    let crate::config::Engine { batch_max, cache_aggregates, queue } = settings.engine;
+    EngineSettings { batch_max, cache_aggregates, queue }
 }
 
 async fn check_readable(pool: &PgPool) -> Result<(), StartError> {

@@ -339,17 +339,8 @@ impl Runner {
         let mut plans = Plans::default();
         while !stop.is_cancelled() {
             let (began, pace) = (trace::now(), tokio::time::sleep(PACE));
-            let passed = match before {
-                Some(from) if trouble.care() == Care::Together => {
-                    self.pass_by(follower, &mut connection, stop, from).await?
-                }
-                _ => None,
-            };
-            let Step { checkpoint, reached, found, taken } = match passed {
-                Some(step) => step,
-                None => self.step(follower, &mut connection, stop, trouble.care()).await?,
-            };
-            let paused = checkpoint.paused;
+            let Step { checkpoint, reached, found, taken } =
+                self.step(follower, &mut connection, stop, trouble.care(), before).await?;
             trouble.pause = None;
             // Care ends once what was looked for is found, or is not there.
             if found || trouble.care() == Care::Together || reached >= self.head.position() {
@@ -370,8 +361,8 @@ impl Runner {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(self.poll), if paused => {}
-                grown = heads.wait_for(|head| *head > reached), if !paused => if grown.is_err() { break },
+                () = tokio::time::sleep(self.poll), if checkpoint.paused => {}
+                grown = heads.wait_for(|head| *head > reached), if !checkpoint.paused => if grown.is_err() { break },
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -412,14 +403,21 @@ impl Runner {
         Ok(moved.then_some(Step { reached, ..Step::still(from) }))
     }
 
-    /// Takes the next events.
+    /// Takes the next events. The last step, if there was one, left the checkpoint where it was `before`.
     async fn step(
         &self,
         follower: &mut dyn Follower,
         connection: &mut PgConnection,
         stop: &CancellationToken,
         care: Care,
+        before: Option<Checkpoint>,
     ) -> Result<Step, FollowError> {
+        if care == Care::Together
+            && let Some(from) = before
+            && let Some(step) = self.pass_by(follower, connection, stop, from).await?
+        {
+            return Ok(step);
+        }
         match follower.delivery() {
             Delivery::ExactlyOnce => {
                 let taking = async {

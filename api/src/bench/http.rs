@@ -293,8 +293,8 @@ impl Market {
                         load::get(ask, &page(number), tag.map(String::as_str));
                     }
                     Work::Search => {
-                        let word = THINGS[usize::try_from(place).unwrap_or_default() % THINGS.len()];
-                        load::get(ask, &format!("/api/v1/listings?q={word}"), None);
+                        let thing = THINGS[usize::try_from(place).unwrap_or_default() % THINGS.len()];
+                        load::get(ask, &format!("/api/v1/listings?q={thing}"), None);
                     }
                     Work::Detail => {
                         let listing = &listings[usize::try_from(place).unwrap_or_default() % listings.len()];

@@ -24,12 +24,15 @@ const TICK: Duration = Duration::from_millis(1);
 /// How many headers an answer may have.
 const MOST_HEADERS: usize = 32;
 
+/// Writes one request after another.
+pub(super) type Ask = Box<dyn FnMut(&mut Vec<u8>) + Send>;
+
 /// Somebody who asks.
 pub(super) struct Caller {
     /// Host and port.
     pub(super) address: String,
     /// Writes the next request down.
-    pub(super) ask: Box<dyn FnMut(&mut Vec<u8>) + Send>,
+    pub(super) ask: Ask,
 }
 
 /// Writes a command under a fresh `Idempotency-Key`.

@@ -40,7 +40,7 @@ impl Known {
 
     /// Whether the client has the page with this tag.
     pub fn has(&self, tag: &Tag) -> bool {
-        self.0.iter().any(|known| *known == tag.0)
+        self.0.contains(&tag.0)
     }
 }
 

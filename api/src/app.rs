@@ -223,7 +223,9 @@ impl Nats {
             let wanted = Lease { name: forward::LEASE, node: id, priority, ttl: forward::LEASE_TTL };
             let (deciding, keeping) = wanted.keep(pool.clone(), leave.clone());
             tasks.tracker.spawn(keeping);
-            Forwarding { client: client.clone(), deciding }
+            let (forwarding, sending) = Forwarding::new(client.clone(), deciding);
+            tasks.until_stop(sending);
+            forwarding
         });
         let deciding = forwarding.as_ref().map(|forwarding| forwarding.deciding.clone());
         if let Some(deciding) = deciding.clone() {
@@ -281,8 +283,7 @@ impl Node {
         }
         let limits = engine_settings(&settings);
         let feed = Feed::default();
-        let (engine, deciding) =
-            Engine::start(database, limits, clock.clone(), head.clone(), feed.clone()).await?;
+        let (engine, deciding) = Engine::start(database, limits, clock.clone(), head.clone(), feed.clone()).await?;
         let providers = providers();
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
         let roles = settings.node.roles;

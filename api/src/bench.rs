@@ -8,6 +8,7 @@
 //! | `http` | the API beside its own health check, and the memory that it takes |
 //! | `site` | nodes as processes |
 //! | `load` | callers over HTTP |
+//! | `cores` | two machines on one |
 //! | `scratch` | the database of a run |
 //! | `machine` | what is told of the machine |
 
@@ -23,6 +24,7 @@ use projections::rebuild::RebuildError;
 use serde::Serialize;
 use thiserror::Error;
 
+mod cores;
 mod http;
 mod load;
 mod machine;

@@ -2,7 +2,7 @@
 //!
 //! Any node may decide, and every outcome is right whoever does; but nodes that decide at the same time get into each
 //! other's way. So with NATS one of them holds the deciding lease, and the others hand it whole requests, as they came,
-//! and pass its answers on. Where that cannot be done, because NATS is away, the lease moves, or a request is too large
+//! several in a message, and pass its answers on. Where that cannot be done, because NATS is away, the lease moves, or a request is too large
 //! for a message, a node decides by itself. So it does with a bid that arrives over a socket, which is no request.
 //!
 //! A request whose answer is lost is carried out here if it has an idempotency key: either it is found to have been
@@ -10,15 +10,15 @@
 
 use std::time::Duration;
 
-use async_nats::client::{Request as NatsRequest, RequestErrorKind};
 use async_nats::{Client, Message};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::lease::Holder;
 use futures::StreamExt;
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -30,36 +30,24 @@ use crate::http::extract::read_bytes;
 use crate::http::problem::Problem;
 use crate::http::routes;
 
+mod outbox;
 mod wire;
+
+use outbox::{Handed, Outbox};
 
 /// The lease of the node that decides.
 pub const LEASE: &str = "deciding";
 /// How long it is good: killing the node that decides costs no longer than this.
 pub const LEASE_TTL: Duration = Duration::from_millis(1_500);
-/// How long a node that has lost the lease may take to end what it has begun.
-const LAST_WORDS: Duration = Duration::from_millis(400);
-/// How long an answer may take before it is asked whether the node is still there.
-const LOOK_AFTER: Duration = Duration::from_millis(200);
 /// Where a node takes requests of others: followed by its name.
 const SUBJECT: &str = "tradepost.commands";
 
 /// How a node reaches the one that decides.
 #[derive(Clone, Debug)]
 pub struct Forwarding {
-    /// The way there.
-    pub client: Client,
     /// Who decides.
     pub deciding: Holder,
-}
-
-/// What came of handing a request on.
-enum Handed {
-    /// This is the answer.
-    Answered(Response),
-    /// The other node has not had it.
-    NotSent,
-    /// The other node may have carried it out.
-    Lost,
+    outbox: Outbox,
 }
 
 /// Hands a command to the node that decides, if that is another, and answers what it answers.
@@ -77,7 +65,7 @@ pub(crate) async fn forward(State(app): State<App>, request: Request, next: Next
     };
     let here = Request::from_parts(parts, Body::from(bytes.clone()));
     let keyed = here.headers().contains_key("idempotency-key");
-    match forwarding.ask(node, wire::request(&here, &bytes).into()).await {
+    match forwarding.outbox.hand_on(node, &here, &bytes).await {
         Handed::Answered(response) => response,
         Handed::NotSent => next.run(here).await,
         Handed::Lost if keyed => next.run(here).await,
@@ -99,48 +87,10 @@ fn is_command(request: &Request) -> bool {
 pub(crate) struct Forwarded;
 
 impl Forwarding {
-    async fn ask(&self, node: Uuid, request: Bytes) -> Handed {
-        if request.len() > self.client.max_payload() {
-            return Handed::NotSent;
-        }
-        // The envelope of the request limits how long this may take.
-        let message = NatsRequest::new().payload(request).timeout(None);
-        let answer = tokio::select! {
-            answer = self.client.send_request(format!("{SUBJECT}.{node}"), message) => answer,
-            () = self.until_gone(node) => return Handed::Lost,
-        };
-        match answer {
-            Ok(message) => wire::read_response(&message.payload).map_or(Handed::Lost, Handed::Answered),
-            Err(error) => match error.kind() {
-                RequestErrorKind::NoResponders
-                | RequestErrorKind::InvalidSubject
-                | RequestErrorKind::MaxPayloadExceeded => Handed::NotSent,
-                RequestErrorKind::TimedOut | RequestErrorKind::Other => Handed::Lost,
-            },
-        }
-    }
-
-    /// Waits until nobody listens as `node` any more, or it has kept silent since it lost the lease: NATS knows at once
-    /// of a node that was killed, and never of one that is frozen.
-    async fn until_gone(&self, node: Uuid) {
-        let mut deciding = self.deciding.clone();
-        let silent = async {
-            deciding.until_not(node).await;
-            tokio::time::sleep(LAST_WORDS).await;
-        };
-        let unheard = async {
-            loop {
-                tokio::time::sleep(LOOK_AFTER).await;
-                let asked = self.client.request(format!("{SUBJECT}.{node}"), Bytes::new()).await;
-                if asked.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders) {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            () = silent => {}
-            () = unheard => {}
-        }
+    /// The way there, which is open as long as the future runs that comes with it.
+    pub fn new(client: Client, deciding: Holder) -> (Self, impl Future<Output = ()> + Send) {
+        let (outbox, sending) = Outbox::new(client, deciding.clone());
+        (Self { deciding, outbox }, sending)
     }
 }
 
@@ -165,19 +115,24 @@ pub async fn serve(client: Client, node: Uuid, api: Api, stop: CancellationToken
     requests.wait().await;
 }
 
+/// Carries out the requests of a message, all at once. One without requests asks whether this node is still there.
 async fn carry_out(client: Client, api: Api, message: Message) {
-    let Some(reply) = message.reply.clone() else { return };
-    let answer = match wire::read_request(&message.payload) {
-        Some(request) => {
-            let Ok(response) = api.oneshot(request).await;
-            let (parts, body) = response.into_parts();
-            let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return };
-            wire::response(&parts, &body)
-        }
-        // Whoever waits for an answer asks whether this node is still there.
-        None => Vec::new(),
-    };
-    if let Err(error) = client.publish(reply, answer.into()).await {
+    let Some(reply) = message.reply else { return };
+    let mut answers = join_all(wire::parts(&message.payload).map(|request| answer(&api, request))).await;
+    if wire::length(&answers) > client.max_payload() {
+        tracing::warn!("the answers to another node's requests are too large for a message");
+        answers.iter_mut().for_each(Vec::clear);
+    }
+    if let Err(error) = client.publish(reply, wire::together(&answers).into()).await {
         tracing::warn!(%error, "an answer could not be given to the node that asked");
     }
+}
+
+/// The answer to a request; nothing if it is none, or has no answer.
+async fn answer(api: &Api, request: &[u8]) -> Vec<u8> {
+    let Some(request) = wire::read_request(request) else { return Vec::new() };
+    let Ok(response) = api.clone().oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await;
+    body.map_or(Vec::new(), |body| wire::response(&parts, &body))
 }

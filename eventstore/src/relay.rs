@@ -33,6 +33,9 @@ pub const LEASE: &str = "relay";
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
 /// How many events are on their way to the stream at once.
 const BATCH: i64 = 500;
+/// How soon after a batch the next one is begun, unless there is a full one: many small batches cost far more than a few
+/// larger ones.
+const PACE: Duration = Duration::from_millis(10);
 /// How often a relay that has nothing to publish looks whether the stream is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After a failure, how long until the next attempt.
@@ -108,10 +111,15 @@ impl Relay {
         let mut heads = self.head.subscribe();
         while self.turn.is_mine() {
             self.reached.send_replace(Some(published));
+            let pace = tokio::time::sleep(PACE);
             let events = read(&self.pool, published, published + BATCH).await?;
             if let Some(last) = events.last() {
+                let from = published;
                 self.send(before, &events).await?;
                 (published, before) = (last.event.position, Some(last.event.event_id));
+                if published - from < BATCH {
+                    pace.await;
+                }
                 continue;
             }
             let grown = heads.wait_for(|head| *head > published);

@@ -388,3 +388,42 @@ async fn a_draft_is_there_for_its_seller_alone() {
     let shown = seller.get(&path).since(gone.at()).send().await.expect(200);
     assert_eq!(shown.body["status"], "archived");
 }
+
+#[tokio::test]
+async fn a_page_that_has_not_changed_is_not_sent_again() {
+    let server = InProcess::start().await;
+    let (anybody, seller) = (server.client(), seller_at(&server).await);
+    let first = seller.post("/auctions", &auction(100)).send().await.expect(201);
+    let auction_id = id_of(&first);
+    // It opens by itself, at once.
+    let is_open = async || anybody.get(&format!("/auctions/{auction_id}")).send().await.body["status"] == "open";
+    while !is_open().await {}
+    let bids = format!("/auctions/{auction_id}/bids");
+    for (path, cents) in [("/listings", 10_000), ("/auctions", 100_000), (&*bids, 1_000_000)] {
+        let position = |answer: &Answer| answer.body["position"].as_i64().unwrap();
+        let page = anybody.get(path).send().await.expect(200);
+        let tag = page.header("etag").unwrap().to_owned();
+        let known = async |position: i64| {
+            let tags = format!("W/\"another\", {tag}");
+            anybody.get(path).header("if-none-match", &tags).since(position).send().await
+        };
+        let unchanged = known(0).await.expect(304);
+        assert_eq!(
+            (unchanged.header("etag"), unchanged.header("vary")),
+            (Some(&*tag), Some("Authorization")),
+            "{path}"
+        );
+        // What does not concern the read model does not change it either.
+        let deposit = seller.deposit(100, "sandbox-succeeds").await.expect(202);
+        known(position(&deposit)).await.expect(304);
+        // Somebody who has logged in may see more.
+        let own = seller.get("/listings").header("if-none-match", &tag).send().await.expect(200);
+        assert_ne!(own.header("etag"), Some(&*tag));
+
+        let bidder = server.join(&format!("bidder-{cents}")).await;
+        let placed = bidder.bid(&auction_id, cents).await.expect(201);
+        let changed = known(position(&placed)).await.expect(200);
+        assert_ne!(changed.header("etag"), Some(&*tag), "{path}");
+    }
+    server.stop().await;
+}

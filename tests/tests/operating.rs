@@ -105,6 +105,8 @@ async fn a_damaged_event_is_parked_repaired_and_taken() {
     let too_early = run(&database, &["projections", "retry", "catalogue"]).await;
     assert!(!too_early.status.success() && String::from_utf8_lossy(&too_early.stdout).contains("cannot be read"));
 
+    let page = server.client().get("/listings").send().await.expect(200);
+    let tag = page.header("etag").unwrap();
     sqlx::query("update events set payload = $2::json where position = $1")
         .bind(position)
         .bind(whole.0)
@@ -116,6 +118,12 @@ async fn a_damaged_event_is_parked_repaired_and_taken() {
     }
     assert_eq!(json(&database, &["projections", "parked", "--json"]).await, json!([]));
     seller.get(&format!("/listings/{id}")).send().await.expect(200);
+    // Pages have changed although no listing has: as soon as anything happens, whoever has one is told so.
+    let deposit = seller.deposit(100, "sandbox-succeeds").await.expect(202);
+    let known =
+        server.client().get("/listings").header("if-none-match", tag).since(deposit.body["position"].as_i64().unwrap());
+    known.send().await.expect(200);
+    settle(&server).await;
     models::assert_equal_their_rebuild(&database).await;
     server.stop().await;
 }

@@ -10,12 +10,17 @@ use tokio::process::{Child, Command};
 /// A `nats-server` with `JetStream` in a folder of its own. Dropped, it is killed.
 #[derive(Debug)]
 pub(super) struct NatsServer {
-    _child: Child,
+    child: Child,
     _folder: TempDir,
     pub(super) url: String,
 }
 
 impl NatsServer {
+    /// Its process.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Starts one; nothing if there is none to start. Whoever connects waits until it listens.
     pub(super) fn start() -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -27,6 +32,6 @@ impl NatsServer {
         command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"]);
         command.arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.kill_on_drop(true).spawn().ok()?;
-        Some(Self { _child: child, _folder: folder, url: format!("nats://127.0.0.1:{port}") })
+        Some(Self { child, _folder: folder, url: format!("nats://127.0.0.1:{port}") })
     }
 }

@@ -12,6 +12,7 @@ use eventstore::{lease, log, nats, relay};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::cores::{self, Half, Placed};
 use super::load::{self, Caller, Sample};
 use super::machine::Machine;
 use super::nats_server::NatsServer;
@@ -31,6 +32,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 ///   two nodes              half of them at a second node with the role `api`, which hands commands on over NATS to the
 ///                          one that decides
 ///   two that both decide   the same without NATS: each decides by itself, and gets into the other's way
+///   one node, half         one node that relays, with Postgres and NATS on one half of the cores, the callers on the other
+///   two nodes, a half each the second node beside the callers: as if it had a machine of its own
 ///
 /// It needs nats.url, or a nats-server, which is started for the run.
 ///
@@ -71,10 +74,19 @@ enum Variant {
     One,
     OneWithNats,
     Two,
-    TwoApart,
+    TwoDeciders,
+    OneOfTwoMachines,
+    TwoMachines,
 }
 
-const VARIANTS: [Variant; 4] = [Variant::One, Variant::OneWithNats, Variant::Two, Variant::TwoApart];
+const VARIANTS: [Variant; 6] = [
+    Variant::One,
+    Variant::OneWithNats,
+    Variant::Two,
+    Variant::TwoDeciders,
+    Variant::OneOfTwoMachines,
+    Variant::TwoMachines,
+];
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,7 +94,9 @@ impl fmt::Display for Variant {
             Self::One => "one node",
             Self::OneWithNats => "one node, NATS",
             Self::Two => "two nodes",
-            Self::TwoApart => "two that both decide",
+            Self::TwoDeciders => "two that both decide",
+            Self::OneOfTwoMachines => "one node, half",
+            Self::TwoMachines => "two nodes, a half each",
         })
     }
 }
@@ -117,7 +131,8 @@ pub async fn nodes(
     let nats_url = nats_url.or_else(|| started.as_ref().map(|nats| nats.url.as_str()));
     let nats_url = nats_url.ok_or(BenchError::Material("NATS server: name one with --nats-url, or install one"))?;
     let scratch = Scratch::create(database_url).await?;
-    let measured = stop.run_until_cancelled(Box::pin(measure(plan, &scratch, nats_url))).await;
+    let place = Place { scratch: &scratch, nats_url, nats: started.as_ref().and_then(NatsServer::id) };
+    let measured = stop.run_until_cancelled(Box::pin(measure(plan, &place))).await;
     let dropped = scratch.discard().await;
     let report = measured.unwrap_or(Err(BenchError::Interrupted))?;
     dropped?;
@@ -125,7 +140,16 @@ pub async fn nodes(
     Ok(report)
 }
 
-async fn measure(plan: &NodesPlan, scratch: &Scratch, nats_url: &str) -> Result<NodesReport, BenchError> {
+/// What nodes share.
+struct Place<'a> {
+    scratch: &'a Scratch,
+    nats_url: &'a str,
+    /// The process, if it was started for the run.
+    nats: Option<u32>,
+}
+
+async fn measure(plan: &NodesPlan, place: &Place<'_>) -> Result<NodesReport, BenchError> {
+    let Place { scratch, nats_url, .. } = place;
     let machine = Machine::with(scratch.facts().await?);
     let bar = progress_bar(plan.repetitions * VARIANTS.len())?;
     bar.set_message("people register");
@@ -137,24 +161,9 @@ async fn measure(plan: &NodesPlan, scratch: &Scratch, nats_url: &str) -> Result<
     for round in 0..plan.repetitions {
         for turn in 0..VARIANTS.len() {
             // Nobody always goes first.
-            let place = (turn + round) % VARIANTS.len();
-            bar.set_message(VARIANTS[place].to_string());
-            let nodes = match VARIANTS[place] {
-                Variant::One => vec![site.start(&[]).await?],
-                Variant::OneWithNats => vec![site.start(&["--nats-url", nats_url]).await?],
-                Variant::Two => {
-                    let all = site.start(&["--nats-url", nats_url]).await?;
-                    vec![all, site.start(&["--nats-url", nats_url, "--roles", "api"]).await?]
-                }
-                Variant::TwoApart => vec![site.start(&[]).await?, site.start(&["--roles", "api"]).await?],
-            };
-            if matches!(VARIANTS[place], Variant::OneWithNats | Variant::Two) {
-                settled(scratch, nats_url).await?;
-            }
-            samples[place].push(write_down(&nodes, &people, plan.slot).await?);
-            for node in nodes {
-                node.end().await?;
-            }
+            let turn = (turn + round) % VARIANTS.len();
+            bar.set_message(VARIANTS[turn].to_string());
+            samples[turn].push(sample(VARIANTS[turn], place, &site, &people, plan.slot).await?);
             bar.inc(1);
         }
     }
@@ -172,6 +181,59 @@ async fn measure(plan: &NodesPlan, scratch: &Scratch, nats_url: &str) -> Result<
         }
     });
     Ok(NodesReport { machine, callers: plan.callers, slot_s: plan.slot.as_secs(), rows: rows.collect() })
+}
+
+/// Starts the nodes of a variant, lets everybody write, and ends them.
+async fn sample(
+    variant: Variant,
+    place: &Place<'_>,
+    site: &Site,
+    people: &[String],
+    slot: Duration,
+) -> Result<Sample, BenchError> {
+    let (relays, hands_on) = (["--nats-url", place.nats_url], ["--nats-url", place.nats_url, "--roles", "api"]);
+    let mut nodes = Vec::new();
+    match variant {
+        Variant::One => nodes.push(site.start(&[]).await?),
+        Variant::TwoDeciders => nodes.extend([site.start(&[]).await?, site.start(&["--roles", "api"]).await?]),
+        Variant::OneWithNats | Variant::OneOfTwoMachines => nodes.push(site.start(&relays).await?),
+        // The one that decides is there first.
+        Variant::Two | Variant::TwoMachines => {
+            nodes.push(site.start(&relays).await?);
+            nodes.push(site.start(&hands_on).await?);
+        }
+    }
+    if !matches!(variant, Variant::One | Variant::TwoDeciders) {
+        settled(place.scratch, place.nats_url).await?;
+    }
+    let placed = match variant {
+        Variant::OneOfTwoMachines | Variant::TwoMachines => Some(place.on_two_halves(&nodes).await?),
+        _ => None,
+    };
+    let sample = write_down(&nodes, people, slot).await?;
+    drop(placed);
+    for node in nodes {
+        node.end().await?;
+    }
+    Ok(sample)
+}
+
+impl Place<'_> {
+    /// Puts the first node on one half of the cores, with Postgres and NATS, and whatever else there is on the other.
+    async fn on_two_halves(&self, nodes: &[Node]) -> Result<Placed, BenchError> {
+        let mut placed = Placed::new()?;
+        let postgres = cores::server_of(&mut self.scratch.connect().await?).await?;
+        let mut processes = nodes.iter().filter_map(Node::id);
+        for process in processes.next().into_iter().chain([postgres]).chain(self.nats) {
+            placed.put(process, Half::First)?;
+        }
+        // Its children are placed one by one.
+        for process in processes {
+            placed.put(process, Half::Second)?;
+        }
+        placed.put_alone(std::process::id(), Half::Second)?;
+        Ok(placed)
+    }
 }
 
 /// Waits until the stream has all that was written without it, and one of the new nodes decides.

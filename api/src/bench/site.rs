@@ -63,7 +63,7 @@ impl Site {
 impl Node {
     /// Stops it as an operator does, so that it gives up what it holds.
     pub(super) async fn end(mut self) -> Result<(), BenchError> {
-        if let Some(id) = self.id() {
+        if let Some(id) = self.id().and_then(|id| i32::try_from(id).ok()) {
             kill(Pid::from_raw(id), Signal::SIGTERM).map_err(std::io::Error::from)?;
         }
         self.child.wait().await?;
@@ -120,7 +120,8 @@ impl Node {
         Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1_024)
     }
 
-    fn id(&self) -> Option<i32> {
-        self.child.id().and_then(|id| i32::try_from(id).ok())
+    /// Its process.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 }

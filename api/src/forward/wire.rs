@@ -1,4 +1,5 @@
-//! Requests and answers as they travel between nodes: as HTTP writes them, without what concerns one connection only.
+//! Requests and answers as they travel between nodes: as HTTP writes them, without what concerns one connection only,
+//! several in a message, each after its length.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -23,6 +24,35 @@ const OF_A_CONNECTION: [HeaderName; 6] = [
 const MOST_HEADERS: usize = 128;
 /// What most heads take.
 const HEAD_BYTES: usize = 1_024;
+
+/// What is written before each request or answer of a message: how long it is.
+const LENGTH_BYTES: usize = 4;
+
+/// How long a message of these requests or answers is.
+pub(super) fn length<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> usize {
+    parts.into_iter().map(|part| LENGTH_BYTES + part.as_ref().len()).sum()
+}
+
+/// A message of these requests or answers.
+pub(super) fn together(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(length(parts));
+    for part in parts {
+        // A message is far shorter than 4 GiB.
+        message.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        message.extend_from_slice(part);
+    }
+    message
+}
+
+/// The requests or answers of a message.
+pub(super) fn parts(mut message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = message.split_first_chunk::<LENGTH_BYTES>()?;
+        let (part, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        message = rest;
+        Some(part)
+    })
+}
 
 /// Writes a request with the id that it has been given.
 pub(super) fn request(request: &Request, body: &[u8]) -> Vec<u8> {
@@ -136,6 +166,16 @@ mod tests {
         let arrived = read_response(&response(&parts, b"{}")).unwrap();
         assert_eq!((arrived.status(), arrived.headers()), (parts.status, &parts.headers));
         assert_eq!(to_bytes(arrived.into_body(), usize::MAX).await.unwrap(), b"{}".as_slice());
+    }
+
+    #[test]
+    fn what_travels_together_arrives_one_by_one_and_what_is_cut_off_does_not() {
+        let sent = [b"one".to_vec(), Vec::new(), b"three".to_vec()];
+        let message = together(&sent);
+        assert_eq!(message.len(), length(&sent));
+        assert!(parts(&message).eq(sent.iter().map(Vec::as_slice)));
+        assert_eq!(parts(&message[..message.len() - 1]).count(), 2);
+        assert_eq!(parts(&[]).count(), 0);
     }
 
     #[test]

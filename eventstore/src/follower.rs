@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use metrics::{counter, describe_counter};
 use sqlx::{Connection, PgConnection};
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -43,9 +44,11 @@ pub use status::{Status, set_paused, statuses};
 
 /// Counts the batches of a follower that have failed.
 const FAILURES: &str = "tradepost_follower_failures_total";
-/// How soon after a batch the next one is begun, unless somebody waits for it: many small batches cost far more than a
-/// few larger ones.
-const PACE: Duration = Duration::from_millis(10);
+/// How long a follower rests after a batch, as a multiple of what the batch took, at least and at most: many small batches
+/// cost far more than a few larger ones. Whoever waits for it wakes it.
+const REST: u32 = 4;
+const SHORTEST_REST: Duration = Duration::from_millis(8);
+const LONGEST_REST: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Work on the database that takes longer hangs, as after a network was cut that tells nobody.
@@ -338,7 +341,7 @@ impl Runner {
         let mut before: Option<Checkpoint> = None;
         let mut plans = Plans::default();
         while !stop.is_cancelled() {
-            let (began, pace) = (trace::now(), tokio::time::sleep(PACE));
+            let (began, began_at) = (trace::now(), Instant::now());
             let Step { checkpoint, reached, found, taken } =
                 self.step(follower, &mut connection, stop, trouble.care(), before).await?;
             trouble.pause = None;
@@ -359,6 +362,8 @@ impl Runner {
                 // There is more, and enough of it.
                 continue;
             }
+            let rest = (began_at.elapsed() * REST).clamp(SHORTEST_REST, LONGEST_REST);
+            let rested = tokio::time::sleep(rest);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(self.poll), if checkpoint.paused => {}
@@ -366,7 +371,7 @@ impl Runner {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = pace => {}
+                () = rested => {}
                 () = self.progress.wanted(follower.name(), reached) => {}
             }
         }

@@ -20,7 +20,7 @@ use crate::event::{Interest, NewEvent, RecordedEvent, Section};
 use crate::sealing::PersonKey;
 
 /// How soon after a look at the head another is worth it.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(10);
 
 /// 16 bytes that name something by its hash.
 pub type Digest = [u8; 16];

@@ -62,6 +62,10 @@ async fn a_follower_that_stands_still_degrades_and_says_since_when() {
     let stopped = "select from followers where name = 'catalogue' for update";
     sqlx::query(stopped).execute(&mut *held).await.unwrap();
     seller.post("/listings", &listing(100)).send().await.expect(201);
+    let last = server.database.log_head().await;
+    for follower in api::app::followers().filter(|name| *name != "catalogue") {
+        server.app.progress.wait_for(follower, last, PATIENCE).await.unwrap();
+    }
     seller.advance(60_000).await;
 
     let first = detailed(&seller).await.expect(200);

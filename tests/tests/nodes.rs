@@ -153,6 +153,28 @@ async fn the_loss_of_the_node_that_decides_costs_seconds() {
     }
 }
 
+#[tokio::test]
+async fn without_nats_every_node_decides_by_itself() {
+    let (database, mut nats) = tokio::join!(TestDatabase::fresh(), NatsServer::start());
+    let deciding = node(&database, &nats, "api,relay,projections,processes").await;
+    decider(&database, None).await;
+    let other = node(&database, &nats, "api").await;
+    let seller = other.client().register_seller("seller").await;
+    nats.kill().await;
+    // Whether the first has reached the other node, its key tells.
+    seller.post("/auctions", &auction(1_000)).key("once").send().await.expect(201);
+    for node in [&other, &deciding, &other] {
+        seller.at(node.address()).post("/auctions", &auction(1_000)).send().await.expect(201);
+    }
+    nats.restart().await;
+    let again = seller.post("/auctions", &auction(1_000)).key("once").send().await.expect(201);
+    assert!(again.replayed());
+    for node in [deciding, other] {
+        assert!(node.terminate().await.status.success());
+    }
+    models::assert_equal_their_rebuild(&database).await;
+}
+
 /// Two nodes that know nothing of each other, since each has a NATS of its own: whoever holds the lease cannot be
 /// reached, so both decide.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

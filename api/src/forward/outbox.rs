@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::client::{Request as NatsRequest, RequestErrorKind};
+use async_nats::connection::State;
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::response::Response;
@@ -140,6 +141,9 @@ impl Post {
     }
 
     async fn ask(&self, node: Uuid, requests: Bytes) -> Result<Bytes, Undelivered> {
+        if !self.is_connected() {
+            return Err(Undelivered::NotSent);
+        }
         let message = NatsRequest::new().payload(requests).timeout(None);
         let answer = tokio::select! {
             answer = self.client.send_request(format!("{SUBJECT}.{node}"), message) => answer,
@@ -153,8 +157,12 @@ impl Post {
         })
     }
 
-    /// Waits until nobody listens as `node` any more, or it has kept silent since it lost the lease: NATS knows at once
-    /// of a node that was killed, and never of one that is frozen.
+    fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Waits until NATS is away, nobody listens as `node` any more, or it has kept silent since it lost the lease: NATS
+    /// knows at once of a node that was killed, and never of one that is frozen.
     async fn until_gone(&self, node: Uuid) {
         let mut deciding = self.deciding.clone();
         let silent = async {
@@ -164,6 +172,9 @@ impl Post {
         let unheard = async {
             loop {
                 tokio::time::sleep(LOOK_AFTER).await;
+                if !self.is_connected() {
+                    return;
+                }
                 let asked = self.client.request(format!("{SUBJECT}.{node}"), Bytes::new()).await;
                 if asked.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders) {
                     return;

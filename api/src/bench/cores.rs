@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Error;
 use std::ops::Range;
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use sqlx::PgConnection;
@@ -83,11 +84,12 @@ fn put(process: u32, cores: Range<usize>) -> Result<(), Error> {
     for core in cores {
         set.set(core)?;
     }
-    // Each thread has cores of its own.
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let thread = thread?.file_name().into_string().ok().and_then(|name| name.parse().ok());
-        if let Some(thread) = thread {
-            sched_setaffinity(Pid::from_raw(thread), &set)?;
+    // Each thread has cores of its own. A session or a thread may end meanwhile.
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    for thread in threads.filter_map(|entry| entry.file_name().into_string().ok()?.parse().ok()) {
+        match sched_setaffinity(Pid::from_raw(thread), &set) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

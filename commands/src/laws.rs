@@ -19,7 +19,7 @@ use domain::{
     AccountId, Aggregate, Currency, DepositId, LedgerAccount, ListingId, Money, OrderGroupId, OrderId, Posting,
     RefundId, Refusal, Sealed, Timestamp, WalletId,
 };
-use eventstore::event::{DomainEvent, NewEvent, RecordedEvent, StreamId};
+use eventstore::event::{DomainEvent, NewEvent, RecordedEvent};
 use eventstore::follower::Recorded;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -172,18 +172,7 @@ impl Market {
 
     fn recorded(&mut self, event: &NewEvent) -> Recorded {
         self.positions += 1;
-        let stored = RecordedEvent {
-            position: self.positions,
-            commit_position: self.positions,
-            event_id: event.event_id,
-            aggregate_type: event.aggregate_type.to_owned(),
-            aggregate_id: StreamId(event.aggregate_id),
-            sequence: event.sequence.cast_signed(),
-            event_type: event.event_type.to_owned(),
-            event_version: event.event_version.to_owned(),
-            payload: event.payload.clone(),
-            recorded_at: event.recorded_at,
-        };
+        let stored = RecordedEvent::committed(event.clone(), self.positions, self.positions);
         let event = stored.decode().unwrap();
         let RecordedEvent { position, event_id, sequence, recorded_at, .. } = stored;
         Recorded { position, event_id, sequence, recorded_at, event }

@@ -217,7 +217,7 @@ pub struct Runner {
     pub database: Database,
     /// Wakes a follower when the log grows.
     pub head: Head,
-    /// The newest events, as far as NATS has delivered them.
+    /// The newest events, as this node has committed them or NATS has delivered them.
     pub feed: Feed,
     /// Where it tells how far each has come.
     pub progress: Progress,

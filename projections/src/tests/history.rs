@@ -16,7 +16,7 @@ use domain::{
     AccountId, Aggregate, AuctionId, Currency, DepositId, Event, HoldId, ListingId, Money, OrderId, Timestamp,
     WalletId, WithdrawalId,
 };
-use eventstore::event::{DomainEvent, Metadata, NewEvent, RecordedEvent, StreamId};
+use eventstore::event::{DomainEvent, Metadata, NewEvent, RecordedEvent};
 use eventstore::follower::Recorded;
 use eventstore::log;
 use eventstore::sealing::PersonKey;
@@ -530,18 +530,7 @@ pub(crate) fn recorded(sequence: i64, event: DomainEvent) -> Recorded {
 }
 
 fn read_back(position: i64, event: &NewEvent) -> Recorded {
-    let stored = RecordedEvent {
-        position,
-        commit_position: position,
-        event_id: event.event_id,
-        aggregate_type: event.aggregate_type.to_owned(),
-        aggregate_id: StreamId(event.aggregate_id),
-        sequence: event.sequence.cast_signed(),
-        event_type: event.event_type.to_owned(),
-        event_version: event.event_version.to_owned(),
-        payload: event.payload.clone(),
-        recorded_at: event.recorded_at,
-    };
+    let stored = RecordedEvent::committed(event.clone(), position, position);
     let RecordedEvent { event_id, sequence, recorded_at, .. } = stored;
     Recorded { position, event_id, sequence, recorded_at, event: stored.decode().unwrap() }
 }

@@ -2,42 +2,57 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | `write` | the decision loop beside plain cqrs-es and postgres-es |
-//! | `project` | rebuilds beside a projection of one event per transaction, and how late read models are |
-//! | `nodes` | what a second API node costs writes |
+//! | `write` | the decision loop beside plain cqrs-es and postgres-es, and beside inserts without anything that decides |
+//! | `project` | rebuilds beside a projection of one event per transaction, the relay, and how late read models are |
+//! | `read` | queries of read models beside an empty one, and loads of aggregates |
+//! | `grow` | whether a command or a query costs more when there is more history |
 //! | `http` | the API beside its own health check, and the memory that it takes |
-//! | `site` | nodes as processes |
-//! | `load` | callers over HTTP |
+//! | `nodes` | what a second API node costs writes |
+//! | `market`, `wallets` | people who trade by the use cases of the API, and wallets with streams of a certain length |
+//! | `questions` | what readers ask |
+//! | `slots` | how often and how long, and the databases of a run |
+//! | `sample` | what is measured in a slot, and tables of it |
+//! | `site`, `load` | nodes as processes, and callers over HTTP |
 //! | `cores` | two machines on one |
-//! | `scratch` | the database of a run |
-//! | `machine` | what is told of the machine |
+//! | `scratch`, `machine` | a database of a run, and what is told of the machine |
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use commands::CommandError;
 use eventstore::database::DatabaseError;
 use eventstore::follower::FollowError;
 use eventstore::nats::NatsError;
 use eventstore::progress::Behind;
+use eventstore::streams::LoadError;
 use indicatif::{ProgressBar, ProgressStyle};
+use projections::page::PageError;
 use projections::rebuild::RebuildError;
-use serde::Serialize;
 use thiserror::Error;
 
 mod cores;
+mod grow;
 mod http;
 mod load;
 mod machine;
+mod market;
 mod nats_server;
 mod nodes;
 mod project;
+mod questions;
+mod read;
+mod sample;
 mod scratch;
 mod site;
+mod slots;
+mod wallets;
 mod write;
 
+pub use grow::{BenchGrow, GrowPlan, grow};
 pub use http::{BenchHttp, HttpPlan, http};
 pub use nodes::{BenchNodes, NodesPlan, nodes};
 pub use project::{BenchProject, ProjectPlan, project};
+pub use read::{BenchRead, ReadPlan, read};
+pub use slots::Servers;
 pub use write::{BenchWrite, Plan, write};
 
 /// Why there is no report.
@@ -84,6 +99,12 @@ pub enum BenchError {
     /// The read models could not be prepared.
     #[error("the bench's database could not be prepared: {0}")]
     Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An aggregate that must be there could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A page of a read model could not be had.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// A read model was not rebuilt.
     #[error(transparent)]
     Rebuild(#[from] RebuildError),
@@ -124,14 +145,6 @@ pub enum BenchError {
         /// What the system said.
         source: std::io::Error,
     },
-}
-
-/// Writes a report, with every repetition, to `file`, if there is to be one.
-fn save(file: Option<&Path>, report: &impl Serialize) -> Result<(), BenchError> {
-    let Some(path) = file else { return Ok(()) };
-    let json = serde_json::to_string_pretty(report).map_err(std::io::Error::from);
-    let written = json.and_then(|json| std::fs::write(path, json));
-    written.map_err(|source| BenchError::Json { path: path.to_owned(), source })
 }
 
 /// Shows which of so many slots it is at. Hidden unless standard error is a terminal.

@@ -35,6 +35,7 @@ pub(crate) mod cache;
 mod decider;
 mod job;
 mod measures;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod world;

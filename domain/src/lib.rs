@@ -42,3 +42,7 @@ pub use sealed::Sealed;
 
 /// An instant of the marketplace's one clock, in UTC.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;
+
+/// Names the rules by what they are: another name after every change of this crate. Whatever was computed by them and
+/// kept, as a snapshot is, counts only under the same name.
+pub const RULES: &str = env!("TRADEPOST_RULES");

@@ -2,7 +2,8 @@
 //!
 //! [`log`] appends batches under the head and reads on from a position; [`follower`] carries events to read models and
 //! processes with a checkpoint each; [`parking`] keeps those that cannot be taken in; [`relay`] carries events to NATS
-//! and [`feed`] from there; [`sealing`] keeps personal fields; [`cqrs`] lets cqrs-es and postgres-es read the same tables.
+//! and [`feed`] from there; [`streams`] loads aggregates; [`sealing`] keeps personal fields; [`cqrs`] lets cqrs-es and
+//! postgres-es read the same tables.
 //!
 //! **Architecture invariant:** nothing here decides anything, and nothing here knows a read model.
 
@@ -24,6 +25,7 @@ pub mod records;
 pub mod relay;
 pub mod sealing;
 pub mod secrets;
+pub mod streams;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

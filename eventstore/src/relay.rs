@@ -10,7 +10,6 @@ use std::time::Duration;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
-use futures::future::join_all;
 use serde::Serialize;
 use sqlx::PgPool;
 use thiserror::Error;
@@ -109,17 +108,22 @@ impl Relay {
         tracing::info!(position = published, "the relay goes on");
         let mut before = log::event_id_at(&self.pool, published).await?;
         let mut heads = self.head.subscribe();
+        let mut events = self.after(published).await?;
         while self.turn.is_mine() {
             self.reached.send_replace(Some(published));
-            let pace = tokio::time::sleep(PACE);
-            let events = read(&self.pool, published, published + BATCH).await?;
             if let Some(last) = events.last() {
-                let from = published;
-                self.send(before, &events).await?;
-                (published, before) = (last.event.position, Some(last.event.event_id));
-                if published - from < BATCH {
+                let (position, id) = (last.event.position, last.event.event_id);
+                let is_full = position - published == BATCH;
+                let pace = tokio::time::sleep(PACE);
+                events = if is_full {
+                    let (sent, next) = tokio::join!(self.send(before, events), self.after(position));
+                    sent.and(next)?
+                } else {
+                    self.send(before, events).await?;
                     pace.await;
-                }
+                    self.after(position).await?
+                };
+                (published, before) = (position, Some(id));
                 continue;
             }
             let grown = heads.wait_for(|head| *head > published);
@@ -130,32 +134,42 @@ impl Relay {
                     return Err(RelayError::OutOfStep { position: published, sequence: last });
                 }
             }
+            events = self.after(published).await?;
         }
         Ok(())
     }
 
+    /// The next batch after a position.
+    async fn after(&self, position: Position) -> Result<Vec<Published>, RelayError> {
+        Ok(read(&self.pool, position, position + BATCH).await?)
+    }
+
     /// Sends events one after another and waits until the stream has taken all of them. Each is taken only after the one
-    /// `before` it: its sequence alone would let it follow a foreign message.
-    async fn send(&self, mut before: Option<Uuid>, events: &[Published]) -> Result<(), RelayError> {
-        let mut answers = Vec::with_capacity(events.len());
+    /// `before` it: its sequence alone would let it follow a foreign message. So the answer to the last speaks for all,
+    /// and only the last asks for one.
+    async fn send(&self, mut before: Option<Uuid>, events: Vec<Published>) -> Result<(), RelayError> {
+        let client = self.context.client();
+        let last = events.last().map(|last| last.event.position);
         for published in events {
-            let position = published.event.position;
+            let (position, subject, headers) = (published.event.position, published.subject(), published.headers());
             let message = PublishMessage::build()
-                .payload(published.event.payload.clone().into())
-                .headers(published.headers())
+                .payload(published.event.payload.into())
+                .headers(headers)
                 .expected_last_sequence((position - 1).unsigned_abs());
             let message = match before.replace(published.event.event_id) {
                 Some(id) => message.expected_last_message_id(id.to_string()),
                 None => message,
             };
-            let message = message.outbound_message(published.subject());
+            let message = message.outbound_message(subject);
             let (subject, headers, payload) = (message.subject, message.headers.unwrap_or_default(), message.payload);
+            if last != Some(position) {
+                let sent = client.publish_with_headers(subject, headers, payload).await;
+                sent.map_err(stream_error("cannot be reached"))?;
+                continue;
+            }
             let answer = self.context.publish_with_headers(subject, headers, payload).await;
-            answers.push(answer.map_err(stream_error("cannot be reached"))?);
-        }
-        let answers = join_all(answers.into_iter().map(IntoFuture::into_future)).await;
-        for (published, answer) in events.iter().zip(answers) {
-            let (position, answer) = (published.event.position, answer.map_err(stream_error("refuses an event"))?);
+            let answer = answer.map_err(stream_error("cannot be reached"))?.await;
+            let answer = answer.map_err(stream_error("refuses an event"))?;
             if answer.sequence != position.unsigned_abs() {
                 return Err(RelayError::OutOfStep { position, sequence: answer.sequence });
             }

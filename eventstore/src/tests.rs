@@ -3,14 +3,16 @@
 use std::sync::{Arc, Mutex};
 
 use chrono::{TimeZone, Utc};
+use cqrs_es::persist::PersistedEventRepository;
 use domain::wallet::{Command, PaymentMethod, Wallet};
 use domain::{AccountId, Aggregate, Currency, DepositId, Event, HoldId, Money, WalletId};
 use futures::future::BoxFuture;
+use postgres_es::PostgresEventRepository;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::cqrs::Streams;
+use crate::cqrs::Cqrs;
 use crate::database::Database;
 use crate::event::{Interest, Metadata, NewEvent};
 use crate::feed::Feed;
@@ -18,6 +20,7 @@ use crate::follower::{self, Delivery, FollowError, Follower, Runner, register};
 use crate::log::{self, AcceptedKey, AppendError, Appended, Batch, Head};
 use crate::progress::Progress;
 use crate::sealing::PersonKey;
+use crate::streams::{self, Snapshot, Streams};
 use crate::testing::database;
 use crate::{Position, mint};
 
@@ -157,16 +160,53 @@ async fn a_read_never_ends_within_a_unit_of_work() {
 }
 
 #[tokio::test]
-async fn postgres_es_loads_what_we_have_written() {
+async fn postgres_es_reads_what_we_have_written() {
+    let database = database().await;
+    let (id, wallet, events) = history(20);
+    let version = events.len();
+    log::append(&mut service(&database).await, 0, &singly(events)).await.unwrap();
+    let repository = PostgresEventRepository::new(database.pool(1));
+    let read = repository.get_events::<Cqrs<Wallet>>(&id.0.to_string()).await.unwrap();
+    assert_eq!(read.len(), version);
+    let mut folded = Wallet::default();
+    for event in read {
+        folded.evolve(&serde_json::from_value(event.payload).unwrap());
+    }
+    assert_eq!(json(&folded), json(&wallet));
+}
+
+#[tokio::test]
+async fn a_stream_is_loaded_from_its_first_event_or_its_snapshot_alike() {
     let database = database().await;
     let (id, wallet, events) = history(20);
     let version = events.len() as u64;
-    log::append(&mut service(&database).await, 0, &singly(events)).await.unwrap();
+    let before: Wallet = events[..10].iter().fold(Wallet::default(), |mut wallet, event| {
+        wallet.evolve(&serde_json::from_str(&event.payload).unwrap());
+        wallet
+    });
+    let mut service = service(&database).await;
+    log::append(&mut service, 0, &singly(events)).await.unwrap();
     let streams = Streams::new(database.pool(1));
-    let (loaded, loaded_version) = streams.load::<Wallet>(id.0).await.unwrap();
-    assert_eq!(serde_json::to_value(loaded).unwrap(), serde_json::to_value(wallet).unwrap());
-    assert_eq!(loaded_version, version);
-    assert_eq!(streams.load::<Wallet>(mint::id()).await.unwrap().1, 0);
+    let whole = streams.load::<Wallet>(id.0).await.unwrap();
+    assert_eq!((json(&whole.state), whole.version, whole.in_snapshot), (json(&wallet), version, 0));
+
+    let snapshot = |version, state| Snapshot { aggregate_type: Wallet::TYPE, id: id.0, version, state };
+    streams::keep(&mut service, &[snapshot(10, json(&before))]).await.unwrap();
+    // An older one does not take its place.
+    streams::keep(&mut service, &[snapshot(9, "{}".to_owned())]).await.unwrap();
+    let rest = streams.load::<Wallet>(id.0).await.unwrap();
+    assert_eq!((json(&rest.state), rest.version, rest.in_snapshot), (json(&wallet), version, 10));
+
+    // One by other rules does not count, and gives way to any.
+    service.execute("update snapshots set rules = 'others', version = 99, state = '{}'").await.unwrap();
+    assert_eq!(streams.load::<Wallet>(id.0).await.unwrap().in_snapshot, 0);
+    streams::keep(&mut service, &[snapshot(10, json(&before))]).await.unwrap();
+    assert_eq!(streams.load::<Wallet>(id.0).await.unwrap().in_snapshot, 10);
+    assert_eq!(streams.load::<Wallet>(mint::id()).await.unwrap().version, 0);
+}
+
+fn json(wallet: &Wallet) -> String {
+    serde_json::to_string(wallet).unwrap()
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ pub struct ReadModel {
     pub version: i32,
     /// The kinds of aggregates whose events it looks at; `apply` is given no others.
     pub(crate) about: &'static [&'static str],
-    /// Creates its tables, in the schema that is on the search path.
+    /// Creates its tables, in the schema that is on the search path. `apply` finds rows by primary keys and unique
+    /// constraints alone: while the tables are built, other indexes are not there.
     pub(crate) ddl: &'static str,
     pub(crate) apply: Apply,
 }

@@ -5,7 +5,7 @@
 //! 1. **Fill** up to where the live model is: the log is read [ahead] of the tables that take it in.
 //! 2. **Compare** both at the live model's position in one snapshot, which stops nobody. Only when both are of the same
 //!    version: other versions may show the same log in other rows.
-//! 3. **Fill** up to the head.
+//! 3. **Fill** up to the head, make the indexes that filling does without, and fill what has come meanwhile.
 //! 4. **Swap**: one transaction locks the live checkpoint, so that the live model stands still, takes the rest of the
 //!    log, and lets the two schemas change names. Postgres looks names up again after that, so readers and the live
 //!    runner go on with the new tables at their next statement; nobody ever sees a half of both. A runner of another
@@ -35,6 +35,7 @@ mod ahead;
 mod beside;
 mod progress;
 
+pub use ahead::BATCH_EVENTS;
 use ahead::Goal;
 use beside::Beside;
 pub use progress::Pace;
@@ -138,8 +139,7 @@ pub async fn rebuild(
     } else {
         None
     };
-    beside.fill(Goal::Head, &mut progress).await?;
-    let rebuilt = beside.swap(comparison).await?;
+    let rebuilt = beside.complete(comparison, &mut progress).await?;
     beside.close().await?;
     Ok(rebuilt)
 }
@@ -205,8 +205,7 @@ pub(crate) async fn bring_up(database: Database, model: ReadModel) -> Result<(),
                 tracing::info!(read_model = name, reached, goal, events_per_s, left_s, "a read model is being built");
             }
         };
-        beside.fill(Goal::Head, progress).await?;
-        let position = beside.swap(None).await?.position;
+        let position = beside.complete(None, progress).await?.position;
         tracing::info!(read_model = name, version, position, "a read model is built");
     }
     beside.close().await

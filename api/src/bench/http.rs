@@ -5,7 +5,6 @@
 //! that can be borne.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,12 +16,14 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::load::{self, Caller, Sample};
+use super::load::{self, Caller};
 use super::machine::Machine;
+use super::market::{COLOURS, THINGS};
+use super::sample::Sample;
 use super::scratch::Scratch;
 use super::site::{Node, Site};
+use super::slots::{Length, Servers, Slots};
 use super::{BenchError, median, progress_bar};
 use crate::app;
 
@@ -61,31 +62,20 @@ const ADDRESS: &str = r#"{"name": "Ann Lee", "line1": "12 Hill Road", "city": "L
 #[derive(Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct BenchHttp {
-    /// One repetition of a second each over 1,000 listings: to see that it runs, not to quote.
-    #[arg(long)]
-    quick: bool,
-    /// Repetitions of each slot; the table shows medians [default: 5].
-    #[arg(long, value_name = "N")]
-    repetitions: Option<usize>,
-    /// Seconds per slot [default: 3].
-    #[arg(long, value_name = "SECONDS")]
-    seconds: Option<u64>,
+    #[command(flatten)]
+    slots: Slots,
     /// Listings in the catalogue [default: 10000].
     #[arg(long, value_name = "N")]
     listings: Option<usize>,
     /// Callers at a time.
     #[arg(long, value_name = "N", default_value_t = 32)]
     callers: usize,
-    /// Also write the report, with every repetition, as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct HttpPlan {
-    repetitions: usize,
-    slot: Duration,
+    length: Length,
     listings: usize,
     callers: usize,
 }
@@ -93,20 +83,15 @@ pub struct HttpPlan {
 impl BenchHttp {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<HttpPlan, BenchError> {
-        let (repetitions, slot_s, listings) = if self.quick { (1, 1, 1_000) } else { (5, 3, 10_000) };
-        let (repetitions, slot_s) = (self.repetitions.unwrap_or(repetitions), self.seconds.unwrap_or(slot_s));
-        let listings = self.listings.unwrap_or(listings);
-        let fits = (1..=3_600).contains(&slot_s) && (1..=1_024).contains(&self.callers) && listings >= 100;
-        if repetitions == 0 || !fits {
+        let length = self.slots.length(5, 3.0, 1.0)?;
+        let listings = self.listings.unwrap_or(if self.slots.quick { 1_000 } else { 10_000 });
+        if !(1..=1_024).contains(&self.callers) || listings < 100 {
             return Err(BenchError::Option {
-                option: "each of --repetitions, --seconds, --callers and --listings",
-                expected: "at least 1, seconds at most 3600, callers at most 1024, listings at least 100",
+                option: "--callers and --listings",
+                expected: "from 1 to 1024, and at least 100",
             });
         }
-        if cfg!(debug_assertions) {
-            return Err(BenchError::DebugBuild);
-        }
-        Ok(HttpPlan { repetitions, slot: Duration::from_secs(slot_s), listings, callers: self.callers })
+        Ok(HttpPlan { length, listings, callers: self.callers })
     }
 }
 
@@ -139,25 +124,14 @@ impl fmt::Display for Work {
     }
 }
 
-/// Measures on the server at `database_url`, unless it is told to stop.
-pub async fn http(
-    options: &BenchHttp,
-    plan: &HttpPlan,
-    database_url: &str,
-    stop: &CancellationToken,
-) -> Result<HttpReport, BenchError> {
-    let scratch = Scratch::create(database_url).await?;
-    let measured = stop.run_until_cancelled(Box::pin(measure(plan, &scratch))).await;
-    let dropped = scratch.discard().await;
-    let report = measured.unwrap_or(Err(BenchError::Interrupted))?;
-    dropped?;
-    super::save(options.json.as_deref(), &report)?;
-    Ok(report)
+/// Measures on these servers.
+pub async fn http(options: &BenchHttp, plan: &HttpPlan, servers: &Servers<'_>) -> Result<HttpReport, BenchError> {
+    servers.measure(&options.slots, async |[scratch]| measure(plan, scratch).await).await
 }
 
 async fn measure(plan: &HttpPlan, scratch: &Scratch) -> Result<HttpReport, BenchError> {
     let machine = Machine::with(scratch.facts().await?);
-    let bar = progress_bar(plan.repetitions * WORKS.len())?;
+    let bar = progress_bar(plan.length.repetitions * WORKS.len())?;
     bar.set_message("a market is made");
     let site = Site::new(scratch.url(), CONFIGURATION)?;
     let node = site.start(&[]).await?;
@@ -166,7 +140,7 @@ async fn measure(plan: &HttpPlan, scratch: &Scratch) -> Result<HttpReport, Bench
     // As autovacuum does within a minute.
     sqlx::query("analyze").execute(&mut scratch.connect().await?).await?;
     let mut samples: Vec<Vec<Pair>> = vec![Vec::new(); WORKS.len()];
-    for round in 0..plan.repetitions {
+    for round in 0..plan.length.repetitions {
         for turn in 0..WORKS.len() {
             // Nobody always goes first.
             let place = (turn + round) % WORKS.len();
@@ -194,8 +168,15 @@ async fn measure(plan: &HttpPlan, scratch: &Scratch) -> Result<HttpReport, Bench
             repetitions: samples,
         }
     });
-    let HttpPlan { slot, listings, callers, .. } = *plan;
-    Ok(HttpReport { machine, callers, listings, slot_s: slot.as_secs(), peak_memory_mib, rows: rows.collect() })
+    let HttpPlan { length, listings, callers } = *plan;
+    Ok(HttpReport {
+        machine,
+        callers,
+        listings,
+        slot_s: length.slot.as_secs_f64(),
+        peak_memory_mib,
+        rows: rows.collect(),
+    })
 }
 
 /// Waits until all followers are at the head of the log, so that none works while something else is measured.
@@ -255,10 +236,10 @@ impl Market {
     async fn measure(&self, work: Work, node: &Node, plan: &HttpPlan) -> Result<Pair, BenchError> {
         // A bid whose turn came too late is refused by the rules; whoever sent it bids again.
         let expected: &[u16] = if work == Work::Bid { &[422] } else { &[] };
-        let fastest = load::closed(self.callers(work, node).await?, plan.slot).await?;
+        let fastest = load::closed(self.callers(work, node).await?, plan.length.slot).await?;
         fastest.only_refused_with(expected)?;
         let fastest = fastest.sample();
-        let bearable = load::paced(self.callers(work, node).await?, plan.slot, fastest.per_s * BEARABLE).await?;
+        let bearable = load::paced(self.callers(work, node).await?, plan.length.slot, fastest.per_s * BEARABLE).await?;
         bearable.only_refused_with(expected)?;
         Ok(Pair { fastest, bearable: bearable.sample() })
     }
@@ -307,10 +288,6 @@ impl Market {
         Ok(callers.collect())
     }
 }
-
-const COLOURS: [&str; 7] = ["Red", "Green", "Blue", "Black", "White", "Yellow", "Grey"];
-const THINGS: [&str; 11] =
-    ["pen", "lamp", "chair", "kettle", "jumper", "bicycle", "camera", "clock", "kite", "drum", "globe"];
 
 /// Prices all over the range, the same in every run.
 fn prices() -> impl Iterator<Item = u64> {
@@ -380,7 +357,7 @@ pub struct HttpReport {
     machine: Machine,
     callers: usize,
     listings: usize,
-    slot_s: u64,
+    slot_s: f64,
     /// Of the node, over all works.
     peak_memory_mib: Option<u64>,
     rows: Vec<Row>,

@@ -3,22 +3,18 @@
 //! The callers share the machine with what they measure, so they do as little as can be: requests are bytes, and of an
 //! answer only the status and the length are looked at.
 
-use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Write};
 use std::time::Duration;
 
 use eventstore::mint;
-use hdrhistogram::Histogram;
-use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::BenchError;
+use super::sample::Measured;
 
-/// Digits that the histograms keep.
-const PRECISION: u8 = 3;
 /// How fine timers are.
 const TICK: Duration = Duration::from_millis(1);
 /// How many headers an answer may have.
@@ -55,62 +51,6 @@ pub(super) fn get(ask: &mut Vec<u8>, path: &str, etag: Option<&str>) {
     ask.extend_from_slice(b"\r\n");
 }
 
-/// What came of a slot.
-#[derive(Debug)]
-pub(super) struct Measured {
-    /// Of answers with a status below 400, in microseconds.
-    latencies: Histogram<u64>,
-    /// How many answers had which other status.
-    refused: BTreeMap<u16, u64>,
-    elapsed: Duration,
-}
-
-/// The figures of a slot.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Sample {
-    pub(super) per_s: f64,
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
-    /// The share of requests that a rule refused.
-    pub(super) refused: f64,
-}
-
-impl Measured {
-    fn new(elapsed: Duration) -> Result<Self, BenchError> {
-        let latencies = Histogram::new(PRECISION).map_err(|_| BenchError::Material("histogram"))?;
-        Ok(Self { latencies, refused: BTreeMap::new(), elapsed })
-    }
-
-    fn note(&mut self, status: u16, took: Duration) {
-        if status < 400 {
-            // The histogram grows as needed, so recording fails for no latency below centuries.
-            let _ = self.latencies.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        } else {
-            *self.refused.entry(status).or_default() += 1;
-        }
-    }
-
-    /// An error unless every answer that was not accepted has the status `expected`, which a rule gives.
-    pub(super) fn only_refused_with(&self, expected: &[u16]) -> Result<(), BenchError> {
-        match self.refused.iter().find(|(status, _)| !expected.contains(status)) {
-            Some((status, count)) => Err(BenchError::Answers { status: *status, count: *count }),
-            None => Ok(()),
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    pub(super) fn sample(&self) -> Sample {
-        let refused = self.refused.values().sum::<u64>() as f64;
-        let (count, ms) = (self.latencies.len() as f64, |share| self.latencies.value_at_quantile(share) as f64 / 1e3);
-        Sample {
-            per_s: count / self.elapsed.as_secs_f64(),
-            p50_ms: ms(0.5),
-            p99_ms: ms(0.99),
-            refused: refused / (count + refused).max(1.0),
-        }
-    }
-}
-
 /// Lets every caller ask as soon as it has its answer, for a warm-up of a quarter of the slot and the slot.
 pub(super) async fn closed(callers: Vec<Caller>, slot: Duration) -> Result<Measured, BenchError> {
     let began = Instant::now() + slot / 4;
@@ -118,20 +58,20 @@ pub(super) async fn closed(callers: Vec<Caller>, slot: Duration) -> Result<Measu
     for mut caller in callers {
         running.spawn(async move {
             let (mut connection, mut request) = (Connection::open(&caller.address).await?, Vec::new());
-            let mut measured = Measured::new(slot)?;
+            let mut measured = Measured::new()?;
             while Instant::now() < began + slot {
                 request.clear();
                 (caller.ask)(&mut request);
                 let sent = Instant::now();
                 let status = connection.ask(&request).await?;
                 if sent >= began {
-                    measured.note(status, sent.elapsed());
+                    note(&mut measured, status, sent.elapsed());
                 }
             }
             Ok::<_, BenchError>(measured)
         });
     }
-    together(running, began).await
+    Measured::together(running, began).await
 }
 
 /// Lets the callers ask at fixed times, `per_s` of them in a second, however long answers take. Latencies count from
@@ -145,7 +85,7 @@ pub(super) async fn paced(callers: Vec<Caller>, slot: Duration, per_s: f64) -> R
     for (mut caller, place) in callers.into_iter().zip(0_u32..) {
         running.spawn(async move {
             let (mut connection, mut request) = (Connection::open(&caller.address).await?, Vec::new());
-            let mut measured = Measured::new(slot)?;
+            let mut measured = Measured::new()?;
             let mut due = start + apart * place;
             while due < began + slot {
                 if due > Instant::now() + TICK {
@@ -156,27 +96,22 @@ pub(super) async fn paced(callers: Vec<Caller>, slot: Duration, per_s: f64) -> R
                 let since = due.min(Instant::now());
                 let status = connection.ask(&request).await?;
                 if due >= began {
-                    measured.note(status, since.elapsed());
+                    note(&mut measured, status, since.elapsed());
                 }
                 due += apart * count;
             }
             Ok::<_, BenchError>(measured)
         });
     }
-    together(running, began).await
+    Measured::together(running, began).await
 }
 
-async fn together(mut running: JoinSet<Result<Measured, BenchError>>, began: Instant) -> Result<Measured, BenchError> {
-    let mut all = Measured::new(Duration::ZERO)?;
-    while let Some(done) = running.join_next().await {
-        let Measured { latencies, refused, .. } = done??;
-        all.latencies.add(latencies).map_err(|_| BenchError::Material("histogram"))?;
-        for (status, count) in refused {
-            *all.refused.entry(status).or_default() += count;
-        }
+fn note(measured: &mut Measured, status: u16, took: Duration) {
+    if status < 400 {
+        measured.accepted(took);
+    } else {
+        measured.refused(status);
     }
-    all.elapsed = began.elapsed();
-    Ok(all)
 }
 
 /// A connection that is kept.
@@ -235,17 +170,5 @@ mod tests {
         let unchanged = b"HTTP/1.1 304 Not Modified\r\netag: \"1\"\r\n\r\n";
         assert_eq!(head(unchanged).unwrap(), Some((304, unchanged.len())));
         assert!(head(b"not HTTP at all\r\n\r\n").is_err());
-    }
-
-    #[test]
-    fn what_a_rule_refuses_is_no_answer_that_counts() {
-        let mut measured = Measured::new(Duration::from_secs(1)).unwrap();
-        measured.note(201, Duration::from_millis(2));
-        measured.note(422, Duration::from_millis(90));
-        assert!(measured.only_refused_with(&[]).is_err());
-        measured.only_refused_with(&[422]).unwrap();
-        let sample = measured.sample();
-        assert!((sample.per_s - 1.0).abs() < f64::EPSILON && (sample.refused - 0.5).abs() < f64::EPSILON);
-        assert!((sample.p99_ms - 2.0).abs() < 0.01, "{sample:?}");
     }
 }

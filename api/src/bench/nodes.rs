@@ -4,21 +4,21 @@
 //! anew, so that variants take turns; a quarter of a slot warms them up.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use eventstore::{lease, log, nats, relay};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::cores::{self, Half, Placed};
-use super::load::{self, Caller, Sample};
+use super::load::{self, Caller};
 use super::machine::Machine;
 use super::nats_server::NatsServer;
+use super::sample::{Row, Sample, write_rows};
 use super::scratch::Scratch;
 use super::site::{Node, STARTS_WITHIN, Site};
-use super::{BenchError, median, progress_bar};
+use super::slots::{Length, Servers, Slots};
+use super::{BenchError, progress_bar};
 use crate::forward;
 
 /// How soon to look again whether nodes are ready.
@@ -43,28 +43,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct BenchNodes {
-    /// One repetition of a second each: to see that it runs, not to quote.
-    #[arg(long)]
-    quick: bool,
-    /// Repetitions of each slot; the table shows medians [default: 5].
-    #[arg(long, value_name = "N")]
-    repetitions: Option<usize>,
-    /// Seconds per slot [default: 4].
-    #[arg(long, value_name = "SECONDS")]
-    seconds: Option<u64>,
+    #[command(flatten)]
+    slots: Slots,
     /// Callers at a time.
     #[arg(long, value_name = "N", default_value_t = 32)]
     callers: usize,
-    /// Also write the report, with every repetition, as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct NodesPlan {
-    repetitions: usize,
-    slot: Duration,
+    length: Length,
     callers: usize,
 }
 
@@ -104,40 +93,22 @@ impl fmt::Display for Variant {
 impl BenchNodes {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<NodesPlan, BenchError> {
-        let (repetitions, slot_s) = if self.quick { (1, 1) } else { (5, 4) };
-        let (repetitions, slot_s) = (self.repetitions.unwrap_or(repetitions), self.seconds.unwrap_or(slot_s));
-        if repetitions == 0 || !(1..=3_600).contains(&slot_s) || !(1..=1_024).contains(&self.callers) {
-            return Err(BenchError::Option {
-                option: "each of --repetitions, --seconds and --callers",
-                expected: "at least 1, seconds at most 3600, callers at most 1024",
-            });
+        let length = self.slots.length(5, 3.0, 1.0)?;
+        if !(1..=1_024).contains(&self.callers) {
+            return Err(BenchError::Option { option: "--callers", expected: "from 1 to 1024" });
         }
-        if cfg!(debug_assertions) {
-            return Err(BenchError::DebugBuild);
-        }
-        Ok(NodesPlan { repetitions, slot: Duration::from_secs(slot_s), callers: self.callers })
+        Ok(NodesPlan { length, callers: self.callers })
     }
 }
 
-/// Measures on the server at `database_url`, unless it is told to stop.
-pub async fn nodes(
-    options: &BenchNodes,
-    plan: &NodesPlan,
-    database_url: &str,
-    nats_url: Option<&str>,
-    stop: &CancellationToken,
-) -> Result<NodesReport, BenchError> {
-    let started = if nats_url.is_none() { NatsServer::start() } else { None };
-    let nats_url = nats_url.or_else(|| started.as_ref().map(|nats| nats.url.as_str()));
+/// Measures on these servers. Starts a NATS server if none is named.
+pub async fn nodes(options: &BenchNodes, plan: &NodesPlan, servers: &Servers<'_>) -> Result<NodesReport, BenchError> {
+    let started = if servers.nats_url.is_none() { NatsServer::start() } else { None };
+    let nats_url = servers.nats_url.or_else(|| started.as_ref().map(|nats| nats.url.as_str()));
     let nats_url = nats_url.ok_or(BenchError::Material("NATS server: name one with --nats-url, or install one"))?;
-    let scratch = Scratch::create(database_url).await?;
-    let place = Place { scratch: &scratch, nats_url, nats: started.as_ref().and_then(NatsServer::id) };
-    let measured = stop.run_until_cancelled(Box::pin(measure(plan, &place))).await;
-    let dropped = scratch.discard().await;
-    let report = measured.unwrap_or(Err(BenchError::Interrupted))?;
-    dropped?;
-    super::save(options.json.as_deref(), &report)?;
-    Ok(report)
+    let nats = started.as_ref().and_then(NatsServer::id);
+    let measured = async |[scratch]: &[Scratch; 1]| measure(plan, &Place { scratch, nats_url, nats }).await;
+    servers.measure(&options.slots, measured).await
 }
 
 /// What nodes share.
@@ -151,36 +122,28 @@ struct Place<'a> {
 async fn measure(plan: &NodesPlan, place: &Place<'_>) -> Result<NodesReport, BenchError> {
     let Place { scratch, nats_url, .. } = place;
     let machine = Machine::with(scratch.facts().await?);
-    let bar = progress_bar(plan.repetitions * VARIANTS.len())?;
+    let bar = progress_bar(plan.length.repetitions * VARIANTS.len())?;
     bar.set_message("people register");
     let site = Site::new(scratch.url(), "")?;
     let first = site.start(&["--nats-url", nats_url]).await?;
     let people = first.register("seller", plan.callers).await?;
     first.end().await?;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); VARIANTS.len()];
-    for round in 0..plan.repetitions {
+    for round in 0..plan.length.repetitions {
         for turn in 0..VARIANTS.len() {
             // Nobody always goes first.
             let turn = (turn + round) % VARIANTS.len();
             bar.set_message(VARIANTS[turn].to_string());
-            samples[turn].push(sample(VARIANTS[turn], place, &site, &people, plan.slot).await?);
+            samples[turn].push(sample(VARIANTS[turn], place, &site, &people, plan.length.slot).await?);
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    let one = median(samples[0].iter().map(|sample| sample.per_s));
-    let rows = VARIANTS.iter().zip(samples).map(|(variant, samples)| {
-        let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure));
-        Row {
-            variant: variant.to_string(),
-            commands_per_s: of(|sample| sample.per_s),
-            times_one: of(|sample| sample.per_s) / one,
-            p50_ms: of(|sample| sample.p50_ms),
-            p99_ms: of(|sample| sample.p99_ms),
-            repetitions: samples,
-        }
-    });
-    Ok(NodesReport { machine, callers: plan.callers, slot_s: plan.slot.as_secs(), rows: rows.collect() })
+    let rows = VARIANTS.iter().zip(samples).map(|(variant, samples)| Row::of(variant, samples));
+    let rows: Vec<Row> = rows.collect();
+    let one = rows[0].per_s;
+    let rows = rows.into_iter().map(|row| row.against(one)).collect();
+    Ok(NodesReport { machine, callers: plan.callers, slot_s: plan.length.slot.as_secs_f64(), rows })
 }
 
 /// Starts the nodes of a variant, lets everybody write, and ends them.
@@ -279,20 +242,8 @@ pub struct NodesReport {
     #[serde(flatten)]
     machine: Machine,
     callers: usize,
-    slot_s: u64,
+    slot_s: f64,
     rows: Vec<Row>,
-}
-
-/// Medians over the repetitions.
-#[derive(Clone, Debug, Serialize)]
-struct Row {
-    variant: String,
-    commands_per_s: f64,
-    /// Over the commands per second of one node.
-    times_one: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    repetitions: Vec<Sample>,
 }
 
 impl fmt::Display for NodesReport {
@@ -301,10 +252,6 @@ impl fmt::Display for NodesReport {
         writeln!(f, "tradepost bench nodes\n{machine}")?;
         let repetitions = rows.first().map_or(0, |row| row.repetitions.len());
         writeln!(f, "{callers} callers on the same machine; median of {repetitions} repetitions of {slot_s} s\n")?;
-        writeln!(f, "{:<22} {:>10} {:>6} {:>9} {:>9}", "", "commands/s", "x one", "p50 ms", "p99 ms")?;
-        for Row { variant, commands_per_s, times_one, p50_ms, p99_ms, .. } in rows {
-            writeln!(f, "{variant:<22} {commands_per_s:>10.0} {times_one:>6.2} {p50_ms:>9.2} {p99_ms:>9.2}")?;
-        }
-        Ok(())
+        write_rows(f, "x one node", rows)
     }
 }

@@ -8,32 +8,29 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`decision_loop`], [`plain`] | the two sides |
+//! | [`raw`] | what the tables bear without anything that decides |
 //! | [`workload`] | what callers do, and how it is timed |
 //! | [`plan`] | who has a slot when |
 //! | [`report`] | medians, ratios, table and JSON |
 //!
 //! Only the write path runs: no follower, no HTTP.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
 use super::BenchError;
-use super::scratch::Scratch;
+use super::slots::{LONGEST_S, Servers, Slots};
 
 mod decision_loop;
 mod plain;
 mod plan;
+mod raw;
 mod report;
 mod workload;
 
 pub use plan::Plan;
 use report::Report;
-
-/// The longest slot that makes sense; it also keeps the arithmetic of durations in range.
-const LONGEST_SLOT_S: f64 = 3_600.0;
 
 /// Measure the write path beside plain cqrs-es and postgres-es, interleaved in one run.
 ///
@@ -46,6 +43,9 @@ const LONGEST_SLOT_S: f64 = 3_600.0;
 ///   decision loop, keys    the same with a key per command, stored with the events
 ///   plain                  `postgres_cqrs`: loads the stream, decides, inserts; retries on a conflict
 ///   plain, snapshots       `postgres_snapshot_cqrs`, on the hot auction only
+/// and what the tables bear without anything that decides, with the same indexes:
+///   raw rows               one insert per event, over a connection per caller
+///   raw batches of 256     one after another over one connection, with the head, by the loop's own statement (and keys)
 ///
 /// The run works in a database of its own on the server (named `tradepost_bench_…`), drops it at the end, and fails if
 /// the events in it are not exactly those that were acknowledged. It takes about four minutes, with --quick half a
@@ -59,15 +59,8 @@ const LONGEST_SLOT_S: f64 = 3_600.0;
 #[derive(Args, Clone, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct BenchWrite {
-    /// One repetition of half a second each: to see that it runs, not to quote.
-    #[arg(long)]
-    quick: bool,
-    /// Repetitions of each slot after the warm-up; the table shows medians [default: 5].
-    #[arg(long, value_name = "N")]
-    repetitions: Option<usize>,
-    /// Seconds per slot [default: 2].
-    #[arg(long, value_name = "SECONDS")]
-    seconds: Option<f64>,
+    #[command(flatten)]
+    slots: Slots,
     /// Callers at a time on the wallets.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,32,256")]
     callers: Vec<usize>,
@@ -90,32 +83,17 @@ pub struct BenchWrite {
     /// Most commands that the decision loop commits together.
     #[arg(long, value_name = "N", default_value_t = 256)]
     batch_max: usize,
-    /// Also write the report, with every repetition, as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
-/// Measures on the server at `database_url`, unless it is told to stop. Its role must be able to create databases and
-/// roles.
-pub async fn write(
-    options: &BenchWrite,
-    plan: &Plan,
-    database_url: &str,
-    stop: &CancellationToken,
-) -> Result<Report, BenchError> {
-    let scratch = Scratch::create(database_url).await?;
-    let measured = stop.run_until_cancelled(plan::measure(plan, &scratch)).await;
-    let dropped = scratch.discard().await;
-    let report = measured.unwrap_or(Err(BenchError::Interrupted))?;
-    dropped?;
-    super::save(options.json.as_deref(), &report)?;
-    Ok(report)
+/// Measures on these servers.
+pub async fn write(options: &BenchWrite, plan: &Plan, servers: &Servers<'_>) -> Result<Report, BenchError> {
+    servers.measure(&options.slots, async |[scratch]| plan::measure(plan, scratch).await).await
 }
 
 impl BenchWrite {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<Plan, BenchError> {
-        let (repetitions, slot_s, plain_s) = if self.quick { (1, 0.5, 2.0) } else { (5, 2.0, 8.0) };
+        let length = self.slots.length(5, 2.0, 0.5)?;
         let refuse = |option, expected| Err(BenchError::Option { option, expected });
         let most_callers = self.callers.iter().copied().max().unwrap_or(0).max(self.bidders);
         if most_callers == 0 || self.callers.contains(&0) || self.bidders == 0 || most_callers > self.wallets {
@@ -125,20 +103,15 @@ impl BenchWrite {
             // The engine's cache holds 100,000 aggregates; beyond it the bench would measure cold loads.
             return refuse("--wallets", "at most 90000, since more do not fit into the engine's cache");
         }
-        if self.bids == 0 || self.batch_max == 0 || self.plain_connections == 0 || self.repetitions == Some(0) {
-            return refuse("--bids, --batch-max, --plain-connections and --repetitions", "at least 1");
+        if self.bids == 0 || self.batch_max == 0 || self.plain_connections == 0 {
+            return refuse("--bids, --batch-max and --plain-connections", "at least 1");
         }
-        let slot_s = self.seconds.unwrap_or(slot_s);
-        let plain_s = self.plain_seconds.unwrap_or(plain_s);
-        if !(0.05..=LONGEST_SLOT_S).contains(&slot_s) || !(0.0..=LONGEST_SLOT_S).contains(&plain_s) {
-            return refuse("--seconds and --plain-seconds", "from 0.05 to 3600 (--plain-seconds also 0)");
-        }
-        if cfg!(debug_assertions) {
-            return Err(BenchError::DebugBuild);
+        let plain_s = self.plain_seconds.unwrap_or(if self.slots.quick { 2.0 } else { 8.0 });
+        if !(0.0..=LONGEST_S).contains(&plain_s) {
+            return refuse("--plain-seconds", "from 0 to 3600");
         }
         Ok(Plan {
-            repetitions: self.repetitions.unwrap_or(repetitions),
-            slot: Duration::from_secs_f64(slot_s),
+            length,
             callers: self.callers.clone(),
             wallets: self.wallets,
             bids: self.bids,

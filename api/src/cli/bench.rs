@@ -1,10 +1,12 @@
 //! `tradepost bench`: measure this machine.
 
-use clap::Subcommand;
-use tokio_util::sync::CancellationToken;
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
 
 use super::{Failure, stop_signals};
-use crate::bench;
+use crate::bench::{self, Servers};
 use crate::config::Config;
 use crate::embedded::{EmbeddedPostgres, EmbeddedSettings};
 
@@ -12,40 +14,82 @@ use crate::embedded::{EmbeddedPostgres, EmbeddedSettings};
 pub(super) enum Bench {
     /// The write path beside plain cqrs-es and postgres-es, interleaved in one run.
     Write(bench::BenchWrite),
-    /// Rebuilds of read models beside a plain projection, and how late read models are.
+    /// Rebuilds of read models beside a plain projection, the relay, and how late read models are.
     Project(bench::BenchProject),
-    /// What a second API node costs or brings, through HTTP.
-    Nodes(bench::BenchNodes),
+    /// Queries of read models beside an empty one, and loads of aggregates.
+    Read(bench::BenchRead),
     /// The API beside its own health check, and the memory that it takes.
     Http(bench::BenchHttp),
+    /// What a second API node costs or brings, through HTTP.
+    Nodes(bench::BenchNodes),
+    /// Whether a command or a query costs more when there is more history.
+    Grow(bench::BenchGrow),
+    /// All of these, one after another, as they are without options: half an hour.
+    All {
+        /// One short repetition of everything: to see that it runs, not to quote.
+        #[arg(long)]
+        quick: bool,
+        /// Also write the reports as JSON into this folder, a file each.
+        #[arg(long, value_name = "FOLDER")]
+        json: Option<PathBuf>,
+    },
+}
+
+/// What `all` is made of.
+const ALL: [&str; 6] = ["write", "project", "read", "http", "nodes", "grow"];
+
+/// The options of a measurement, as they are without any.
+#[derive(Parser)]
+struct Usual {
+    #[command(subcommand)]
+    bench: Bench,
 }
 
 impl Bench {
     /// Works on databases of its own, on the server of the settings or else on a private one that is thrown away.
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
         // Before anything is started: what cannot be measured is refused at once.
-        let measuring = self.plan()?;
+        let measurings = self.plan()?;
         let stop = stop_signals()?;
+        let nats_url = config.nats.url.as_ref().map(|url| url.expose().as_str());
         if let Some(url) = &config.database.url {
-            return measuring.measure(config, url.expose(), &stop).await;
+            let servers = Servers { database_url: url.expose(), nats_url, stop: &stop };
+            return all(measurings, &servers).await;
         }
         let folder = std::env::temp_dir().join(format!("tradepost-bench-{}", std::process::id()));
         let settings = EmbeddedSettings { dir: folder.clone(), durable: true, max_connections: 400 };
         let postgres = EmbeddedPostgres::start(settings).await?;
         let home = postgres.home().to_owned();
-        let measured = measuring.measure(config, postgres.url(), &stop).await;
+        let measured = all(measurings, &Servers { database_url: postgres.url(), nats_url, stop: &stop }).await;
         let ended = postgres.stop().await.map_err(Failure::from).and_then(|()| Ok(std::fs::remove_dir_all(home)?));
         measured?;
         ended
     }
 
-    fn plan(self) -> Result<Measuring, Failure> {
-        Ok(match self {
+    fn plan(self) -> Result<Vec<Measuring>, Failure> {
+        Ok(vec![match self {
             Self::Write(options) => Measuring::Write(options.plan()?, options),
             Self::Project(options) => Measuring::Project(options.plan()?, options),
-            Self::Nodes(options) => Measuring::Nodes(options.plan()?, options),
+            Self::Read(options) => Measuring::Read(options.plan()?, options),
             Self::Http(options) => Measuring::Http(options.plan()?, options),
-        })
+            Self::Nodes(options) => Measuring::Nodes(options.plan()?, options),
+            Self::Grow(options) => Measuring::Grow(options.plan()?, options),
+            Self::All { quick, json } => {
+                if let Some(folder) = &json {
+                    std::fs::create_dir_all(folder)?;
+                }
+                let mut measurings = Vec::new();
+                for name in ALL {
+                    let mut arguments = vec!["bench".into(), name.into()];
+                    arguments.extend(quick.then(|| "--quick".into()));
+                    if let Some(folder) = &json {
+                        arguments.extend(["--json".into(), folder.join(format!("{name}.json")).into_os_string()]);
+                    }
+                    measurings.extend(Usual::try_parse_from(arguments)?.bench.plan()?);
+                }
+                return Ok(measurings);
+            }
+        }])
     }
 }
 
@@ -53,21 +97,24 @@ impl Bench {
 enum Measuring {
     Write(bench::Plan, bench::BenchWrite),
     Project(bench::ProjectPlan, bench::BenchProject),
-    Nodes(bench::NodesPlan, bench::BenchNodes),
+    Read(bench::ReadPlan, bench::BenchRead),
     Http(bench::HttpPlan, bench::BenchHttp),
+    Nodes(bench::NodesPlan, bench::BenchNodes),
+    Grow(bench::GrowPlan, bench::BenchGrow),
 }
 
-impl Measuring {
-    async fn measure(&self, config: &Config, url: &str, stop: &CancellationToken) -> Result<(), Failure> {
-        let nats = config.nats.url.as_ref().map(|url| url.expose().as_str());
-        match self {
-            Self::Write(plan, options) => println!("{}", bench::write(options, plan, url, stop).await?),
-            Self::Project(plan, options) => {
-                print!("{}", bench::project(options, plan, url, nats, stop).await?);
-            }
-            Self::Nodes(plan, options) => print!("{}", bench::nodes(options, plan, url, nats, stop).await?),
-            Self::Http(plan, options) => print!("{}", bench::http(options, plan, url, stop).await?),
-        }
-        Ok(())
+/// Measures one after another. What was measured is told even if the next one fails.
+async fn all(measurings: Vec<Measuring>, servers: &Servers<'_>) -> Result<(), Failure> {
+    for measuring in &measurings {
+        let report: Box<dyn Display> = match measuring {
+            Measuring::Write(plan, options) => Box::new(bench::write(options, plan, servers).await?),
+            Measuring::Project(plan, options) => Box::new(bench::project(options, plan, servers).await?),
+            Measuring::Read(plan, options) => Box::new(bench::read(options, plan, servers).await?),
+            Measuring::Http(plan, options) => Box::new(bench::http(options, plan, servers).await?),
+            Measuring::Nodes(plan, options) => Box::new(bench::nodes(options, plan, servers).await?),
+            Measuring::Grow(plan, options) => Box::new(bench::grow(options, plan, servers).await?),
+        };
+        println!("{report}");
     }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use lru::LruCache;
 use uuid::Uuid;
 
-use eventstore::cqrs::{LoadError, Streams};
+use eventstore::streams::{LoadError, Loaded, Streams};
 
 /// Names a stream.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -31,6 +31,7 @@ impl StreamKey {
 pub(crate) trait AnyState: Any + Send + Sync {
     fn cloned(&self) -> Arc<dyn AnyState>;
     fn evolve_json(&mut self, payload: &str) -> Result<(), serde_json::Error>;
+    fn to_json(&self) -> Result<String, serde_json::Error>;
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
@@ -43,6 +44,10 @@ impl<A: Aggregate> AnyState for A {
     fn evolve_json(&mut self, payload: &str) -> Result<(), serde_json::Error> {
         self.evolve(&serde_json::from_str(payload)?);
         Ok(())
+    }
+
+    fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -59,6 +64,8 @@ impl<A: Aggregate> AnyState for A {
 pub(crate) struct Entry {
     state: Arc<dyn AnyState>,
     pub(crate) version: u64,
+    /// The version of its last snapshot; 0 if there is none.
+    pub(crate) in_snapshot: u64,
 }
 
 impl fmt::Debug for Entry {
@@ -69,7 +76,12 @@ impl fmt::Debug for Entry {
 
 impl Entry {
     pub(crate) fn new<A: Aggregate>(state: A, version: u64) -> Self {
-        Self { state: Arc::new(state), version }
+        Self { state: Arc::new(state), version, in_snapshot: 0 }
+    }
+
+    /// The state as JSON.
+    pub(crate) fn to_json(&self) -> Result<String, serde_json::Error> {
+        self.state.to_json()
     }
 
     /// The state, if it is one of `A`, as its [`StreamKey`] promises.
@@ -108,8 +120,8 @@ pub(crate) type Load = for<'a> fn(&'a Streams, Uuid) -> BoxFuture<'a, Result<Ent
 /// The [`Load`] of one type.
 pub(crate) fn load<A: Aggregate>(streams: &Streams, id: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
     Box::pin(async move {
-        let (state, version) = streams.load::<A>(id).await?;
-        Ok(Entry::new(state, version))
+        let Loaded { state, version, in_snapshot } = streams.load::<A>(id).await?;
+        Ok(Entry { in_snapshot, ..Entry::new(state, version) })
     })
 }
 

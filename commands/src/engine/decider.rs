@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 use domain::{Refusal, Timestamp};
 use eventstore::Position;
 use eventstore::clock::Clock;
-use eventstore::cqrs::{LoadError, Streams};
 use eventstore::database::{Database, DatabaseError, Session};
 use eventstore::event::{Interest, RecordedEvent, known_type};
 use eventstore::feed::Feed;
 use eventstore::log::{self, AcceptedKey, AppendError, Appended, Batch, Digest, Head, StoredAnswer};
+use eventstore::streams::{LoadError, Streams};
 use eventstore::trace::{self, KeyValue, Period};
 use futures::FutureExt;
 use lru::LruCache;
@@ -39,6 +39,7 @@ use uuid::Uuid;
 use super::cache::{Cache, Entry, Load, StreamKey, cache};
 use super::job::Job;
 use super::measures::Measures;
+use super::snapshots::Snapshots;
 use super::world::{Changes, Halt, Layer, Missing, World};
 use super::{
     CommandError, EngineSettings, IDLE, LOCK_PATIENCE, OUTAGE_PATIENCE, RECOVERY_PATIENCE, STATEMENT_PATIENCE,
@@ -48,7 +49,7 @@ type Jobs = Vec<Box<dyn Job>>;
 
 /// Answers to accepted keys that are kept in memory.
 const REMEMBERED_KEYS: usize = 65_536;
-/// Connections for loading aggregates that are not in memory.
+/// Connections for loading aggregates that are not in memory, and for their snapshots.
 const LOADING_CONNECTIONS: u32 = 4;
 /// How many events are read at once to catch up with other nodes.
 const CATCH_UP_EVENTS: Position = 1_000;
@@ -68,6 +69,7 @@ pub(crate) struct Decider {
     /// Of the connection that was made last, which must have ended before there is another.
     session: Session,
     streams: Arc<Streams>,
+    snapshots: Snapshots,
     submitted: mpsc::UnboundedReceiver<Box<dyn Job>>,
     loading: Loading,
     /// Commands that were set aside and whose aggregates are in memory now.
@@ -143,6 +145,7 @@ impl Decider {
         let last_recorded_at = log::last_recorded_at(&mut connection).await?;
         head.seen_at(known);
         let (tell, done) = mpsc::unbounded_channel();
+        let pool = database.pool(LOADING_CONNECTIONS);
         Ok(Self {
             settings,
             clock,
@@ -151,7 +154,8 @@ impl Decider {
             database: database.clone(),
             connection: Some(connection),
             session,
-            streams: Arc::new(Streams::new(database.pool(LOADING_CONNECTIONS))),
+            streams: Arc::new(Streams::new(pool.clone())),
+            snapshots: Snapshots::start(pool),
             submitted,
             loading: Loading { waiting: HashMap::new(), done, tell },
             ready: VecDeque::new(),
@@ -172,6 +176,7 @@ impl Decider {
         {
             self.process(jobs).await;
         }
+        self.snapshots.end().await;
     }
 
     /// Waits for commands: those that were set aside first, then new ones, up to a full batch. Nothing once all handles
@@ -215,6 +220,7 @@ impl Decider {
         match loaded {
             Ok(mut entry) => {
                 if waiting.arrived.iter().all(|(sequence, payload)| entry.catch_up(*sequence, payload)) {
+                    self.snapshots.offer(key, &mut entry);
                     self.cache.put(key, entry);
                 }
                 self.ready.extend(waiting.jobs);
@@ -370,7 +376,8 @@ impl Decider {
             self.known += i64::try_from(decided.batch.events.len()).unwrap_or(i64::MAX);
             self.last_recorded_at = Some(decided.last_recorded_at);
         }
-        for (key, entry) in decided.states {
+        for (key, mut entry) in decided.states {
+            self.snapshots.offer(key, &mut entry);
             self.cache.put(key, entry);
         }
         let at = |offset: usize| base + i64::try_from(offset).unwrap_or(i64::MAX);

@@ -17,6 +17,7 @@ use super::*;
 
 mod limits;
 mod lost_answers;
+mod snapshots;
 
 /// A node: an engine on a database.
 async fn node(database: &Database, settings: EngineSettings) -> Engine {

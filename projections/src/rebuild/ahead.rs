@@ -14,7 +14,7 @@ use super::{RebuildError, schema};
 use crate::ReadModel;
 
 /// About how many events go into one batch.
-pub(super) const BATCH_EVENTS: i64 = 2_000;
+pub const BATCH_EVENTS: i64 = 10_000;
 /// How many batches are kept ready. More than one or two only take memory.
 const AHEAD: usize = 2;
 

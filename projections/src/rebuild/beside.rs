@@ -21,6 +21,8 @@ pub(super) struct Beside {
     /// In which version the live tables were at the start, if they were there.
     pub(super) live_version: Option<i32>,
     next: ReadModel,
+    /// How the indexes are made that the new tables are filled without.
+    indexes: Vec<String>,
     /// Up to where the log has been taken.
     reached: Position,
 }
@@ -33,7 +35,7 @@ impl Beside {
         patience: Option<Duration>,
     ) -> Result<Self, RebuildError> {
         let mut beside = Self::take_turn(database, live, patience).await?;
-        let Self { connection, live_version, next, .. } = &mut beside;
+        let Self { connection, live_version, next, indexes, .. } = &mut beside;
         let mut transaction = connection.begin().await?;
         schema::lock(&mut transaction).await?;
         if schema::exists(&mut transaction, live.name).await? {
@@ -41,6 +43,7 @@ impl Beside {
             *live_version = checkpoint.map(|checkpoint| checkpoint.version);
         }
         schema::create(&mut transaction, next).await?;
+        *indexes = schema::take_off_indexes(&mut transaction, next.name).await?;
         transaction.commit().await?;
         // First on the search path, as the runner has it.
         sqlx::query("select set_config('search_path', quote_ident($1) || ', public', false)")
@@ -79,7 +82,8 @@ impl Beside {
             other => other?,
         };
         connection.execute("set lock_timeout = 0").await?;
-        let mut beside = Self { connection, database: database.clone(), live, live_version: None, next, reached: 0 };
+        let (live_version, indexes, reached) = (None, Vec::new(), 0);
+        let mut beside = Self { connection, database: database.clone(), live, live_version, next, indexes, reached };
         beside.remove().await?;
         Ok(beside)
     }
@@ -138,8 +142,23 @@ impl Beside {
         Ok(Comparison { position, tables: rebuilt, differences, parked })
     }
 
+    /// Follows the log to its head and changes places with the live model.
+    pub(super) async fn complete(
+        &mut self,
+        comparison: Option<Comparison>,
+        mut progress: impl FnMut(Position, Position) + Send,
+    ) -> Result<Rebuilt, RebuildError> {
+        self.fill(Goal::Head, &mut progress).await?;
+        for index in std::mem::take(&mut self.indexes) {
+            self.connection.execute(&*index).await?;
+        }
+        // What has come meanwhile, so that the live model need not stand still for it.
+        self.fill(Goal::Head, &mut progress).await?;
+        self.swap(comparison).await
+    }
+
     /// Takes the rest of the log and changes places with the live model.
-    pub(super) async fn swap(&mut self, comparison: Option<Comparison>) -> Result<Rebuilt, RebuildError> {
+    async fn swap(&mut self, comparison: Option<Comparison>) -> Result<Rebuilt, RebuildError> {
         let Self { connection, live, next, .. } = self;
         schema::analyze(connection, next.name).await?;
         let mut transaction = connection.begin().await?;

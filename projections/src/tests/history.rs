@@ -115,6 +115,9 @@ impl<A: Aggregate> Streams<A> {
                 recorded_at: now,
             });
         }
+        // As good as the history: a snapshot, taken after every command.
+        let snapshot: A = serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap();
+        assert_eq!(format!("{snapshot:?}"), format!("{state:?}"));
         Some(events)
     }
 }

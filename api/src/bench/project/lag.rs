@@ -8,21 +8,19 @@ use commands::{Engine, EngineSettings};
 use eventstore::clock::Clock;
 use eventstore::feed::Feed;
 use eventstore::follower::Runner;
-use eventstore::lease::Lease;
 use eventstore::log::{self, Head};
 use eventstore::progress::Progress;
-use eventstore::relay::{self, Relay};
-use eventstore::{Position, mint, nats};
+use eventstore::{Position, nats};
 use hdrhistogram::Histogram;
-use sqlx::PgPool;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::market::{Market, Observer};
+use super::relaying;
 use crate::bench::BenchError;
+use crate::bench::market::{Market, Observer};
 use crate::bench::scratch::Scratch;
 
 /// Callers at a time. They keep to the rate together.
@@ -58,9 +56,18 @@ pub(super) struct Watched {
     pub(super) elapsed: Duration,
 }
 
+impl Watched {
+    /// Half of the commands per second that were carried out.
+    pub(super) fn half_the_rate(&self) -> u32 {
+        let rate = u128::from(self.commands) * 500 / self.elapsed.as_millis().max(1);
+        u32::try_from(rate).unwrap_or(u32::MAX).max(1)
+    }
+}
+
 /// Paces commands and passes on when each was acknowledged.
 struct Watcher {
-    pace: Mutex<Interval>,
+    /// Nothing: as fast as it goes.
+    pace: Option<Mutex<Interval>>,
     /// Acknowledged before: the warm-up.
     from: Instant,
     told: Vec<mpsc::UnboundedSender<(Position, Instant)>>,
@@ -69,7 +76,9 @@ struct Watcher {
 
 impl Observer for Watcher {
     async fn turn(&self) {
-        self.pace.lock().await.tick().await;
+        if let Some(pace) = &self.pace {
+            pace.lock().await.tick().await;
+        }
     }
 
     fn acknowledged(&self, position: Position) {
@@ -85,12 +94,12 @@ impl Observer for Watcher {
     }
 }
 
-/// Lets people trade at `rate` commands per second, for a warm-up and then for `slot`, while every read model follows.
+/// Lets people trade at `rate` commands per second, or as fast as it goes, for a warm-up and then for `slot`, while every read model follows.
 pub(super) async fn watch(
     scratch: &Scratch,
     way: Way,
     nats_url: Option<&str>,
-    rate: u32,
+    rate: Option<u32>,
     slot: Duration,
 ) -> Result<Watched, BenchError> {
     let database = scratch.database();
@@ -107,8 +116,10 @@ pub(super) async fn watch(
     if way == Way::OtherNodeNats
         && let Some(url) = nats_url
     {
-        let reached = relayed(url, &pool, &ours, &theirs, &feed, (&tasks, &stop)).await?;
-        caught_up(reached, at).await?;
+        relaying::begin(url, &pool, &ours, at, (&tasks, &stop)).await?;
+        let context = nats::jetstream(&nats::connect(url).await?);
+        let listening = feed.clone().listen(context, pool.clone(), theirs.clone(), None);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(listening));
     }
     let progress = Progress::default();
     let runner = Runner {
@@ -133,10 +144,13 @@ pub(super) async fn watch(
         told.push(sender);
         measuring.spawn(measure(model.name, progress.clone(), acknowledged));
     }
-    let mut pace = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
-    pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let pace = rate.map(|rate| {
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        Mutex::new(pace)
+    });
     let began = Instant::now() + slot / 4;
-    let watcher = Arc::new(Watcher { pace: Mutex::new(pace), from: began, told, commands: std::sync::Mutex::new(0) });
+    let watcher = Arc::new(Watcher { pace, from: began, told, commands: std::sync::Mutex::new(0) });
     let market = Arc::new(Market::open(engine).await?);
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -168,35 +182,6 @@ pub(super) async fn watch(
     let events = log::head(&pool).await? - at;
     pool.close().await;
     Ok(Watched { lags, commands, events, elapsed })
-}
-
-/// Relays from the node that decides, and listens at the other.
-async fn relayed(
-    url: &str,
-    pool: &PgPool,
-    ours: &Head,
-    theirs: &Head,
-    feed: &Feed,
-    (tasks, stop): (&TaskTracker, &CancellationToken),
-) -> Result<watch::Receiver<Option<Position>>, BenchError> {
-    let context = nats::jetstream(&nats::connect(url).await?);
-    let lease = Lease { name: relay::LEASE, node: mint::id(), priority: 0, ttl: relay::LEASE_TTL };
-    let (turn, keeping) = lease.keep(pool.clone(), stop.clone());
-    tasks.spawn(keeping);
-    let (reached, relayed) = watch::channel(None);
-    let relay = Relay { pool: pool.clone(), context: context.clone(), replicas: 1, head: ours.clone(), turn, reached };
-    tasks.spawn(relay.run(stop.clone()));
-    let other = nats::jetstream(&nats::connect(url).await?);
-    tasks.spawn(stop.clone().run_until_cancelled_owned(feed.clone().listen(other, pool.clone(), theirs.clone(), None)));
-    Ok(relayed)
-}
-
-async fn caught_up(mut relayed: watch::Receiver<Option<Position>>, at: Position) -> Result<(), BenchError> {
-    let there = relayed.wait_for(|reached| reached.is_some_and(|reached| reached >= at));
-    match tokio::time::timeout(PATIENCE, there).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(BenchError::Material("copy of the log in NATS")),
-    }
 }
 
 /// Waits for each command's events to be shown by one read model.

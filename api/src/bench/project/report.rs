@@ -14,20 +14,23 @@ use crate::bench::median;
 /// All slots.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
-    /// Events per second of a rebuild, one by one, and one by one without waiting for the disk.
-    rebuilt: HashMap<&'static str, Vec<[f64; 3]>>,
+    /// Events per second of a rebuild, one by one, one by one without waiting for the disk, and of reading alone.
+    rebuilt: HashMap<&'static str, Vec<[f64; 4]>>,
     /// Events per second of all rebuilds, one after another and so many at once as there are cores.
     all_rebuilt: Vec<[f64; 2]>,
+    /// Events per second that the relay publishes.
+    relayed: Vec<f64>,
     watched: HashMap<Way, Vec<Watched>>,
 }
 
 impl Samples {
-    pub(super) fn rebuilt(&mut self, model: &'static str, taken: [Taken; 3]) {
+    pub(super) fn rebuilt(&mut self, model: &'static str, taken: [Taken; 4]) {
         self.rebuilt.entry(model).or_default().push(taken.map(Taken::per_second));
     }
 
-    pub(super) fn all_rebuilt(&mut self, serially: Taken, at_once: Taken) {
+    pub(super) fn all(&mut self, serially: Taken, at_once: Taken, relayed: Option<Taken>) {
         self.all_rebuilt.push([serially, at_once].map(Taken::per_second));
+        self.relayed.extend(relayed.map(Taken::per_second));
     }
 
     pub(super) fn watched(&mut self, way: Way, watched: Watched) {
@@ -38,7 +41,7 @@ impl Samples {
         let rebuilds = projections::ALL.iter().filter_map(|model| {
             let repetitions = self.rebuilt.get(model.name)?;
             let of = |place: usize| median(repetitions.iter().map(|rates| rates[place]));
-            let (rebuild, one_by_one, lazy) = (of(0), of(1), of(2));
+            let (rebuild, one_by_one, lazy, reading) = (of(0), of(1), of(2), of(3));
             Some(Rebuild {
                 read_model: model.name,
                 events_per_s: rebuild,
@@ -46,6 +49,8 @@ impl Samples {
                 times_one_by_one: rebuild / one_by_one,
                 lazy_per_s: lazy,
                 times_lazy: rebuild / lazy,
+                reading_per_s: reading,
+                times_reading: rebuild / reading,
                 repetitions: repetitions.clone(),
             })
         });
@@ -57,6 +62,7 @@ impl Samples {
             rebuilds: rebuilds.collect(),
             all_serially_per_s: of_all(0),
             all_at_once_per_s: of_all(1),
+            relayed_per_s: (!self.relayed.is_empty()).then(|| median(self.relayed.iter().copied())),
             lags: lags.flat_map(|(way, slots)| rows(way, slots)).collect(),
         }
     }
@@ -101,8 +107,7 @@ pub(super) struct Settings {
     events: i64,
     repetitions: usize,
     plain_limit_s: u64,
-    slot_s: u64,
-    rate: u32,
+    slot_s: f64,
 }
 
 impl Settings {
@@ -110,10 +115,9 @@ impl Settings {
         Self {
             machine: Machine::with(server),
             events,
-            repetitions: plan.repetitions,
+            repetitions: plan.length.repetitions,
             plain_limit_s: plan.plain.as_secs(),
-            slot_s: plan.slot.as_secs(),
-            rate: plan.rate,
+            slot_s: plan.length.slot.as_secs_f64(),
         }
     }
 }
@@ -123,10 +127,12 @@ impl Settings {
 pub struct Report {
     settings: Settings,
     rebuilds: Vec<Rebuild>,
-    /// Events per second when every read model is rebuilt, one after another.
+    /// Events of the log per second when every read model is rebuilt, one after another.
     all_serially_per_s: f64,
     /// The same, so many at once as there are cores.
     all_at_once_per_s: f64,
+    /// Events per second that the relay publishes, if there is a NATS.
+    relayed_per_s: Option<f64>,
     lags: Vec<Lag>,
 }
 
@@ -139,7 +145,9 @@ struct Rebuild {
     times_one_by_one: f64,
     lazy_per_s: f64,
     times_lazy: f64,
-    repetitions: Vec<[f64; 3]>,
+    reading_per_s: f64,
+    times_reading: f64,
+    repetitions: Vec<[f64; 4]>,
 }
 
 /// Medians over the repetitions.
@@ -166,33 +174,36 @@ impl fmt::Display for Way {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings: s, rebuilds, all_serially_per_s, all_at_once_per_s, lags } = self;
+        let Self { settings: s, rebuilds, all_serially_per_s, all_at_once_per_s, relayed_per_s, lags } = self;
         writeln!(f, "tradepost bench project\n{}", s.machine)?;
         writeln!(
             f,
-            "{} events; median of {} repetitions; one by one is stopped after {} s; lag over {} s at {} commands/s",
-            s.events, s.repetitions, s.plain_limit_s, s.slot_s, s.rate
+            "{} events; median of {} repetitions; one by one is stopped after {} s; lag over {} s\n",
+            s.events, s.repetitions, s.plain_limit_s, s.slot_s
         )?;
-        writeln!(
-            f,
-            "\n{:<18} {:>10} {:>12} {:>8} {:>12} {:>8}",
-            "events/s", "rebuild", "one by one", "x", "lazy", "x"
-        )?;
+        let head = ["events/s", "rebuild", "one by one", "x", "lazy", "x", "reading only", "x"];
+        let [what, rebuild, one_by_one, x, lazy, _, reading, _] = head;
+        writeln!(f, "{what:<18} {rebuild:>10} {one_by_one:>12} {x:>8} {lazy:>8} {x:>8} {reading:>12} {x:>8}")?;
         for row in rebuilds {
             writeln!(
                 f,
-                "{:<18} {:>10.0} {:>12.0} {:>8.1} {:>12.0} {:>8.1}",
+                "{:<18} {:>10.0} {:>12.0} {:>8.1} {:>8.0} {:>8.1} {:>12.0} {:>8.2}",
                 row.read_model,
                 row.events_per_s,
                 row.one_by_one_per_s,
                 row.times_one_by_one,
                 row.lazy_per_s,
-                row.times_lazy
+                row.times_lazy,
+                row.reading_per_s,
+                row.times_reading
             )?;
         }
-        writeln!(f, "{:<18} {all_serially_per_s:>10.0}", "all, in turn")?;
         let times = all_at_once_per_s / all_serially_per_s;
+        writeln!(f, "{:<18} {all_serially_per_s:>10.0}", "all, in turn")?;
         writeln!(f, "{:<18} {all_at_once_per_s:>10.0}  {times:.2} x in turn", "all, at once")?;
+        if let Some(relayed) = relayed_per_s {
+            writeln!(f, "{:<18} {relayed:>10.0}", "relay to NATS")?;
+        }
         let mut way = "";
         for lag in lags {
             if lag.way != way {

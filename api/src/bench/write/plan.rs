@@ -1,6 +1,8 @@
 //! Who has a slot when, and what is kept of it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use domain::AccountId;
@@ -10,19 +12,23 @@ use sqlx::PgPool;
 use super::BenchError;
 use super::decision_loop::{self, DecisionLoop};
 use super::plain::{self, Loading, Plain};
+use super::raw;
 use super::report::{Key, Report, Samples, Settings};
 use super::workload::{self, Ledger, Purses, Span, Subject, Tally};
 use crate::bench::progress_bar;
 use crate::bench::scratch::Scratch;
+use crate::bench::slots::Length;
 
 /// Part of a slot that the warm-up takes.
 const WARM_UP: u32 = 4;
 
+/// From so many callers on batches are full, and can be compared with raw ones.
+const BATCHED: usize = 256;
+
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub(super) repetitions: usize,
-    pub(super) slot: Duration,
+    pub(super) length: Length,
     pub(super) callers: Vec<usize>,
     pub(super) wallets: usize,
     pub(super) bids: u64,
@@ -55,12 +61,25 @@ pub(super) enum Variant {
     LoopWithKeys,
     Plain,
     PlainWithSnapshots,
+    RawRows,
+    RawBatches,
+    RawBatchesWithKeys,
 }
 
 impl Work {
-    fn variants(self) -> &'static [Variant] {
+    pub(super) fn variants(self) -> &'static [Variant] {
         match self {
-            Self::Wallets { .. } => &[Variant::Loop, Variant::LoopWithKeys, Variant::Plain],
+            Self::Wallets { callers } if callers < BATCHED => {
+                &[Variant::Loop, Variant::LoopWithKeys, Variant::Plain, Variant::RawRows]
+            }
+            Self::Wallets { .. } => &[
+                Variant::Loop,
+                Variant::LoopWithKeys,
+                Variant::Plain,
+                Variant::RawRows,
+                Variant::RawBatches,
+                Variant::RawBatchesWithKeys,
+            ],
             Self::HotAuction { .. } => {
                 &[Variant::Loop, Variant::LoopWithKeys, Variant::Plain, Variant::PlainWithSnapshots]
             }
@@ -86,6 +105,9 @@ struct Bench<'a> {
     ours: Ledger,
     plain: Ledger,
     with_snapshots: Ledger,
+    raw: Ledger,
+    /// The next position in the raw table.
+    raw_next: Arc<AtomicI64>,
 }
 
 /// Carries the plan out, and checks both logs.
@@ -93,12 +115,12 @@ pub(super) async fn measure(plan: &Plan, scratch: &Scratch) -> Result<Report, Be
     let facts = scratch.facts().await?;
     let mut works: Vec<Work> = plan.callers.iter().map(|&callers| Work::Wallets { callers }).collect();
     works.push(Work::HotAuction { callers: plan.bidders });
-    let slots: usize = works.iter().map(|work| work.variants().len()).sum::<usize>() * (plan.repetitions + 1);
+    let slots: usize = works.iter().map(|work| work.variants().len()).sum::<usize>() * (plan.length.repetitions + 1);
     let bar = progress_bar(slots)?;
     bar.set_message("opening wallets");
     let mut bench = Bench::prepare(plan, scratch).await?;
     let mut samples = Samples::new();
-    for repetition in 0..=plan.repetitions {
+    for repetition in 0..=plan.length.repetitions {
         for &work in &works {
             let variants = work.variants();
             for turn in 0..variants.len() {
@@ -126,6 +148,7 @@ impl<'a> Bench<'a> {
         for loading in [Loading::Streams, Loading::Snapshots] {
             plain::create_tables(scratch, loading).await?;
         }
+        raw::create_tables(scratch).await?;
         let mut bench = Self {
             plan,
             scratch,
@@ -137,6 +160,8 @@ impl<'a> Bench<'a> {
             ours: Ledger::default(),
             plain: Ledger::default(),
             with_snapshots: Ledger::default(),
+            raw: Ledger::default(),
+            raw_next: Arc::new(AtomicI64::new(1)),
         };
         let door = bench.engine.door(false);
         for &bidder in &bench.bidders {
@@ -151,7 +176,11 @@ impl<'a> Bench<'a> {
     /// One slot of one variant.
     async fn slot(&mut self, key: Key, warm_up: bool) -> Result<Tally, BenchError> {
         let Key { work, variant } = key;
+        let slot = if warm_up { self.plan.length.slot / WARM_UP } else { self.plan.length.slot };
         let subject = match variant {
+            Variant::RawRows | Variant::RawBatches | Variant::RawBatchesWithKeys => {
+                return self.raw(key, slot).await;
+            }
             Variant::Loop => Subject::Loop(self.engine.door(false)),
             Variant::LoopWithKeys => Subject::Loop(self.engine.door(true)),
             Variant::Plain => self.plain(Loading::Streams, work.callers()).await?,
@@ -160,17 +189,16 @@ impl<'a> Bench<'a> {
         let (ledger, wallets) = match variant {
             Variant::Loop | Variant::LoopWithKeys => (&mut self.ours, &mut self.our_wallets),
             Variant::Plain => (&mut self.plain, &mut self.plain_wallets),
-            Variant::PlainWithSnapshots => (&mut self.with_snapshots, &mut self.plain_wallets),
+            _ => (&mut self.with_snapshots, &mut self.plain_wallets),
         };
-        let slot = if warm_up { self.plan.slot / WARM_UP } else { self.plan.slot };
         let tally = match work {
             Work::Wallets { callers } => workload::hold_and_release(&subject, wallets, callers, slot).await?,
             Work::HotAuction { .. } => {
                 let span = match (variant, self.plan.plain_limit) {
                     (Variant::Loop | Variant::LoopWithKeys, _) => Span::Filled(slot),
-                    (Variant::Plain | Variant::PlainWithSnapshots, _) if warm_up => Span::Cut(slot),
-                    (Variant::Plain | Variant::PlainWithSnapshots, Some(limit)) => Span::Cut(limit),
-                    (Variant::Plain | Variant::PlainWithSnapshots, None) => Span::Whole,
+                    (_, _) if warm_up => Span::Cut(slot),
+                    (_, Some(limit)) => Span::Cut(limit),
+                    (_, None) => Span::Whole,
                 };
                 workload::bid_on_hot_auctions(&subject, &self.bidders, self.plan.bids, span, ledger).await?
             }
@@ -183,15 +211,34 @@ impl<'a> Bench<'a> {
         Ok(tally)
     }
 
+    /// One slot of inserts without anything that decides.
+    async fn raw(&mut self, key: Key, slot: Duration) -> Result<Tally, BenchError> {
+        let Key { work, variant } = key;
+        let callers = if variant == Variant::RawRows { work.callers() } else { 1 };
+        let (pool, next) = (self.pool(raw::SCHEMA, callers).await?, self.raw_next.clone());
+        let tally = if variant == Variant::RawRows {
+            raw::rows(&pool, &next, callers, slot).await?
+        } else {
+            let with_keys = variant == Variant::RawBatchesWithKeys;
+            raw::batches(&mut *pool.acquire().await?, &next, with_keys, slot).await?
+        };
+        self.raw.events += i64::try_from(tally.accepted).unwrap_or(i64::MAX);
+        Ok(tally)
+    }
+
     /// The plain pair with a connection per caller, up to the limit.
     async fn plain(&mut self, loading: Loading, callers: usize) -> Result<Subject, BenchError> {
+        Ok(Subject::Plain(Plain::new(&self.pool(loading.schema(), callers).await?, loading)))
+    }
+
+    /// Connections to the tables of a schema, one per caller up to the limit.
+    async fn pool(&mut self, schema: &'static str, callers: usize) -> Result<PgPool, BenchError> {
         let connections = u32::try_from(callers).unwrap_or(u32::MAX).min(self.plan.plain_connections);
-        let name = (loading.schema(), connections);
+        let name = (schema, connections);
         if !self.pools.contains_key(&name) {
-            let pool = self.scratch.pool(loading.schema(), connections).await?;
-            self.pools.insert(name, pool);
+            self.pools.insert(name, self.scratch.pool(schema, connections).await?);
         }
-        Ok(Subject::Plain(Plain::new(&self.pools[&name], loading)))
+        Ok(self.pools[&name].clone())
     }
 
     /// Ends both sides and compares their logs with what was acknowledged.
@@ -203,6 +250,7 @@ impl<'a> Bench<'a> {
         let mut connection = self.scratch.connect().await?;
         decision_loop::check(&mut connection, &self.ours).await?;
         plain::check(&mut connection, Loading::Streams, self.plain.events).await?;
+        raw::check(&mut connection, self.raw.events).await?;
         let extra = plain::check(&mut connection, Loading::Snapshots, self.with_snapshots.events).await?;
         let mut notes = vec![format!(
             "checked: {} events and {} keys of the decision loop, {} events of the plain pair are exactly those \

@@ -46,6 +46,9 @@ impl Variant {
             Self::LoopWithKeys => "decision loop, keys",
             Self::Plain => "plain",
             Self::PlainWithSnapshots => "plain, snapshots",
+            Self::RawRows => "raw rows",
+            Self::RawBatches => "raw batches of 256",
+            Self::RawBatchesWithKeys => "raw batches, keys",
         }
     }
 }
@@ -82,12 +85,20 @@ impl Samples {
     }
 
     pub(super) fn report(&self, works: &[Work], settings: Settings, notes: Vec<String>) -> Report {
-        let keys = works.iter().flat_map(|&work| {
-            [Variant::Loop, Variant::LoopWithKeys, Variant::Plain, Variant::PlainWithSnapshots]
-                .map(|variant| Key { work, variant })
-        });
+        let keys = works.iter().flat_map(|&work| work.variants().iter().map(move |&variant| Key { work, variant }));
         let rows = keys.filter_map(|key| self.row(key, &settings)).collect();
         Report { settings, rows, notes }
+    }
+
+    /// What the loop reaches of what the tables bear, where that was measured.
+    fn beside_raw(&self, key: Key, rate: f64) -> Option<String> {
+        let (raw, name) = match key.variant {
+            Variant::Loop => (Variant::RawBatches, "raw batches"),
+            Variant::LoopWithKeys => (Variant::RawBatchesWithKeys, "raw batches, keys"),
+            _ => return None,
+        };
+        let samples = self.0.get(&Key { variant: raw, ..key })?;
+        Some(format!("{:.2} x {name}", rate / median(samples, |sample| sample.commands_per_s)))
     }
 
     fn row(&self, key: Key, settings: &Settings) -> Option<Row> {
@@ -105,7 +116,7 @@ impl Samples {
             times_plain: of(&baseline, |sample| sample.commands_per_s).map(|plain| rate / plain),
             p50_times_plain: of(&baseline, |sample| sample.p50_ms).map(|plain| p50 / plain),
             events: samples.iter().map(|sample| sample.accepted).sum(),
-            note: note(key, samples, settings),
+            note: self.beside_raw(key, rate).or_else(|| note(key, samples, settings)),
             repetitions: samples.clone(),
         })
     }
@@ -117,13 +128,13 @@ fn note(key: Key, samples: &[Sample], settings: &Settings) -> Option<String> {
     let (accepted, attempts) = (sum(|sample| sample.accepted), sum(|sample| sample.attempts));
     let repetitions = u64::try_from(samples.len()).unwrap_or(u64::MAX).max(1);
     match key.variant {
-        Variant::Loop | Variant::LoopWithKeys => None,
         Variant::Plain | Variant::PlainWithSnapshots => {
             let reached = accepted / repetitions;
             let cut = settings.plain_limit_s.filter(|_| reached < settings.bids);
             let cut = cut.map_or("all".to_owned(), |limit_s| format!("cut after {limit_s} s: the first {reached}"));
             Some(format!("{cut} of {} bids, {:.1} attempts each", settings.bids, ratio(attempts, accepted)))
         }
+        _ => None,
     }
 }
 
@@ -158,8 +169,8 @@ impl Settings {
             batch_max: plan.batch_max,
             wallets: plan.wallets,
             bids: plan.bids,
-            repetitions: plan.repetitions,
-            slot_s: plan.slot.as_secs_f64(),
+            repetitions: plan.length.repetitions,
+            slot_s: plan.length.slot.as_secs_f64(),
             plain_limit_s: plan.plain_limit.map(|limit| limit.as_secs_f64()),
             plain_connections: plan.plain_connections,
             snapshot_every: SNAPSHOT_EVERY,
@@ -252,6 +263,7 @@ fn write_row(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::slots::Length;
 
     fn sample(commands_per_s: f64) -> Sample {
         Sample { commands_per_s, p50_ms: 1.0, p99_ms: 2.0, accepted: 10, attempts: 25, elapsed_s: 1.0 }
@@ -269,8 +281,7 @@ mod tests {
             max_wal_size: "2GB".to_owned(),
         };
         let plan = Plan {
-            repetitions: 2,
-            slot: std::time::Duration::from_secs(2),
+            length: Length { repetitions: 2, slot: std::time::Duration::from_secs(2) },
             callers: vec![1],
             wallets: 10,
             bids: 2_000,

@@ -109,18 +109,18 @@ impl Subject {
 }
 
 impl Tally {
-    fn new() -> Result<Self, BenchError> {
+    pub(super) fn new() -> Result<Self, BenchError> {
         let latencies = Histogram::new(PRECISION).map_err(|_| BenchError::Material("histogram"))?;
         Ok(Self { latencies, accepted: 0, attempts: 0, elapsed: Duration::ZERO })
     }
 
-    fn accepted_after(&mut self, latency: Duration) {
+    pub(super) fn accepted_after(&mut self, latency: Duration) {
         self.accepted += 1;
         // The histogram grows as needed, so recording fails for no latency below centuries.
         let _ = self.latencies.record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    fn add(&mut self, other: &Self) -> Result<(), BenchError> {
+    pub(super) fn add(&mut self, other: &Self) -> Result<(), BenchError> {
         self.accepted += other.accepted;
         self.attempts += other.attempts;
         self.latencies.add(&other.latencies).map_err(|_| BenchError::Material("histogram"))
@@ -139,7 +139,7 @@ impl Tally {
     }
 }
 
-fn usd(cents: i64) -> Result<Money, BenchError> {
+pub(super) fn usd(cents: i64) -> Result<Money, BenchError> {
     Money::new(cents, Currency::USD).map_err(|_| BenchError::Material("amounts"))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use commands::accounts::{self, Newcomer};
 use commands::auctions;
@@ -11,21 +11,30 @@ use commands::listings::{self, AuctionRules, NewListing};
 use commands::orders::{self, CartLine, Checkout, SaleRules};
 use commands::payments::Outcome;
 use commands::wallets;
-use commands::{Engine, Halt, Request, World};
+use commands::{Engine, EngineSettings, Halt, Request, World};
 use domain::account::{Capability, Identity};
 use domain::listing::{AuctionPlan, Condition, Delivery, Details, Sale};
 use domain::stock::Sku;
 use domain::wallet::PaymentMethod;
 use domain::{AccountId, AuctionId, ClaimId, Currency, DepositId, ListingId, Money, OrderGroupId, OrderId, WalletId};
+use eventstore::clock::Clock;
 use eventstore::event::Metadata;
+use eventstore::feed::Feed;
+use eventstore::log::{self, Head};
 use eventstore::sealing::PersonKey;
 use eventstore::{Position, mint};
+use projections::rebuild;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sqlx::Executor;
+use tokio::task::JoinSet;
 
-use crate::bench::BenchError;
+use super::BenchError;
+use super::scratch::Scratch;
 
 const RULES: SaleRules = SaleRules { fee_bps: 200, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
+/// Callers at a time who trade a marketplace up.
+const CALLERS: usize = 64;
 /// Who sells in turn.
 const SELLERS: usize = 50;
 /// Pieces of each listing. It is bought from by the story that lists it and by a later one.
@@ -34,6 +43,11 @@ const PIECES: u32 = 5;
 const ON_SALE: usize = 100;
 /// Bids of an auction.
 const BIDS: i64 = 4;
+
+/// What things are called: every one of `THINGS` is a word that many listings have.
+pub(super) const COLOURS: [&str; 7] = ["Red", "Green", "Blue", "Black", "White", "Yellow", "Grey"];
+pub(super) const THINGS: [&str; 11] =
+    ["pen", "lamp", "chair", "kettle", "jumper", "bicycle", "camera", "clock", "kite", "drum", "globe"];
 
 /// People and things.
 #[derive(Debug)]
@@ -115,7 +129,7 @@ impl Market {
     async fn offer(&self, seller: AccountId, sale: Sale, observer: &impl Observer) -> Result<ListingId, BenchError> {
         let listing = ListingId(mint::id());
         let details = Details {
-            title: format!("Fountain pen {}", listing.0.simple()),
+            title: title(listing),
             description: "A steel nib, a converter and a box. Writes well.".to_owned(),
             category: "stationery".to_owned(),
             brand: Some("Lamplight".to_owned()),
@@ -200,6 +214,52 @@ impl Market {
         observer.acknowledged(accepted.position);
         Ok(accepted.value)
     }
+}
+
+/// Lets people trade until the log has so many events, and a few more. Answers with how many.
+pub(super) async fn trade_up(scratch: &Scratch, events: i64) -> Result<i64, BenchError> {
+    let head = Head::at(log::head(&mut scratch.connect().await?).await?);
+    let database = scratch.database();
+    let (engine, deciding) =
+        Engine::start(&database, EngineSettings::default(), Clock::new(), head.clone(), Feed::default()).await?;
+    let market = Arc::new(Market::open(engine).await?);
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (market, head) = (market.clone(), head.clone());
+        callers.spawn(async move {
+            while head.position() < events {
+                market.story(&Unobserved).await?;
+            }
+            Ok::<_, BenchError>(())
+        });
+    }
+    while let Some(done) = callers.join_next().await {
+        done??;
+    }
+    drop(market);
+    deciding.await?;
+    Ok(log::head(&mut scratch.connect().await?).await?)
+}
+
+/// Lets every read model show what the log says.
+pub(super) async fn show(scratch: &Scratch) -> Result<(), BenchError> {
+    let database = scratch.database();
+    let rebuilds = rebuild::at_once(projections::ALL.to_vec(), rebuild::cores(), |model| {
+        let database = database.clone();
+        async move { rebuild::rebuild(&database, model.name, |_, _| {}).await }
+    });
+    rebuilds.await?;
+    // As autovacuum does within a minute.
+    scratch.connect().await?.execute("analyze").await?;
+    Ok(())
+}
+
+/// What things are called, the same for the same listing.
+fn title(listing: ListingId) -> String {
+    // The end of an id is random.
+    let number = usize::try_from(listing.0.as_u128() & 0xffff).unwrap_or_default();
+    let (colour, thing) = (COLOURS[number % COLOURS.len()], THINGS[number % THINGS.len()]);
+    format!("{colour} {thing} {}", listing.0.simple())
 }
 
 fn usd(cents: i64) -> Result<Money, BenchError> {

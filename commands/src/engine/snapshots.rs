@@ -1,0 +1,65 @@
+//! Snapshots of aggregates with long streams: taken by the loop, kept by a task of their own.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use eventstore::streams::{self, Snapshot};
+use sqlx::PgPool;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::cache::{Entry, StreamKey};
+
+/// So many events after its last snapshot an aggregate has the next.
+pub(crate) const EVERY: u64 = 100;
+/// How many may wait to be kept. One that finds no place is taken at a later event.
+const WAITING: usize = 1_024;
+/// How soon after some were kept the next are: of a busy aggregate only the last counts.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Takes snapshots. Nothing waits for them, and any may be lost.
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    taken: mpsc::Sender<Snapshot>,
+    keeping: JoinHandle<()>,
+}
+
+impl Snapshots {
+    /// Keeps them through `pool` until this is dropped.
+    pub(crate) fn start(pool: PgPool) -> Self {
+        let (taken, snapshots) = mpsc::channel(WAITING);
+        Self { taken, keeping: tokio::spawn(keep(pool, snapshots)) }
+    }
+
+    /// Ends once those that were taken are kept.
+    pub(crate) async fn end(self) {
+        drop(self.taken);
+        // It does not panic, and nobody aborts it.
+        let _ = self.keeping.await;
+    }
+
+    /// Takes a snapshot of a state that the log has, if it is time.
+    pub(crate) fn offer(&self, key: StreamKey, entry: &mut Entry) {
+        if entry.version < entry.in_snapshot + EVERY {
+            return;
+        }
+        if let Ok(place) = self.taken.try_reserve()
+            && let Ok(state) = entry.to_json()
+        {
+            entry.in_snapshot = entry.version;
+            place.send(Snapshot { aggregate_type: key.aggregate_type, id: key.id, version: entry.version, state });
+        }
+    }
+}
+
+async fn keep(pool: PgPool, mut taken: mpsc::Receiver<Snapshot>) {
+    let mut snapshots = Vec::new();
+    while taken.recv_many(&mut snapshots, WAITING).await > 0 {
+        let by_aggregate = snapshots.drain(..).map(|snapshot| ((snapshot.aggregate_type, snapshot.id), snapshot));
+        let last: Vec<_> = by_aggregate.collect::<HashMap<_, _>>().into_values().collect();
+        if let Err(error) = streams::keep(&pool, &last).await {
+            tracing::debug!(%error, "snapshots could not be kept");
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}

@@ -1,0 +1,62 @@
+//! Long streams are loaded from snapshots, which nothing rests on.
+
+use domain::Aggregate;
+use eventstore::streams::Streams;
+
+use super::super::snapshots::EVERY;
+use super::*;
+
+/// Holds a cent of Ann's `times` at a node of its own, and waits until it has ended.
+async fn hold_at_a_node(database: &Database, ann: AccountId, times: u64) -> Money {
+    let settings = EngineSettings::default();
+    let starting = Engine::start(database, settings, Clock::new(), Head::at(0), Feed::default());
+    let (engine, task) = starting.await.unwrap();
+    for held in join_all((0..times).map(|_| hold(&engine, once(), ann, 1))).await {
+        held.unwrap();
+    }
+    let left = engine.read(move |world| available(world, ann)).await.unwrap();
+    drop(engine);
+    task.await.unwrap();
+    left
+}
+
+#[tokio::test]
+async fn a_long_stream_is_loaded_from_its_snapshot_as_from_its_first_event() {
+    let database = database().await;
+    let (engine, ann) = (plain_node(&database).await, somebody());
+    fund(&engine, ann, 1_000).await;
+    drop(engine);
+    let wallet = WalletId::of(ann, Currency::USD);
+    let streams = Streams::new(database.pool(1));
+
+    hold_at_a_node(&database, ann, EVERY - 10).await;
+    assert_eq!(streams.load::<Wallet>(wallet.0).await.unwrap().in_snapshot, 0);
+    hold_at_a_node(&database, ann, 20).await;
+    hold_at_a_node(&database, ann, 1).await;
+    let short = streams.load::<Wallet>(wallet.0).await.unwrap();
+    assert!(short.in_snapshot >= EVERY && short.in_snapshot < short.version, "{short:?}");
+    assert_eq!(hold_at_a_node(&database, ann, 0).await, usd(1_000 - 11 - EVERY.cast_signed()));
+
+    database.connect_as_owner().await.unwrap().execute("delete from snapshots").await.unwrap();
+    let long = streams.load::<Wallet>(wallet.0).await.unwrap();
+    let json = |wallet: &Wallet| serde_json::to_string(wallet).unwrap();
+    assert_eq!((json(&short.state), short.version), (json(&long.state), long.version));
+    assert_eq!(long.in_snapshot, 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_was_never_snapshotted_is_when_it_is_loaded() {
+    let database = database().await;
+    let (engine, ann) = (plain_node(&database).await, somebody());
+    fund(&engine, ann, 1_000).await;
+    drop(engine);
+    hold_at_a_node(&database, ann, EVERY).await;
+    database.connect_as_owner().await.unwrap().execute("delete from snapshots").await.unwrap();
+    hold_at_a_node(&database, ann, 0).await;
+    let kept: i64 = sqlx::query_scalar("select version from snapshots where aggregate_type = $1")
+        .bind(Wallet::TYPE)
+        .fetch_one(&database.pool(1))
+        .await
+        .unwrap();
+    assert_eq!(kept.unsigned_abs(), EVERY + 3);
+}

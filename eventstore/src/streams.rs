@@ -1,0 +1,133 @@
+//! Loading the state of one aggregate: its last snapshot, if there is a good one, and the events after it, in one query.
+//!
+//! A snapshot saves reading a long stream from its beginning; the truth it never is. It counts only for the rules that
+//! made it ([`domain::RULES`]): after a change of them streams are read whole, and their snapshots taken anew.
+
+use domain::Aggregate;
+use futures::TryStreamExt;
+use sqlx::{FromRow, PgExecutor, PgPool};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Why a stream could not be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The database could not be read.
+    #[error("the stream could not be read: {0}")]
+    Unreachable(#[from] sqlx::Error),
+    /// An event of the stream, or its snapshot, cannot be read, or one is missing.
+    #[error("event {sequence} of the stream cannot be read: {reason}")]
+    Unreadable {
+        /// Its place in the stream.
+        sequence: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// An aggregate as the log has it.
+#[derive(Clone, Debug)]
+pub struct Loaded<A> {
+    /// The fold of its events.
+    pub state: A,
+    /// How many there are.
+    pub version: u64,
+    /// How many of them the snapshot spared reading.
+    pub in_snapshot: u64,
+}
+
+/// The state of an aggregate at a version.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Of which type.
+    pub aggregate_type: &'static str,
+    /// Which one.
+    pub id: Uuid,
+    /// How many of its events are in it.
+    pub version: u64,
+    /// The state as JSON.
+    pub state: String,
+}
+
+/// Reads streams.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    pool: PgPool,
+}
+
+/// A snapshot, or an event after it.
+#[derive(FromRow)]
+struct Step {
+    sequence: i64,
+    is_snapshot: bool,
+    payload: String,
+}
+
+/// The snapshot by the rules `$3`, and the events after it.
+const LOAD: &str = "
+with snapshot as materialized (
+    select version, state::text as state from snapshots where aggregate_type = $1 and aggregate_id = $2 and rules = $3
+)
+select version as sequence, true as is_snapshot, state as payload from snapshot
+union all
+(select sequence, false, payload::text from events
+ where aggregate_type = $1 and aggregate_id = $2 and sequence > coalesce((select version from snapshot), 0)
+ order by sequence)";
+
+impl Streams {
+    /// The streams of the log that `pool` reaches.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Where they are.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// The state of one stream. One without events has version 0.
+    pub async fn load<A: Aggregate>(&self, id: Uuid) -> Result<Loaded<A>, LoadError> {
+        let mut loaded = Loaded { state: A::default(), version: 0, in_snapshot: 0 };
+        let mut steps = sqlx::query_as(LOAD).bind(A::TYPE).bind(id.to_string()).bind(domain::RULES).fetch(&self.pool);
+        while let Some(Step { sequence, is_snapshot, payload }) = steps.try_next().await? {
+            let sequence = sequence.unsigned_abs();
+            let unreadable = |reason: String| LoadError::Unreadable { sequence, reason };
+            let json = |error: serde_json::Error| unreadable(error.to_string());
+            if is_snapshot {
+                loaded = Loaded {
+                    state: serde_json::from_str(&payload).map_err(json)?,
+                    version: sequence,
+                    in_snapshot: sequence,
+                };
+                continue;
+            }
+            loaded.version += 1;
+            if sequence != loaded.version {
+                return Err(unreadable(format!("event {} is missing before it", loaded.version)));
+            }
+            let event: A::Event = serde_json::from_str(&payload).map_err(json)?;
+            loaded.state.evolve(&event);
+        }
+        Ok(loaded)
+    }
+}
+
+/// Keeps snapshots, each in the place of an older one of the same aggregate or one by other rules.
+pub async fn keep(executor: impl PgExecutor<'_>, snapshots: &[Snapshot]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into snapshots (aggregate_type, aggregate_id, version, rules, state)
+         select s.aggregate_type, s.aggregate_id, s.version, $5, s.state::json
+         from unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) as s (aggregate_type, aggregate_id, version, state)
+         on conflict (aggregate_type, aggregate_id) do update
+            set version = excluded.version, rules = excluded.rules, state = excluded.state
+            where snapshots.version < excluded.version or snapshots.rules <> excluded.rules",
+    )
+    .bind(snapshots.iter().map(|snapshot| snapshot.aggregate_type).collect::<Vec<_>>())
+    .bind(snapshots.iter().map(|snapshot| snapshot.id.to_string()).collect::<Vec<_>>())
+    .bind(snapshots.iter().map(|snapshot| snapshot.version.cast_signed()).collect::<Vec<_>>())
+    .bind(snapshots.iter().map(|snapshot| snapshot.state.as_str()).collect::<Vec<_>>())
+    .bind(domain::RULES)
+    .execute(executor)
+    .await?;
+    Ok(())
+}

@@ -133,7 +133,8 @@ impl Market {
     fn submit(&mut self, mut decide: impl FnMut(&mut World<'_>) -> Result<(), Halt>) -> Result<(), Refusal> {
         loop {
             let batch = HashMap::new();
-            let mut world = World::new(self.now, "{}", &mut self.cache, &batch);
+            let below = HashMap::new();
+            let mut world = World::new(self.now, "{}", &mut self.cache, [&batch, &below]);
             match decide(&mut world) {
                 Ok(()) => {
                     let changes = world.into_changes();

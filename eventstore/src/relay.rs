@@ -5,9 +5,11 @@
 //! the stream is, only the stream itself says: nothing about it is kept in Postgres. A stream that is gone, emptied, or
 //! holds what is not this log, is made anew and filled from the first event.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Context;
+use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use serde::Serialize;
@@ -30,11 +32,15 @@ pub use audit::{StreamAudit, audit};
 pub const LEASE: &str = "relay";
 /// How long its lease is good.
 pub const LEASE_TTL: Duration = Duration::from_secs(3);
-/// How many events are on their way to the stream at once.
+/// How many events are sent together, with one answer.
 const BATCH: i64 = 500;
-/// How soon after a batch the next one is begun, unless there is a full one: many small batches cost far more than a few
-/// larger ones.
-const PACE: Duration = Duration::from_millis(10);
+/// How many full batches may be on their way before the first is answered.
+const AHEAD: usize = 4;
+/// It rests after a batch, unless the next is a full one, so many times as long as that took, within these bounds: many
+/// small batches cost far more than a few larger ones.
+const REST: u32 = 4;
+const SHORTEST_REST: Duration = Duration::from_millis(2);
+const LONGEST_REST: Duration = Duration::from_millis(10);
 /// How often a relay that has nothing to publish looks whether the stream is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After a failure, how long until the next attempt.
@@ -62,6 +68,12 @@ pub enum RelayError {
         /// What the stream has last.
         sequence: u64,
     },
+}
+
+/// Events that were sent, up to a position, and the answer to the last of them.
+struct Unanswered {
+    position: Position,
+    answer: PublishAckFuture,
 }
 
 fn stream_error<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> RelayError {
@@ -104,37 +116,46 @@ impl Relay {
 
     /// Publishes what the stream lacks, and what comes, as long as it is this node's turn.
     async fn publish(&self) -> Result<(), RelayError> {
-        let (mut stream, mut published) = self.resume().await?;
+        let (mut stream, published) = self.resume().await?;
         tracing::info!(position = published, "the relay goes on");
         let mut before = log::event_id_at(&self.pool, published).await?;
         let mut heads = self.head.subscribe();
-        let mut events = self.after(published).await?;
+        let (mut sent, mut unanswered) = (published, VecDeque::new());
+        self.reached.send_replace(Some(published));
+        let mut events = self.after(sent).await?;
         while self.turn.is_mine() {
-            self.reached.send_replace(Some(published));
             if let Some(last) = events.last() {
-                let (position, id) = (last.event.position, last.event.event_id);
-                let is_full = position - published == BATCH;
-                let pace = tokio::time::sleep(PACE);
-                events = if is_full {
-                    let (sent, next) = tokio::join!(self.send(before, events), self.after(position));
-                    sent.and(next)?
+                let (began, position, id) = (Instant::now(), last.event.position, last.event.event_id);
+                if position - sent == BATCH {
+                    let (answer, next) = tokio::join!(self.send(before, events), self.after(position));
+                    unanswered.push_back(answer?);
+                    events = next?;
+                    if unanswered.len() > AHEAD {
+                        self.settle(unanswered.pop_front().flatten()).await?;
+                    }
                 } else {
-                    self.send(before, events).await?;
-                    pace.await;
-                    self.after(position).await?
-                };
-                (published, before) = (position, Some(id));
+                    unanswered.push_back(self.send(before, events).await?);
+                    while let Some(first) = unanswered.pop_front() {
+                        self.settle(first).await?;
+                    }
+                    tokio::time::sleep((began.elapsed() * REST).clamp(SHORTEST_REST, LONGEST_REST)).await;
+                    events = self.after(position).await?;
+                }
+                (sent, before) = (position, Some(id));
                 continue;
             }
-            let grown = heads.wait_for(|head| *head > published);
+            while let Some(first) = unanswered.pop_front() {
+                self.settle(first).await?;
+            }
+            let grown = heads.wait_for(|head| *head > sent);
             if tokio::time::timeout(LOOK_EVERY, grown).await.is_err() {
                 let info = stream.info().await.map_err(stream_error("does not say how it is"))?;
                 let last = info.state.last_sequence;
-                if last != published.unsigned_abs() || (last > 0 && info.state.messages == 0) {
-                    return Err(RelayError::OutOfStep { position: published, sequence: last });
+                if last != sent.unsigned_abs() || (last > 0 && info.state.messages == 0) {
+                    return Err(RelayError::OutOfStep { position: sent, sequence: last });
                 }
             }
-            events = self.after(published).await?;
+            events = self.after(sent).await?;
         }
         Ok(())
     }
@@ -144,10 +165,9 @@ impl Relay {
         Ok(read(&self.pool, position, position + BATCH).await?)
     }
 
-    /// Sends events one after another and waits until the stream has taken all of them. Each is taken only after the one
-    /// `before` it: its sequence alone would let it follow a foreign message. So the answer to the last speaks for all,
-    /// and only the last asks for one.
-    async fn send(&self, mut before: Option<Uuid>, events: Vec<Published>) -> Result<(), RelayError> {
+    /// Sends events one after another. Each is taken only after the one `before` it: its sequence alone would let it
+    /// follow a foreign message. So the answer to the last speaks for all, and only the last asks for one.
+    async fn send(&self, mut before: Option<Uuid>, events: Vec<Published>) -> Result<Option<Unanswered>, RelayError> {
         let client = self.context.client();
         let last = events.last().map(|last| last.event.position);
         for published in events {
@@ -162,18 +182,25 @@ impl Relay {
             };
             let message = message.outbound_message(subject);
             let (subject, headers, payload) = (message.subject, message.headers.unwrap_or_default(), message.payload);
-            if last != Some(position) {
-                let sent = client.publish_with_headers(subject, headers, payload).await;
-                sent.map_err(stream_error("cannot be reached"))?;
-                continue;
+            if last == Some(position) {
+                let answer = self.context.publish_with_headers(subject, headers, payload).await;
+                let answer = answer.map_err(stream_error("cannot be reached"))?;
+                return Ok(Some(Unanswered { position, answer }));
             }
-            let answer = self.context.publish_with_headers(subject, headers, payload).await;
-            let answer = answer.map_err(stream_error("cannot be reached"))?.await;
-            let answer = answer.map_err(stream_error("refuses an event"))?;
-            if answer.sequence != position.unsigned_abs() {
-                return Err(RelayError::OutOfStep { position, sequence: answer.sequence });
-            }
+            let sent = client.publish_with_headers(subject, headers, payload).await;
+            sent.map_err(stream_error("cannot be reached"))?;
         }
+        Ok(None)
+    }
+
+    /// Waits until the stream has taken what was sent.
+    async fn settle(&self, sent: Option<Unanswered>) -> Result<(), RelayError> {
+        let Some(Unanswered { position, answer }) = sent else { return Ok(()) };
+        let answer = answer.await.map_err(stream_error("refuses an event"))?;
+        if answer.sequence != position.unsigned_abs() {
+            return Err(RelayError::OutOfStep { position, sequence: answer.sequence });
+        }
+        self.reached.send_replace(Some(position));
         Ok(())
     }
 

@@ -40,6 +40,11 @@ impl Period {
         Self { began, ended: now() }
     }
 
+    /// When it began.
+    pub fn begin(self) -> SystemTime {
+        self.began
+    }
+
     /// When it was over.
     pub fn end(self) -> SystemTime {
         self.ended

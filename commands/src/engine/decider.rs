@@ -1,22 +1,24 @@
 //! The loop: take, decide, append, answer.
 //!
 //! A batch is decided in memory on a working copy over the cache and appended in one statement, which takes effect only
-//! if the log's head is where this loop believes it is. What may come of it:
+//! if the log's head is where this loop believes it is. While that is under way, the next batch is decided upon it. What
+//! may come of it:
 //!
 //! | outcome | what the loop does |
 //! | --- | --- |
-//! | committed | folds the working copy into the cache, answers everybody, wakes followers |
+//! | committed | folds the working copy into the cache, answers everybody, wakes followers, appends the next batch |
 //! | the head was elsewhere | another node has written: reads on from the believed head, decides again; after two misses locks the head first |
 //! | a key was seen before | gives its stored answer, decides the others again |
 //! | refused by the database | decides one command at a time, and fails the one that is refused alone |
 //! | lost | ends its session on the server, so that nothing sent over it runs any more, and looks whether the batch is there, before it does anything else |
 //! | the head is behind what was seen | the log has lost events that decisions rest on: ends, and says so |
 //!
-//! Nothing is ever decided upon events that may not come to be, and nothing is answered before it is committed.
+//! Nothing is answered before what it rests on is committed. If a batch misses, what was decided upon it is decided again.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -51,6 +53,8 @@ type Jobs = Vec<Box<dyn Job>>;
 const REMEMBERED_KEYS: usize = 65_536;
 /// Connections for loading aggregates that are not in memory, and for their snapshots.
 const LOADING_CONNECTIONS: u32 = 4;
+/// How many commands are decided at a time while a batch is being committed: for so long its end is not noticed.
+const AT_A_TIME: usize = 32;
 /// How many events are read at once to catch up with other nodes.
 const CATCH_UP_EVENTS: Position = 1_000;
 /// How often the head may be found elsewhere before it is locked first.
@@ -236,63 +240,120 @@ impl Decider {
         }
     }
 
-    /// Decides and appends until everybody has an answer or waits for an aggregate.
+    /// Decides and appends until everybody has an answer or waits for an aggregate. While one batch is being committed,
+    /// the next is decided upon it; it is appended only once the other is there.
     async fn process(&mut self, jobs: Jobs) {
-        let mut jobs = self.answer_from_memory(jobs);
-        let mut misses = 0;
-        while !jobs.is_empty() {
-            let locked = misses >= MISSES_BEFORE_LOCK;
-            let (decided, outcome) = if locked { self.attempt_locked(jobs).await } else { self.attempt(jobs).await };
-            jobs = match outcome {
-                Ok(()) => {
-                    let refused = self.fold(decided);
-                    return self.answer_refused(refused).await;
+        let mut decided = self.begin(self.last_recorded_at);
+        self.decide(&mut decided, jobs, &Layer::new());
+        while !decided.verdicts.is_empty() {
+            let mut next = self.begin(Some(decided.last_recorded_at));
+            match self.append(&decided.batch, Some((&mut next, &decided.states))).await {
+                Ok(()) => self.fold(std::mem::replace(&mut decided, next)),
+                Err(missed) => {
+                    // Nothing rests on what may not come to be.
+                    next.into_jobs().into_iter().rev().for_each(|job| self.ready.push_front(job));
+                    return self.settle(decided, missed).await;
                 }
-                Err(Missed::HeadMoved) => {
-                    misses += 1;
+            }
+        }
+    }
+
+    /// A batch has missed: tries again, without deciding ahead, until everybody in it has an answer or waits.
+    async fn settle(&mut self, mut decided: Decided, mut why: Missed) {
+        let mut moved = 0;
+        loop {
+            let jobs = match why {
+                Missed::HeadMoved => {
+                    moved += 1;
                     self.measures.head_conflicts.increment(1);
                     match self.catch_up().await {
                         Ok(()) => decided.into_jobs(),
                         Err(_) => self.recover(Some(decided), None).await,
                     }
                 }
-                Err(Missed::KeySeen) => self.answer_seen(decided).await,
-                Err(Missed::Refused) => return self.process_singly(decided.into_jobs()).await,
-                Err(Missed::Lost) => {
+                Missed::KeySeen => self.answer_seen(decided).await,
+                Missed::Refused => return self.process_singly(decided.into_jobs()).await,
+                Missed::Lost => {
                     let first = decided.batch.events.first().map(|event| event.event_id);
                     self.recover(Some(decided), first).await
                 }
-                Err(Missed::CutShort) => {
+                Missed::CutShort => {
                     decided.into_jobs().into_iter().for_each(unavailable);
                     return self.give_up();
                 }
             };
+            let outcome;
+            (decided, outcome) =
+                if moved < MISSES_BEFORE_LOCK { self.attempt(jobs).await } else { self.attempt_locked(jobs).await };
+            match outcome {
+                Ok(()) => return self.fold(decided),
+                Err(missed) => why = missed,
+            }
         }
     }
 
     /// One attempt under the believed head.
     async fn attempt(&mut self, jobs: Jobs) -> (Decided, Result<(), Missed>) {
-        let decided = self.decide(jobs);
-        if decided.verdicts.is_empty() {
-            return (decided, Ok(()));
-        }
-        let (known, began) = (self.known, Instant::now());
-        let outcome = self
-            .statement(async |connection| {
-                if decided.batch.events.is_empty() && decided.batch.keys.is_empty() {
-                    let here = log::head(connection).await? == known;
-                    return Ok(if here { Appended::Committed } else { Appended::HeadMoved });
-                }
-                log::append(connection, known, &decided.batch).await
-            })
-            .await;
+        let decided = self.decide_all(jobs);
+        let outcome = if decided.verdicts.is_empty() { Ok(()) } else { self.append(&decided.batch, None).await };
+        (decided, outcome)
+    }
+
+    /// Appends a batch under the believed head. Meanwhile decides into the next one what comes, upon the states that this
+    /// one makes.
+    async fn append(&mut self, batch: &Batch, next: Option<(&mut Decided, &Layer)>) -> Result<(), Missed> {
+        let Ok(connection) = self.take_connection().await else { return Err(Missed::Lost) };
+        let began = Instant::now();
+        let (connection, outcome) = {
+            let appending = pin!(append(connection, self.known, batch));
+            match next {
+                Some((next, below)) => self.decide_during(appending, next, below).await,
+                None => appending.await,
+            }
+        };
         self.measures.append.record(began.elapsed());
-        (decided, into_missed(outcome))
+        if !matches!(outcome, Err(AppendError::Unknown(_))) {
+            self.connection = Some(connection);
+        }
+        into_missed(outcome)
+    }
+
+    /// Decides into `next` what comes until `appending` is done, upon what that appends.
+    async fn decide_during<T>(
+        &mut self,
+        mut appending: Pin<&mut impl Future<Output = T>>,
+        next: &mut Decided,
+        below: &Layer,
+    ) -> T {
+        let mut jobs = Jobs::new();
+        loop {
+            let room = self.settings.batch_max.saturating_sub(next.verdicts.len()).min(AT_A_TIME);
+            while jobs.len() < room
+                && let Some(job) = self.ready.pop_front()
+            {
+                jobs.push(job);
+            }
+            self.decide(next, std::mem::take(&mut jobs), below);
+            let Loading { waiting, done, .. } = &mut self.loading;
+            tokio::select! {
+                biased;
+                appended = &mut appending => return appended,
+                Some((key, loaded)) = done.recv(), if room > 0 && !waiting.is_empty() => self.loaded(key, loaded),
+                taken = self.submitted.recv_many(&mut jobs, room), if room > 0 => {
+                    if taken == 0 {
+                        // All handles are gone.
+                        return appending.await;
+                    }
+                }
+            }
+        }
     }
 
     /// One attempt with the head locked first, so that no other node can come between.
     async fn attempt_locked(&mut self, jobs: Jobs) -> (Decided, Result<(), Missed>) {
-        let Ok(mut connection) = self.take_connection().await else { return (self.decide(jobs), Err(Missed::Lost)) };
+        let Ok(mut connection) = self.take_connection().await else {
+            return (self.decide_all(jobs), Err(Missed::Lost));
+        };
         let known = self.known;
         let locked = tokio::time::timeout(STATEMENT_PATIENCE, async {
             let mut transaction = connection.begin().await?;
@@ -301,13 +362,13 @@ impl Decider {
             Ok::<_, sqlx::Error>((transaction, head, events))
         });
         let Ok(Ok((mut transaction, head, events))) = locked.await else {
-            return (self.decide(jobs), Err(Missed::Lost));
+            return (self.decide_all(jobs), Err(Missed::Lost));
         };
         if head < known {
-            return (self.decide(jobs), Err(Missed::CutShort));
+            return (self.decide_all(jobs), Err(Missed::CutShort));
         }
         self.take_in(&events);
-        let decided = self.decide(jobs);
+        let decided = self.decide_all(jobs);
         let (known, batch, began) = (self.known, &decided.batch, Instant::now());
         let outcome = tokio::time::timeout(STATEMENT_PATIENCE, async move {
             let appended = log::append(&mut transaction, known, batch).await?;
@@ -322,21 +383,33 @@ impl Decider {
         (decided, into_missed(outcome))
     }
 
-    /// Decides commands one after another on a working copy. Those that miss an aggregate are set aside.
-    fn decide(&mut self, jobs: Jobs) -> Decided {
-        let now = self.last_recorded_at.map_or(self.clock.now(), |last| last.max(self.clock.now()));
-        let from = trace::now();
-        let mut decided = Decided {
+    /// A batch without commands, not to be dated before `last`.
+    fn begin(&self, last: Option<Timestamp>) -> Decided {
+        Decided {
             batch: Batch::default(),
             states: Layer::new(),
             verdicts: Vec::new(),
-            last_recorded_at: now,
-            in_period: Period::since(from),
-        };
+            last_recorded_at: last.map_or(self.clock.now(), |last| last.max(self.clock.now())),
+            in_period: Period::since(trace::now()),
+        }
+    }
+
+    /// Decides commands into a batch of their own.
+    fn decide_all(&mut self, jobs: Jobs) -> Decided {
+        let mut decided = self.begin(self.last_recorded_at);
+        self.decide(&mut decided, jobs, &Layer::new());
+        decided
+    }
+
+    /// Decides commands one after another, upon what their batch has changed and what is `below` it. Those that miss an
+    /// aggregate are set aside; those whose keys are remembered are answered.
+    fn decide(&mut self, decided: &mut Decided, jobs: Jobs, below: &Layer) {
+        let now = decided.last_recorded_at.max(self.clock.now());
+        decided.last_recorded_at = now;
         let (began, mut found) = (Instant::now(), 0);
-        for mut job in jobs {
+        for mut job in self.answer_from_memory(jobs) {
             let metadata = job.metadata().to_owned();
-            let mut world = World::new(now, &metadata, &mut self.cache, &decided.states);
+            let mut world = World::new(now, &metadata, &mut self.cache, [&decided.states, below]);
             let verdict = catch_unwind(AssertUnwindSafe(|| job.decide(&mut world)));
             let changes = world.into_changes();
             found += changes.found;
@@ -355,13 +428,11 @@ impl Decider {
         }
         self.measures.cache_hits.increment(found);
         self.measures.decide.record(began.elapsed());
-        decided.in_period = Period::since(from);
-        decided
+        decided.in_period = Period::since(decided.in_period.begin());
     }
 
-    /// Takes a committed batch in: cache, keys, answers. Gives back the refused commands that carry a key, which may
-    /// have been accepted before.
-    fn fold(&mut self, decided: Decided) -> Vec<(Box<dyn Job>, CommandError)> {
+    /// Takes a committed batch in: cache, keys, answers.
+    fn fold(&mut self, decided: Decided) {
         let base = self.known;
         tracing::debug!(
             position = base,
@@ -409,23 +480,8 @@ impl Decider {
                 Verdict::Panicked => job.fail(CommandError::Defect),
             }
         }
-        refused
-    }
-
-    /// Refuses commands, except those that were accepted before under their key: they get that answer again.
-    async fn answer_refused(&mut self, refused: Vec<(Box<dyn Job>, CommandError)>) {
-        if refused.is_empty() {
-            return;
-        }
-        let keys: Vec<_> = refused.iter().filter_map(|(job, _)| job.key()).map(|key| key.key).collect();
-        let found = self.statement(async |connection| Ok(log::answers(connection, &keys).await?)).await;
-        let found: Option<HashMap<_, _>> = found.ok().map(|found| found.into_iter().collect());
-        for (job, error) in refused {
-            match (&found, job.key()) {
-                (None, _) => job.fail(CommandError::Unavailable),
-                (Some(found), Some(key)) if found.contains_key(&key.key) => job.replay(&found[&key.key]),
-                (Some(_), _) => job.fail(error),
-            }
+        if !refused.is_empty() {
+            tokio::spawn(answer_refused(self.streams.clone(), refused));
         }
     }
 
@@ -503,8 +559,7 @@ impl Decider {
     async fn resolve(&mut self, in_doubt: Option<Decided>, committed: bool) -> Jobs {
         let jobs = match in_doubt {
             Some(decided) if committed => {
-                // Whether the keys of those that are refused were accepted before, the next attempt tells.
-                self.fold(decided).into_iter().for_each(|(job, _)| unavailable(job));
+                self.fold(decided);
                 Jobs::new()
             }
             Some(decided) => decided.into_jobs(),
@@ -583,6 +638,37 @@ impl Decider {
         let (connection, session) = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         self.session = session;
         Ok(connection)
+    }
+}
+
+/// Appends a batch under the believed head; gives the connection back.
+async fn append(
+    mut connection: PgConnection,
+    known: Position,
+    batch: &Batch,
+) -> (PgConnection, Result<Appended, AppendError>) {
+    let appending = tokio::time::timeout(STATEMENT_PATIENCE, async {
+        if batch.events.is_empty() && batch.keys.is_empty() {
+            let here = log::head(&mut connection).await? == known;
+            return Ok(if here { Appended::Committed } else { Appended::HeadMoved });
+        }
+        log::append(&mut connection, known, batch).await
+    });
+    let appended = appending.await.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
+    (connection, appended)
+}
+
+/// Refuses commands that carry a key, except those that were accepted before under it: they get that answer again.
+async fn answer_refused(streams: Arc<Streams>, refused: Vec<(Box<dyn Job>, CommandError)>) {
+    let keys: Vec<_> = refused.iter().filter_map(|(job, _)| job.key()).map(|key| key.key).collect();
+    let found: Option<HashMap<_, _>> =
+        log::answers(streams.pool(), &keys).await.ok().map(|found| found.into_iter().collect());
+    for (job, error) in refused {
+        match (&found, job.key()) {
+            (None, _) => job.fail(CommandError::Unavailable),
+            (Some(found), Some(key)) if found.contains_key(&key.key) => job.replay(&found[&key.key]),
+            (Some(_), _) => job.fail(error),
+        }
     }
 }
 

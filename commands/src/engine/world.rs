@@ -76,7 +76,8 @@ pub struct World<'a> {
     now: Timestamp,
     metadata: &'a str,
     cache: &'a mut Cache,
-    batch: &'a Layer,
+    /// What its own batch has changed, and below it what the batch that is being committed has.
+    batches: [&'a Layer; 2],
     changes: Changes,
 }
 
@@ -91,8 +92,8 @@ pub(crate) struct Changes {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn new(now: Timestamp, metadata: &'a str, cache: &'a mut Cache, batch: &'a Layer) -> Self {
-        Self { now, metadata, cache, batch, changes: Changes::default() }
+    pub(crate) fn new(now: Timestamp, metadata: &'a str, cache: &'a mut Cache, batches: [&'a Layer; 2]) -> Self {
+        Self { now, metadata, cache, batches, changes: Changes::default() }
     }
 
     pub(crate) fn into_changes(self) -> Changes {
@@ -170,7 +171,8 @@ impl<'a> World<'a> {
 
     fn entry<A: Aggregate>(&mut self, id: A::Id) -> Result<&Entry, Halt> {
         let key = StreamKey::of::<A>(id);
-        let changed = self.changes.states.get(&key).or_else(|| self.batch.get(&key));
+        let mut layers = std::iter::once(&self.changes.states).chain(self.batches);
+        let changed = layers.find_map(|layer| layer.get(&key));
         let entry = changed.or_else(|| self.cache.get(&key)).ok_or_else(|| missing::<A>(id))?;
         self.changes.found += 1;
         Ok(entry)

@@ -151,7 +151,7 @@ async fn measure(plan: &HttpPlan, scratch: &Scratch) -> Result<HttpReport, Bench
             bar.inc(1);
         }
     }
-    let peak_memory_mib = node.peak_memory_mib();
+    let peak_memory_mib = node.memory_mib().map(|(_, peak)| peak);
     node.end().await?;
     bar.finish_and_clear();
     let health = median(samples[0].iter().map(|pair| pair.fastest.per_s));
@@ -165,6 +165,7 @@ async fn measure(plan: &HttpPlan, scratch: &Scratch) -> Result<HttpReport, Bench
             p99_ms: of(|pair| pair.fastest.p99_ms),
             bearable_p99_ms: of(|pair| pair.bearable.p99_ms),
             refused: of(|pair| pair.fastest.refused),
+            memory_mib: samples.iter().filter_map(|pair| pair.memory_mib).max(),
             repetitions: samples,
         }
     });
@@ -241,7 +242,8 @@ impl Market {
         let fastest = fastest.sample();
         let bearable = load::paced(self.callers(work, node).await?, plan.length.slot, fastest.per_s * BEARABLE).await?;
         bearable.only_refused_with(expected)?;
-        Ok(Pair { fastest, bearable: bearable.sample() })
+        let memory_mib = node.memory_mib().map(|(now, _)| now);
+        Ok(Pair { fastest, bearable: bearable.sample(), memory_mib })
     }
 
     async fn callers(&self, work: Work, node: &Node) -> Result<Vec<Caller>, BenchError> {
@@ -348,6 +350,8 @@ async fn paid(node: &Node, token: &str) -> Result<(), BenchError> {
 struct Pair {
     fastest: Sample,
     bearable: Sample,
+    /// Of the node, at the end.
+    memory_mib: Option<u64>,
 }
 
 /// What a run found. Shown as a table; serialises with every repetition.
@@ -376,6 +380,8 @@ struct Row {
     bearable_p99_ms: f64,
     /// The share that a rule refused, which does not count.
     refused: f64,
+    /// Of the node after a slot, at most.
+    memory_mib: Option<u64>,
     repetitions: Vec<Pair>,
 }
 
@@ -389,12 +395,13 @@ impl fmt::Display for HttpReport {
             "{callers} callers on the same machine, {listings} listings; median of {repetitions} repetitions of {slot_s} s\n"
         )?;
         let (rate, health, p50, p99) = ("per s", "x health", "p50 ms", "p99 ms");
-        writeln!(f, "{:<16} {rate:>8} {health:>9} {p50:>8} {p99:>8} {:>12} {:>8}", "", "p99 at 80 %", "refused")?;
-        for Row { work, per_s, times_health, p50_ms, p99_ms, bearable_p99_ms, refused, .. } in rows {
+        writeln!(f, "{:<16} {rate:>8} {health:>9} {p50:>8} {p99:>8} {:>12} {:>8} {:>6}", "", "p99 at 80 %", "refused", "MiB")?;
+        for Row { work, per_s, times_health, p50_ms, p99_ms, bearable_p99_ms, refused, memory_mib, .. } in rows {
             writeln!(
                 f,
-                "{work:<16} {per_s:>8.0} {times_health:>9.3} {p50_ms:>8.2} {p99_ms:>8.2} {bearable_p99_ms:>12.2} {:>7.1}%",
-                refused * 100.0
+                "{work:<16} {per_s:>8.0} {times_health:>9.3} {p50_ms:>8.2} {p99_ms:>8.2} {bearable_p99_ms:>12.2} {:>7.1}% {:>6}",
+                refused * 100.0,
+                memory_mib.map_or("-".to_owned(), |mib| mib.to_string())
             )?;
         }
         let memory = peak_memory_mib.map_or("unknown".to_owned(), |peak| format!("{peak} MiB"));

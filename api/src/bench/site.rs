@@ -113,11 +113,14 @@ impl Node {
         Ok(tags)
     }
 
-    /// The most memory that it has had at a time, in MiB, where the system tells it.
-    pub(super) fn peak_memory_mib(&self) -> Option<u64> {
+    /// The memory that it has, and the most that it has had at a time, in MiB, where the system tells it.
+    pub(super) fn memory_mib(&self) -> Option<(u64, u64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1_024)
+        let mib = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1_024)
+        };
+        Some((mib("VmRSS:")?, mib("VmHWM:")?))
     }
 
     /// Its process.

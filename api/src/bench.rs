@@ -8,6 +8,8 @@
 //! | `grow` | whether a command or a query costs more when there is more history |
 //! | `http` | the API beside its own health check, and the memory that it takes |
 //! | `nodes` | what a second API node costs writes |
+//! | `scale` | what more machines would bring, by simulation |
+//! | `raw` | what the tables bear without anything that decides |
 //! | `market`, `wallets` | people who trade by the use cases of the API, and wallets with streams of a certain length |
 //! | `questions` | what readers ask |
 //! | `slots` | how often and how long, and the databases of a run |
@@ -39,8 +41,10 @@ mod nats_server;
 mod nodes;
 mod project;
 mod questions;
+mod raw;
 mod read;
 mod sample;
+mod scale;
 mod scratch;
 mod site;
 mod slots;
@@ -52,6 +56,7 @@ pub use http::{BenchHttp, HttpPlan, http};
 pub use nodes::{BenchNodes, NodesPlan, nodes};
 pub use project::{BenchProject, ProjectPlan, project};
 pub use read::{BenchRead, ReadPlan, read};
+pub use scale::{BenchScale, ScalePlan, scale};
 pub use slots::Servers;
 pub use write::{BenchWrite, Plan, write};
 

@@ -3,11 +3,13 @@
 //! A snapshot saves reading a long stream from its beginning; the truth it never is. It counts only for the rules that
 //! made it ([`domain::RULES`]): after a change of them streams are read whole, and their snapshots taken anew.
 
-use domain::Aggregate;
+use domain::{Aggregate, account, auction, claim, escrow, listing, order, order_group, session, stock, wallet};
 use futures::TryStreamExt;
 use sqlx::{FromRow, PgExecutor, PgPool};
 use thiserror::Error;
 use uuid::Uuid;
+
+use crate::audit::NAMED;
 
 /// Why a stream could not be loaded.
 #[derive(Debug, Error)]
@@ -130,4 +132,62 @@ pub async fn keep(executor: impl PgExecutor<'_>, snapshots: &[Snapshot]) -> Resu
     .execute(executor)
     .await?;
     Ok(())
+}
+
+/// Compares every snapshot that counts with the fold of the events that are in it. Tells what differs, a sentence each.
+pub async fn audit(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
+    let kept: Vec<(String, String, i64, String)> = sqlx::query_as(
+        "select aggregate_type, aggregate_id, version, state::text from snapshots where rules = $1
+         order by aggregate_type, aggregate_id",
+    )
+    .bind(domain::RULES)
+    .fetch_all(pool)
+    .await?;
+    let mut findings = Vec::new();
+    for (aggregate_type, id, version, state) in kept {
+        let payloads: Vec<String> = sqlx::query_scalar(
+            "select payload::text from events where aggregate_type = $1 and aggregate_id = $2 and sequence <= $3
+             order by sequence",
+        )
+        .bind(&aggregate_type)
+        .bind(&id)
+        .bind(version)
+        .fetch_all(pool)
+        .await?;
+        let holds = i64::try_from(payloads.len()) == Ok(version) && is_fold(&aggregate_type, &payloads, &state);
+        if !holds {
+            findings.push(format!("that of {aggregate_type} {id} at version {version} is not what its events come to"));
+        }
+        if findings.len() >= NAMED {
+            break;
+        }
+    }
+    Ok(findings)
+}
+
+/// Whether a state, as JSON, is the fold of these events.
+fn is_fold(aggregate_type: &str, payloads: &[String], state: &str) -> bool {
+    let fold = match aggregate_type {
+        account::Account::TYPE => fold::<account::Account>,
+        auction::Auction::TYPE => fold::<auction::Auction>,
+        claim::Claim::TYPE => fold::<claim::Claim>,
+        escrow::Escrow::TYPE => fold::<escrow::Escrow>,
+        listing::Listing::TYPE => fold::<listing::Listing>,
+        order::Order::TYPE => fold::<order::Order>,
+        order_group::OrderGroup::TYPE => fold::<order_group::OrderGroup>,
+        session::Session::TYPE => fold::<session::Session>,
+        stock::Stock::TYPE => fold::<stock::Stock>,
+        wallet::Wallet::TYPE => fold::<wallet::Wallet>,
+        _ => return false,
+    };
+    let state: Result<serde_json::Value, _> = serde_json::from_str(state);
+    matches!((fold(payloads), state), (Ok(fold), Ok(state)) if fold == state)
+}
+
+fn fold<A: Aggregate>(payloads: &[String]) -> Result<serde_json::Value, serde_json::Error> {
+    let mut state = A::default();
+    for payload in payloads {
+        state.evolve(&serde_json::from_str(payload)?);
+    }
+    serde_json::to_value(state)
 }

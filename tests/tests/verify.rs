@@ -39,7 +39,7 @@ async fn is_at_rest(database: &TestDatabase) -> bool {
 /// What `tradepost verify` finds, by subject; nothing if it says that all is sound.
 async fn findings(database: &TestDatabase) -> Vec<(String, String)> {
     let (checks, found) = verify(database, &[]).await;
-    assert_eq!(checks, projections::ALL.len() + 3, "the log, the timers, the payments, the read models");
+    assert_eq!(checks, projections::ALL.len() + 4, "the log, the timers, the snapshots, the payments, the read models");
     found
 }
 
@@ -66,6 +66,11 @@ async fn verify_names_what_was_altered() {
     let mut owner = database.connect().await;
     assert_eq!(findings(&database).await, []);
 
+    let forged = format!(
+        "insert into snapshots (aggregate_type, aggregate_id, version, rules, state)
+         select aggregate_type, aggregate_id, sequence, '{}', '{{}}' from events where aggregate_type = 'wallet' limit 1",
+        domain::RULES
+    );
     // One thing at a time, put right again by what follows it.
     let alterations = [
         (
@@ -80,6 +85,7 @@ async fn verify_names_what_was_altered() {
             "the timers",
             "a superfluous or different timer: auction_end",
         ),
+        (&forged, "delete from snapshots", "the snapshots", "that of wallet"),
         (
             "update log_head set position = position + 1",
             "update log_head set position = position - 1",

@@ -395,7 +395,11 @@ impl fmt::Display for HttpReport {
             "{callers} callers on the same machine, {listings} listings; median of {repetitions} repetitions of {slot_s} s\n"
         )?;
         let (rate, health, p50, p99) = ("per s", "x health", "p50 ms", "p99 ms");
-        writeln!(f, "{:<16} {rate:>8} {health:>9} {p50:>8} {p99:>8} {:>12} {:>8} {:>6}", "", "p99 at 80 %", "refused", "MiB")?;
+        writeln!(
+            f,
+            "{:<16} {rate:>8} {health:>9} {p50:>8} {p99:>8} {:>12} {:>8} {:>6}",
+            "", "p99 at 80 %", "refused", "MiB"
+        )?;
         for Row { work, per_s, times_health, p50_ms, p99_ms, bearable_p99_ms, refused, memory_mib, .. } in rows {
             writeln!(
                 f,

@@ -8,7 +8,6 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`decision_loop`], [`plain`] | the two sides |
-//! | [`raw`] | what the tables bear without anything that decides |
 //! | [`workload`] | what callers do, and how it is timed |
 //! | [`plan`] | who has a slot when |
 //! | [`report`] | medians, ratios, table and JSON |
@@ -25,9 +24,8 @@ use super::slots::{LONGEST_S, Servers, Slots};
 mod decision_loop;
 mod plain;
 mod plan;
-mod raw;
 mod report;
-mod workload;
+pub(super) mod workload;
 
 pub use plan::Plan;
 use report::Report;

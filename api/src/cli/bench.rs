@@ -24,6 +24,8 @@ pub(super) enum Bench {
     Nodes(bench::BenchNodes),
     /// Whether a command or a query costs more when there is more history.
     Grow(bench::BenchGrow),
+    /// What more machines would bring, simulated from what a commit costs here.
+    Scale(bench::BenchScale),
     /// All of these, one after another, as they are without options: half an hour.
     All {
         /// One short repetition of everything: to see that it runs, not to quote.
@@ -36,7 +38,7 @@ pub(super) enum Bench {
 }
 
 /// What `all` is made of.
-const ALL: [&str; 6] = ["write", "project", "read", "http", "nodes", "grow"];
+const ALL: [&str; 7] = ["write", "project", "read", "http", "nodes", "grow", "scale"];
 
 /// The options of a measurement, as they are without any.
 #[derive(Parser)]
@@ -74,6 +76,7 @@ impl Bench {
             Self::Http(options) => Measuring::Http(options.plan()?, options),
             Self::Nodes(options) => Measuring::Nodes(options.plan()?, options),
             Self::Grow(options) => Measuring::Grow(options.plan()?, options),
+            Self::Scale(options) => Measuring::Scale(options.plan()?, options),
             Self::All { quick, json } => {
                 if let Some(folder) = &json {
                     std::fs::create_dir_all(folder)?;
@@ -101,6 +104,7 @@ enum Measuring {
     Http(bench::HttpPlan, bench::BenchHttp),
     Nodes(bench::NodesPlan, bench::BenchNodes),
     Grow(bench::GrowPlan, bench::BenchGrow),
+    Scale(bench::ScalePlan, bench::BenchScale),
 }
 
 /// Measures one after another. What was measured is told even if the next one fails.
@@ -113,6 +117,7 @@ async fn all(measurings: Vec<Measuring>, servers: &Servers<'_>) -> Result<(), Fa
             Measuring::Http(plan, options) => Box::new(bench::http(options, plan, servers).await?),
             Measuring::Nodes(plan, options) => Box::new(bench::nodes(options, plan, servers).await?),
             Measuring::Grow(plan, options) => Box::new(bench::grow(options, plan, servers).await?),
+            Measuring::Scale(plan, options) => Box::new(bench::scale(options, plan, servers).await?),
         };
         println!("{report}");
     }

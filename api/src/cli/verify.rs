@@ -12,7 +12,7 @@ use eventstore::follower::{self, FollowError, Status};
 use eventstore::nats::{self, NatsError};
 use eventstore::parking::ParkedEvent;
 use eventstore::relay::{self, RelayError};
-use eventstore::{Position, audit};
+use eventstore::{Position, audit, streams};
 use projections::ReadModel;
 use projections::rebuild::{self, Comparison, RebuildError};
 use serde::Serialize;
@@ -33,8 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// Looks for gaps in positions and sequences, and for events that cannot be read; waits a moment until whoever follows
 /// the log has come to where it ended; builds every read model and the timers anew from the log, and compares them with
-/// the live ones, row by row, and the stream in NATS, if there is one, message by message. Reads and writes go on
-/// meanwhile. Whatever differs is named, and the exit code is then not zero.
+/// the live ones, row by row; so it does with snapshots, and the stream in NATS, if there is one, message by message.
+/// Reads and writes go on meanwhile. Whatever differs is named, and the exit code is then not zero.
 #[derive(Args, Debug)]
 pub(super) struct Verify {
     /// Tell what was found as JSON.
@@ -99,6 +99,8 @@ async fn look(database: &Database, config: &Config) -> Result<Report, Failure> {
     });
     checks.extend(models.await?);
     checks.push(look_at_timers(&mut owner).await?);
+    let findings = streams::audit(&pool).await?;
+    checks.push(Check { subject: "the snapshots".to_owned(), position: None, findings });
     for status in statuses {
         let findings = shortcomings(&status, log.head);
         match checks.iter_mut().find(|check| check.subject == subject(&status.name)) {

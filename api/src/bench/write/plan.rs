@@ -12,17 +12,16 @@ use sqlx::PgPool;
 use super::BenchError;
 use super::decision_loop::{self, DecisionLoop};
 use super::plain::{self, Loading, Plain};
-use super::raw;
 use super::report::{Key, Report, Samples, Settings};
 use super::workload::{self, Ledger, Purses, Span, Subject, Tally};
-use crate::bench::progress_bar;
 use crate::bench::scratch::Scratch;
 use crate::bench::slots::Length;
+use crate::bench::{progress_bar, raw};
 
 /// Part of a slot that the warm-up takes.
 const WARM_UP: u32 = 4;
 
-/// From so many callers on batches are full, and can be compared with raw ones.
+/// From so many callers on batches are full, and can be compared with raw ones of this size.
 const BATCHED: usize = 256;
 
 /// What is to be measured.
@@ -220,7 +219,7 @@ impl<'a> Bench<'a> {
             raw::rows(&pool, &next, callers, slot).await?
         } else {
             let with_keys = variant == Variant::RawBatchesWithKeys;
-            raw::batches(&mut *pool.acquire().await?, &next, with_keys, slot).await?
+            raw::batches(&mut *pool.acquire().await?, &next, with_keys, BATCHED, slot).await?
         };
         self.raw.events += i64::try_from(tally.accepted).unwrap_or(i64::MAX);
         Ok(tally)

@@ -75,14 +75,14 @@ pub(super) type Purses = VecDeque<Purse>;
 
 /// What callers did.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(in crate::bench) struct Tally {
     latencies: Histogram<u64>,
     /// Commands accepted; each is one event.
-    pub(super) accepted: u64,
+    pub(in crate::bench) accepted: u64,
     /// Commands sent, including bids that were outrun.
-    pub(super) attempts: u64,
+    pub(in crate::bench) attempts: u64,
     /// How long all of it took.
-    pub(super) elapsed: Duration,
+    pub(in crate::bench) elapsed: Duration,
 }
 
 impl Subject {
@@ -109,18 +109,18 @@ impl Subject {
 }
 
 impl Tally {
-    pub(super) fn new() -> Result<Self, BenchError> {
+    pub(in crate::bench) fn new() -> Result<Self, BenchError> {
         let latencies = Histogram::new(PRECISION).map_err(|_| BenchError::Material("histogram"))?;
         Ok(Self { latencies, accepted: 0, attempts: 0, elapsed: Duration::ZERO })
     }
 
-    pub(super) fn accepted_after(&mut self, latency: Duration) {
+    pub(in crate::bench) fn accepted_after(&mut self, latency: Duration) {
         self.accepted += 1;
         // The histogram grows as needed, so recording fails for no latency below centuries.
         let _ = self.latencies.record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    pub(super) fn add(&mut self, other: &Self) -> Result<(), BenchError> {
+    pub(in crate::bench) fn add(&mut self, other: &Self) -> Result<(), BenchError> {
         self.accepted += other.accepted;
         self.attempts += other.attempts;
         self.latencies.add(&other.latencies).map_err(|_| BenchError::Material("histogram"))
@@ -139,7 +139,7 @@ impl Tally {
     }
 }
 
-pub(super) fn usd(cents: i64) -> Result<Money, BenchError> {
+pub(in crate::bench) fn usd(cents: i64) -> Result<Money, BenchError> {
     Money::new(cents, Currency::USD).map_err(|_| BenchError::Material("amounts"))
 }
 

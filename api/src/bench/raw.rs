@@ -14,13 +14,11 @@ use sqlx::{Executor, PgConnection, PgPool};
 use tokio::task::JoinSet;
 
 use super::BenchError;
-use super::workload::{Tally, usd};
-use crate::bench::scratch::Scratch;
+use super::scratch::Scratch;
+use super::write::workload::{Tally, usd};
 
 /// The schema of its tables.
 pub(super) const SCHEMA: &str = "raw";
-/// Events of a batch.
-const BATCH: usize = 256;
 
 /// Makes tables of the shape of ours.
 pub(super) async fn create_tables(scratch: &Scratch) -> Result<(), BenchError> {
@@ -125,11 +123,12 @@ async fn insert(pool: &PgPool, position: Position, event: NewEvent) -> Result<()
     Ok(())
 }
 
-/// Batches by the statement of the decision loop, one after another over one connection.
+/// Batches of this size by the statement of the decision loop, one after another over one connection.
 pub(super) async fn batches(
     connection: &mut PgConnection,
     next: &Arc<AtomicI64>,
     with_keys: bool,
+    size: usize,
     limit: Duration,
 ) -> Result<Tally, BenchError> {
     let (mut tally, example) = (Tally::new()?, Example::new()?);
@@ -138,8 +137,8 @@ pub(super) async fn batches(
     sqlx::query("update log_head set position = $1").bind(head).execute(&mut *connection).await?;
     let (began, mut known) = (Instant::now(), head);
     while began.elapsed() < limit {
-        let mut batch = Batch { unit_ends: (0..BATCH).collect(), ..Batch::default() };
-        for offset in 1..=BATCH {
+        let mut batch = Batch { unit_ends: (0..size).collect(), ..Batch::default() };
+        for offset in 1..=size {
             let event = example.next();
             if with_keys {
                 batch.keys.push(AcceptedKey {
@@ -157,11 +156,11 @@ pub(super) async fn batches(
         if !matches!(appended, Ok(Appended::Committed)) {
             return Err(BenchError::Material("raw batches"));
         }
-        known += Position::try_from(BATCH).unwrap_or(Position::MAX);
-        for _ in 0..BATCH {
+        known += Position::try_from(size).unwrap_or(Position::MAX);
+        for _ in 0..size {
             tally.accepted_after(asked.elapsed());
         }
-        tally.attempts += BATCH as u64;
+        tally.attempts += size as u64;
     }
     tally.elapsed = began.elapsed();
     next.store(known + 1, Ordering::Relaxed);

@@ -25,7 +25,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "catalogue",
     next: "catalogue_next",
-    version: 3,
+    version: 4,
     about: &[account::Account::TYPE, auction::Auction::TYPE, listing::Listing::TYPE, stock::Stock::TYPE],
     ddl: include_str!("catalogue.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),

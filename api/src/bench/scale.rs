@@ -2,8 +2,9 @@
 //!
 //! What a commit costs is measured here, on this Postgres; what several nodes, several heads, or a database that is itself
 //! spread over machines would make of it, is simulated. The model is simple on purpose: callers each wait for their
-//! answer; a loop takes whoever waits, up to a full batch; a batch of b events takes a + b·c, of which the head is locked
-//! for all but the way there and back. It knows no disks that fill up and no caches that run cold.
+//! answer; a loop takes whoever waits, up to a full batch; a batch of b events locks the head for a + b·c, besides the way
+//! there and back. Reading the events of others is taken for a quarter of writing them. Every node has
+//! a machine of its own; disks never fill up, and caches are never cold.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +13,6 @@ use std::time::Duration;
 
 use clap::Args;
 use commands::EngineSettings;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use serde::Serialize;
 
 use super::machine::Machine;
@@ -115,8 +114,8 @@ async fn measure(plan: &ScalePlan, scratch: &Scratch) -> Result<ScaleReport, Ben
     drop(connection);
     pool.close().await;
     let (small, large) = (median(small), median(large));
-    let each_ms = ((large - small) / f64_of(LARGE - SMALL)).max(0.0);
-    let commit = Commit { fixed_ms: (small - each_ms).max(0.0), each_ms, round_trip_ms: plan.round_trip_ms };
+    let each_us = ((large - small) / f64_of(LARGE - SMALL)).max(0.0) * 1e3;
+    let commit = Commit { fixed_ms: (small - each_us / 1e3).max(0.0), each_us, round_trip_ms: plan.round_trip_ms };
     let batch_max = EngineSettings::default().batch_max;
     let base = Model { commit, callers: plan.callers, batch_max, nodes: 1, heads: 1, across: 0.0 };
     let spread = Commit { fixed_ms: commit.fixed_ms + plan.quorum_ms, ..commit };
@@ -136,17 +135,17 @@ fn f64_of<T: TryInto<i64>>(count: T) -> f64 {
     count.try_into().map_or(f64::NAN, |count| count as f64)
 }
 
-/// What a commit costs, in milliseconds: of a batch of b events a + b·c, and the way there and back.
+/// What a commit costs: of a batch of b events a + b·c, and the way there and back.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Commit {
     fixed_ms: f64,
-    each_ms: f64,
+    each_us: f64,
     round_trip_ms: f64,
 }
 
 impl Commit {
     fn of(self, batch: usize) -> f64 {
-        self.fixed_ms + self.each_ms * f64_of(batch)
+        self.fixed_ms + self.each_us * f64_of(batch) / 1e3
     }
 }
 
@@ -164,29 +163,30 @@ struct Model {
     across: f64,
 }
 
-/// One that decides: who waits for it, and when it may go on.
-#[derive(Clone, Debug)]
+/// One that decides: who waits for it, and what it has sent.
+#[derive(Clone, Copy, Debug)]
 struct Decider {
     head: usize,
     waiting: usize,
-    /// When it is at the head again, with a batch of this size that was decided upon `seen`.
-    arrives_ms: f64,
+    /// When it takes whoever waits, or what it has sent is at the head.
+    at_ms: f64,
+    /// How many it has sent; none: it takes.
     batch: usize,
-    seen: u64,
+    /// How many events the head had when it decided.
+    seen: usize,
     misses: u32,
 }
 
-/// A head: until when it is locked, and how often it has moved.
+/// A head: until when it is locked, and how many events it has.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     free_ms: f64,
-    moves: u64,
+    events: usize,
 }
 
 impl Model {
     /// Commands per second.
     fn per_s(self) -> f64 {
-        let mut random = StdRng::seed_from_u64(7);
         let deciders = self.nodes * self.heads;
         let mut heads = vec![Head::default(); self.heads];
         let mut all: Vec<Decider> = (0..deciders)
@@ -194,57 +194,73 @@ impl Model {
                 head: place % self.heads,
                 waiting: self.callers / deciders + usize::from(place < self.callers % deciders),
                 // Nobody begins at the same moment.
-                arrives_ms: f64_of(place) / f64_of(deciders),
+                at_ms: f64_of(place) / f64_of(deciders),
                 batch: 0,
                 seen: 0,
                 misses: 0,
             })
             .collect();
         let mut done = 0;
-        while let Some(turn) =
-            (0..deciders).min_by(|left, right| all[*left].arrives_ms.total_cmp(&all[*right].arrives_ms))
-            && all[turn].arrives_ms < HORIZON_MS
+        while let Some(next) = all.iter_mut().min_by(|left, right| left.at_ms.total_cmp(&right.at_ms))
+            && next.at_ms < HORIZON_MS
         {
-            let Decider { head, waiting, arrives_ms, batch, seen, misses } = all[turn].clone();
-            let decider = &mut all[turn];
-            if batch == 0 {
-                // It takes whoever waits, decides, and sends. Without anybody there is nothing to do for long.
-                decider.batch = waiting.min(self.batch_max);
-                decider.waiting -= decider.batch;
-                decider.seen = heads[head].moves;
-                decider.arrives_ms += if decider.batch == 0 { HORIZON_MS } else { self.commit.round_trip_ms / 2.0 };
-                continue;
-            }
-            let begins_ms = arrives_ms.max(heads[head].free_ms);
-            if seen != heads[head].moves && misses < TRIES {
-                // Another was faster: it has waited for the lock, reads what is new, and decides again.
-                decider.misses += 1;
-                decider.seen = heads[head].moves;
-                decider.arrives_ms = begins_ms + self.commit.round_trip_ms * 2.0 + self.commit.of(0);
-                continue;
-            }
-            let mut ends_ms = begins_ms + self.commit.of(batch);
-            let is_across = self.heads > 1 && (0..batch).any(|_| random.random_bool(self.across / f64_of(self.heads)));
-            if is_across {
-                // The other head is locked for as long, once it is free.
-                let other = (head + 1 + random.random_range(0..self.heads - 1)) % self.heads;
-                ends_ms = ends_ms.max(heads[other].free_ms + self.commit.of(batch));
-                heads[other].free_ms = ends_ms;
-                heads[other].moves += 1;
-            }
-            heads[head] = Head { free_ms: ends_ms, moves: heads[head].moves + 1 };
-            done += batch;
-            *decider = Decider {
-                // They have their answer, and ask again.
-                waiting: waiting + batch,
-                arrives_ms: ends_ms + self.commit.round_trip_ms / 2.0,
-                batch: 0,
-                seen: heads[head].moves,
-                misses: 0,
-                head,
-            };
+            done += self.go_on(next, &mut heads);
         }
         f64_of(done) / HORIZON_MS * 1e3
+    }
+
+    /// Lets one decider take its next step; answers with how many commands that has committed.
+    fn go_on(self, decider: &mut Decider, heads: &mut [Head]) -> usize {
+        let Self { commit, batch_max, across, .. } = self;
+        let own = decider.head;
+        if decider.batch == 0 {
+            decider.batch = decider.waiting.min(batch_max);
+            decider.waiting -= decider.batch;
+            decider.seen = heads[own].events;
+            // Without anybody who waits there is nothing to do, ever.
+            decider.at_ms += if decider.batch == 0 { HORIZON_MS } else { commit.round_trip_ms / 2.0 };
+            return 0;
+        }
+        let (missed, begins_ms) = (heads[own].events - decider.seen, decider.at_ms.max(heads[own].free_ms));
+        let reading_ms = commit.fixed_ms / 4.0 + f64_of(missed) * commit.each_us / 4e3;
+        if missed > 0 && decider.misses < TRIES {
+            // Another was faster: it has waited for the lock, reads what is new, and decides again.
+            decider.misses += 1;
+            decider.seen = heads[own].events;
+            decider.at_ms = begins_ms + commit.round_trip_ms * 2.0 + reading_ms;
+            return 0;
+        }
+        // Locked first, the head waits while its new events travel and the batch comes.
+        let locking_ms = if missed > 0 { commit.round_trip_ms * 2.0 + reading_ms } else { 0.0 };
+        // Those that need two heads are committed after the others, once both are free.
+        let two_heads = if self.heads > 1 { Self::share(decider.batch, across) } else { 0 };
+        let mut ends_ms = begins_ms + locking_ms;
+        if decider.batch > two_heads {
+            ends_ms += commit.of(decider.batch - two_heads);
+        }
+        if two_heads > 0 {
+            // Another each time.
+            let other = (own + 1 + heads[own].events % (self.heads - 1)) % self.heads;
+            ends_ms = ends_ms.max(heads[other].free_ms) + commit.of(two_heads);
+            heads[other] = Head { free_ms: ends_ms, events: heads[other].events + two_heads };
+        }
+        heads[own] = Head { free_ms: ends_ms, events: heads[own].events + decider.batch };
+        let committed = decider.batch;
+        *decider = Decider {
+            // They have their answer, and ask again.
+            waiting: decider.waiting + committed,
+            at_ms: ends_ms + commit.round_trip_ms / 2.0,
+            batch: 0,
+            misses: 0,
+            ..*decider
+        };
+        committed
+    }
+
+    /// This share of a batch, to the nearest command.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small count")]
+    fn share(batch: usize, share: f64) -> usize {
+        (f64_of(batch) * share).round() as usize
     }
 }
 
@@ -275,15 +291,14 @@ pub struct ScaleReport {
 
 impl fmt::Display for ScaleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, commit: Commit { fixed_ms, each_ms, round_trip_ms }, callers, across, quorum_ms, rows } =
+        let Self { machine, commit: Commit { fixed_ms, each_us, round_trip_ms }, callers, across, quorum_ms, rows } =
             self;
         writeln!(f, "tradepost bench scale\n{machine}")?;
         writeln!(
             f,
-            "measured: a batch of b events with keys takes {fixed_ms:.3} ms + b x {:.2} µs\n\
+            "measured: a batch of b events with keys takes {fixed_ms:.3} ms + b x {each_us:.2} µs\n\
              assumed: {round_trip_ms} ms to the database and back, {callers} callers, {:.0} % of commands need two heads, \
              {quorum_ms} ms until a spread database has a commit on other machines\n",
-            each_ms * 1e3,
             across * 1e2
         )?;
         writeln!(f, "{:<36} {:>10} {:>12}", "simulated", "per s", "x one loop")?;
@@ -300,7 +315,7 @@ mod tests {
     use super::*;
 
     fn model() -> Model {
-        let commit = Commit { fixed_ms: 0.5, each_ms: 0.01, round_trip_ms: 0.5 };
+        let commit = Commit { fixed_ms: 0.5, each_us: 10.0, round_trip_ms: 0.5 };
         Model { commit, callers: 100, batch_max: 256, nodes: 1, heads: 1, across: 0.0 }
     }
 

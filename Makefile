@@ -59,12 +59,9 @@ schemas: tools ## The committed schemas of events are those of the code.
 	git diff --exit-code -- domain/schemas domain/golden
 	@[ -z "$$(git ls-files --others --exclude-standard -- domain/schemas domain/golden)" ] || { echo "new schemas are not committed" >&2; exit 1; }
 
-bench: postgres nats ## Measure writes, rebuilds, lag, a second node and the API, beside what people would otherwise pick.
+bench: postgres nats ## Measure everything, beside what people would otherwise pick; half an hour.
 	cargo build --release --package tradepost
-	target/release/tradepost bench write
-	target/release/tradepost bench project
-	target/release/tradepost bench nodes
-	target/release/tradepost bench http
+	target/release/tradepost bench all
 
 # A build for use here, not for speed: it runs for a second.
 $(TOOLS)/bin/cargo-deny:

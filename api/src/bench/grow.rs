@@ -76,7 +76,6 @@ pub struct GrowPlan {
 impl BenchGrow {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<GrowPlan, BenchError> {
-        let length = self.slots.length(5, 2.0, 0.3)?;
         let or = |asked: &[i64], quick: &[i64], usual: &[i64]| match (asked, self.slots.quick) {
             ([], true) => quick.to_vec(),
             ([], false) => usual.to_vec(),
@@ -95,6 +94,7 @@ impl BenchGrow {
         if lengths.iter().any(|length| length % 2 == 0 || *length < SHORT) {
             return Err(BenchError::Option { option: "--lengths", expected: "odd numbers from 11 on" });
         }
+        let length = self.slots.length(5, 2.0, 0.3)?;
         Ok(GrowPlan { length, sizes, lengths, callers: self.callers })
     }
 }

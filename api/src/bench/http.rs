@@ -83,7 +83,6 @@ pub struct HttpPlan {
 impl BenchHttp {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<HttpPlan, BenchError> {
-        let length = self.slots.length(5, 3.0, 1.0)?;
         let listings = self.listings.unwrap_or(if self.slots.quick { 1_000 } else { 10_000 });
         if !(1..=1_024).contains(&self.callers) || listings < 100 {
             return Err(BenchError::Option {
@@ -91,6 +90,7 @@ impl BenchHttp {
                 expected: "from 1 to 1024, and at least 100",
             });
         }
+        let length = self.slots.length(5, 3.0, 1.0)?;
         Ok(HttpPlan { length, listings, callers: self.callers })
     }
 }

@@ -93,10 +93,10 @@ impl fmt::Display for Variant {
 impl BenchNodes {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<NodesPlan, BenchError> {
-        let length = self.slots.length(5, 3.0, 1.0)?;
         if !(1..=1_024).contains(&self.callers) {
             return Err(BenchError::Option { option: "--callers", expected: "from 1 to 1024" });
         }
+        let length = self.slots.length(5, 3.0, 1.0)?;
         Ok(NodesPlan { length, callers: self.callers })
     }
 }

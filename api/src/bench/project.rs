@@ -82,19 +82,16 @@ pub struct ProjectPlan {
 impl BenchProject {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<ProjectPlan, BenchError> {
-        let plan = ProjectPlan {
-            length: self.slots.length(3, 4.0, 1.0)?,
-            events: self.events.unwrap_or(if self.slots.quick { 5_000 } else { 100_000 }),
-            plain: Duration::from_secs(self.plain_seconds.unwrap_or(1)),
-            rate: self.rate,
-        };
-        if plan.events < 1 || !(1..=3_600).contains(&plan.plain.as_secs()) || plan.rate == Some(0) {
+        let events = self.events.unwrap_or(if self.slots.quick { 5_000 } else { 100_000 });
+        let plain_s = self.plain_seconds.unwrap_or(1);
+        if events < 1 || !(1..=3_600).contains(&plain_s) || self.rate == Some(0) {
             return Err(BenchError::Option {
                 option: "each of --events, --plain-seconds and --rate",
                 expected: "at least 1, and seconds at most 3600",
             });
         }
-        Ok(plan)
+        let length = self.slots.length(3, 4.0, 1.0)?;
+        Ok(ProjectPlan { length, events, plain: Duration::from_secs(plain_s), rate: self.rate })
     }
 }
 

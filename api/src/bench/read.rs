@@ -76,7 +76,6 @@ pub struct ReadPlan {
 impl BenchRead {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<ReadPlan, BenchError> {
-        let length = self.slots.length(5, 2.0, 0.3)?;
         let events = self.events.unwrap_or(if self.slots.quick { 5_000 } else { 100_000 });
         if events < 1_000 || !(1..=1_024).contains(&self.callers) {
             return Err(BenchError::Option {
@@ -84,6 +83,7 @@ impl BenchRead {
                 expected: "at least 1000, and from 1 to 1024",
             });
         }
+        let length = self.slots.length(5, 2.0, 0.3)?;
         Ok(ReadPlan { length, events, callers: self.callers })
     }
 }

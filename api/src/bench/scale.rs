@@ -74,7 +74,6 @@ pub struct ScalePlan {
 impl BenchScale {
     /// What the options ask for, if it can be simulated.
     pub fn plan(&self) -> Result<ScalePlan, BenchError> {
-        let length = self.slots.length(5, 0.5, 0.2)?;
         let ms = 0.0..=1_000.0;
         let fits =
             ms.contains(&self.round_trip_ms) && ms.contains(&self.quorum_ms) && (0.0..=1.0).contains(&self.across);
@@ -84,6 +83,7 @@ impl BenchScale {
                 expected: "from 1 to 100000, to 1000, to 1000, and to 1",
             });
         }
+        let length = self.slots.length(5, 0.5, 0.2)?;
         let (Self { callers, round_trip_ms, quorum_ms, across, .. }, repetitions) = (self, length.repetitions);
         let (callers, round_trip_ms, quorum_ms, across) = (*callers, *round_trip_ms, *quorum_ms, *across);
         Ok(ScalePlan { slot: length.slot, repetitions, callers, round_trip_ms, quorum_ms, across })

@@ -91,7 +91,6 @@ pub async fn write(options: &BenchWrite, plan: &Plan, servers: &Servers<'_>) -> 
 impl BenchWrite {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<Plan, BenchError> {
-        let length = self.slots.length(5, 2.0, 0.5)?;
         let refuse = |option, expected| Err(BenchError::Option { option, expected });
         let most_callers = self.callers.iter().copied().max().unwrap_or(0).max(self.bidders);
         if most_callers == 0 || self.callers.contains(&0) || self.bidders == 0 || most_callers > self.wallets {
@@ -108,6 +107,7 @@ impl BenchWrite {
         if !(0.0..=LONGEST_S).contains(&plain_s) {
             return refuse("--plain-seconds", "from 0 to 3600");
         }
+        let length = self.slots.length(5, 2.0, 0.5)?;
         Ok(Plan {
             length,
             callers: self.callers.clone(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishAckFuture;
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{OutboundMessage, PublishMessage};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -124,17 +124,19 @@ impl Relay {
         self.reached.send_replace(Some(published));
         let mut events = self.after(sent).await?;
         while self.turn.is_mine() {
-            if let Some(last) = events.last() {
+            if let Some(last) = events.pop() {
                 let (began, position, id) = (Instant::now(), last.event.position, last.event.event_id);
                 if position - sent == BATCH {
-                    let (answer, next) = tokio::join!(self.send(before, events), self.after(position));
+                    let (answer, next) = tokio::join!(self.send(before, events, last), self.after(position));
                     unanswered.push_back(answer?);
                     events = next?;
-                    if unanswered.len() > AHEAD {
-                        self.settle(unanswered.pop_front().flatten()).await?;
+                    if unanswered.len() > AHEAD
+                        && let Some(first) = unanswered.pop_front()
+                    {
+                        self.settle(first).await?;
                     }
                 } else {
-                    unanswered.push_back(self.send(before, events).await?);
+                    unanswered.push_back(self.send(before, events, last).await?);
                     while let Some(first) = unanswered.pop_front() {
                         self.settle(first).await?;
                     }
@@ -165,37 +167,30 @@ impl Relay {
         Ok(read(&self.pool, position, position + BATCH).await?)
     }
 
-    /// Sends events one after another. Each is taken only after the one `before` it: its sequence alone would let it
-    /// follow a foreign message. So the answer to the last speaks for all, and only the last asks for one.
-    async fn send(&self, mut before: Option<Uuid>, events: Vec<Published>) -> Result<Option<Unanswered>, RelayError> {
+    /// Sends events one after another, and one more. Each is taken only after the one `before` it: its sequence alone would
+    /// let it follow a foreign message. So the answer to the last speaks for all, and only the last asks for one.
+    async fn send(
+        &self,
+        mut before: Option<Uuid>,
+        events: Vec<Published>,
+        last: Published,
+    ) -> Result<Unanswered, RelayError> {
         let client = self.context.client();
-        let last = events.last().map(|last| last.event.position);
         for published in events {
-            let (position, subject, headers) = (published.event.position, published.subject(), published.headers());
-            let message = PublishMessage::build()
-                .payload(published.event.payload.into())
-                .headers(headers)
-                .expected_last_sequence((position - 1).unsigned_abs());
-            let message = match before.replace(published.event.event_id) {
-                Some(id) => message.expected_last_message_id(id.to_string()),
-                None => message,
-            };
-            let message = message.outbound_message(subject);
-            let (subject, headers, payload) = (message.subject, message.headers.unwrap_or_default(), message.payload);
-            if last == Some(position) {
-                let answer = self.context.publish_with_headers(subject, headers, payload).await;
-                let answer = answer.map_err(stream_error("cannot be reached"))?;
-                return Ok(Some(Unanswered { position, answer }));
-            }
-            let sent = client.publish_with_headers(subject, headers, payload).await;
+            let id = published.event.event_id;
+            let OutboundMessage { subject, headers, payload } = outbound(before.replace(id), published);
+            let sent = client.publish_with_headers(subject, headers.unwrap_or_default(), payload).await;
             sent.map_err(stream_error("cannot be reached"))?;
         }
-        Ok(None)
+        let position = last.event.position;
+        let OutboundMessage { subject, headers, payload } = outbound(before, last);
+        let answer = self.context.publish_with_headers(subject, headers.unwrap_or_default(), payload).await;
+        Ok(Unanswered { position, answer: answer.map_err(stream_error("cannot be reached"))? })
     }
 
     /// Waits until the stream has taken what was sent.
-    async fn settle(&self, sent: Option<Unanswered>) -> Result<(), RelayError> {
-        let Some(Unanswered { position, answer }) = sent else { return Ok(()) };
+    async fn settle(&self, sent: Unanswered) -> Result<(), RelayError> {
+        let Unanswered { position, answer } = sent;
         let answer = answer.await.map_err(stream_error("refuses an event"))?;
         if answer.sequence != position.unsigned_abs() {
             return Err(RelayError::OutOfStep { position, sequence: answer.sequence });
@@ -256,6 +251,20 @@ pub async fn look(pool: &PgPool, context: &Context) -> Result<Copied, RelayError
         bytes: state.bytes,
         holds_this_log: last == 0 || holds_this_log(pool, &stream, last).await?,
     })
+}
+
+/// An event on its way, to be taken only after the one `before` it.
+fn outbound(before: Option<Uuid>, published: Published) -> OutboundMessage {
+    let (subject, headers) = (published.subject(), published.headers());
+    let message = PublishMessage::build()
+        .payload(published.event.payload.into())
+        .headers(headers)
+        .expected_last_sequence((published.event.position - 1).unsigned_abs());
+    match before {
+        Some(id) => message.expected_last_message_id(id.to_string()),
+        None => message,
+    }
+    .outbound_message(subject)
 }
 
 /// The events after `from` up to `to`, with who and what caused them.

@@ -17,7 +17,15 @@ pub enum LoadError {
     /// The database could not be read.
     #[error("the stream could not be read: {0}")]
     Unreachable(#[from] sqlx::Error),
-    /// An event of the stream, or its snapshot, cannot be read, or one is missing.
+    /// The snapshot is no state.
+    #[error("the snapshot at version {version} cannot be read: {reason}")]
+    Snapshot {
+        /// How many events are in it.
+        version: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An event of the stream cannot be read, or one is missing.
     #[error("event {sequence} of the stream cannot be read: {reason}")]
     Unreadable {
         /// Its place in the stream.
@@ -36,6 +44,8 @@ pub struct Loaded<A> {
     pub version: u64,
     /// How many of them the snapshot spared reading.
     pub in_snapshot: u64,
+    /// The last that was read; nil if none was.
+    pub last_event: Uuid,
 }
 
 /// The state of an aggregate at a version.
@@ -47,6 +57,8 @@ pub struct Snapshot {
     pub id: Uuid,
     /// How many of its events are in it.
     pub version: u64,
+    /// The last of them.
+    pub last_event: Uuid,
     /// The state as JSON.
     pub state: String,
 }
@@ -61,18 +73,22 @@ pub struct Streams {
 #[derive(FromRow)]
 struct Step {
     sequence: i64,
-    is_snapshot: bool,
+    /// Nothing for a snapshot.
+    event_id: Option<Uuid>,
     payload: String,
 }
+
+/// Rules by which there is no snapshot.
+const NO_RULES: &str = "";
 
 /// The snapshot by the rules `$3`, and the events after it.
 const LOAD: &str = "
 with snapshot as materialized (
     select version, state::text as state from snapshots where aggregate_type = $1 and aggregate_id = $2 and rules = $3
 )
-select version as sequence, true as is_snapshot, state as payload from snapshot
+select version as sequence, null::uuid as event_id, state as payload from snapshot
 union all
-(select sequence, false, payload::text from events
+(select sequence, event_id, payload::text from events
  where aggregate_type = $1 and aggregate_id = $2 and sequence > coalesce((select version from snapshot), 0)
  order by sequence)";
 
@@ -89,37 +105,51 @@ impl Streams {
 
     /// The state of one stream. One without events has version 0.
     pub async fn load<A: Aggregate>(&self, id: Uuid) -> Result<Loaded<A>, LoadError> {
-        let mut loaded = Loaded { state: A::default(), version: 0, in_snapshot: 0 };
-        let mut steps = sqlx::query_as(LOAD).bind(A::TYPE).bind(id.to_string()).bind(domain::RULES).fetch(&self.pool);
-        while let Some(Step { sequence, is_snapshot, payload }) = steps.try_next().await? {
-            let sequence = sequence.unsigned_abs();
-            let unreadable = |reason: String| LoadError::Unreadable { sequence, reason };
-            let json = |error: serde_json::Error| unreadable(error.to_string());
-            if is_snapshot {
-                loaded = Loaded {
-                    state: serde_json::from_str(&payload).map_err(json)?,
-                    version: sequence,
-                    in_snapshot: sequence,
-                };
-                continue;
+        match self.load_upon(id, domain::RULES).await {
+            Err(LoadError::Snapshot { version, reason }) => {
+                tracing::error!(aggregate_type = A::TYPE, %id, version, reason, "a snapshot cannot be read");
+                self.load_upon(id, NO_RULES).await
             }
+            loaded => loaded,
+        }
+    }
+
+    /// The state of one stream, upon a snapshot by these rules.
+    async fn load_upon<A: Aggregate>(&self, id: Uuid, rules: &str) -> Result<Loaded<A>, LoadError> {
+        let mut loaded = Loaded { state: A::default(), version: 0, in_snapshot: 0, last_event: Uuid::nil() };
+        let mut steps = sqlx::query_as(LOAD).bind(A::TYPE).bind(id.to_string()).bind(rules).fetch(&self.pool);
+        while let Some(Step { sequence, event_id, payload }) = steps.try_next().await? {
+            let sequence = sequence.unsigned_abs();
+            let Some(event_id) = event_id else {
+                let state = serde_json::from_str(&payload);
+                let state =
+                    state.map_err(|error| LoadError::Snapshot { version: sequence, reason: error.to_string() })?;
+                loaded = Loaded { state, version: sequence, in_snapshot: sequence, ..loaded };
+                continue;
+            };
+            let unreadable = |reason| LoadError::Unreadable { sequence, reason };
             loaded.version += 1;
             if sequence != loaded.version {
                 return Err(unreadable(format!("event {} is missing before it", loaded.version)));
             }
-            let event: A::Event = serde_json::from_str(&payload).map_err(json)?;
+            let event: A::Event = serde_json::from_str(&payload).map_err(|error| unreadable(error.to_string()))?;
             loaded.state.evolve(&event);
+            loaded.last_event = event_id;
         }
         Ok(loaded)
     }
 }
 
-/// Keeps snapshots, each in the place of an older one of the same aggregate or one by other rules.
+/// Keeps snapshots, each in the place of an older one of the same aggregate or one by other rules. One whose last event the
+/// log does not have is not kept: the log may have lost it since.
 pub async fn keep(executor: impl PgExecutor<'_>, snapshots: &[Snapshot]) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into snapshots (aggregate_type, aggregate_id, version, rules, state)
          select s.aggregate_type, s.aggregate_id, s.version, $5, s.state::json
-         from unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) as s (aggregate_type, aggregate_id, version, state)
+         from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $6::uuid[])
+                as s (aggregate_type, aggregate_id, version, state, last_event)
+            join events on events.aggregate_type = s.aggregate_type and events.aggregate_id = s.aggregate_id
+                and events.sequence = s.version and events.event_id = s.last_event
          on conflict (aggregate_type, aggregate_id) do update
             set version = excluded.version, rules = excluded.rules, state = excluded.state
             where snapshots.version < excluded.version or snapshots.rules <> excluded.rules",
@@ -129,6 +159,7 @@ pub async fn keep(executor: impl PgExecutor<'_>, snapshots: &[Snapshot]) -> Resu
     .bind(snapshots.iter().map(|snapshot| snapshot.version.cast_signed()).collect::<Vec<_>>())
     .bind(snapshots.iter().map(|snapshot| snapshot.state.as_str()).collect::<Vec<_>>())
     .bind(domain::RULES)
+    .bind(snapshots.iter().map(|snapshot| snapshot.last_event).collect::<Vec<_>>())
     .execute(executor)
     .await?;
     Ok(())

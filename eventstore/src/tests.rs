@@ -179,7 +179,7 @@ async fn postgres_es_reads_what_we_have_written() {
 async fn a_stream_is_loaded_from_its_first_event_or_its_snapshot_alike() {
     let database = database().await;
     let (id, wallet, events) = history(20);
-    let version = events.len() as u64;
+    let (version, ids) = (events.len() as u64, events.iter().map(|event| event.event_id).collect::<Vec<_>>());
     let before: Wallet = events[..10].iter().fold(Wallet::default(), |mut wallet, event| {
         wallet.evolve(&serde_json::from_str(&event.payload).unwrap());
         wallet
@@ -190,7 +190,14 @@ async fn a_stream_is_loaded_from_its_first_event_or_its_snapshot_alike() {
     let whole = streams.load::<Wallet>(id.0).await.unwrap();
     assert_eq!((json(&whole.state), whole.version, whole.in_snapshot), (json(&wallet), version, 0));
 
-    let snapshot = |version, state| Snapshot { aggregate_type: Wallet::TYPE, id: id.0, version, state };
+    let snapshot = |version: u64, state| {
+        let last_event = ids[usize::try_from(version).unwrap() - 1];
+        Snapshot { aggregate_type: Wallet::TYPE, id: id.0, version, last_event, state }
+    };
+    // The log does not have what this one ends with.
+    let lost = Snapshot { last_event: mint::id(), ..snapshot(12, "{}".to_owned()) };
+    streams::keep(&mut service, &[lost]).await.unwrap();
+    assert_eq!(streams.load::<Wallet>(id.0).await.unwrap().in_snapshot, 0);
     streams::keep(&mut service, &[snapshot(10, json(&before))]).await.unwrap();
     // An older one does not take its place.
     streams::keep(&mut service, &[snapshot(9, "{}".to_owned())]).await.unwrap();
@@ -203,6 +210,11 @@ async fn a_stream_is_loaded_from_its_first_event_or_its_snapshot_alike() {
     streams::keep(&mut service, &[snapshot(10, json(&before))]).await.unwrap();
     assert_eq!(streams.load::<Wallet>(id.0).await.unwrap().in_snapshot, 10);
     assert_eq!(streams.load::<Wallet>(mint::id()).await.unwrap().version, 0);
+
+    // One that is no state is as good as none.
+    service.execute("update snapshots set state = '{}'").await.unwrap();
+    let whole = streams.load::<Wallet>(id.0).await.unwrap();
+    assert_eq!((json(&whole.state), whole.in_snapshot), (json(&wallet), 0));
 }
 
 fn json(wallet: &Wallet) -> String {

@@ -83,9 +83,22 @@ async fn rebuilt_read_models_equal_the_live_ones_byte_for_byte() {
     for (model, tables) in &live {
         assert!(tables.iter().any(|table| table.rows > 0), "nothing is in {model}, so nothing is shown");
     }
+    let indexes = indexes(&database).await;
+    assert!(indexes.len() > 10, "{indexes:?}");
     models::assert_equal_their_rebuild(&database).await;
     models::rebuild(&database).await;
     assert_eq!(models::digests(&database).await, live);
+    assert_eq!(self::indexes(&database).await, indexes);
+}
+
+/// The indexes of the read models, each as it is made.
+async fn indexes(database: &TestDatabase) -> Vec<String> {
+    let models: Vec<_> = projections::ALL.iter().map(|model| model.name).collect();
+    sqlx::query_scalar("select indexdef from pg_indexes where schemaname = any($1) order by indexdef")
+        .bind(models)
+        .fetch_all(&mut database.connect().await)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

@@ -161,6 +161,15 @@ fn every_migration_opens_with_its_purpose() {
 }
 
 #[test]
+fn what_read_models_must_not_have_twice_is_a_constraint() {
+    // They are filled without any other index.
+    for file in files(&root().join("projections/src"), "sql") {
+        let text = read(&file).to_lowercase();
+        assert!(!text.contains("create unique index"), "{}: make it a constraint", shown(&file));
+    }
+}
+
+#[test]
 fn migrations_are_numbered_without_gaps() {
     let migrations = files(&root().join("migrations"), "sql");
     let numbers = migrations.iter().map(|file| file.file_name().unwrap().to_string_lossy()[..4].parse().unwrap());

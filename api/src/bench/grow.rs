@@ -20,13 +20,16 @@ use serde::Serialize;
 use super::machine::Machine;
 use super::market::Market;
 use super::questions::{Question, Readers};
-use super::sample::{Row, Sample, again_and_again, write_rows};
+use super::sample::{Row, Sample, again_and_again, so_often, write_rows};
 use super::scratch::Scratch;
 use super::slots::{Length, Servers, Slots};
 use super::{BenchError, market, progress_bar, wallets};
 
 /// What readers ask at each size.
 const ASKED: [Question; 4] = [Question::Listing, Question::Page, Question::Search, Question::Transactions];
+/// Stories add at most about this part of the events that are there, each about so many.
+const GROWTH: i64 = 10;
+const STORY: i64 = 40;
 /// Events of a short stream.
 const SHORT: u64 = 11;
 /// So many wallets with short streams are held and released in turn, so that they stay short.
@@ -37,11 +40,12 @@ const LOADING: usize = 4;
 /// Measure whether a command or a query costs more when there is more history.
 ///
 /// At each of --sizes events of one marketplace:
-///   stories                what people do from a registration to the end of an order, about 20 commands each
+///   stories                what people do from a registration to the end of an order, about 20 commands each; so few
+///                          that the marketplace grows by a tenth
 ///   listing, page, ...     what readers ask, as `bench read` does
 /// Then on one wallet with each of --lengths events:
+///   load                   what the first command after a restart waits for, upon its snapshot
 ///   commands               a hold and its release, while it is in memory; of those with 11 events there are 5,000
-///   load                   what the first command after a restart waits for
 ///
 /// A million events take some minutes. Ten millions: --sizes 10000,100000,1000000,10000000.
 ///
@@ -128,7 +132,7 @@ async fn measure(plan: &GrowPlan, scratch: &Scratch) -> Result<GrowReport, Bench
         bar.set_message(format!("stories over {events} events"));
         let mut stories = Vec::new();
         for _ in 0..repetitions {
-            stories.push(told(scratch, plan).await?);
+            stories.push(told(scratch, plan, events).await?);
             bar.inc(1);
         }
         for ((question, samples), rows) in ASKED.iter().zip(asked).zip(&mut history) {
@@ -142,7 +146,7 @@ async fn measure(plan: &GrowPlan, scratch: &Scratch) -> Result<GrowReport, Bench
         let count = if length == SHORT { SHORT_WALLETS } else { 1 };
         let (commands, loads) = of_length(scratch, plan, length, count).await?;
         bar.inc(2 * repetitions as u64);
-        streams[0].push(Row::of(format!("commands, {length} events"), commands));
+        streams[0].push(Row::of(format!("commands, from {length} events on"), commands));
         streams[1].push(Row::of(format!("load, {length} events"), loads));
     }
     bar.finish_and_clear();
@@ -160,12 +164,14 @@ fn against_the_first(rows: Vec<Row>) -> Vec<Row> {
     rows.into_iter().map(|row| row.against(first)).collect()
 }
 
-/// Lets people live stories, as many as they can.
-async fn told(scratch: &Scratch, plan: &GrowPlan) -> Result<Sample, BenchError> {
+/// Lets people live stories, so few that the marketplace hardly grows.
+async fn told(scratch: &Scratch, plan: &GrowPlan, events: i64) -> Result<Sample, BenchError> {
+    let repetitions = i64::try_from(plan.length.repetitions).unwrap_or(1);
+    let stories = usize::try_from(events / GROWTH / STORY / repetitions).unwrap_or(0).max(plan.callers);
     let (engine, deciding) = engine(scratch).await?;
     let market = Arc::new(Market::open(engine).await?);
     let living = market.clone();
-    let told = again_and_again(plan.callers, plan.length.slot, move || {
+    let told = so_often(plan.callers, stories, move || {
         let living = living.clone();
         async move { living.story(&market::Unobserved).await }.boxed()
     });
@@ -185,29 +191,30 @@ async fn of_length(
     let (engine, deciding) = engine(scratch).await?;
     let wallets = Arc::new(wallets::with_events(&engine, count, length).await?);
     let (mut commands, mut loads) = (Vec::new(), Vec::new());
-    for _ in 0..plan.length.repetitions {
-        let (engine, wallets, turn) = (engine.clone(), wallets.clone(), Arc::new(AtomicUsize::new(0)));
-        let command = move || {
-            let (engine, wallets, turn) = (engine.clone(), wallets.clone(), turn.clone());
-            async move { wallets::hold_and_release(&engine, next(&wallets, &turn)).await }
-        };
-        commands.push(again_and_again(plan.callers, plan.length.slot, command).await?);
-    }
-    drop(engine);
-    deciding.await?;
     let streams = Streams::new(scratch.database().pool(u32::try_from(LOADING).unwrap_or(u32::MAX)));
+    // First: commands make streams longer.
     for _ in 0..plan.length.repetitions {
         let (streams, wallets, turn) = (streams.clone(), wallets.clone(), Arc::new(AtomicUsize::new(0)));
         let load = move || {
             let (streams, wallet) = (streams.clone(), next(&wallets, &turn));
             async move {
                 let loaded = streams.load::<domain::wallet::Wallet>(wallet.0).await?;
-                if loaded.version >= length { Ok(()) } else { Err(BenchError::Material("streams")) }
+                if loaded.version == length { Ok(()) } else { Err(BenchError::Material("streams")) }
             }
         };
         loads.push(again_and_again(LOADING, plan.length.slot, load).await?);
     }
     streams.pool().close().await;
+    for _ in 0..plan.length.repetitions {
+        let (engine, wallets, turn) = (engine.clone(), wallets.clone(), Arc::new(AtomicUsize::new(0)));
+        let command = move || {
+            let (engine, wallets, turn) = (engine.clone(), wallets.clone(), turn.clone());
+            async move { wallets::hold_and_release(&engine, next(&wallets, &turn), 1).await }
+        };
+        commands.push(again_and_again(plan.callers, plan.length.slot, command).await?);
+    }
+    drop(engine);
+    deciding.await?;
     Ok((commands, loads))
 }
 

@@ -41,6 +41,9 @@ const SELLERS: usize = 50;
 const PIECES: u32 = 5;
 /// So many stories later somebody else buys from the same listing too.
 const ON_SALE: usize = 100;
+/// In cents: fixed prices are all over these.
+pub(super) const CHEAPEST: i64 = 500;
+pub(super) const DEAREST: i64 = 20_000;
 /// Bids of an auction.
 const BIDS: i64 = 4;
 
@@ -93,7 +96,8 @@ impl Market {
         let seller = self.sellers[number % SELLERS];
         let buyer = self.register(Capability::Buy, observer).await?;
         self.fund(buyer, 100_000, observer).await?;
-        let listing = self.offer(seller, Sale::FixedPrice { price: usd(1_999)?, variants: vec![] }, observer).await?;
+        let price = usd(CHEAPEST + i64::try_from(number).unwrap_or_default() * 7_919 % (DEAREST - CHEAPEST))?;
+        let listing = self.offer(seller, Sale::FixedPrice { price, variants: vec![] }, observer).await?;
         let older = self.put_up(listing, number);
         self.buy(buyer, [Some(listing), older], observer).await?;
         self.auction(seller, buyer, observer).await

@@ -39,7 +39,7 @@ use report::{Samples, Settings};
 ///                          are written; stopped after --plain-seconds
 ///   one by one, lazy       the same without waiting for the disk (`synchronous_commit = off`)
 ///   reading only           the events that a rebuild reads, and nothing done with them
-///   relay                  the whole log published to NATS, and acknowledged
+///   relay                  the whole log published to NATS, and acknowledged; takes the stream TRADEPOST away first
 /// Lag, at half of the commands per second that can be carried out (or at --rate), from each answer until a read model
 /// shows its events:
 ///   same node              read models run in the process that decides

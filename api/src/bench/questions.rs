@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::BenchError;
-use super::market::THINGS;
+use super::market::{CHEAPEST, DEAREST, THINGS};
 use super::sample::{Sample, again_and_again};
 use super::scratch::Scratch;
 
@@ -122,7 +122,8 @@ impl Readers {
             Question::Nothing => sqlx::query("select 1").fetch_optional(pool).await?.is_some(),
             Question::Listing => catalogue::get(pool, ListingId(one_of(&self.listings)), None).await?.is_some(),
             Question::Page => {
-                let price = PriceRange { currency: Currency::USD, from: None, to: Some(90_000) };
+                let from = CHEAPEST + i64::try_from(turn).unwrap_or_default() * 7_919 % (DEAREST - CHEAPEST) / 2;
+                let price = PriceRange { currency: Currency::USD, from: Some(from), to: Some(DEAREST) };
                 let (category, price) = (Some("stationery".to_owned()), Some(price));
                 let filter = catalogue::Filter { category, price, ..catalogue::Filter::default() };
                 !catalogue::page(pool, &filter, Sort::PriceAsc, None, PAGE).await?.items.is_empty()

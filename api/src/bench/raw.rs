@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use commands::CommandKey;
 use domain::wallet::{Command, PaymentMethod, Wallet};
 use domain::{AccountId, Aggregate, DepositId, Event, HoldId};
 use eventstore::clock::Clock;
@@ -123,7 +124,8 @@ async fn insert(pool: &PgPool, position: Position, event: NewEvent) -> Result<()
     Ok(())
 }
 
-/// Batches of this size by the statement of the decision loop, one after another over one connection.
+/// Batches of this size by the statement of the decision loop, over one connection: each is made once the one before is
+/// there. Latencies are those of the statement.
 pub(super) async fn batches(
     connection: &mut PgConnection,
     next: &Arc<AtomicI64>,
@@ -141,9 +143,12 @@ pub(super) async fn batches(
         for offset in 1..=size {
             let event = example.next();
             if with_keys {
+                // As those of clients: hashes, all over the index.
+                let id = event.event_id.to_string();
+                let CommandKey { key, fingerprint } = CommandKey::from_client("bench", &id, &[&id]);
                 batch.keys.push(AcceptedKey {
-                    key: mint::id().into_bytes(),
-                    fingerprint: event.event_id.into_bytes(),
+                    key,
+                    fingerprint,
                     offset,
                     answer: "3".to_owned(),
                     recorded_at: event.recorded_at,

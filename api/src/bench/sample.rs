@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -108,6 +110,32 @@ where
                 if asked >= began {
                     measured.accepted(asked.elapsed());
                 }
+            }
+            Ok(measured)
+        });
+    }
+    Ok(Measured::together(running, began).await?.sample())
+}
+
+/// Lets so many callers do `work` so often, all of them together.
+pub(super) async fn so_often<F>(
+    callers: usize,
+    times: usize,
+    work: impl Fn() -> F + Clone + Send + 'static,
+) -> Result<Sample, BenchError>
+where
+    F: Future<Output = Result<(), BenchError>> + Send,
+{
+    let (began, taken) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let mut running = JoinSet::new();
+    for _ in 0..callers {
+        let (work, taken) = (work.clone(), taken.clone());
+        running.spawn(async move {
+            let mut measured = Measured::new()?;
+            while taken.fetch_add(1, Ordering::Relaxed) < times {
+                let asked = Instant::now();
+                work().await?;
+                measured.accepted(asked.elapsed());
             }
             Ok(measured)
         });

@@ -24,7 +24,7 @@ pub(super) struct Slots {
     /// Repetitions of each slot after the warm-up; the table shows medians [default: 5, project 3].
     #[arg(long, value_name = "N")]
     repetitions: Option<usize>,
-    /// Seconds per slot [default: 2, http and nodes 3].
+    /// Seconds per slot [default: 2, http and nodes 3, project 4, scale 0.5].
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<f64>,
     /// Also write the report, with every repetition, as JSON to this file.

@@ -9,23 +9,26 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::BenchError;
 
-/// Commands under way at once while they are made.
-const AT_ONCE: usize = 256;
+/// Wallets that are made at once.
+const AT_ONCE: usize = 64;
+/// Holds and releases in a command while they are made.
+const TURNS: u64 = 25;
 /// Events that money takes to arrive: opened, deposit requested, deposit settled.
 const FUNDING: u64 = 3;
 
 /// Makes so many wallets with so many events each: an odd number, from 3 on.
 pub(super) async fn with_events(engine: &Engine, wallets: usize, events: u64) -> Result<Vec<WalletId>, BenchError> {
-    let mut made = Vec::with_capacity(wallets);
-    for _ in 0..wallets {
+    let making = stream::iter(0..wallets).map(|_| async move {
         let wallet = funded(engine).await?;
-        // A hold and its release, in turn.
-        let steps =
-            stream::iter(0..events.saturating_sub(FUNDING).div_ceil(2)).map(|_| hold_and_release(engine, wallet));
-        steps.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
-        made.push(wallet);
-    }
-    Ok(made)
+        let mut left = events.saturating_sub(FUNDING) / 2;
+        while left > 0 {
+            let turns = left.min(TURNS);
+            hold_and_release(engine, wallet, turns).await?;
+            left -= turns;
+        }
+        Ok(wallet)
+    });
+    making.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 async fn funded(engine: &Engine) -> Result<WalletId, BenchError> {
@@ -43,12 +46,14 @@ async fn funded(engine: &Engine) -> Result<WalletId, BenchError> {
     Ok(wallet)
 }
 
-/// Holds a cent, and gives it free, in one command of two events.
-pub(super) async fn hold_and_release(engine: &Engine, wallet: WalletId) -> Result<(), BenchError> {
+/// Holds a cent, and gives it free, so many times in one command: two events each.
+pub(super) async fn hold_and_release(engine: &Engine, wallet: WalletId, turns: u64) -> Result<(), BenchError> {
     let (hold, amount) = (HoldId(mint::id()), usd(1)?);
     let turn = move |world: &mut World<'_>| {
-        world.execute::<Wallet>(wallet, Command::PlaceHold { hold, amount })?;
-        world.execute::<Wallet>(wallet, Command::ReleaseHold { hold })?;
+        for _ in 0..turns {
+            world.execute::<Wallet>(wallet, Command::PlaceHold { hold, amount })?;
+            world.execute::<Wallet>(wallet, Command::ReleaseHold { hold })?;
+        }
         world.version::<Wallet>(wallet)
     };
     engine.submit(Request::once(Metadata::anonymous()), turn).await?;

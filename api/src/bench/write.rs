@@ -43,7 +43,8 @@ use report::Report;
 ///   plain, snapshots       `postgres_snapshot_cqrs`, on the hot auction only
 /// and what the tables bear without anything that decides, with the same indexes:
 ///   raw rows               one insert per event, over a connection per caller
-///   raw batches of 256     one after another over one connection, with the head, by the loop's own statement (and keys)
+///   raw batches of 256     one made and inserted after another over one connection, with the head, by the loop's own
+///                          statement (and keys)
 ///
 /// The run works in a database of its own on the server (named `tradepost_bench_…`), drops it at the end, and fails if
 /// the events in it are not exactly those that were acknowledged. It takes about four minutes, with --quick half a

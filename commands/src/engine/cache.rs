@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use lru::LruCache;
 use uuid::Uuid;
 
+use eventstore::event::RecordedEvent;
 use eventstore::streams::{LoadError, Loaded, Streams};
 
 /// Names a stream.
@@ -64,6 +65,8 @@ impl<A: Aggregate> AnyState for A {
 pub(crate) struct Entry {
     state: Arc<dyn AnyState>,
     pub(crate) version: u64,
+    /// The last of them that is known; nil before any is.
+    pub(crate) last_event: Uuid,
     /// The version of its last snapshot; 0 if there is none.
     pub(crate) in_snapshot: u64,
 }
@@ -76,7 +79,7 @@ impl fmt::Debug for Entry {
 
 impl Entry {
     pub(crate) fn new<A: Aggregate>(state: A, version: u64) -> Self {
-        Self { state: Arc::new(state), version, in_snapshot: 0 }
+        Self { state: Arc::new(state), version, last_event: Uuid::nil(), in_snapshot: 0 }
     }
 
     /// The state as JSON.
@@ -96,13 +99,14 @@ impl Entry {
 
     /// Takes in an event that was read from the log. Events that it has already are passed over; after a gap or an
     /// unreadable event the entry is good for nothing, which `false` says.
-    pub(crate) fn catch_up(&mut self, sequence: u64, payload: &str) -> bool {
+    pub(crate) fn catch_up(&mut self, event: &RecordedEvent) -> bool {
+        let sequence = event.sequence.unsigned_abs();
         if sequence <= self.version {
             return true;
         }
         let next = sequence == self.version + 1;
-        let evolved = next && self.unshared().is_some_and(|state| state.evolve_json(payload).is_ok());
-        self.version = sequence;
+        let evolved = next && self.unshared().is_some_and(|state| state.evolve_json(&event.payload).is_ok());
+        (self.version, self.last_event) = (sequence, event.event_id);
         evolved
     }
 
@@ -120,8 +124,8 @@ pub(crate) type Load = for<'a> fn(&'a Streams, Uuid) -> BoxFuture<'a, Result<Ent
 /// The [`Load`] of one type.
 pub(crate) fn load<A: Aggregate>(streams: &Streams, id: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
     Box::pin(async move {
-        let Loaded { state, version, in_snapshot } = streams.load::<A>(id).await?;
-        Ok(Entry { in_snapshot, ..Entry::new(state, version) })
+        let Loaded { state, version, in_snapshot, last_event } = streams.load::<A>(id).await?;
+        Ok(Entry { state: Arc::new(state), version, last_event, in_snapshot })
     })
 }
 

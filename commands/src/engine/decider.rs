@@ -21,6 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use domain::{Refusal, Timestamp};
@@ -51,7 +52,7 @@ type Jobs = Vec<Box<dyn Job>>;
 
 /// Answers to accepted keys that are kept in memory.
 const REMEMBERED_KEYS: usize = 65_536;
-/// Connections for loading aggregates that are not in memory, and for their snapshots.
+/// Connections for loading aggregates that are not in memory, for their snapshots, and for answers that were given before.
 const LOADING_CONNECTIONS: u32 = 4;
 /// How many commands are decided at a time while a batch is being committed: for so long its end is not noticed.
 const AT_A_TIME: usize = 32;
@@ -102,8 +103,8 @@ type Loaded = Result<Entry, CommandError>;
 #[derive(Default)]
 struct Waiting {
     jobs: Jobs,
-    /// Events of other nodes that arrived after the load began: sequence and payload.
-    arrived: Vec<(u64, String)>,
+    /// Events of other nodes that arrived after the load began.
+    arrived: Vec<Arc<RecordedEvent>>,
 }
 
 /// A batch that has been decided and not yet committed.
@@ -114,6 +115,8 @@ struct Decided {
     last_recorded_at: Timestamp,
     /// When it was decided.
     in_period: Period,
+    /// How long that took, while nothing else was done.
+    deciding: Duration,
 }
 
 enum Verdict {
@@ -180,7 +183,18 @@ impl Decider {
         {
             self.process(jobs).await;
         }
-        self.snapshots.end().await;
+        let is_whole = !self.cut_short;
+        let snapshots = self.into_snapshots();
+        if is_whole {
+            snapshots.end().await;
+        } else {
+            snapshots.abandon();
+        }
+    }
+
+    /// Lets go of everything else, so that nobody waits for an answer from here any more.
+    fn into_snapshots(self) -> Snapshots {
+        self.snapshots
     }
 
     /// Waits for commands: those that were set aside first, then new ones, up to a full batch. Nothing once all handles
@@ -223,7 +237,7 @@ impl Decider {
         let Some(waiting) = self.loading.waiting.remove(&key) else { return };
         match loaded {
             Ok(mut entry) => {
-                if waiting.arrived.iter().all(|(sequence, payload)| entry.catch_up(*sequence, payload)) {
+                if waiting.arrived.iter().all(|event| entry.catch_up(event)) {
                     self.snapshots.offer(key, &mut entry);
                     self.cache.put(key, entry);
                 }
@@ -325,20 +339,25 @@ impl Decider {
         next: &mut Decided,
         below: &Layer,
     ) -> T {
+        // On its way before anything else is done.
+        if let Poll::Ready(appended) = futures::poll!(appending.as_mut()) {
+            return appended;
+        }
         let mut jobs = Jobs::new();
         loop {
-            let room = self.settings.batch_max.saturating_sub(next.verdicts.len()).min(AT_A_TIME);
+            let room = self.room(next);
             while jobs.len() < room
                 && let Some(job) = self.ready.pop_front()
             {
                 jobs.push(job);
             }
             self.decide(next, std::mem::take(&mut jobs), below);
+            let (room, is_next) = (self.room(next), self.ready.is_empty());
             let Loading { waiting, done, .. } = &mut self.loading;
             tokio::select! {
                 biased;
                 appended = &mut appending => return appended,
-                Some((key, loaded)) = done.recv(), if room > 0 && !waiting.is_empty() => self.loaded(key, loaded),
+                Some((key, loaded)) = done.recv(), if is_next && !waiting.is_empty() => self.loaded(key, loaded),
                 taken = self.submitted.recv_many(&mut jobs, room), if room > 0 => {
                     if taken == 0 {
                         // All handles are gone.
@@ -347,6 +366,11 @@ impl Decider {
                 }
             }
         }
+    }
+
+    /// How many commands may be decided into a batch at a time.
+    fn room(&self, batch: &Decided) -> usize {
+        self.settings.batch_max.saturating_sub(batch.verdicts.len()).min(AT_A_TIME)
     }
 
     /// One attempt with the head locked first, so that no other node can come between.
@@ -391,6 +415,7 @@ impl Decider {
             verdicts: Vec::new(),
             last_recorded_at: last.map_or(self.clock.now(), |last| last.max(self.clock.now())),
             in_period: Period::since(trace::now()),
+            deciding: Duration::ZERO,
         }
     }
 
@@ -404,8 +429,12 @@ impl Decider {
     /// Decides commands one after another, upon what their batch has changed and what is `below` it. Those that miss an
     /// aggregate are set aside; those whose keys are remembered are answered.
     fn decide(&mut self, decided: &mut Decided, jobs: Jobs, below: &Layer) {
+        if jobs.is_empty() {
+            return;
+        }
         let now = decided.last_recorded_at.max(self.clock.now());
         decided.last_recorded_at = now;
+        let from = if decided.verdicts.is_empty() { trace::now() } else { decided.in_period.begin() };
         let (began, mut found) = (Instant::now(), 0);
         for mut job in self.answer_from_memory(jobs) {
             let metadata = job.metadata().to_owned();
@@ -427,12 +456,15 @@ impl Decider {
             }
         }
         self.measures.cache_hits.increment(found);
-        self.measures.decide.record(began.elapsed());
-        decided.in_period = Period::since(decided.in_period.begin());
+        decided.deciding += began.elapsed();
+        decided.in_period = Period::since(from);
     }
 
     /// Takes a committed batch in: cache, keys, answers.
     fn fold(&mut self, decided: Decided) {
+        if decided.verdicts.is_empty() {
+            return;
+        }
         let base = self.known;
         tracing::debug!(
             position = base,
@@ -441,6 +473,7 @@ impl Decider {
             keys = decided.batch.keys.len(),
             "committed"
         );
+        self.measures.decide.record(decided.deciding);
         self.measures.batch_commands.record(f64::from(u32::try_from(decided.verdicts.len()).unwrap_or(u32::MAX)));
         self.measures.events.increment(decided.batch.events.len() as u64);
         if !decided.batch.events.is_empty() {
@@ -448,6 +481,9 @@ impl Decider {
             self.last_recorded_at = Some(decided.last_recorded_at);
         }
         for (key, mut entry) in decided.states {
+            // It may have been decided upon a state of which there was no snapshot yet.
+            let last = self.cache.peek(&key).map_or(0, |entry| entry.in_snapshot);
+            entry.in_snapshot = entry.in_snapshot.max(last);
             self.snapshots.offer(key, &mut entry);
             self.cache.put(key, entry);
         }
@@ -517,7 +553,11 @@ impl Decider {
             return jobs.drain(..).for_each(|job| job.fail(CommandError::Defect));
         }
         for job in jobs {
-            Box::pin(self.process(vec![job])).await;
+            let (decided, outcome) = self.attempt(vec![job]).await;
+            match outcome {
+                Ok(()) => self.fold(decided),
+                Err(missed) => Box::pin(self.settle(decided, missed)).await,
+            }
         }
     }
 
@@ -603,11 +643,10 @@ impl Decider {
             self.last_recorded_at = self.last_recorded_at.max(Some(event.recorded_at));
             let Some(aggregate_type) = known_type(&event.aggregate_type) else { continue };
             let key = StreamKey { aggregate_type, id: event.aggregate_id.0 };
-            let sequence = event.sequence.unsigned_abs();
             if let Some(waiting) = self.loading.waiting.get_mut(&key) {
-                waiting.arrived.push((sequence, event.payload.clone()));
+                waiting.arrived.push(event.clone());
             }
-            let usable = self.cache.peek_mut(&key).is_none_or(|entry| entry.catch_up(sequence, &event.payload));
+            let usable = self.cache.peek_mut(&key).is_none_or(|entry| entry.catch_up(event));
             if !usable {
                 self.cache.pop(&key);
             }
@@ -661,8 +700,8 @@ async fn append(
 /// Refuses commands that carry a key, except those that were accepted before under it: they get that answer again.
 async fn answer_refused(streams: Arc<Streams>, refused: Vec<(Box<dyn Job>, CommandError)>) {
     let keys: Vec<_> = refused.iter().filter_map(|(job, _)| job.key()).map(|key| key.key).collect();
-    let found: Option<HashMap<_, _>> =
-        log::answers(streams.pool(), &keys).await.ok().map(|found| found.into_iter().collect());
+    let found = tokio::time::timeout(STATEMENT_PATIENCE, log::answers(streams.pool(), &keys)).await;
+    let found: Option<HashMap<_, _>> = found.ok().and_then(Result::ok).map(|found| found.into_iter().collect());
     for (job, error) in refused {
         match (&found, job.key()) {
             (None, _) => job.fail(CommandError::Unavailable),
@@ -759,7 +798,9 @@ async fn bring(streams: &Streams, key: StreamKey, load: Load) -> Loaded {
     let (failure, reason) = match tokio::time::timeout(STATEMENT_PATIENCE, loading).await {
         Ok(Ok(Ok(entry))) => return Ok(entry),
         Ok(Ok(Err(error @ LoadError::Unreachable(_)))) => (CommandError::Unavailable, error.to_string()),
-        Ok(Ok(Err(error @ LoadError::Unreadable { .. }))) => (CommandError::Defect, error.to_string()),
+        Ok(Ok(Err(error @ (LoadError::Snapshot { .. } | LoadError::Unreadable { .. })))) => {
+            (CommandError::Defect, error.to_string())
+        }
         Ok(Err(_)) => (CommandError::Defect, "it panicked".to_owned()),
         Err(_) => (CommandError::Unavailable, format!("it took more than {STATEMENT_PATIENCE:?}")),
     };

@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::STATEMENT_PATIENCE;
 use super::cache::{Entry, StreamKey};
 
 /// So many events after its last snapshot an aggregate has the next.
@@ -31,6 +32,11 @@ impl Snapshots {
         Self { taken, keeping: tokio::spawn(keep(pool, snapshots)) }
     }
 
+    /// Ends at once: those that were taken may be of events that the log has lost.
+    pub(crate) fn abandon(self) {
+        self.keeping.abort();
+    }
+
     /// Ends once those that were taken are kept.
     pub(crate) async fn end(self) {
         drop(self.taken);
@@ -47,7 +53,8 @@ impl Snapshots {
             && let Ok(state) = entry.to_json()
         {
             entry.in_snapshot = entry.version;
-            place.send(Snapshot { aggregate_type: key.aggregate_type, id: key.id, version: entry.version, state });
+            let Entry { version, last_event, .. } = *entry;
+            place.send(Snapshot { aggregate_type: key.aggregate_type, id: key.id, version, last_event, state });
         }
     }
 }
@@ -57,8 +64,10 @@ async fn keep(pool: PgPool, mut taken: mpsc::Receiver<Snapshot>) {
     while taken.recv_many(&mut snapshots, WAITING).await > 0 {
         let by_aggregate = snapshots.drain(..).map(|snapshot| ((snapshot.aggregate_type, snapshot.id), snapshot));
         let last: Vec<_> = by_aggregate.collect::<HashMap<_, _>>().into_values().collect();
-        if let Err(error) = streams::keep(&pool, &last).await {
-            tracing::debug!(%error, "snapshots could not be kept");
+        match tokio::time::timeout(STATEMENT_PATIENCE, streams::keep(&pool, &last)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "snapshots could not be kept"),
+            Err(_) => tracing::debug!("snapshots could not be kept in time"),
         }
         tokio::time::sleep(PACE).await;
     }

@@ -13,6 +13,8 @@ use eventstore::testing::database;
 use futures::future::join_all;
 use sqlx::Executor;
 
+use std::sync::atomic::AtomicUsize;
+
 use super::*;
 
 mod limits;
@@ -241,6 +243,41 @@ async fn a_command_whose_events_the_database_refuses_fails_alone() {
     assert_eq!(forged, Err(CommandError::Defect));
     assert_eq!(twice, Err(CommandError::Defect));
     assert_eq!(held.unwrap().value, usd(9));
+    assert_gapless(&database).await;
+}
+
+#[tokio::test]
+async fn whoever_shares_a_batch_with_a_refused_command_is_answered_while_others_go_on() {
+    let database = database().await;
+    let engine = plain_node(&database).await;
+    let (ann, bob, carl) = (somebody(), somebody(), somebody());
+    for owner in [ann, bob, carl] {
+        fund(&engine, owner, 1_000_000).await;
+    }
+    let (done, others_held) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let others = join_all((0..32).map(|_| async {
+        while !done.load(Ordering::Relaxed) {
+            hold(&engine, once(), carl, 1).await.unwrap();
+            others_held.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    let beside = async {
+        for _ in 0..5 {
+            let forged = engine.submit(once(), move |world| {
+                world.fresh::<Wallet>(WalletId::of(bob, Currency::USD));
+                world.execute::<Wallet>(WalletId::of(bob, Currency::USD), deposit_of(bob)).map(drop)
+            });
+            let held = join_all((0..8).map(|_| hold(&engine, once(), ann, 1)));
+            let (forged, held) = tokio::join!(forged, held);
+            assert_eq!(forged, Err(CommandError::Defect));
+            assert!(held.iter().all(Result::is_ok), "{held:?}");
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(others, beside);
+    // A batch that is taken apart comes first: others wait for it, and not it for others.
+    let others_held = others_held.into_inner();
+    assert!(others_held <= 5 * 3 * 32, "{others_held}");
     assert_gapless(&database).await;
 }
 

@@ -147,8 +147,9 @@ impl<'a> World<'a> {
                 state.evolve(event);
             }
             entry.version += 1;
+            entry.last_event = mint::id();
             self.changes.events.push(NewEvent {
-                event_id: mint::id(),
+                event_id: entry.last_event,
                 aggregate_type: A::TYPE,
                 aggregate_id: key.id,
                 sequence: entry.version,

@@ -134,7 +134,7 @@ impl Tally {
 
     /// The latency, in milliseconds, that this share of the commands did not exceed.
     #[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^53 ns")]
-    pub(super) fn quantile_ms(&self, share: f64) -> f64 {
+    pub(in crate::bench) fn quantile_ms(&self, share: f64) -> f64 {
         self.latencies.value_at_quantile(share) as f64 / 1e6
     }
 }

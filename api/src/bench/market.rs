@@ -266,6 +266,7 @@ fn title(listing: ListingId) -> String {
     format!("{colour} {thing} {}", listing.0.simple())
 }
 
-fn usd(cents: i64) -> Result<Money, BenchError> {
+/// An amount in dollars.
+pub(super) fn usd(cents: i64) -> Result<Money, BenchError> {
     Money::new(cents, Currency::USD).map_err(|_| BenchError::Material("amounts"))
 }

@@ -15,8 +15,9 @@ use sqlx::{Executor, PgConnection, PgPool};
 use tokio::task::JoinSet;
 
 use super::BenchError;
+use super::market::usd;
 use super::scratch::Scratch;
-use super::write::workload::{Tally, usd};
+use super::write::workload::Tally;
 
 /// The schema of its tables.
 pub(super) const SCHEMA: &str = "raw";

@@ -99,22 +99,7 @@ where
     F: Future<Output = Result<(), BenchError>> + Send,
 {
     let began = Instant::now() + slot / 4;
-    let mut running = JoinSet::new();
-    for _ in 0..callers {
-        let work = work.clone();
-        running.spawn(async move {
-            let mut measured = Measured::new()?;
-            while Instant::now() < began + slot {
-                let asked = Instant::now();
-                work().await?;
-                if asked >= began {
-                    measured.accepted(asked.elapsed());
-                }
-            }
-            Ok(measured)
-        });
-    }
-    Ok(Measured::together(running, began).await?.sample())
+    as_long_as(callers, began, move || Instant::now() < began + slot, work).await
 }
 
 /// Lets so many callers do `work` so often, all of them together.
@@ -126,16 +111,31 @@ pub(super) async fn so_often<F>(
 where
     F: Future<Output = Result<(), BenchError>> + Send,
 {
-    let (began, taken) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let taken = Arc::new(AtomicUsize::new(0));
+    as_long_as(callers, Instant::now(), move || taken.fetch_add(1, Ordering::Relaxed) < times, work).await
+}
+
+/// Lets callers do `work` as long as they may go on. What was asked since `began` counts.
+async fn as_long_as<F>(
+    callers: usize,
+    began: Instant,
+    may_go_on: impl Fn() -> bool + Clone + Send + 'static,
+    work: impl Fn() -> F + Clone + Send + 'static,
+) -> Result<Sample, BenchError>
+where
+    F: Future<Output = Result<(), BenchError>> + Send,
+{
     let mut running = JoinSet::new();
     for _ in 0..callers {
-        let (work, taken) = (work.clone(), taken.clone());
+        let (may_go_on, work) = (may_go_on.clone(), work.clone());
         running.spawn(async move {
             let mut measured = Measured::new()?;
-            while taken.fetch_add(1, Ordering::Relaxed) < times {
+            while may_go_on() {
                 let asked = Instant::now();
                 work().await?;
-                measured.accepted(asked.elapsed());
+                if asked >= began {
+                    measured.accepted(asked.elapsed());
+                }
             }
             Ok(measured)
         });

@@ -2,12 +2,13 @@
 
 use commands::{Engine, Request, World};
 use domain::wallet::{Command, PaymentMethod, Wallet};
-use domain::{AccountId, Currency, DepositId, HoldId, Money, WalletId};
+use domain::{AccountId, Currency, DepositId, HoldId, WalletId};
 use eventstore::event::Metadata;
 use eventstore::mint;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::BenchError;
+use super::market::usd;
 
 /// Wallets that are made at once.
 const AT_ONCE: usize = 64;
@@ -58,8 +59,4 @@ pub(super) async fn hold_and_release(engine: &Engine, wallet: WalletId, turns: u
     };
     engine.submit(Request::once(Metadata::anonymous()), turn).await?;
     Ok(())
-}
-
-fn usd(cents: i64) -> Result<Money, BenchError> {
-    Money::new(cents, Currency::USD).map_err(|_| BenchError::Material("amounts"))
 }

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use super::BenchError;
 use super::decision_loop::Door;
 use super::plain::Plain;
+use crate::bench::market::usd;
 
 /// Commands under way at once while wallets are opened.
 const OPENING: usize = 64;
@@ -137,10 +138,6 @@ impl Tally {
     pub(in crate::bench) fn quantile_ms(&self, share: f64) -> f64 {
         self.latencies.value_at_quantile(share) as f64 / 1e6
     }
-}
-
-pub(in crate::bench) fn usd(cents: i64) -> Result<Money, BenchError> {
-    Money::new(cents, Currency::USD).map_err(|_| BenchError::Material("amounts"))
 }
 
 /// Opens wallets with money in them.

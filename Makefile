@@ -80,7 +80,7 @@ $(PYTHON):
 	    { echo "python3 with venv is not installed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	rm -rf $(TOOLS)/python
 	python3 -m venv $(TOOLS)/python.new
-	$(TOOLS)/python.new/bin/python -m pip install --quiet --disable-pip-version-check nats-py==2.9.0
+	$(TOOLS)/python.new/bin/python -m pip install --quiet --disable-pip-version-check nats-py==2.9.0 oidc-provider-mock==0.3.4
 	mv $(TOOLS)/python.new $(TOOLS)/python
 
 # Installed where we can; elsewhere the binary, which looks in more places, says what is missing.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commands::listings::AuctionRules;
+use commands::mail::{self, Folder, Mail, Mailbox};
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
@@ -31,7 +32,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::auth::openid::OpenId;
 use crate::auth::passwords::{PasswordError, Passwords};
+use crate::auth::sessions::LiveSessions;
 use crate::auth::tokens::AccessTokens;
 use crate::config::Config;
 use crate::forward::{self, Forwarding};
@@ -62,6 +65,12 @@ pub enum StartError {
     /// The hasher.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
+    /// The client for asking others.
+    #[error("there is no way to ask others: {0}")]
+    Outgoing(#[from] reqwest::Error),
+    /// The address that messages are from.
+    #[error("messages cannot be from `{0}`")]
+    Sender(String),
 }
 
 /// What the handlers share. Cheap to clone.
@@ -97,6 +106,10 @@ pub struct Parts {
     pub passwords: Passwords,
     /// Payment providers.
     pub providers: Providers,
+    /// Who is logged in.
+    pub sessions: LiveSessions,
+    /// Logging in with Google, if this marketplace is known there.
+    pub google: Option<OpenId>,
     /// Live auctions for sockets.
     pub live: LiveAuctions,
     /// Since when each part has been as it is.
@@ -137,9 +150,13 @@ fn sale_rules(settings: &Config) -> SaleRules {
     SaleRules { fee_bps, inspection_physical_s, inspection_digital_s }
 }
 
+/// The processes, and the versions of what they keep.
+const PROCESSES: [(&str, i32); 3] =
+    [(timers::NAME, timers::VERSION), (payments::NAME, payments::VERSION), (mail::NAME, mail::VERSION)];
+
 /// The names of all followers.
 pub fn followers() -> impl Iterator<Item = &'static str> {
-    projections::ALL.iter().map(|model| model.name).chain([timers::NAME, payments::NAME])
+    projections::ALL.iter().map(|model| model.name).chain([timers::NAME, payments::NAME, mail::NAME])
 }
 
 /// The payment providers.
@@ -153,7 +170,7 @@ pub async fn prepare(database: &Database) -> Result<(), StartError> {
     database.migrate().await?;
     projections::rebuild::ensure(database).await?;
     let mut owner = database.connect_as_owner().await?;
-    for (process, version) in [(timers::NAME, timers::VERSION), (payments::NAME, payments::VERSION)] {
+    for (process, version) in PROCESSES {
         follower::register(&mut owner, process, version).await?;
     }
     owner.close().await?;
@@ -299,14 +316,7 @@ impl Node {
             batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
             poll: Duration::from_millis(settings.feed.poll_ms),
         };
-        let mut own: Vec<Box<dyn Follower>> = Vec::new();
-        if roles.projections {
-            own.extend(projections::all());
-        }
-        if roles.processes {
-            own.push(Box::new(TimerTable));
-            own.push(Box::new(payments.clone()));
-        }
+        let own = own_followers(&settings, &payments, &secret)?;
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
             tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
@@ -318,7 +328,9 @@ impl Node {
         tasks.until_stop(clock.clone().follow(pool.clone()));
         tasks.until_stop(observe::metrics::keep_up(counting));
         let live = LiveAuctions::default();
+        let sessions = LiveSessions::new(head.position());
         if roles.api {
+            tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
             tasks.until_stop(live.clone().watch(pool.clone(), progress.clone()));
         }
         let time_travel = roles.processes.then(|| {
@@ -335,6 +347,8 @@ impl Node {
             tasks.tracker.spawn(firing);
             time_travel
         });
+        let google =
+            settings.google.client_id.as_ref().map(|id| OpenId::new(&settings.google.issuer, id)).transpose()?;
         let closing = CancellationToken::new();
         let app = App(Arc::new(Parts {
             tokens: AccessTokens::new(&secret, &settings.auth),
@@ -346,6 +360,8 @@ impl Node {
             progress,
             secret,
             providers,
+            sessions,
+            google,
             live,
             health: observe::health::Health::default(),
             time_travel,
@@ -373,6 +389,31 @@ impl Node {
             tracing::warn!("the decision loop did not end in time");
         }
     }
+}
+
+/// What follows the log on this node.
+fn own_followers(
+    settings: &Config,
+    payments: &Payments,
+    secret: &RootSecret,
+) -> Result<Vec<Box<dyn Follower>>, StartError> {
+    let mut own: Vec<Box<dyn Follower>> = Vec::new();
+    if settings.node.roles.projections {
+        own.extend(projections::all());
+    }
+    if settings.node.roles.processes {
+        own.push(Box::new(TimerTable));
+        own.push(Box::new(payments.clone()));
+        own.push(Box::new(mail(settings, secret)?));
+    }
+    Ok(own)
+}
+
+/// The process that writes to mailboxes.
+fn mail(settings: &Config, secret: &RootSecret) -> Result<Mail, StartError> {
+    let crate::config::Mail { folder, from } = &settings.mail;
+    let from: Mailbox = from.parse().map_err(|_| StartError::Sender(from.clone()))?;
+    Ok(Mail { secret: secret.clone(), mailer: Arc::new(Folder { folder: folder.clone(), from }) })
 }
 
 fn engine_settings(settings: &Config) -> EngineSettings {

@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use commands::mail::Mailbox;
 use domain::Currency;
 use domain::increments::Increments;
 use domain::money::FULL_BPS;
@@ -59,6 +60,28 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("auth.audience", "tradepost", "`aud` of the access tokens."),
     ("auth.access_token_ttl_s", "900", "Seconds that an access token is good for."),
     ("auth.refresh_token_ttl_s", "604800", "Seconds that a refresh token is good for."),
+    (
+        "auth.key_rotation_s",
+        "86400",
+        "Seconds after which access tokens are signed with a new key, which all nodes derive from the root secret.",
+    ),
+    (
+        "auth.key_generation",
+        "1",
+        "Raised on every node, it makes all access tokens worthless that were given out before; refresh tokens stay.",
+    ),
+    (
+        "google.client_id",
+        "",
+        "The client id that Google has given this marketplace; without it nobody logs in with Google.",
+    ),
+    (
+        "google.issuer",
+        "https://accounts.google.com",
+        "Who issues the ID tokens: another OpenID provider can stand in its place.",
+    ),
+    ("mail.folder", ".tradepost/mail", "Folder into which messages to mailboxes are written, a file each."),
+    ("mail.from", "Tradepost <tradepost@localhost>", "Whom messages are from."),
     (
         "auctions.soft_close_window_s",
         "120",
@@ -138,6 +161,10 @@ pub struct Config {
     pub database: Database,
     /// Tokens and the root secret.
     pub auth: Auth,
+    /// Logging in with Google.
+    pub google: Google,
+    /// Messages to mailboxes.
+    pub mail: Mail,
     /// Rules of auctions.
     pub auctions: Auctions,
     /// Rules of sales.
@@ -198,6 +225,30 @@ pub struct Auth {
     pub access_token_ttl_s: u64,
     /// Seconds that a refresh token is good for.
     pub refresh_token_ttl_s: u64,
+    /// Seconds after which access tokens are signed with a new key.
+    pub key_rotation_s: u64,
+    /// Which of the many keys that the root secret could give are in use.
+    pub key_generation: u32,
+}
+
+/// Logging in with Google, or with another `OpenID` provider in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Google {
+    /// This marketplace, as the issuer knows it. `None`: nobody logs in this way.
+    pub client_id: Option<String>,
+    /// Who issues the ID tokens.
+    pub issuer: String,
+}
+
+/// Messages to mailboxes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    /// Where they are written.
+    pub folder: PathBuf,
+    /// Whom they are from.
+    pub from: String,
 }
 
 /// Rules of auctions.
@@ -325,7 +376,22 @@ impl Default for Database {
 impl Default for Auth {
     fn default() -> Self {
         let (issuer, audience) = ("tradepost".to_owned(), "tradepost".to_owned());
-        Self { secret: None, issuer, audience, access_token_ttl_s: 900, refresh_token_ttl_s: 604_800 }
+        let (access_token_ttl_s, refresh_token_ttl_s) = (900, 604_800);
+        let (key_rotation_s, key_generation) = (86_400, 1);
+        Self { secret: None, issuer, audience, access_token_ttl_s, refresh_token_ttl_s, key_rotation_s, key_generation }
+    }
+}
+
+impl Default for Google {
+    fn default() -> Self {
+        Self { client_id: None, issuer: "https://accounts.google.com".to_owned() }
+    }
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        let from = "Tradepost <tradepost@localhost>".to_owned();
+        Self { folder: PathBuf::from(".tradepost/mail"), from }
     }
 }
 
@@ -455,6 +521,8 @@ impl Config {
         let is_postgres = |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
         let nats = self.nats.url.as_ref().map(Secret::expose);
         let is_nats = |url: &String| url.starts_with("nats://") || url.starts_with("tls://");
+        let client_id = self.google.client_id.as_ref();
+        let is_web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
         let collector = self.traces.otlp_endpoint.as_ref();
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
         let rules = [
@@ -475,6 +543,19 @@ impl Config {
                 "auth.refresh_token_ttl_s",
                 (self.auth.access_token_ttl_s..=31_536_000).contains(&self.auth.refresh_token_ttl_s),
                 "it must be from auth.access_token_ttl_s to 31536000",
+            ),
+            (
+                "auth.key_rotation_s",
+                (self.auth.access_token_ttl_s..=31_536_000).contains(&self.auth.key_rotation_s),
+                "it must be from auth.access_token_ttl_s to 31536000",
+            ),
+            ("google.client_id", client_id.is_none_or(|id| !id.is_empty()), "it must not be empty"),
+            ("google.issuer", is_web(&self.google.issuer), "it must start with https:// or http://"),
+            ("mail.folder", self.mail.folder.file_name().is_some(), "it must name a folder"),
+            (
+                "mail.from",
+                self.mail.from.parse::<Mailbox>().is_ok(),
+                "it is no address such as `Shop <shop@example.com>`",
             ),
             ("auctions.soft_close_window_s", self.auctions.soft_close_window_s <= 86_400, "it must be at most 86400"),
             ("orders.fee_bps", self.orders.fee_bps <= FULL_BPS, "it must be at most 10000"),

@@ -22,6 +22,7 @@ use sqlx::PgPool;
 use thiserror::Error;
 
 use crate::app::{self, App, StartError};
+use crate::auth::passwords;
 use crate::auth::passwords::PasswordError;
 
 mod dice;
@@ -146,7 +147,7 @@ pub async fn fill(app: &App, say: &mut (dyn FnMut(&str) + Send)) -> Result<DemoA
     let begin = begin(app).await?;
     let started = Instant::now();
     say("making the sample marketplace (once; the next start keeps it)");
-    let password_hash = app.passwords.hash(PASSWORD.to_owned()).await?;
+    let password_hash = passwords::hash(PASSWORD)?;
     let story = story::tell();
     let mut stage = stage::Stage::new(app, &story, begin, &password_hash);
     let mut told = 0;

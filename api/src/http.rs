@@ -2,7 +2,7 @@
 //!
 //! A request passes, from the outside in: [`paths`] (every path a client may know becomes the canonical one),
 //! [`envelope`] (request id, span, time limit, panics and errors become problems), [`forward`] (commands
-//! go to the node that decides), then its route. Reading a request is
+//! go to the node that decides), [`access`] (who may use it), then its route. Reading a request is
 //! in [`extract`], answering in [`reply`], and what refusals look like in [`problem`] alone.
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::forward;
 
+pub mod access;
 pub(crate) mod envelope;
 pub mod extract;
 mod fields;
@@ -51,6 +52,7 @@ pub fn health_only(app: App) -> Api {
 pub fn api(app: App) -> Api {
     let (router, document) = documented(app.settings.sandbox.enabled).split_for_parts();
     let document = openapi::complete(document);
+    let router = router.layer(middleware::from_fn_with_state(app.clone(), access::check));
     let router = wrong_methods(&document)
         .fold(router, |router, (path, allow)| router.route(&path, any(move || routes::only(allow))))
         .merge(openapi::router(&document))

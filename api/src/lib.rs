@@ -13,3 +13,4 @@ pub mod embedded;
 pub mod forward;
 pub mod http;
 pub mod observe;
+pub mod outgoing;

@@ -1,13 +1,15 @@
-//! Use cases of accounts.
+//! Use cases of accounts. What is asked of a mailbox is sent by [`crate::mail`].
 
 use std::collections::BTreeSet;
 
-use domain::account::{Account, Capability, Command, Granter, Identity, ProfileChanges};
+use domain::account::{self, Account, Capability, Challenge, Command, Granter, Identity, ProfileChanges};
 use domain::claim::{self, Claim};
-use domain::{AccountId, ClaimId};
+use domain::wallet::Wallet;
+use domain::{AccountId, ChallengeId, ClaimId, ListingId, Sealed, SessionId, Timestamp, WalletId};
 use eventstore::sealing::PersonKey;
 
 use crate::engine::{Halt, World};
+use crate::listings;
 
 /// Somebody who wants to join, with everything that took time already done.
 #[derive(Clone, Debug)]
@@ -39,10 +41,15 @@ pub fn register(world: &mut World<'_>, newcomer: &Newcomer) -> Result<(), Halt> 
     Ok(())
 }
 
-/// The account that has an e-mail address.
-pub fn holder_of(world: &mut World<'_>, email: ClaimId) -> Result<Option<(AccountId, Account)>, Halt> {
-    let Some(owner) = world.get::<Claim>(email)?.owner() else { return Ok(None) };
+/// The account that has a claim: on an e-mail address, or on who somebody is elsewhere.
+pub fn holder_of(world: &mut World<'_>, claim: ClaimId) -> Result<Option<(AccountId, Account)>, Halt> {
+    let Some(owner) = world.get::<Claim>(claim)?.owner() else { return Ok(None) };
     Ok(Some((owner, world.get::<Account>(owner)?.clone())))
+}
+
+/// An account as it is.
+pub fn get(world: &mut World<'_>, account: AccountId) -> Result<account::Registered, Halt> {
+    Ok(world.get::<Account>(account)?.registered()?.clone())
 }
 
 /// Changes what others see of an account.
@@ -51,9 +58,164 @@ pub fn change_profile(world: &mut World<'_>, account: AccountId, changes: Profil
     Ok(())
 }
 
-/// Allows an account more, as an operator at the command line.
-pub fn grant(world: &mut World<'_>, account: AccountId, capabilities: BTreeSet<Capability>) -> Result<(), Halt> {
-    world.execute::<Account>(account, Command::Grant { capabilities, by: Granter::Operator })?;
+/// Asks a mailbox whether somebody reads it. `claim` is the one on its address, which must not be somebody else's.
+pub fn challenge_email(
+    world: &mut World<'_>,
+    account: AccountId,
+    challenge: Challenge,
+    claim: ClaimId,
+) -> Result<(), Halt> {
+    let kind = claim::Kind::Email;
+    if world.get::<Claim>(claim)?.owner().is_some_and(|owner| owner != account) {
+        return Err(claim::Error::Taken { kind }.into());
+    }
+    world.execute::<Account>(account, Command::ChallengeEmail { challenge })?;
+    Ok(())
+}
+
+/// The answer to the question whether somebody reads a mailbox.
+#[derive(Clone, Copy, Debug)]
+pub struct EmailAnswer {
+    /// Which question.
+    pub challenge: ChallengeId,
+    /// The claim on the account's address until now.
+    pub former: ClaimId,
+    /// The claim on the address that was asked.
+    pub answering: ClaimId,
+    /// Real time.
+    pub now: Timestamp,
+}
+
+/// Takes an address as verified. If it is a new one, it becomes the account's and the former one is free.
+pub fn verify_email(world: &mut World<'_>, account: AccountId, answer: EmailAnswer) -> Result<(), Halt> {
+    let EmailAnswer { challenge, former, answering, now } = answer;
+    world.execute::<Account>(account, Command::VerifyEmail { challenge, now })?;
+    if former != answering {
+        let kind = claim::Kind::Email;
+        world.execute::<Claim>(answering, claim::Command::Claim { kind, owner: account })?;
+        world.execute::<Claim>(former, claim::Command::Release { owner: account })?;
+    }
+    Ok(())
+}
+
+/// Takes an account's address as verified because somebody vouches for it who knows.
+pub fn trust_email(world: &mut World<'_>, account: AccountId) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::TrustEmail {})?;
+    Ok(())
+}
+
+/// Asks an account's mailbox for a new password; nothing if it was asked a moment ago.
+pub fn challenge_password(world: &mut World<'_>, account: AccountId, challenge: Challenge) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::ChallengePassword { challenge })?;
+    Ok(())
+}
+
+/// Sets the password that the mailbox has answered with, and ends every session.
+pub fn reset_password(
+    world: &mut World<'_>,
+    account: AccountId,
+    challenge: ChallengeId,
+    password_hash: Sealed<String>,
+    now: Timestamp,
+) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::ResetPassword { challenge, password_hash, now })?;
+    Ok(())
+}
+
+/// Replaces a password and ends every session but one.
+pub fn change_password(
+    world: &mut World<'_>,
+    account: AccountId,
+    replacing: Option<Sealed<String>>,
+    password_hash: Sealed<String>,
+    session: SessionId,
+) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::ChangePassword { replacing, password_hash, session })?;
+    Ok(())
+}
+
+/// Lets an account log in through somebody who knows who it is elsewhere and has verified its address there. Whoever
+/// had joined with that address without reading its mailbox loses the account.
+pub fn link(world: &mut World<'_>, account: AccountId, claim: ClaimId) -> Result<(), Halt> {
+    world.execute::<Claim>(claim, claim::Command::Claim { kind: claim::Kind::Identity, owner: account })?;
+    if !world.get::<Account>(account)?.registered()?.email_verified {
+        world.execute::<Account>(account, Command::TakeOver {})?;
+    }
+    world.execute::<Account>(account, Command::Link { claim })?;
+    Ok(())
+}
+
+/// Allows an account more.
+pub fn grant(
+    world: &mut World<'_>,
+    account: AccountId,
+    capabilities: BTreeSet<Capability>,
+    by: Granter,
+) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::Grant { capabilities, by })?;
+    Ok(())
+}
+
+/// Allows an account less.
+pub fn revoke(
+    world: &mut World<'_>,
+    account: AccountId,
+    capabilities: BTreeSet<Capability>,
+    by: Granter,
+) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::Revoke { capabilities, by })?;
+    Ok(())
+}
+
+/// Lets an account trade no more.
+pub fn suspend(world: &mut World<'_>, account: AccountId, reason: String, by: Granter) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::Suspend { reason, by })?;
+    Ok(())
+}
+
+/// Lets an account trade again.
+pub fn reinstate(world: &mut World<'_>, account: AccountId, by: Granter) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::Reinstate { by })?;
+    Ok(())
+}
+
+/// Ends all sessions of an account.
+pub fn revoke_sessions(world: &mut World<'_>, account: AccountId) -> Result<(), Halt> {
+    world.execute::<Account>(account, Command::RevokeSessions { spared: None })?;
+    Ok(())
+}
+
+/// What goes with an account that is erased.
+#[derive(Clone, Debug)]
+pub struct Estate {
+    /// The claims on its e-mail address and its public name.
+    pub claims: Vec<ClaimId>,
+    /// What it offers.
+    pub listings: Vec<ListingId>,
+    /// Its wallets, which must be empty.
+    pub wallets: Vec<WalletId>,
+}
+
+/// Forgets who an account is: its key goes, so that nobody can read what was sealed with it, its names are free, and
+/// what it offered is taken off. Money would be lost with it, so there must be none.
+pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Result<(), Halt> {
+    for wallet in &estate.wallets {
+        if let Wallet::Open(balance) = world.get::<Wallet>(*wallet)?
+            && !balance.is_settled()
+        {
+            let (available, held, owed) = (balance.available, balance.held, balance.owed);
+            return Err(account::Error::NotSettled { available, held, owed }.into());
+        }
+    }
+    let links = get(world, account)?.links;
+    for claim in estate.claims.iter().copied().chain(links) {
+        world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
+    }
+    for listing in &estate.listings {
+        listings::archive(world, *listing, account)?;
+    }
+    world.execute::<Account>(account, Command::Erase {})?;
+    world.forget(account);
     Ok(())
 }
 

@@ -93,7 +93,7 @@ impl Market {
 
     fn register(&mut self, who: AccountId, capabilities: BTreeSet<Capability>) {
         let sealed = || Sealed::from_ciphertext(who, "sealed".to_owned());
-        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: sealed() };
+        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: None };
         let register = account::Command::Register { account: who, identity, capabilities };
         self.submit(|world| world.execute::<Account>(who, register.clone()).map(drop)).unwrap();
     }

@@ -2,7 +2,7 @@
 //!
 //! [`engine`] is the decision loop, the only writer of the log. A use case is a plain function over its
 //! [`World`] and may read and change any aggregate in one unit of work; the modules named after nouns
-//! hold them. [`payments`] and [`timers`] are processes: they follow the log and send commands with deterministic keys,
+//! hold them. [`mail`], [`payments`] and [`timers`] are processes: they follow the log and send commands with deterministic keys,
 //! so running one twice does nothing twice. Outside effects happen in processes only.
 
 pub mod accounts;
@@ -12,6 +12,7 @@ pub mod escrows;
 #[cfg(test)]
 mod laws;
 pub mod listings;
+pub mod mail;
 pub mod orders;
 pub mod payments;
 pub mod sessions;

@@ -1,6 +1,7 @@
 //! Use cases of sessions.
 
-use domain::session::{Command, EndReason, Event, Session, TokenHash};
+use domain::account::Account;
+use domain::session::{self, Command, EndReason, Event, Session, TokenHash};
 use domain::{AccountId, SessionId, Timestamp};
 
 use crate::engine::{Halt, World};
@@ -22,8 +23,20 @@ pub struct NewSession {
 pub fn open(world: &mut World<'_>, new: &NewSession) -> Result<(), Halt> {
     world.fresh::<Session>(new.session);
     let (account, token_hash, expires_at) = (new.account, new.token_hash.clone(), new.expires_at);
-    world.execute::<Session>(new.session, Command::Open { account, token_hash, expires_at })?;
+    let revocations = world.get::<Account>(account)?.registered()?.revocations;
+    world.execute::<Session>(new.session, Command::Open { account, token_hash, expires_at, revocations })?;
     Ok(())
+}
+
+/// Whether a session of this account stands: opened, not ended, and not revoked with all others.
+pub fn stands(world: &mut World<'_>, account: AccountId, session: SessionId) -> Result<bool, Halt> {
+    match world.get::<Session>(session)?.opened() {
+        Some((owner, revocations)) if owner == account => {
+            let account = world.get::<Account>(account)?.registered();
+            Ok(account.is_ok_and(|account| account.stands(session, revocations)))
+        }
+        _ => Ok(false),
+    }
 }
 
 /// A refresh token that was shown, and the next one.
@@ -53,6 +66,11 @@ pub enum Traded {
 /// Trades a refresh token for the next.
 pub fn refresh(world: &mut World<'_>, trade: &Trade) -> Result<Traded, Halt> {
     let account = world.get::<Session>(trade.session)?.account();
+    if let Some(account) = account
+        && !stands(world, account, trade.session)?
+    {
+        return Err(session::Error::Ended.into());
+    }
     let events = world.execute::<Session>(
         trade.session,
         Command::Refresh {

@@ -1,19 +1,37 @@
 //! A person or firm, and what they may do here.
 //!
-//! `Unregistered → Registered`. Whatever tells who somebody is stays sealed with that person's key; capabilities say
-//! what the account may do, and none is implied by another. Who wins and does not pay has a violation per order; the
-//! third blocks the account, which from then on may read and settle what it owes, and neither sells, bids, buys nor
-//! withdraws.
+//! `Unregistered → Registered → Erased`. Whatever tells who somebody is stays sealed with that person's key;
+//! capabilities say what the account may do, and none is implied by another. Who wins and does not pay has a violation
+//! per order; the third blocks the account, which from then on may read and settle what it owes, and neither sells,
+//! bids, buys nor withdraws; staff can suspend and reinstate. An address counts as verified once somebody has answered
+//! what was sent there, which is also how it changes. Erasing forgets the person; the account stays, as nobody's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
-use crate::ids::{AccountId, OrderId};
+use crate::ids::{AccountId, ChallengeId, ClaimId, OrderId, SessionId};
+use crate::money::Money;
 use crate::sealed::Sealed;
+
+mod identity;
+#[cfg(test)]
+mod tests;
+
+use identity::sealed_for;
+pub use identity::{Challenge, Identity, ProfileChanges, SetBy};
+
+/// So many violations block an account.
+pub const MOST_VIOLATIONS: usize = 3;
+/// So many passwords are remembered, the current one among them: none of them may be set again.
+pub const PASSWORDS_REMEMBERED: usize = 5;
+/// A mailbox is not asked the same again sooner.
+pub const CHALLENGES_APART: TimeDelta = TimeDelta::seconds(60);
 
 /// What is asked of an account.
 #[derive(Clone, Debug)]
@@ -32,6 +50,50 @@ pub enum Command {
         /// The new values.
         changes: ProfileChanges,
     },
+    /// Ask whether somebody reads a mailbox: the account's own, or the one that is to become it.
+    ChallengeEmail {
+        /// The question.
+        challenge: Challenge,
+    },
+    /// Answer that.
+    VerifyEmail {
+        /// Which question.
+        challenge: ChallengeId,
+        /// Real time: tokens do not follow the marketplace's clock.
+        now: Timestamp,
+    },
+    /// Trust an address that somebody vouches for who knows.
+    TrustEmail {},
+    /// Ask the account's mailbox for a new password.
+    ChallengePassword {
+        /// The question.
+        challenge: Challenge,
+    },
+    /// Answer that.
+    ResetPassword {
+        /// Which question.
+        challenge: ChallengeId,
+        /// The new password's hash.
+        password_hash: Sealed<String>,
+        /// Real time.
+        now: Timestamp,
+    },
+    /// Replace a password, or set the first one.
+    ChangePassword {
+        /// What it is to replace: somebody else may have replaced that meanwhile.
+        replacing: Option<Sealed<String>>,
+        /// The new password's hash.
+        password_hash: Sealed<String>,
+        /// The session that goes on.
+        session: SessionId,
+    },
+    /// Log in through somebody who knows who it is, from now on.
+    Link {
+        /// The claim on that identity.
+        claim: ClaimId,
+    },
+    /// Take the account from whoever joined with an address that was not theirs: no password, no session is left.
+    TakeOver {},
     /// Allow more.
     Grant {
         /// What to allow.
@@ -39,15 +101,38 @@ pub enum Command {
         /// Who allows it.
         by: Granter,
     },
+    /// Allow less.
+    Revoke {
+        /// What not to allow any more.
+        capabilities: BTreeSet<Capability>,
+        /// Who says so.
+        by: Granter,
+    },
     /// Count an order that was won and not paid. The same order counts once.
     RecordViolation {
         /// The order.
         order: OrderId,
     },
+    /// Allow no trade any more, until it is reinstated.
+    Suspend {
+        /// Why, for staff.
+        reason: String,
+        /// Who says so.
+        by: Granter,
+    },
+    /// Allow trade again.
+    Reinstate {
+        /// Who says so.
+        by: Granter,
+    },
+    /// End all sessions.
+    RevokeSessions {
+        /// But this one.
+        spared: Option<SessionId>,
+    },
+    /// Forget who it is.
+    Erase {},
 }
-
-/// So many violations block an account.
-pub const MOST_VIOLATIONS: usize = 3;
 
 /// What an account may do. Part of the storage format.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
@@ -81,7 +166,7 @@ impl Capability {
     }
 }
 
-/// Who has granted a capability. Part of the storage format.
+/// Who has changed what an account may do. Part of the storage format.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Granter {
@@ -89,49 +174,6 @@ pub enum Granter {
     Operator,
     /// An administrator.
     Account(AccountId),
-}
-
-/// Who somebody is and how they prove it. Part of the storage format.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Identity {
-    /// The address that the account logs in with, as it was typed.
-    pub email: Sealed<String>,
-    /// The public name.
-    pub user_name: Sealed<String>,
-    /// The password's Argon2id hash in PHC form.
-    pub password_hash: Sealed<String>,
-}
-
-/// The parts of a profile that are to change. Part of the storage format.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProfileChanges {
-    /// The name shown to others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<Sealed<String>>,
-    /// A telephone number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phone: Option<Sealed<String>>,
-    /// A few words about oneself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub biography: Option<Sealed<String>>,
-    /// The address of a picture.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub avatar_url: Option<Sealed<String>>,
-    /// The preferred language, as a BCP 47 tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub language: Option<String>,
-}
-
-impl ProfileChanges {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn sealed_fields(&self) -> impl Iterator<Item = &Sealed<String>> {
-        [&self.display_name, &self.phone, &self.biography, &self.avatar_url].into_iter().flatten()
-    }
 }
 
 /// What happens to an account. This is the storage format.
@@ -150,11 +192,45 @@ pub enum Event {
         /// The new values.
         changes: ProfileChanges,
     },
+    /// A mailbox was asked whether somebody reads it.
+    EmailChallenged {
+        /// The question.
+        challenge: Challenge,
+    },
+    /// Somebody does. The address is the account's from now on, if it was not before.
+    EmailVerified {
+        /// The address.
+        email: Sealed<String>,
+    },
+    /// The account's mailbox was asked for a new password.
+    PasswordChallenged {
+        /// The question.
+        challenge: Challenge,
+    },
+    /// It has another password.
+    PasswordChanged {
+        /// The hash of the new one; nothing if there is none any more.
+        password_hash: Option<Sealed<String>>,
+        /// Who has set it.
+        by: SetBy,
+    },
+    /// It logs in through somebody who knows who it is, too.
+    IdentityLinked {
+        /// The claim on that identity.
+        claim: ClaimId,
+    },
     /// It may do more.
     CapabilitiesGranted {
         /// What came to be allowed.
         capabilities: BTreeSet<Capability>,
         /// Who allowed it.
+        by: Granter,
+    },
+    /// It may do less.
+    CapabilitiesRevoked {
+        /// What is not allowed any more.
+        capabilities: BTreeSet<Capability>,
+        /// Who said so.
         by: Granter,
     },
     /// It had won something and not paid.
@@ -169,14 +245,43 @@ pub enum Event {
         /// How many violations there were.
         violations: usize,
     },
+    /// It may not trade any more, until it is reinstated.
+    AccountSuspended {
+        /// Why, for staff.
+        reason: String,
+        /// Who said so.
+        by: Granter,
+    },
+    /// It may trade again.
+    AccountReinstated {
+        /// Who said so.
+        by: Granter,
+    },
+    /// Its sessions have ended.
+    SessionsRevoked {
+        /// But this one.
+        spared: Option<SessionId>,
+    },
+    /// Who it is, is forgotten: the person's key went in the same commit.
+    AccountErased {},
 }
 
 event_versions!(Event {
-    AccountRegistered = "1",
+    AccountRegistered = "2" | "1",
     ProfileChanged = "1",
+    EmailChallenged = "1",
+    EmailVerified = "1",
+    PasswordChallenged = "1",
+    PasswordChanged = "1",
+    IdentityLinked = "1",
     CapabilitiesGranted = "1",
+    CapabilitiesRevoked = "1",
     ViolationRecorded = "1",
     AccountBlocked = "1",
+    AccountSuspended = "1",
+    AccountReinstated = "1",
+    SessionsRevoked = "1",
+    AccountErased = "1",
 });
 
 /// Why an account refuses.
@@ -203,6 +308,31 @@ pub enum Error {
         /// How many violations there are.
         violations: usize,
     },
+    /// The account may not trade for now.
+    #[error("the account is suspended")]
+    Suspended,
+    /// The mailbox was asked a moment ago.
+    #[error("a message was sent a moment ago; the next one can be sent at {again_at}")]
+    AskedAMomentAgo {
+        /// When it can be asked again.
+        again_at: Timestamp,
+    },
+    /// This was never asked, answered before, or not answered in time.
+    #[error("the token is not good, or not any more")]
+    WrongAnswer,
+    /// There is money that would be lost with the account.
+    #[error("the wallet is not settled: {available} available, {held} held, {owed} owed")]
+    NotSettled {
+        /// What could be withdrawn.
+        available: Money,
+        /// What is set aside.
+        held: Money,
+        /// What the account owes.
+        owed: Money,
+    },
+    /// The password was replaced by somebody else.
+    #[error("the password was changed meanwhile")]
+    PasswordChangedMeanwhile,
 }
 
 /// An account.
@@ -212,7 +342,9 @@ pub enum Account {
     #[default]
     Unregistered,
     /// Somebody.
-    Registered(Registered),
+    Registered(Box<Registered>),
+    /// Somebody who is forgotten.
+    Erased,
 }
 
 /// A registered account.
@@ -220,12 +352,28 @@ pub enum Account {
 pub struct Registered {
     /// Who it is.
     pub identity: Identity,
+    /// Whether somebody reads the mailbox of its address.
+    pub email_verified: bool,
     /// What it may do.
     pub capabilities: BTreeSet<Capability>,
     /// The orders that it had won and not paid.
     pub violations: BTreeSet<OrderId>,
-    /// Whether it may not trade any more.
+    /// Whether it may not trade any more, for its violations.
     pub blocked: bool,
+    /// Whether it may not trade for now, because staff say so.
+    pub suspended: bool,
+    /// The hashes of its last passwords, the newest last.
+    pub passwords: VecDeque<Sealed<String>>,
+    /// The claims on identities through which it logs in.
+    pub links: BTreeSet<ClaimId>,
+    /// How often all its sessions have been ended.
+    pub revocations: u32,
+    /// The session that was spared the last time.
+    pub spared: Option<SessionId>,
+    /// What a mailbox was asked last, while it can still answer.
+    pub email_challenge: Option<Challenge>,
+    /// The same about a new password.
+    pub password_challenge: Option<Challenge>,
     owner: AccountId,
 }
 
@@ -233,7 +381,7 @@ impl Account {
     /// The account, if it is somebody.
     pub fn registered(&self) -> Result<&Registered, Error> {
         match self {
-            Self::Unregistered => Err(Error::NotRegistered),
+            Self::Unregistered | Self::Erased => Err(Error::NotRegistered),
             Self::Registered(registered) => Ok(registered),
         }
     }
@@ -252,9 +400,132 @@ impl Account {
 }
 
 impl Registered {
-    /// Refuses if the account may not trade any more.
+    fn new(identity: Identity, capabilities: BTreeSet<Capability>) -> Self {
+        Self {
+            owner: identity.email.of,
+            passwords: identity.password_hash.iter().cloned().collect(),
+            identity,
+            email_verified: false,
+            capabilities,
+            violations: BTreeSet::new(),
+            blocked: false,
+            suspended: false,
+            links: BTreeSet::new(),
+            revocations: 0,
+            spared: None,
+            email_challenge: None,
+            password_challenge: None,
+        }
+    }
+
+    /// Refuses if the account may not trade.
     pub fn unblocked(&self) -> Result<(), Error> {
-        if self.blocked { Err(Error::Blocked { violations: self.violations.len() }) } else { Ok(()) }
+        match self {
+            Self { blocked: true, violations, .. } => Err(Error::Blocked { violations: violations.len() }),
+            Self { suspended: true, .. } => Err(Error::Suspended),
+            Self { .. } => Ok(()),
+        }
+    }
+
+    /// The address that `challenge` asks about, if it is the open question.
+    pub fn challenged_email(&self, challenge: ChallengeId) -> Option<&Sealed<String>> {
+        self.email_challenge.as_ref().filter(|open| open.id == challenge).map(|open| &open.email)
+    }
+
+    /// Whether a session that was opened after so many revocations still stands.
+    pub fn stands(&self, session: SessionId, revocations: u32) -> bool {
+        revocations == self.revocations || self.spared == Some(session)
+    }
+
+    fn owns<'a>(&self, fields: impl IntoIterator<Item = &'a Sealed<String>>) -> Result<(), Error> {
+        if sealed_for(self.owner, fields) { Ok(()) } else { Err(Error::SealedForAnother) }
+    }
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
+        match command {
+            Command::Register { .. } => Err(Error::AlreadyRegistered),
+            Command::ChangeProfile { changes } => {
+                self.owns(changes.sealed_fields())?;
+                Ok(if changes.is_empty() { vec![] } else { vec![Event::ProfileChanged { changes }] })
+            }
+            Command::ChallengeEmail { challenge } => {
+                self.owns([&challenge.email])?;
+                match &self.email_challenge {
+                    Some(open) if open.is_fresh(challenge.asked_at) => {
+                        Err(Error::AskedAMomentAgo { again_at: open.asked_at + CHALLENGES_APART })
+                    }
+                    _ => Ok(vec![Event::EmailChallenged { challenge }]),
+                }
+            }
+            Command::VerifyEmail { challenge, now } => match &self.email_challenge {
+                Some(open) if open.is_answered_by(challenge, now) => {
+                    Ok(vec![Event::EmailVerified { email: open.email.clone() }])
+                }
+                _ => Err(Error::WrongAnswer),
+            },
+            Command::TrustEmail {} => Ok(self.verified()),
+            Command::ChallengePassword { challenge } => {
+                self.owns([&challenge.email])?;
+                // Whoever asks is told nothing, so too soon is no refusal.
+                let fresh = self.password_challenge.as_ref().is_some_and(|open| open.is_fresh(challenge.asked_at));
+                Ok(if fresh { vec![] } else { vec![Event::PasswordChallenged { challenge }] })
+            }
+            Command::ResetPassword { challenge, password_hash, now } => {
+                self.owns([&password_hash])?;
+                match &self.password_challenge {
+                    Some(open) if open.is_answered_by(challenge, now) => Ok(self.reset(password_hash)),
+                    _ => Err(Error::WrongAnswer),
+                }
+            }
+            Command::ChangePassword { replacing, password_hash, session } => {
+                self.owns([&password_hash])?;
+                if replacing != self.identity.password_hash {
+                    return Err(Error::PasswordChangedMeanwhile);
+                }
+                let changed = Event::PasswordChanged { password_hash: Some(password_hash), by: SetBy::Owner };
+                Ok(vec![changed, Event::SessionsRevoked { spared: Some(session) }])
+            }
+            Command::Link { claim } => {
+                let linked = self.links.contains(&claim);
+                Ok(if linked { vec![] } else { vec![Event::IdentityLinked { claim }] })
+            }
+            Command::TakeOver {} => {
+                let removed = Event::PasswordChanged { password_hash: None, by: SetBy::Takeover };
+                let verified = self.verified().into_iter();
+                Ok(verified.chain([removed, Event::SessionsRevoked { spared: None }]).collect())
+            }
+            Command::Grant { capabilities, by } => {
+                let capabilities: BTreeSet<_> = capabilities.difference(&self.capabilities).copied().collect();
+                let none = capabilities.is_empty();
+                Ok(if none { vec![] } else { vec![Event::CapabilitiesGranted { capabilities, by }] })
+            }
+            Command::Revoke { capabilities, by } => {
+                let capabilities: BTreeSet<_> = capabilities.intersection(&self.capabilities).copied().collect();
+                let none = capabilities.is_empty();
+                Ok(if none { vec![] } else { vec![Event::CapabilitiesRevoked { capabilities, by }] })
+            }
+            Command::RecordViolation { order } => Ok(self.record_violation(order)),
+            Command::Suspend { reason, by } => {
+                Ok(if self.suspended { vec![] } else { vec![Event::AccountSuspended { reason, by }] })
+            }
+            Command::Reinstate { by } => {
+                let trades = self.unblocked().is_ok();
+                Ok(if trades { vec![] } else { vec![Event::AccountReinstated { by }] })
+            }
+            Command::RevokeSessions { spared } => Ok(vec![Event::SessionsRevoked { spared }]),
+            Command::Erase {} => Ok(vec![Event::AccountErased {}]),
+        }
+    }
+
+    /// Whoever has set a password by their mailbox reads it, and whoever was logged in may be somebody else.
+    fn reset(&self, password_hash: Sealed<String>) -> Vec<Event> {
+        let changed = Event::PasswordChanged { password_hash: Some(password_hash), by: SetBy::Mailbox };
+        self.verified().into_iter().chain([changed, Event::SessionsRevoked { spared: None }]).collect()
+    }
+
+    fn verified(&self) -> Vec<Event> {
+        let email = self.identity.email.clone();
+        if self.email_verified { vec![] } else { vec![Event::EmailVerified { email }] }
     }
 
     fn record_violation(&self, order: OrderId) -> Vec<Event> {
@@ -265,6 +536,48 @@ impl Registered {
         let blocks = violations >= MOST_VIOLATIONS && !self.blocked;
         let blocked = blocks.then_some(Event::AccountBlocked { violations });
         [Event::ViolationRecorded { order, violations }].into_iter().chain(blocked).collect()
+    }
+
+    fn evolve(&mut self, event: &Event) {
+        match event {
+            Event::EmailChallenged { challenge } => self.email_challenge = Some(challenge.clone()),
+            Event::EmailVerified { email } => {
+                if self.identity.email != *email {
+                    // What was asked of the former mailbox is none of its business any more.
+                    self.password_challenge = None;
+                    self.identity.email = email.clone();
+                }
+                (self.email_verified, self.email_challenge) = (true, None);
+            }
+            Event::PasswordChallenged { challenge } => self.password_challenge = Some(challenge.clone()),
+            Event::PasswordChanged { password_hash, by: _ } => {
+                self.identity.password_hash.clone_from(password_hash);
+                self.passwords.extend(password_hash.clone());
+                while self.passwords.len() > PASSWORDS_REMEMBERED {
+                    self.passwords.pop_front();
+                }
+                self.password_challenge = None;
+            }
+            Event::IdentityLinked { claim } => {
+                self.links.insert(*claim);
+            }
+            Event::CapabilitiesGranted { capabilities, .. } => self.capabilities.extend(capabilities),
+            Event::CapabilitiesRevoked { capabilities, .. } => {
+                self.capabilities.retain(|capability| !capabilities.contains(capability));
+            }
+            Event::ViolationRecorded { order, .. } => {
+                self.violations.insert(*order);
+            }
+            Event::AccountBlocked { .. } => self.blocked = true,
+            Event::AccountSuspended { .. } => self.suspended = true,
+            Event::AccountReinstated { .. } => (self.blocked, self.suspended) = (false, false),
+            Event::SessionsRevoked { spared } => {
+                self.revocations += 1;
+                self.spared = *spared;
+            }
+            // A profile is shown by read models and decides nothing. The rest is the lifecycle's.
+            Event::ProfileChanged { .. } | Event::AccountRegistered { .. } | Event::AccountErased {} => {}
+        }
     }
 }
 
@@ -278,145 +591,27 @@ impl Aggregate for Account {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match (self, command) {
             (Self::Unregistered, Command::Register { account, identity, capabilities }) => {
-                let fields = [&identity.email, &identity.user_name, &identity.password_hash];
-                check_sealed_for(account, fields)?;
+                if !sealed_for(account, identity.sealed_fields()) {
+                    return Err(Error::SealedForAnother);
+                }
                 Ok(vec![Event::AccountRegistered { identity, capabilities }])
             }
-            (Self::Registered(_), Command::Register { .. }) => Err(Error::AlreadyRegistered),
-            (
-                Self::Unregistered,
-                Command::ChangeProfile { .. } | Command::Grant { .. } | Command::RecordViolation { .. },
-            ) => Err(Error::NotRegistered),
-            (Self::Registered(registered), Command::ChangeProfile { changes }) => {
-                check_sealed_for(registered.owner, changes.sealed_fields())?;
-                Ok(if changes.is_empty() { vec![] } else { vec![Event::ProfileChanged { changes }] })
-            }
-            (Self::Registered(registered), Command::Grant { capabilities, by }) => {
-                let capabilities: BTreeSet<_> = capabilities.difference(&registered.capabilities).copied().collect();
-                let granted = Event::CapabilitiesGranted { capabilities: capabilities.clone(), by };
-                Ok(if capabilities.is_empty() { vec![] } else { vec![granted] })
-            }
-            (Self::Registered(registered), Command::RecordViolation { order }) => {
-                Ok(registered.record_violation(order))
-            }
+            (Self::Registered(registered), command) => registered.decide(command),
+            // Nobody is left whom a violation could be held against, or who could be forgotten again.
+            (Self::Erased, Command::RecordViolation { .. } | Command::Erase {}) => Ok(vec![]),
+            (Self::Unregistered | Self::Erased, _) => Err(Error::NotRegistered),
         }
     }
 
     fn evolve(&mut self, event: &Event) {
         match (&mut *self, event) {
             (Self::Unregistered, Event::AccountRegistered { identity, capabilities }) => {
-                *self = Self::Registered(Registered {
-                    owner: identity.email.of,
-                    identity: identity.clone(),
-                    capabilities: capabilities.clone(),
-                    violations: BTreeSet::new(),
-                    blocked: false,
-                });
+                *self = Self::Registered(Box::new(Registered::new(identity.clone(), capabilities.clone())));
             }
-            (Self::Registered(registered), Event::CapabilitiesGranted { capabilities, .. }) => {
-                registered.capabilities.extend(capabilities);
-            }
-            (Self::Registered(registered), Event::ViolationRecorded { order, .. }) => {
-                registered.violations.insert(*order);
-            }
-            (Self::Registered(registered), Event::AccountBlocked { .. }) => registered.blocked = true,
-            // A profile is shown by read models and decides nothing. The rest no decision leads to.
-            (
-                Self::Unregistered | Self::Registered(_),
-                Event::AccountRegistered { .. }
-                | Event::ProfileChanged { .. }
-                | Event::CapabilitiesGranted { .. }
-                | Event::ViolationRecorded { .. }
-                | Event::AccountBlocked { .. },
-            ) => {}
+            (Self::Registered(_), Event::AccountErased {}) => *self = Self::Erased,
+            (Self::Registered(registered), event) => registered.evolve(event),
+            // No decision leads here; a fold never fails.
+            (Self::Unregistered | Self::Erased, _) => {}
         }
-    }
-}
-
-fn check_sealed_for<'a>(owner: AccountId, fields: impl IntoIterator<Item = &'a Sealed<String>>) -> Result<(), Error> {
-    let all_owned = fields.into_iter().all(|field| field.of == owner);
-    if all_owned { Ok(()) } else { Err(Error::SealedForAnother) }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::testing::given;
-
-    const ANN: AccountId = AccountId(Uuid::from_u128(1));
-    const BOB: AccountId = AccountId(Uuid::from_u128(2));
-
-    fn sealed(of: AccountId, text: &str) -> Sealed<String> {
-        Sealed::from_ciphertext(of, text.to_owned())
-    }
-
-    fn identity(of: AccountId) -> Identity {
-        Identity { email: sealed(of, "email"), user_name: sealed(of, "name"), password_hash: sealed(of, "hash") }
-    }
-
-    fn registered() -> Event {
-        Event::AccountRegistered { identity: identity(ANN), capabilities: BTreeSet::from([Capability::Buy]) }
-    }
-
-    fn grant(capabilities: impl IntoIterator<Item = Capability>) -> Command {
-        Command::Grant { capabilities: capabilities.into_iter().collect(), by: Granter::Operator }
-    }
-
-    #[test]
-    fn a_newcomer_is_registered_once() {
-        let register = || Command::Register {
-            account: ANN,
-            identity: identity(ANN),
-            capabilities: BTreeSet::from([Capability::Buy]),
-        };
-        given::<Account>([]).when(register()).then([registered()]);
-        given::<Account>([registered()]).when(register()).then_refused(Error::AlreadyRegistered);
-    }
-
-    #[test]
-    fn fields_sealed_for_somebody_else_are_refused() {
-        let foreign = Command::Register { account: ANN, identity: identity(BOB), capabilities: BTreeSet::new() };
-        given::<Account>([]).when(foreign).then_refused(Error::SealedForAnother);
-        let changes = ProfileChanges { phone: Some(sealed(BOB, "phone")), ..ProfileChanges::default() };
-        given::<Account>([registered()]).when(Command::ChangeProfile { changes }).then_refused(Error::SealedForAnother);
-    }
-
-    #[test]
-    fn only_new_capabilities_are_granted() {
-        given::<Account>([registered()]).when(grant([Capability::Buy, Capability::Staff])).then([
-            Event::CapabilitiesGranted { capabilities: BTreeSet::from([Capability::Staff]), by: Granter::Operator },
-        ]);
-        given::<Account>([registered()]).when(grant([Capability::Buy])).then_nothing();
-        given::<Account>([]).when(grant([Capability::Buy])).then_refused(Error::NotRegistered);
-    }
-
-    #[test]
-    fn an_account_may_do_what_it_was_granted_and_nothing_else() {
-        let staff = given::<Account>([registered()]).and(grant([Capability::Staff]));
-        assert_eq!(staff.state().require(Capability::Staff), Ok(()));
-        let missing = Error::MissingCapability { needed: Capability::Admin };
-        assert_eq!(staff.state().require(Capability::Admin), Err(missing));
-        assert_eq!(Account::default().require(Capability::Buy), Err(Error::NotRegistered));
-    }
-
-    #[test]
-    fn the_third_order_that_was_won_and_not_paid_blocks_and_the_same_order_counts_once() {
-        let order = |number| OrderId(Uuid::from_u128(number));
-        let violate = |number| Command::RecordViolation { order: order(number) };
-        let twice = || given::<Account>([registered()]).and(violate(1)).and(violate(2)).and(violate(2));
-        assert_eq!(twice().state().require(Capability::Buy), Ok(()));
-        let third = Event::ViolationRecorded { order: order(3), violations: 3 };
-        twice().when(violate(3)).then([third, Event::AccountBlocked { violations: 3 }]);
-        let blocked = twice().and(violate(3));
-        assert_eq!(blocked.state().require(Capability::Buy), Err(Error::Blocked { violations: 3 }));
-        blocked.when(violate(1)).then_nothing();
-    }
-
-    #[test]
-    fn an_empty_change_changes_nothing() {
-        let change = Command::ChangeProfile { changes: ProfileChanges::default() };
-        given::<Account>([registered()]).when(change).then_nothing();
     }
 }

@@ -35,6 +35,8 @@ pub enum Kind {
     Email,
     /// The public name of an account.
     UserName,
+    /// Who somebody is to an issuer of identities that they log in through.
+    Identity,
 }
 
 /// What happens to a claim. This is the storage format.

@@ -72,6 +72,10 @@ id!(
     WithdrawalId
 );
 id!(
+    /// One question sent to a mailbox.
+    ChallengeId
+);
+id!(
     /// Money set aside for a second step.
     HoldId
 );

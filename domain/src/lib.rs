@@ -32,8 +32,8 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AuctionId, ClaimId, DepositId, HoldId, ListingId, OrderGroupId, OrderId, RefundId, SessionId, WalletId,
-    WithdrawalId,
+    AccountId, AuctionId, ChallengeId, ClaimId, DepositId, HoldId, ListingId, OrderGroupId, OrderId, RefundId,
+    SessionId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

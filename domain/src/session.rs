@@ -22,6 +22,8 @@ pub enum Command {
         token_hash: TokenHash,
         /// Until when that token is good.
         expires_at: Timestamp,
+        /// How often all sessions of the account had been ended by then.
+        revocations: u32,
     },
     /// Trade the current token for the next.
     Refresh {
@@ -68,6 +70,9 @@ pub enum Event {
         token_hash: TokenHash,
         /// Until when it is good.
         expires_at: Timestamp,
+        /// How often all sessions of the account had been ended by then: if it is more, this one has ended too.
+        #[serde(default)]
+        revocations: u32,
     },
     /// The current token was traded for the next.
     SessionRefreshed {
@@ -83,7 +88,7 @@ pub enum Event {
     },
 }
 
-event_versions!(Event { SessionOpened = "1", SessionRefreshed = "1", SessionEnded = "1" });
+event_versions!(Event { SessionOpened = "2" | "1", SessionRefreshed = "1", SessionEnded = "1" });
 
 /// Why a session refuses.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -116,6 +121,8 @@ pub enum Session {
         token_hash: TokenHash,
         /// Until when.
         expires_at: Timestamp,
+        /// How often all sessions of the account had been ended when it was opened.
+        revocations: u32,
     },
     /// No token is good.
     Ended {
@@ -127,9 +134,14 @@ pub enum Session {
 impl Session {
     /// Who is logged in.
     pub fn account(&self) -> Option<AccountId> {
+        self.opened().map(|(account, _)| account)
+    }
+
+    /// Who is logged in, and how often all their sessions had been ended by then.
+    pub fn opened(&self) -> Option<(AccountId, u32)> {
         match self {
             Self::Closed | Self::Ended { .. } => None,
-            Self::Open { account, .. } => Some(*account),
+            Self::Open { account, revocations, .. } => Some((*account, *revocations)),
         }
     }
 }
@@ -143,8 +155,8 @@ impl Aggregate for Session {
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match (self, command) {
-            (Self::Closed, Command::Open { account, token_hash, expires_at }) => {
-                Ok(vec![Event::SessionOpened { account, token_hash, expires_at }])
+            (Self::Closed, Command::Open { account, token_hash, expires_at, revocations }) => {
+                Ok(vec![Event::SessionOpened { account, token_hash, expires_at, revocations }])
             }
             (Self::Open { .. } | Self::Ended { .. }, Command::Open { .. }) => Err(Error::AlreadyOpen),
             (Self::Open { token_hash, .. }, Command::Refresh { presented, .. }) if presented != *token_hash => {
@@ -165,9 +177,9 @@ impl Aggregate for Session {
 
     fn evolve(&mut self, event: &Event) {
         *self = match (std::mem::take(self), event.clone()) {
-            (Self::Closed, Event::SessionOpened { account, token_hash, expires_at })
-            | (Self::Open { account, .. }, Event::SessionRefreshed { token_hash, expires_at }) => {
-                Self::Open { account, token_hash, expires_at }
+            (Self::Closed, Event::SessionOpened { account, token_hash, expires_at, revocations })
+            | (Self::Open { account, revocations, .. }, Event::SessionRefreshed { token_hash, expires_at }) => {
+                Self::Open { account, token_hash, expires_at, revocations }
             }
             (Self::Open { account, .. }, Event::SessionEnded { .. }) => Self::Ended { account },
             // No decision leads here; a fold never fails.
@@ -196,7 +208,7 @@ mod tests {
     }
 
     fn opened() -> Event {
-        Event::SessionOpened { account: ANN, token_hash: hash("first"), expires_at: at(100) }
+        Event::SessionOpened { account: ANN, token_hash: hash("first"), expires_at: at(100), revocations: 0 }
     }
 
     fn refresh(presented: &str, second: i64) -> Command {
@@ -238,7 +250,12 @@ mod tests {
         ) {
             let token = |number: usize| hash(&number.to_string());
             let mut session = Session::default();
-            session.evolve(&Event::SessionOpened { account: ANN, token_hash: token(0), expires_at: at(100) });
+            session.evolve(&Event::SessionOpened {
+                account: ANN,
+                token_hash: token(0),
+                expires_at: at(100),
+                revocations: 0,
+            });
             let mut newest = 0_usize;
             for back in shown {
                 let was_open = session.account().is_some();

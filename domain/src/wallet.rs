@@ -509,6 +509,12 @@ impl Balance {
         }
     }
 
+    /// Whether nothing is left in it, owed or under way.
+    pub fn is_settled(&self) -> bool {
+        let empty = [self.available, self.held, self.owed].iter().all(|amount| amount.minor() == 0);
+        empty && self.deposits.is_empty() && self.withdrawals.is_empty() && self.holds.is_empty()
+    }
+
     /// The deposit under way that has this name.
     pub fn pending_deposit(&self, deposit: DepositId) -> Option<&Pending> {
         self.deposits.get(&deposit)

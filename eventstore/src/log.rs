@@ -1,13 +1,14 @@
 //! The log itself: appending under the head, reading on from a position.
 //!
 //! A writer appends only if the head is where it believes it is; the statement that moves the head also inserts the
-//! events, the idempotency keys and the keys of new people, so a batch is there as a whole or not at all. Because the
+//! events and the idempotency keys, adds the keys of new people and takes away those of people who are forgotten, so a batch is
+//! there as a whole or not at all. Because the
 //! head is a row lock until commit, positions are in commit order and without gaps.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Timestamp;
+use domain::{AccountId, Timestamp};
 use futures::TryStreamExt;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use thiserror::Error;
@@ -36,6 +37,16 @@ pub struct Batch {
     pub keys: Vec<AcceptedKey>,
     /// The keys of people who are new.
     pub people: Vec<PersonKey>,
+    /// Who is forgotten: their keys go.
+    pub forgotten: Vec<AccountId>,
+}
+
+impl Batch {
+    /// Forgets somebody: their key goes, also one that is on its way here.
+    pub fn forget(&mut self, person: AccountId) {
+        self.people.retain(|key| key.account != person);
+        self.forgotten.push(person);
+    }
 }
 
 /// An accepted command that may be asked again.
@@ -110,6 +121,8 @@ with head as (
 ), new_people as (
     insert into person_keys (account_id, key)
     select p.account_id, p.key from head, unnest($18::uuid[], $19::bytea[]) as p (account_id, key)
+), forgotten as (
+    delete from person_keys using head where account_id = any($20::uuid[])
 ), new_events as (
     insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
         position, commit_position, event_id, recorded_at)
@@ -148,6 +161,7 @@ pub async fn append(connection: &mut PgConnection, known: Position, batch: &Batc
         .bind(keys.iter().map(|key| key.recorded_at).collect::<Vec<_>>())
         .bind(batch.people.iter().map(|person| person.account.0).collect::<Vec<_>>())
         .bind(batch.people.iter().map(PersonKey::bytes).collect::<Vec<_>>())
+        .bind(batch.forgotten.iter().map(|account| account.0).collect::<Vec<_>>())
         .fetch_optional(connection)
         .await?;
     Ok(if base.is_some() { Appended::Committed } else { Appended::HeadMoved })

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use domain::ClaimId;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::claim::Kind;
+use domain::{AccountId, ChallengeId, ClaimId};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -33,24 +35,63 @@ impl RootSecret {
         key
     }
 
-    /// The claim on a unique value. Case and surrounding space do not make a value different.
+    /// What is sent to a mailbox to ask something. It follows from the question and this secret, so it need not be kept.
+    pub fn mailed_token(&self, purpose: Purpose, account: AccountId, challenge: ChallengeId) -> String {
+        let asked = [account.0.into_bytes(), challenge.0.into_bytes()].concat();
+        let hash = keyed_hash(&self.key(purpose.label()), &asked);
+        URL_SAFE_NO_PAD.encode([asked.as_slice(), &hash].concat())
+    }
+
+    /// Whom a token was sent to, and which question it answers; nothing if it is none of ours, or for another purpose.
+    pub fn read_mailed_token(&self, purpose: Purpose, token: &str) -> Option<(AccountId, ChallengeId)> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (asked, hash) = bytes.split_at_checked(32)?;
+        // Compares in constant time.
+        mac(&self.key(purpose.label()), asked)?.verify_slice(hash).ok()?;
+        let (account, challenge) = asked.split_at(16);
+        let id = |bytes: &[u8]| uuid::Uuid::from_slice(bytes).ok();
+        Some((AccountId(id(account)?), ChallengeId(id(challenge)?)))
+    }
+
+    /// The claim on a unique value. Case and surrounding space do not make an address or a name different.
     pub fn claim(&self, kind: Kind, value: &str) -> ClaimId {
-        let kind = match kind {
-            Kind::Email => "email",
-            Kind::UserName => "user-name",
+        let name = match kind {
+            Kind::Email => format!("email:{}", value.trim().to_lowercase()),
+            Kind::UserName => format!("user-name:{}", value.trim().to_lowercase()),
+            Kind::Identity => format!("identity:{value}"),
         };
-        let name = format!("{kind}:{}", value.trim().to_lowercase());
         let hash = keyed_hash(&self.key("claims"), name.as_bytes());
         ClaimId(uuid::Builder::from_custom_bytes(first_16(&hash)).into_uuid())
     }
 }
 
+/// What a token is good for that was sent to a mailbox.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// To show that somebody reads the mailbox.
+    Email,
+    /// To set a password.
+    Password,
+}
+
+impl Purpose {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Email => "mailed/email",
+            Self::Password => "mailed/password",
+        }
+    }
+}
+
 fn keyed_hash(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
     // HMAC takes keys of any length.
-    <Hmac<Sha256> as Mac>::new_from_slice(key).map_or([0; 32], |mut mac| {
-        mac.update(text);
-        mac.finalize().into_bytes().into()
-    })
+    mac(key, text).map_or([0; 32], |mac| mac.finalize().into_bytes().into())
+}
+
+fn mac(key: &[u8; 32], text: &[u8]) -> Option<Hmac<Sha256>> {
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).ok()?;
+    mac.update(text);
+    Some(mac)
 }
 
 fn first_16(hash: &[u8; 32]) -> [u8; 16] {
@@ -67,6 +108,27 @@ mod tests {
         let claim = secret.claim(Kind::Email, "ann@example.com");
         assert_eq!(claim, secret.claim(Kind::Email, " Ann@Example.com "));
         assert_ne!(claim, secret.claim(Kind::UserName, "ann@example.com"));
+        assert_ne!(secret.claim(Kind::Identity, "issuer|a"), secret.claim(Kind::Identity, "issuer|A"));
         assert_ne!(claim, RootSecret::new(b"two").claim(Kind::Email, "ann@example.com"));
+    }
+
+    #[test]
+    fn a_mailed_token_answers_its_own_question_only() {
+        let (secret, other) = (RootSecret::new(b"one"), RootSecret::new(b"two"));
+        let asked = (AccountId(uuid::Uuid::from_u128(1)), ChallengeId(uuid::Uuid::from_u128(2)));
+        let token = secret.mailed_token(Purpose::Email, asked.0, asked.1);
+        assert_eq!(secret.read_mailed_token(Purpose::Email, &token), Some(asked));
+        assert_eq!(secret.read_mailed_token(Purpose::Password, &token), None);
+        assert_eq!(other.read_mailed_token(Purpose::Email, &token), None);
+        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        for index in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[index] ^= 1;
+            let altered = URL_SAFE_NO_PAD.encode(altered);
+            assert_eq!(secret.read_mailed_token(Purpose::Email, &altered), None, "byte {index}");
+        }
+        for text in ["", "x", &token[..40], &format!("{token}AAAA")] {
+            assert_eq!(secret.read_mailed_token(Purpose::Email, text), None, "{text}");
+        }
     }
 }

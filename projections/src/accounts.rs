@@ -18,7 +18,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "accounts",
     next: "accounts_next",
-    version: 2,
+    version: 3,
     about: &[account::Account::TYPE],
     ddl: include_str!("accounts.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -31,6 +31,8 @@ pub struct Profile {
     pub id: Uuid,
     /// The address it logs in with.
     pub email: Option<String>,
+    /// Whether somebody reads the mailbox of that address.
+    pub email_verified: bool,
     /// The public name.
     pub user_name: Option<String>,
     /// The name shown to others.
@@ -47,8 +49,12 @@ pub struct Profile {
     pub capabilities: Vec<Text<Capability>>,
     /// How many orders it had won and not paid.
     pub violations: i32,
-    /// Whether it may not trade any more.
+    /// Whether it may not trade any more, for its violations.
     pub blocked: bool,
+    /// Whether it may not trade for now, because staff say so.
+    pub suspended: bool,
+    /// Since when the person is forgotten.
+    pub erased_at: Option<Timestamp>,
     /// Since when there is an account.
     pub registered_at: Timestamp,
     /// How many events its stream has.
@@ -80,6 +86,7 @@ impl Accounts {
                 let profile = Profile {
                     id: *id,
                     email: people.open(&identity.email),
+                    email_verified: false,
                     user_name: people.open(&identity.user_name),
                     display_name: None,
                     phone: None,
@@ -89,31 +96,17 @@ impl Accounts {
                     capabilities: capabilities.iter().copied().map(Text).collect(),
                     violations: 0,
                     blocked: false,
+                    suspended: false,
+                    erased_at: None,
                     registered_at: recorded.recorded_at,
                     version: 0,
                     position: 0,
                 };
                 self.profiles.insert(*id, profile);
             }
-            Event::ProfileChanged { changes } => {
+            event => {
                 if let Some(profile) = self.profiles.get_mut(id) {
-                    profile.change(changes, people);
-                }
-            }
-            Event::CapabilitiesGranted { capabilities, by: _ } => {
-                if let Some(profile) = self.profiles.get_mut(id) {
-                    profile.grant(capabilities);
-                }
-            }
-            // The domain counts an order once, however often it is reported.
-            Event::ViolationRecorded { order: _, violations: _ } => {
-                if let Some(profile) = self.profiles.get_mut(id) {
-                    profile.violations += 1;
-                }
-            }
-            Event::AccountBlocked { violations: _ } => {
-                if let Some(profile) = self.profiles.get_mut(id) {
-                    profile.blocked = true;
+                    profile.take(event, recorded.recorded_at, people);
                 }
             }
         }
@@ -139,16 +132,47 @@ impl Accounts {
         let statement = "
             insert into profiles select * from json_populate_recordset(null::profiles, $1::json)
             on conflict on constraint profiles_id do update set
-                (email, user_name, display_name, phone, biography, avatar_url, language, capabilities, violations, blocked,
-                    version, position)
-                = row (excluded.email, excluded.user_name, excluded.display_name, excluded.phone, excluded.biography,
-                    excluded.avatar_url, excluded.language, excluded.capabilities, excluded.violations,
-                    excluded.blocked, excluded.version, excluded.position)";
+                (email, email_verified, user_name, display_name, phone, biography, avatar_url, language, capabilities,
+                    violations, blocked, suspended, erased_at, version, position)
+                = row (excluded.email, excluded.email_verified, excluded.user_name, excluded.display_name,
+                    excluded.phone, excluded.biography, excluded.avatar_url, excluded.language, excluded.capabilities,
+                    excluded.violations, excluded.blocked, excluded.suspended, excluded.erased_at, excluded.version,
+                    excluded.position)";
         Ok(rows::write(connection, statement, self.profiles.into_values()).await?)
     }
 }
 
 impl Profile {
+    /// Takes an event of an account that is there.
+    fn take(&mut self, event: &Event, at: Timestamp, people: &PersonKeys) {
+        match event {
+            Event::ProfileChanged { changes } => self.change(changes, people),
+            Event::EmailVerified { email } => (self.email, self.email_verified) = (people.open(email), true),
+            Event::CapabilitiesGranted { capabilities, by: _ } => self.grant(capabilities),
+            Event::CapabilitiesRevoked { capabilities, by: _ } => {
+                self.capabilities.retain(|Text(capability)| !capabilities.contains(capability));
+            }
+            // The domain counts an order once, however often it is reported.
+            Event::ViolationRecorded { order: _, violations: _ } => self.violations += 1,
+            Event::AccountBlocked { violations: _ } => self.blocked = true,
+            Event::AccountSuspended { reason: _, by: _ } => self.suspended = true,
+            Event::AccountReinstated { by: _ } => (self.blocked, self.suspended) = (false, false),
+            Event::AccountErased {} => {
+                self.erased_at = Some(at);
+                // What a rebuild shows, which finds no key.
+                (self.email, self.user_name, self.display_name) = (None, None, None);
+                (self.phone, self.biography, self.avatar_url) = (None, None, None);
+            }
+            // What proves to be somebody is shown to nobody. The first of them makes the row.
+            Event::AccountRegistered { .. }
+            | Event::EmailChallenged { .. }
+            | Event::PasswordChallenged { .. }
+            | Event::PasswordChanged { .. }
+            | Event::IdentityLinked { .. }
+            | Event::SessionsRevoked { .. } => {}
+        }
+    }
+
     fn change(&mut self, changes: &ProfileChanges, people: &PersonKeys) {
         let ProfileChanges { display_name, phone, biography, avatar_url, language } = changes;
         let set = |field: &mut Option<String>, change: &Option<Sealed<String>>| {
@@ -189,7 +213,7 @@ mod tests {
     fn what_cannot_be_opened_shows_as_nothing_and_the_rest_stays() {
         let ann = AccountId(Uuid::from_u128(1));
         let sealed = || Sealed::from_ciphertext(ann, "unreadable".to_owned());
-        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: sealed() };
+        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: None };
         let language = Some("de".to_owned());
         let changes = ProfileChanges { phone: Some(sealed()), language: language.clone(), ..ProfileChanges::default() };
         let events = [
@@ -212,7 +236,7 @@ mod tests {
     fn violations_are_counted_and_the_last_of_them_blocks() {
         let ann = AccountId(Uuid::from_u128(1));
         let sealed = || Sealed::from_ciphertext(ann, "unreadable".to_owned());
-        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: sealed() };
+        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: None };
         let violation = |order| Command::RecordViolation { order: OrderId(Uuid::from_u128(order)) };
         let register = Command::Register { account: ann, identity, capabilities: [Capability::Buy].into() };
         let mut account = Account::default();

@@ -3,6 +3,7 @@
 create table profiles (
     id uuid not null,
     email text,
+    email_verified boolean not null,
     user_name text,
     display_name text,
     phone text,
@@ -13,6 +14,8 @@ create table profiles (
     -- How many orders it had won and not paid.
     violations integer not null,
     blocked boolean not null,
+    suspended boolean not null,
+    erased_at timestamptz,
     registered_at timestamptz not null,
     version bigint not null,
     position bigint not null,

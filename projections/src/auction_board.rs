@@ -607,6 +607,16 @@ pub async fn alias_of(
         .await
 }
 
+/// How many auctions bind an account: it sells in them, or leads.
+pub async fn binding(executor: impl PgExecutor<'_>, account: AccountId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(*) from auction_board.auctions where ended_at is null and (seller_id = $1 or leader_id = $1)",
+    )
+    .bind(account.0)
+    .fetch_one(executor)
+    .await
+}
+
 /// How an account stands in an auction. Its maximum is not here.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq, Serialize)]
 pub struct Standing {

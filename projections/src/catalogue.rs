@@ -148,11 +148,11 @@ struct Seller {
     user_name: Option<String>,
 }
 
-/// The listings and sellers that a batch is about.
+/// The listings that a batch is about, and the sellers who are new or forgotten.
 #[derive(Debug, Default)]
 struct Catalogue {
     listings: BTreeMap<Uuid, Row>,
-    new_sellers: BTreeMap<Uuid, Seller>,
+    sellers: BTreeMap<Uuid, Seller>,
 }
 
 async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
@@ -195,12 +195,24 @@ impl Catalogue {
         match event {
             account::Event::AccountRegistered { identity, .. } => {
                 let seller = Seller { seller_id: id, user_name: people.open(&identity.user_name) };
-                self.new_sellers.insert(id, seller);
+                self.sellers.insert(id, seller);
+            }
+            account::Event::AccountErased {} => {
+                self.sellers.insert(id, Seller { seller_id: id, user_name: None });
             }
             account::Event::ProfileChanged { .. }
+            | account::Event::EmailChallenged { .. }
+            | account::Event::EmailVerified { .. }
+            | account::Event::PasswordChallenged { .. }
+            | account::Event::PasswordChanged { .. }
+            | account::Event::IdentityLinked { .. }
             | account::Event::CapabilitiesGranted { .. }
+            | account::Event::CapabilitiesRevoked { .. }
             | account::Event::ViolationRecorded { .. }
-            | account::Event::AccountBlocked { .. } => {}
+            | account::Event::AccountBlocked { .. }
+            | account::Event::AccountSuspended { .. }
+            | account::Event::AccountReinstated { .. }
+            | account::Event::SessionsRevoked { .. } => {}
         }
     }
 
@@ -237,7 +249,7 @@ impl Catalogue {
             from listings where id = any($1)";
         let listings: Vec<Row> = sqlx::query_as(statement).bind(ids).fetch_all(connection).await?;
         let listings = listings.into_iter().map(|row| (row.listing.id, row)).collect();
-        Ok(Self { listings, new_sellers: BTreeMap::new() })
+        Ok(Self { listings, sellers: BTreeMap::new() })
     }
 
     async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
@@ -261,7 +273,7 @@ impl Catalogue {
         let statement = "
             insert into sellers select * from json_populate_recordset(null::sellers, $1::json)
             on conflict on constraint sellers_id do update set user_name = excluded.user_name";
-        Ok(rows::write(connection, statement, self.new_sellers.into_values()).await?)
+        Ok(rows::write(connection, statement, self.sellers.into_values()).await?)
     }
 }
 
@@ -565,6 +577,18 @@ pub async fn get_all(
     let mut query = QueryBuilder::new(VISIBLE);
     query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = any(").push_bind(ids).push(")");
     query.build_query_as().fetch_all(executor).await
+}
+
+/// What a seller has not taken off, of those that are sold at a fixed price or were never offered.
+pub async fn kept_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<ListingId>, sqlx::Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from catalogue.listings
+         where seller_id = $1 and archived_at is null and (kind = 'fixed_price' or published_at is null)",
+    )
+    .bind(seller.0)
+    .fetch_all(executor)
+    .await?;
+    Ok(ids.into_iter().map(ListingId).collect())
 }
 
 /// Listings after a cursor, at most `limit`.

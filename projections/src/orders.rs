@@ -4,12 +4,14 @@
 //! escrow, which has the same id: while that is disputed the order shows it, and what went back to the buyer is summed
 //! up here. The [`crate::escrows`] tell where the money is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::listing::Delivery;
 use domain::order::{self, CancelCause, Event, Terms};
 use domain::stock::Sku;
-use domain::{AccountId, Aggregate, AuctionId, Currency, Money, OrderGroupId, OrderId, Timestamp, escrow, order_group};
+use domain::{
+    AccountId, Aggregate, AuctionId, Currency, Money, OrderGroupId, OrderId, Timestamp, account, escrow, order_group,
+};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -26,7 +28,7 @@ pub const MODEL: ReadModel = ReadModel {
     name: "orders",
     next: "orders_next",
     version: 1,
-    about: &[escrow::Escrow::TYPE, order::Order::TYPE, order_group::OrderGroup::TYPE],
+    about: &[account::Account::TYPE, escrow::Escrow::TYPE, order::Order::TYPE, order_group::OrderGroup::TYPE],
     ddl: include_str!("orders.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -222,20 +224,22 @@ pub enum GroupStatus {
 
 /// The orders and groups that a batch is about.
 #[derive(Debug, Default)]
-struct Orders {
+struct Changes {
     orders: BTreeMap<Uuid, Order>,
     groups: BTreeMap<Uuid, Group>,
+    /// Buyers who are forgotten.
+    forgotten: BTreeSet<Uuid>,
 }
 
 async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
-    let mut orders = Orders::load(connection, &batch.events).await?;
+    let mut changes = Changes::load(connection, &batch.events).await?;
     for recorded in &batch.events {
-        orders.take(recorded, &batch.people)?;
+        changes.take(recorded, &batch.people)?;
     }
-    orders.store(connection).await
+    changes.store(connection).await
 }
 
-impl Orders {
+impl Changes {
     /// Takes one event in.
     fn take(&mut self, recorded: &Recorded, people: &PersonKeys) -> Result<(), FollowError> {
         match &recorded.event {
@@ -248,6 +252,9 @@ impl Orders {
                 }
             }
             DomainEvent::OrderGroup(group, event) => self.take_group(group.0, event, recorded)?,
+            DomainEvent::Account(account, account::Event::AccountErased {}) => {
+                self.forgotten.insert(account.0);
+            }
             DomainEvent::Account(..)
             | DomainEvent::Auction(..)
             | DomainEvent::Claim(..)
@@ -362,6 +369,7 @@ impl Orders {
         Ok(Self {
             orders: orders.into_iter().map(|order| (order.id, order)).collect(),
             groups: groups.into_iter().map(|group| (group.id, group)).collect(),
+            forgotten: BTreeSet::new(),
         })
     }
 
@@ -381,7 +389,16 @@ impl Orders {
             on conflict on constraint groups_id do update set
                 (status, paid_at, version, position)
                 = row (excluded.status, excluded.paid_at, excluded.version, excluded.position)";
-        Ok(rows::write(connection, statement, self.groups.into_values()).await?)
+        rows::write(connection, statement, self.groups.into_values()).await?;
+        if !self.forgotten.is_empty() {
+            // What a rebuild shows, which finds no key.
+            let forgotten: Vec<_> = self.forgotten.into_iter().collect();
+            sqlx::query("update orders set ship_to = null where buyer_id = any($1) and ship_to is not null")
+                .bind(forgotten)
+                .execute(connection)
+                .await?;
+        }
+        Ok(())
     }
 }
 
@@ -554,6 +571,16 @@ pub async fn orders_of(executor: impl PgExecutor<'_>, group: OrderGroupId) -> Re
         .await
 }
 
+/// How many of an account's purchases and sales are not over.
+pub async fn open_of(executor: impl PgExecutor<'_>, account: AccountId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(*) from orders.orders where (buyer_id = $1 or seller_id = $1) and ended_at is null",
+    )
+    .bind(account.0)
+    .fetch_one(executor)
+    .await
+}
+
 /// How many orders there are in each status; nothing of a status in which there is none.
 pub async fn counts(executor: impl PgExecutor<'_>) -> Result<Vec<(Status, i64)>, sqlx::Error> {
     sqlx::query_as("select status, count(*) from orders.orders group by status order by status")
@@ -610,14 +637,14 @@ mod tests {
     struct Sale {
         order: order::Order,
         escrow: Escrow,
-        shown: Orders,
+        shown: Changes,
         position: i64,
     }
 
     impl Sale {
         fn placed() -> Self {
             let (order, escrow) = (order::Order::default(), Escrow::default());
-            let sale = Self { order, escrow, shown: Orders::default(), position: 0 };
+            let sale = Self { order, escrow, shown: Changes::default(), position: 0 };
             let lines = terms().lines.iter().map(|line| line.fee_line().unwrap()).collect();
             let open =
                 escrow::Terms { order: ORDER, buyer: ANN, seller: BOB, lines, amount: usd(300), inspection_s: 60 };

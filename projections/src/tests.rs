@@ -3,6 +3,7 @@
 mod books;
 mod cuts;
 mod database;
+mod forgetting;
 pub(crate) mod history;
 mod parking;
 mod questions;

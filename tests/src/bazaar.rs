@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use commands::{Request, accounts};
-use domain::account::Capability;
+use domain::account::{Capability, Granter};
 use eventstore::event::Metadata;
 use serde_json::{Value, json};
 
@@ -124,8 +124,9 @@ impl Bazaar {
 pub async fn staff(server: &InProcess, name: &str) -> Client {
     let client = server.client().register(name).await;
     let account = client.account();
-    let granted =
-        move |world: &mut commands::World<'_>| accounts::grant(world, account, BTreeSet::from([Capability::Staff]));
+    let granted = move |world: &mut commands::World<'_>| {
+        accounts::grant(world, account, BTreeSet::from([Capability::Staff]), Granter::Operator)
+    };
     let request = Request::once(Metadata::by_operator());
     server.app.engine.submit(request, granted).await.or_fail("make somebody of the staff");
     client

@@ -39,9 +39,15 @@ pub struct Answer {
     pub position: Option<i64>,
 }
 
+/// Chooses the cryptography that HTTP clients of this process use, also those that speak to nobody over TLS.
+pub fn prepare() {
+    api::outgoing::choose_tls();
+}
+
 impl Client {
     /// Nobody in particular, at the server that listens on `address` (`http://host:port`).
     pub fn anonymous(address: &str) -> Self {
+        prepare();
         let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().or_fail("make an HTTP client");
         Self { http, address: address.to_owned(), access_token: None, refresh_token: None, account: None }
     }
@@ -101,6 +107,11 @@ impl Client {
     /// A command under `/api/v1`.
     pub fn post(&self, path: &str, body: &Value) -> Ask {
         self.ask(&Method::POST, &format!("/api/v1{path}")).json(body)
+    }
+
+    /// The removal of something under `/api/v1`.
+    pub fn delete(&self, path: &str, body: &Value) -> Ask {
+        self.ask(&Method::DELETE, &format!("/api/v1{path}")).json(body)
     }
 
     /// Joins as somebody who buys.

@@ -5,7 +5,8 @@
 //! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
 //! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild;
 //! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`collector`] takes what
-//! it traces; [`real`] replays real records.
+//! it traces; [`mailbox`] reads what it mails; [`openid`] is somebody else who knows people; [`real`] replays real
+//! records.
 
 pub mod bazaar;
 pub mod checker;
@@ -15,10 +16,12 @@ pub mod database;
 pub mod fail;
 pub mod history;
 pub mod load;
+pub mod mailbox;
 pub mod market;
 pub mod metrics;
 pub mod models;
 pub mod nats;
+pub mod openid;
 pub mod real;
 pub mod server;
 pub mod socket;

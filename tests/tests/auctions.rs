@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::{Request, accounts};
-use domain::account::Capability;
+use domain::account::{Capability, Granter};
 use eventstore::event::Metadata;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -188,8 +188,9 @@ async fn fifty_who_buy_at_once_are_one_who_gets_it() {
 async fn a_seller_cancels_before_the_first_bid_and_staff_at_any_time() {
     let (server, seller, ann, bob) = market().await;
     let account = bob.account();
-    let grant =
-        move |world: &mut commands::World<'_>| accounts::grant(world, account, BTreeSet::from([Capability::Staff]));
+    let grant = move |world: &mut commands::World<'_>| {
+        accounts::grant(world, account, BTreeSet::from([Capability::Staff]), Granter::Operator)
+    };
     server.app.engine.submit(Request::once(Metadata::by_operator()), grant).await.unwrap();
     let cancel = |client: &Client, id: &str| {
         client.post(&format!("/auctions/{id}/cancel"), &json!({ "reason": "It was damaged." })).send()

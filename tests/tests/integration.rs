@@ -11,9 +11,10 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tradepost_tests::database::TestDatabase;
-use tradepost_tests::fail::{OrFail, fail};
+use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::auction;
 use tradepost_tests::nats::NatsServer;
+use tradepost_tests::openid::python;
 use tradepost_tests::server::Spawned;
 
 /// What has not come by then will not come.
@@ -31,11 +32,7 @@ struct Consumer {
 
 impl Consumer {
     fn start(nats: &NatsServer, after: i64) -> Self {
-        let python = root().join("target/tools/python/bin/python");
-        if !python.is_file() {
-            fail("the Python of the tests is not there: run them with `make test`, which installs it");
-        }
-        let mut command = Command::new(python);
+        let mut command = Command::new(python("python"));
         command.arg(root().join("docs/integration/consumer.py")).arg(nats.url()).args(["--after", &after.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
         let mut child = command.spawn().or_fail("start the consumer");

@@ -25,6 +25,7 @@ mod deploy;
 mod escrows;
 #[cfg(test)]
 mod health;
+mod identity;
 #[cfg(test)]
 mod integration;
 #[cfg(test)]
@@ -58,6 +59,7 @@ mod real_orders;
 #[cfg(test)]
 mod rebuild;
 #[cfg(test)]
+mod sessions;
 mod start_up;
 #[cfg(test)]
 mod tidy;

@@ -14,6 +14,10 @@ use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+/// The lengths of a public name, in characters.
+pub(crate) const SHORTEST_NAME: usize = 3;
+pub(crate) const LONGEST_NAME: usize = 40;
+
 /// Who wants to join.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
@@ -24,10 +28,10 @@ pub struct Registration {
     #[schema(example = "ann@example.com", max_length = 254)]
     pub email: String,
     /// The public name: letters, digits, `-`, `_` and `.`. Its case does not matter.
-    #[garde(length(chars, min = 3, max = 40), custom(is_name))]
+    #[garde(length(chars, min = SHORTEST_NAME, max = LONGEST_NAME), custom(is_name))]
     #[schema(example = "ann", min_length = 3, max_length = 40, pattern = "^[A-Za-z0-9._-]+$")]
     pub user_name: String,
-    /// Eight characters or more, of any kind.
+    /// Eight characters or more, of any kind, and not easy to guess.
     #[garde(length(chars, min = 8, max = 128), custom(is_text))]
     #[schema(example = "correct horse battery", min_length = 8, max_length = 128)]
     pub password: String,
@@ -37,13 +41,13 @@ pub struct Registration {
 }
 
 /// A public name.
-fn is_name(name: &str, (): &()) -> garde::Result {
+pub(crate) fn is_name(name: &str, (): &()) -> garde::Result {
     let fits = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
     if fits { Ok(()) } else { Err(garde::Error::new("letters, digits, `-`, `_` and `.` only")) }
 }
 
 /// What a body may hold, and so what can be typed to log in.
-fn is_text(text: &str, (): &()) -> garde::Result {
+pub(crate) fn is_text(text: &str, (): &()) -> garde::Result {
     if text.contains('\0') { Err(garde::Error::new("may not contain U+0000")) } else { Ok(()) }
 }
 
@@ -53,14 +57,14 @@ pub fn newcomer(
     account: AccountId,
     email: &str,
     user_name: &str,
-    password_hash: &str,
+    password_hash: Option<&str>,
     capabilities: BTreeSet<Capability>,
 ) -> Newcomer {
     let key = PersonKey::mint(account);
     let identity = Identity {
         email: key.seal(email.trim()),
         user_name: key.seal(user_name),
-        password_hash: key.seal(password_hash),
+        password_hash: password_hash.map(|hash| key.seal(hash)),
     };
     let (email, user_name) = (secret.claim(Kind::Email, email), secret.claim(Kind::UserName, user_name));
     Newcomer { account, key, identity, email, user_name, capabilities }

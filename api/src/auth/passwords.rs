@@ -7,10 +7,14 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use eventstore::mint;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use zxcvbn::zxcvbn;
 
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// A password that takes fewer guesses than this is refused: what an attacker tries who may try a few a minute for a
+/// year.
+const GUESSES: u64 = 1_000_000;
 /// Hashes at once: each keeps a core busy and 19 MiB.
 const CONCURRENT: usize = 4;
 /// Hashes that may wait for their turn; further ones are turned away.
@@ -48,9 +52,10 @@ impl Passwords {
         Ok(Self { turns: Arc::new(turns), queue: Arc::new(queue), decoy })
     }
 
-    /// The hash of a password in PHC form.
-    pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
-        self.in_turn(move || hash(&password)).await
+    /// The hash of a password in PHC form, for somebody of whom `about` is known; nothing if it is too easy to guess.
+    pub async fn hash_new(&self, password: String, about: Vec<String>) -> Result<Option<String>, PasswordError> {
+        let work = move || if is_common(&password, &about) { Ok(None) } else { hash(&password).map(Some) };
+        self.in_turn(work).await
     }
 
     /// Whether the password has this hash. Without one, takes the same time and says no.
@@ -79,6 +84,15 @@ impl Passwords {
     }
 }
 
+/// Whether a password is among those that are tried first: a common one, or one that follows from what is known of its
+/// owner.
+pub fn is_common(password: &str, about: &[String]) -> bool {
+    // Parts of an address too: whoever is ann.smith@example.com is guessed to be annsmith.
+    let parts = about.iter().flat_map(|text| text.split(['@', '.', '-', '_', '+']).chain([text.as_str()]));
+    let parts: Vec<&str> = parts.filter(|part| part.len() >= 3).collect();
+    zxcvbn(password, &parts).guesses() < GUESSES
+}
+
 /// The hash of a password, computed on this thread.
 pub fn hash(password: &str) -> Result<String, PasswordError> {
     let salt = SaltString::encode_b64(&mint::secret::<16>()).map_err(|_| PasswordError::Defect)?;
@@ -103,11 +117,31 @@ mod tests {
     #[tokio::test]
     async fn a_password_verifies_against_its_own_hash_only() {
         let passwords = Passwords::new().unwrap();
-        let stored = passwords.hash("correct horse".to_owned()).await.unwrap();
+        let stored = passwords.hash_new("correct horse".to_owned(), Vec::new()).await.unwrap().unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert!(passwords.verify("correct horse".to_owned(), Some(stored.clone())).await.unwrap());
         assert!(!passwords.verify("wrong horse".to_owned(), Some(stored)).await.unwrap());
         assert!(!passwords.verify("correct horse".to_owned(), None).await.unwrap());
+    }
+
+    #[test]
+    fn what_is_tried_first_is_too_common_and_no_composition_is_asked_for() {
+        let about = ["ann.smith@example.com".to_owned(), "annie-the-great".to_owned()];
+        for common in [
+            "password",
+            "12345678",
+            "qwertyuiop",
+            "iloveyou",
+            "Passw0rd",
+            "aaaaaaaa",
+            "annsmith",
+            "ann.smith@example.com",
+        ] {
+            assert!(is_common(common, &about), "{common}");
+        }
+        for good in ["correct horse battery", "xkqzvjwm", "zwölf boxkämpfer", &"all lower case letters ".repeat(5)] {
+            assert!(!is_common(good, &about), "{good}");
+        }
     }
 
     #[tokio::test]

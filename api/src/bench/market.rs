@@ -109,7 +109,7 @@ impl Market {
         let identity = Identity {
             email: key.seal(&format!("{account}@example.org")),
             user_name: key.seal(&format!("user {account}")),
-            password_hash: key.seal("none"),
+            password_hash: None,
         };
         let (email, user_name) = (ClaimId(mint::id()), ClaimId(mint::id()));
         let newcomer = Newcomer { account, key, identity, email, user_name, capabilities: BTreeSet::from([may]) };

@@ -72,8 +72,8 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
     assert_eq!(
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
-         the sections are auctions, auth, database, engine, feed, http, log, metrics, nats, node, orders, sandbox, \
-         traces"
+         the sections are auctions, auth, database, engine, feed, google, http, log, mail, metrics, nats, node, orders, \
+         sandbox, traces"
     );
 }
 
@@ -144,6 +144,9 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         ("[engine]\ncache_aggregates = 1023", "engine.cache_aggregates"),
         ("[auth]\nsecret = 'short'", "auth.secret"),
         ("[auth]\naccess_token_ttl_s = 700000", "auth.access_token_ttl_s"),
+        ("[auth]\nkey_rotation_s = 60", "auth.key_rotation_s"),
+        ("[google]\nissuer = 'accounts.google.com'", "google.issuer"),
+        ("[mail]\nfrom = 'nobody'", "mail.from"),
         ("[database]\nurl = 'mysql://a/b'", "database.url"),
         ("[log]\nfilter = 'a=b=c'", "log.filter"),
         ("[feed]\npoll_ms = 0", "feed.poll_ms"),
@@ -216,8 +219,8 @@ fn shown(value: &Value) -> String {
 #[test]
 fn serde_refuses_an_unknown_key_in_every_section_too() {
     for section in [
-        "http", "database", "auth", "auctions", "orders", "engine", "feed", "metrics", "nats", "node", "sandbox",
-        "traces", "log",
+        "http", "database", "auth", "google", "mail", "auctions", "orders", "engine", "feed", "metrics", "nats",
+        "node", "sandbox", "traces", "log",
     ] {
         let refused =
             Figment::from(Serialized::defaults(json!({ section: { "?": 1 } }))).extract::<Config>().unwrap_err();

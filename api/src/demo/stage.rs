@@ -11,7 +11,7 @@ use commands::orders::{self, CartLine, Checkout, WinIds};
 use commands::payments::sandbox;
 use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
-use domain::account::{Capability, ProfileChanges};
+use domain::account::{Capability, Granter, ProfileChanges};
 use domain::auction::{Auction, Live, Outcome};
 use domain::escrow::Escrow;
 use domain::listing::{AuctionPlan, Changes, Sale};
@@ -169,7 +169,7 @@ impl<'a> Stage<'a> {
             account,
             &person.email(),
             person.user_name,
-            self.password_hash,
+            Some(self.password_hash),
             person.capabilities.clone(),
         );
         let profile = ProfileChanges {
@@ -181,9 +181,10 @@ impl<'a> Stage<'a> {
         let is_admin = place == people::ADMIN;
         let join = move |world: &mut World<'_>| {
             accounts::register(world, &newcomer)?;
+            accounts::trust_email(world, account)?;
             accounts::change_profile(world, account, profile.clone())?;
             if is_admin {
-                accounts::grant(world, account, BTreeSet::from(Capability::ALL))?;
+                accounts::grant(world, account, BTreeSet::from(Capability::ALL), Granter::Operator)?;
             }
             Ok(account)
         };

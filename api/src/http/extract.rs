@@ -7,9 +7,8 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use commands::CommandKey;
-use domain::{AccountId, SessionId};
 use eventstore::Position;
 use eventstore::event::Metadata;
 use garde::Validate;
@@ -17,6 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::access;
 use super::envelope::RequestId;
 use super::fresh::Known;
 use super::problem::{FieldError, Problem};
@@ -25,42 +25,23 @@ use crate::app::App;
 /// The longest `Idempotency-Key`, in characters.
 const LONGEST_KEY: usize = 255;
 /// How long a read waits for its read model.
-const READ_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const READ_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Somebody who has logged in.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller {
-    /// Who.
-    pub account: AccountId,
-    /// In which session.
-    pub session: SessionId,
+pub use crate::auth::sessions::Caller;
+
+/// Whoever the table of routes has let in: a route that takes a caller is not open.
+fn admitted(extensions: &Extensions) -> Result<Caller, Problem> {
+    extensions.get().copied().ok_or_else(|| {
+        tracing::error!("a route takes a caller, and the table of routes says that it is open");
+        Problem::internal()
+    })
 }
 
-impl Caller {
-    fn from_headers(headers: &HeaderMap, app: &App) -> Result<Option<Self>, Problem> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-        let token = value.to_str().ok().and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        let token = token.ok_or_else(|| Problem::unauthenticated("Authorization must be `Bearer <access token>`."))?;
-        let (account, session) = app.tokens.verify(token).map_err(|_| {
-            let challenge = r#"Bearer error="invalid_token""#;
-            Problem::unauthenticated("The access token is not good.").with_header(header::WWW_AUTHENTICATE, challenge)
-        })?;
-        Ok(Some(Self { account, session }))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller
-where
-    App: FromRef<S>,
-{
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = Self::from_headers(&parts.headers, &App::from_ref(state))?;
-        caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        admitted(&parts.extensions)
     }
 }
 
@@ -75,7 +56,8 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Caller::from_headers(&parts.headers, &App::from_ref(state)).map(Self)
+        let caller = access::caller(&App::from_ref(state), &parts.headers).await?;
+        Ok(Self(caller.map(|(caller, _)| caller)))
     }
 }
 
@@ -131,14 +113,12 @@ impl<T> Command<T> {
 impl<S: Send + Sync, T> FromRequest<S> for Command<T>
 where
     T: DeserializeOwned + Validate<Context = ()>,
-    App: FromRef<S>,
 {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let headers = request.headers();
-        let caller = Caller::from_headers(headers, &App::from_ref(state))?;
-        let caller = caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))?;
+        let caller = admitted(request.extensions())?;
         let key = idempotency_key(headers)?;
         let expected_version = expected_version(headers)?;
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
@@ -165,7 +145,6 @@ pub struct Creation<T>(pub Command<T>);
 impl<S: Send + Sync, T> FromRequest<S> for Creation<T>
 where
     T: DeserializeOwned + Validate<Context = ()>,
-    App: FromRef<S>,
 {
     type Rejection = Problem;
 

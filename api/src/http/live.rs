@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use commands::{CommandKey, Request};
 use domain::{AccountId, AuctionId, Money};
+use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::progress::Progress;
@@ -28,11 +29,13 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::IntoParams;
 
+use super::access;
 use super::extract::{Id, Read, checked_key};
 use super::openapi::Waits;
 use super::problem::Problem;
 use super::routes::auctions::{alias, auction_body, bid};
 use crate::app::App;
+use crate::auth::sessions::{Caller, Change, Standing};
 use crate::auth::tickets;
 use crate::observe::metrics::SOCKETS;
 
@@ -142,16 +145,13 @@ pub async fn auction(
     read.wait_for(&app, auction_board::MODEL.name).await?;
     auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
     let Opening { ticket, after } = read.query;
-    let account = match ticket {
+    let holder = match ticket {
         None => None,
-        Some(ticket) => {
-            let account = tickets::redeem(&app.pool, &ticket).await?;
-            Some(account.ok_or_else(|| Problem::unauthenticated("The ticket is not good."))?)
-        }
+        Some(ticket) => Some(Holder::of(&app, &ticket).await?),
     };
     let watch = move |socket| async move {
         let _counted = Counted::begin();
-        let watcher = Watcher { app, auction: id, account, socket, shown: 0 };
+        let watcher = Watcher { app, auction: id, holder, socket, shown: 0 };
         if let Err(error) = watcher.run(after).await {
             tracing::debug!(%error, "a socket ended");
         }
@@ -189,11 +189,73 @@ enum Ended {
     Defect,
 }
 
+/// Whoever has opened a socket in a session of theirs: it closes with the session, and when they may do something else.
+struct Holder {
+    caller: Caller,
+    standing: Arc<Standing>,
+    changes: broadcast::Receiver<Change>,
+    /// Something has happened since the standing was looked at.
+    doubtful: bool,
+}
+
+impl Holder {
+    /// Whose ticket it is, if it is good.
+    async fn of(app: &App, ticket: &str) -> Result<Self, Problem> {
+        // Before the session is looked at, so that nothing can happen between the two.
+        let changes = app.sessions.subscribe();
+        let caller = tickets::redeem(&app.pool, ticket).await?;
+        let caller = caller.ok_or_else(|| Problem::unauthenticated("The ticket is not good."))?;
+        let standing = access::standing(app, caller).await?;
+        if standing.blocked {
+            let detail = "The account is blocked; without a ticket the socket can be watched.";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "account-blocked", "Account blocked", detail));
+        }
+        Ok(Self { caller, standing, changes, doubtful: false })
+    }
+
+    /// How long the access token is good that the ticket was given for.
+    fn left(&self) -> Duration {
+        (self.caller.until - Clock::real_now()).to_std().unwrap_or_default()
+    }
+
+    /// Until this holder may do something else than before, or nothing at all; tells which. Asked again after it was
+    /// given up halfway, it has missed nothing.
+    async fn changed(&mut self, app: &App) -> &'static str {
+        loop {
+            if !self.doubtful {
+                match self.changes.recv().await {
+                    Ok(change) => self.doubtful = change.concerns(self.caller),
+                    Err(RecvError::Lagged(_)) => self.doubtful = true,
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
+                continue;
+            }
+            match app.sessions.admit(&app.engine, self.caller).await {
+                Ok(standing) if *standing == *self.standing => self.doubtful = false,
+                Ok(standing) if standing.blocked => return "the account is blocked",
+                Ok(_) => return "what the account may do has changed",
+                Err(_) => return "the session is over",
+            }
+        }
+    }
+}
+
+/// Waits for the end of what `holder` may do on a socket; for ever, if nobody has said who they are.
+async fn end_of(holder: Option<&mut Holder>, app: &App) -> &'static str {
+    let Some(holder) = holder else { return std::future::pending().await };
+    let expiry = tokio::time::sleep(holder.left());
+    tokio::select! {
+        () = expiry => "the access token has expired",
+        reason = holder.changed(app) => reason,
+    }
+}
+
 /// One socket.
 struct Watcher {
     app: App,
     auction: AuctionId,
-    account: Option<AccountId>,
+    /// Who has opened it, if they have said so.
+    holder: Option<Holder>,
     socket: WebSocket,
     /// The last sequence that was sent.
     shown: i64,
@@ -209,6 +271,7 @@ impl Watcher {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return self.close(close_code::AWAY, "the server stops").await,
+                reason = end_of(self.holder.as_mut(), &self.app) => return self.close(close_code::POLICY, reason).await,
                 _ = ping.tick() => self.send(Message::Ping(Vec::new().into())).await?,
                 row = news.recv() => match row {
                     Ok(row) => self.show(&row).await?,
@@ -232,8 +295,8 @@ impl Watcher {
     async fn send_state(&mut self, after: Option<i64>) -> Result<(), Ended> {
         let pool = &self.app.pool;
         let row = auction_board::get(pool, self.auction).await?.ok_or(Ended::Defect)?;
-        let you = match self.account {
-            Some(account) => auction_board::alias_of(pool, self.auction, account).await?,
+        let you = match &self.holder {
+            Some(holder) => auction_board::alias_of(pool, self.auction, holder.caller.account).await?,
             None => None,
         };
         let sequence = row.version;
@@ -273,7 +336,7 @@ impl Watcher {
     async fn answer(&mut self, text: &str) -> Result<(), Ended> {
         let answer = match serde_json::from_str::<Asked>(text) {
             Ok(Asked::Bid { id, maximum, idempotency_key }) => {
-                match place(&self.app, self.auction, self.account, maximum, idempotency_key).await {
+                match place(&self.app, self.auction, self.account(), maximum, idempotency_key).await {
                     Ok(body) => json!({ "type": "accepted", "id": id, "bid": body }),
                     Err(problem) => refused(Some(&id), &problem),
                 }
@@ -281,6 +344,10 @@ impl Watcher {
             Err(error) => refused(None, &Problem::bad_request("malformed-message", error.to_string())),
         };
         self.send_json(&answer).await
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        self.holder.as_ref().map(|holder| holder.caller.account)
     }
 
     async fn send_json(&mut self, value: &Value) -> Result<(), Ended> {

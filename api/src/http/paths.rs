@@ -18,6 +18,9 @@ pub const BASE: &str = "/api/v1";
 /// The interactive documentation is a folder of files, whose address must keep its slash.
 pub const DOCS: &str = "/api/docs";
 
+/// The methods that routes have.
+pub const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
 /// A line of the table of routes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {

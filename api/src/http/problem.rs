@@ -273,6 +273,14 @@ fn account_problem(error: account::Error) -> Problem {
             Problem::new(StatusCode::FORBIDDEN, "missing-capability", title, sentence(error))
                 .with("needed", needed.name())
         }
+        E::Suspended => Problem::new(StatusCode::FORBIDDEN, "account-suspended", "Account suspended", sentence(error)),
+        E::AskedAMomentAgo { again_at } => conflict("too-early", "Too early", error).with("again_at", json!(again_at)),
+        E::WrongAnswer => rule("token-not-good", "Token not good", error),
+        E::NotSettled { available, held, owed } => conflict("account-not-settled", "Not settled yet", error)
+            .with_money("available", available)
+            .with_money("held", held)
+            .with_money("owed", owed),
+        E::PasswordChangedMeanwhile => conflict("password-changed", "Changed meanwhile", error),
         E::Blocked { violations } => {
             Problem::new(StatusCode::FORBIDDEN, "account-blocked", "Account blocked", sentence(error))
                 .with("violations", violations)
@@ -329,6 +337,9 @@ fn claim_problem(error: claim::Error) -> Problem {
         }
         claim::Error::Taken { kind: claim::Kind::UserName } => {
             taken("user-name-taken", "User name taken", "/user_name", "This user name belongs to an account.")
+        }
+        claim::Error::Taken { kind: claim::Kind::Identity } => {
+            conflict("identity-taken", "Belongs to another account", error)
         }
         claim::Error::NotYours => conflict("not-yours", "Not yours", error),
     }

@@ -753,11 +753,14 @@ async fn find_out(
 
 impl Decided {
     fn accept(&mut self, job: Box<dyn Job>, changes: Changes) {
-        let Changes { states, events, people, found: _ } = changes;
+        let Changes { states, events, people, forgotten, found: _ } = changes;
         let end = self.batch.events.len() + events.len();
         self.batch.unit_ends.extend(events.iter().map(|_| end - 1));
         self.batch.events.extend(events);
         self.batch.people.extend(people);
+        for person in forgotten {
+            self.batch.forget(person);
+        }
         self.states.extend(states);
         if let Some(key) = job.key() {
             self.batch.keys.push(AcceptedKey {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use domain::money::MoneyError;
 use domain::{
-    Aggregate, Event, Refusal, Timestamp, account, auction, claim, escrow, listing, order, order_group, session, stock,
-    wallet,
+    AccountId, Aggregate, Event, Refusal, Timestamp, account, auction, claim, escrow, listing, order, order_group,
+    session, stock, wallet,
 };
 use eventstore::event::NewEvent;
 use eventstore::mint;
@@ -87,6 +87,7 @@ pub(crate) struct Changes {
     pub(crate) states: Layer,
     pub(crate) events: Vec<NewEvent>,
     pub(crate) people: Vec<PersonKey>,
+    pub(crate) forgotten: Vec<AccountId>,
     /// How many states were found in memory.
     pub(crate) found: u64,
 }
@@ -168,6 +169,11 @@ impl<'a> World<'a> {
     /// Commits the key of somebody new together with this unit of work.
     pub fn introduce(&mut self, person: PersonKey) {
         self.changes.people.push(person);
+    }
+
+    /// Deletes the key of somebody together with this unit of work: nobody can read what was sealed with it any more.
+    pub fn forget(&mut self, person: AccountId) {
+        self.changes.forgotten.push(person);
     }
 
     fn entry<A: Aggregate>(&mut self, id: A::Id) -> Result<&Entry, Halt> {

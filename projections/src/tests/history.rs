@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
-use domain::account::{self, Account, Capability, Granter, Identity, ProfileChanges};
+use domain::account::{self, Account, Capability, Challenge, Granter, Identity, ProfileChanges};
 use domain::auction::{self, Auction, Canceller, Terms};
 use domain::escrow::Escrow;
 use domain::increments::Increments;
@@ -13,8 +13,8 @@ use domain::order_group::OrderGroup;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
-    AccountId, Aggregate, AuctionId, Currency, DepositId, Event, HoldId, ListingId, Money, OrderId, Timestamp,
-    WalletId, WithdrawalId,
+    AccountId, Aggregate, AuctionId, ChallengeId, ClaimId, Currency, DepositId, Event, HoldId, ListingId, Money,
+    OrderId, SessionId, Timestamp, WalletId, WithdrawalId,
 };
 use eventstore::event::{DomainEvent, Metadata, NewEvent, RecordedEvent};
 use eventstore::follower::Recorded;
@@ -46,6 +46,7 @@ const CURRENCIES: [Currency; 2] = [Currency::USD, Currency::JPY];
 pub(crate) struct Unit {
     pub(crate) events: Vec<NewEvent>,
     people: Vec<PersonKey>,
+    forgotten: Vec<AccountId>,
 }
 
 /// What an append takes: the events of some units, none of which may be split.
@@ -55,6 +56,9 @@ pub(crate) fn batch(units: &[Unit]) -> log::Batch {
         batch.events.extend(unit.events.iter().cloned());
         batch.unit_ends.resize(batch.events.len(), batch.events.len().saturating_sub(1));
         batch.people.extend(unit.people.iter().cloned());
+        for person in &unit.forgotten {
+            batch.forget(*person);
+        }
     }
     batch
 }
@@ -193,7 +197,7 @@ impl History {
         let identity = Identity {
             email: seal(&format!("{number}@example.com")),
             user_name: seal(&format!("user {number} {}", self.text())),
-            password_hash: seal("hash"),
+            password_hash: Some(seal("hash")),
         };
         let capabilities = [Capability::Sell, Capability::Buy].into();
         self.people.insert(account.0, key.clone());
@@ -205,28 +209,79 @@ impl History {
 
     fn change_account(&mut self) {
         let account = self.anybody();
-        if self.random.random_bool(0.2) {
-            // Somebody who often wins and never pays.
-            let account = AccountId(*self.accounts.0.keys().next().unwrap());
-            let order = OrderId(self.id());
-            self.account(account, account::Command::RecordViolation { order });
-        } else if self.random.random_bool(0.3) {
-            let capabilities = [*Capability::ALL.choose(&mut self.random).unwrap()].into();
-            self.account(account, account::Command::Grant { capabilities, by: Granter::Operator });
-        } else {
-            let text = self.text();
-            let sealed = Some(self.people[&account.0].seal(text));
-            let mut changes = ProfileChanges::default();
-            match self.random.random_range(0..5) {
-                0 => changes.display_name = sealed,
-                1 => changes.phone = sealed,
-                2 => changes.biography = sealed,
-                3 => changes.avatar_url = sealed,
-                _ => changes.language = Some(text.to_owned()),
+        match self.random.random_range(0..50) {
+            0..8 => {
+                // Somebody who often wins and never pays.
+                let account = AccountId(*self.accounts.0.keys().next().unwrap());
+                let order = OrderId(self.id());
+                self.account(account, account::Command::RecordViolation { order });
             }
-            self.account(account, account::Command::ChangeProfile { changes });
+            8..21 => self.change_standing(account),
+            21..36 => self.prove_identity(account),
+            36..38 => {
+                self.erase(account);
+                return;
+            }
+            _ => {
+                let changes = self.profile_changes(account);
+                self.account(account, account::Command::ChangeProfile { changes });
+            }
         }
         self.commit();
+    }
+
+    pub(crate) fn erase(&mut self, account: AccountId) {
+        if happened(self.account(account, account::Command::Erase {})) {
+            self.unit.forgotten.push(account);
+        }
+        self.commit();
+    }
+
+    fn profile_changes(&mut self, account: AccountId) -> ProfileChanges {
+        let text = self.text();
+        let sealed = Some(self.people[&account.0].seal(text));
+        let mut changes = ProfileChanges::default();
+        match self.random.random_range(0..5) {
+            0 => changes.display_name = sealed,
+            1 => changes.phone = sealed,
+            2 => changes.biography = sealed,
+            3 => changes.avatar_url = sealed,
+            _ => changes.language = Some(text.to_owned()),
+        }
+        changes
+    }
+
+    fn change_standing(&mut self, account: AccountId) {
+        let by = Granter::Operator;
+        let capabilities = [*Capability::ALL.choose(&mut self.random).unwrap()].into();
+        let command = match self.random.random_range(0..5) {
+            0 => account::Command::Revoke { capabilities, by },
+            1 => account::Command::Suspend { reason: self.text().to_owned(), by },
+            2 => account::Command::Reinstate { by },
+            _ => account::Command::Grant { capabilities, by },
+        };
+        self.account(account, command);
+    }
+
+    fn prove_identity(&mut self, account: AccountId) {
+        let known = self.accounts.state(account);
+        let Ok(known) = known.registered() else { return };
+        let seal = |text: &str| self.people[&account.0].seal(text);
+        let (email, password_hash) = (seal("other@example.com"), seal("other hash"));
+        let (asked_at, expires_at) = (self.now, self.now + TimeDelta::hours(1));
+        let challenge = Challenge { id: ChallengeId(self.id()), email, asked_at, expires_at };
+        let command = match (self.random.random_range(0..7), &known.email_challenge) {
+            (0, _) => account::Command::ChallengePassword { challenge },
+            (1, _) => account::Command::TakeOver {},
+            (2, _) => account::Command::Link { claim: ClaimId(self.id()) },
+            (3, _) => {
+                let (replacing, session) = (known.identity.password_hash.clone(), SessionId(self.id()));
+                account::Command::ChangePassword { replacing, password_hash, session }
+            }
+            (_, Some(asked)) => account::Command::VerifyEmail { challenge: asked.id, now: asked.asked_at },
+            (_, None) => account::Command::ChallengeEmail { challenge },
+        };
+        self.account(account, command);
     }
 
     pub(crate) fn draft(&mut self) -> ListingId {

@@ -1,7 +1,7 @@
 //! The commands that events imply: what nobody in the history has asked for, processes above all, is decided again by
 //! what came of it.
 
-use domain::account::{self, Account};
+use domain::account::{self, Account, Challenge, SetBy};
 use domain::auction::{self, Auction};
 use domain::claim::{self, Claim};
 use domain::escrow::{self, Escrow};
@@ -40,7 +40,14 @@ pub(super) fn carry_out_causes(
 fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), Refusal> {
     let now = draft.now();
     match events {
-        [DomainEvent::Account(id, event), ..] => draft.execute::<Account>(*id, of_account(*id, event)).map(drop),
+        [DomainEvent::Account(id, event), rest @ ..] => {
+            let next = rest.first().and_then(|next| match next {
+                DomainEvent::Account(_, event) => Some(event),
+                _ => None,
+            });
+            let command = of_account(*id, event, next, &draft.get::<Account>(*id));
+            draft.execute::<Account>(*id, command).map(drop)
+        }
         [DomainEvent::Auction(id, event), rest @ ..] => {
             let next = rest.first().and_then(|next| match next {
                 DomainEvent::Auction(_, event) => Some(event),
@@ -88,19 +95,61 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
     }
 }
 
-fn of_account(account: AccountId, event: &account::Event) -> account::Command {
-    match event.clone() {
-        account::Event::AccountRegistered { identity, capabilities } => {
-            account::Command::Register { account, identity, capabilities }
+/// What an answer to a mailbox leads to begins with the address, if that was not verified before; the event after it
+/// tells. Whatever was answered was answered in time.
+fn of_account(
+    id: AccountId,
+    event: &account::Event,
+    next: Option<&account::Event>,
+    state: &Account,
+) -> account::Command {
+    use account::{Command as C, Event as E};
+    let known = state.registered().ok();
+    match (event.clone(), next.cloned()) {
+        (E::AccountRegistered { identity, capabilities }, _) => C::Register { account: id, identity, capabilities },
+        (E::ProfileChanged { changes }, _) => C::ChangeProfile { changes },
+        (E::EmailChallenged { challenge }, _) => C::ChallengeEmail { challenge },
+        (E::PasswordChallenged { challenge }, _) => C::ChallengePassword { challenge },
+        (E::EmailVerified { .. }, Some(E::PasswordChanged { by: SetBy::Takeover, .. }))
+        | (E::PasswordChanged { by: SetBy::Takeover, .. }, _) => C::TakeOver {},
+        (E::EmailVerified { .. }, Some(E::PasswordChanged { password_hash: Some(hash), by: SetBy::Mailbox }))
+        | (E::PasswordChanged { password_hash: Some(hash), by: SetBy::Mailbox }, _) => {
+            match known.and_then(|known| known.password_challenge.clone()) {
+                Some(Challenge { id, asked_at, .. }) => {
+                    C::ResetPassword { challenge: id, password_hash: hash, now: asked_at }
+                }
+                None => nothing(),
+            }
         }
-        account::Event::ProfileChanged { changes } => account::Command::ChangeProfile { changes },
-        account::Event::CapabilitiesGranted { capabilities, by } => account::Command::Grant { capabilities, by },
-        account::Event::ViolationRecorded { order, .. } => account::Command::RecordViolation { order },
-        // Only a violation blocks, and its event comes first: nothing leads to the second.
-        account::Event::AccountBlocked { .. } => {
-            account::Command::ChangeProfile { changes: account::ProfileChanges::default() }
+        (E::EmailVerified { email }, _) => {
+            match known.and_then(|known| known.email_challenge.clone()).filter(|asked| asked.email == email) {
+                Some(Challenge { id, asked_at, .. }) => C::VerifyEmail { challenge: id, now: asked_at },
+                None => C::TrustEmail {},
+            }
         }
+        (
+            E::PasswordChanged { password_hash: Some(password_hash), by: SetBy::Owner },
+            Some(E::SessionsRevoked { spared: Some(session) }),
+        ) => {
+            let replacing = known.and_then(|known| known.identity.password_hash.clone());
+            C::ChangePassword { replacing, password_hash, session }
+        }
+        (E::IdentityLinked { claim }, _) => C::Link { claim },
+        (E::CapabilitiesGranted { capabilities, by }, _) => C::Grant { capabilities, by },
+        (E::CapabilitiesRevoked { capabilities, by }, _) => C::Revoke { capabilities, by },
+        (E::ViolationRecorded { order, .. }, _) => C::RecordViolation { order },
+        (E::AccountSuspended { reason, by }, _) => C::Suspend { reason, by },
+        (E::AccountReinstated { by }, _) => C::Reinstate { by },
+        (E::SessionsRevoked { spared }, _) => C::RevokeSessions { spared },
+        (E::AccountErased {}, _) => C::Erase {},
+        // Only a violation blocks, and its event comes first; a password is set by somebody: nothing leads to the rest.
+        (E::AccountBlocked { .. } | E::PasswordChanged { .. }, _) => nothing(),
     }
+}
+
+/// A command that leads to nothing.
+fn nothing() -> account::Command {
+    account::Command::ChangeProfile { changes: account::ProfileChanges::default() }
 }
 
 /// A bid may announce the start first, so the event after it tells.
@@ -193,8 +242,8 @@ fn of_session(event: &session::Event, session: &Session, now: Timestamp) -> sess
         Session::Closed | Session::Ended { .. } => session::TokenHash(String::new()),
     };
     match event.clone() {
-        session::Event::SessionOpened { account, token_hash, expires_at } => {
-            session::Command::Open { account, token_hash, expires_at }
+        session::Event::SessionOpened { account, token_hash, expires_at, revocations } => {
+            session::Command::Open { account, token_hash, expires_at, revocations }
         }
         session::Event::SessionRefreshed { token_hash, expires_at } => {
             session::Command::Refresh { presented: current, next: token_hash, expires_at, now }

@@ -50,7 +50,7 @@ impl Marketplace {
         let mut marketplace = Self::default();
         for account in [SELLER, ANN, BOB] {
             let sealed = || Sealed::from_ciphertext(account, "x".to_owned());
-            let identity = Identity { email: sealed(), user_name: sealed(), password_hash: sealed() };
+            let identity = Identity { email: sealed(), user_name: sealed(), password_hash: None };
             let capabilities = BTreeSet::from([Capability::Buy, Capability::Sell]);
             let registered = account::Event::AccountRegistered { identity, capabilities };
             marketplace.cause(&[DomainEvent::Account(account, registered)]);

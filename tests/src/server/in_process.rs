@@ -2,20 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use api::app::{App, Node};
 use api::auth::newcomer::newcomer;
 use api::config::Config;
 use axum::ServiceExt;
 use axum::extract::Request as HttpRequest;
-use commands::{Request, accounts};
+use chrono::TimeDelta;
+use commands::sessions::NewSession;
+use commands::{Request, accounts, sessions};
 use domain::account::Capability;
+use domain::session::TokenHash;
 use domain::{AccountId, SessionId};
 use eventstore::clock::Clock;
 use eventstore::database::Database;
 use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::secrets::RootSecret;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -23,7 +28,10 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 use crate::database::TestDatabase;
 use crate::fail::OrFail;
+use crate::mailbox::Mailboxes;
 
+/// A message that was not sent by then will not be.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// The secret of every server of the tests.
 pub(super) const SECRET: &str = "a secret of the tests, good for nothing else";
 
@@ -38,6 +46,8 @@ pub struct InProcess {
     address: String,
     quit: oneshot::Sender<()>,
     serving: JoinHandle<()>,
+    /// Where its messages go.
+    mail: TempDir,
 }
 
 impl InProcess {
@@ -54,6 +64,8 @@ impl InProcess {
     /// On a database that is there already. The sandbox is switched on whatever the settings say.
     pub async fn start_on(database: TestDatabase, mut settings: Config) -> Self {
         settings.sandbox.enabled = true;
+        let mail = TempDir::new().or_fail("make a folder for messages");
+        settings.mail.folder = mail.path().join("mail");
         let secret = RootSecret::new(SECRET.as_bytes());
         let reached = Database::at(database.url()).or_fail("read the address of the database");
         let node = Node::start(settings, &reached, secret, Clock::new()).await.or_fail("start a node");
@@ -65,12 +77,19 @@ impl InProcess {
             let until = async move { drop(told.await) };
             axum::serve(listener, service).with_graceful_shutdown(until).await.or_fail("serve");
         });
-        Self { app: node.app.clone(), database, node, address, quit, serving }
+        Self { app: node.app.clone(), database, node, address, quit, serving, mail }
     }
 
     /// Where it listens (`http://host:port`).
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The messages that were sent until now, all of them.
+    pub async fn mailboxes(&self) -> Mailboxes {
+        let head = self.database.log_head().await;
+        self.app.progress.wait_for(commands::mail::NAME, head, PATIENCE).await.or_fail("wait for messages");
+        Mailboxes::at(&self.mail.path().join("mail"))
     }
 
     /// Nobody in particular, at this server.
@@ -82,11 +101,22 @@ impl InProcess {
     pub async fn join(&self, name: &str) -> Client {
         let account = AccountId(mint::id());
         let (email, capabilities) = (format!("{name}@example.com"), BTreeSet::from([Capability::Buy]));
-        let newcomer = newcomer(&self.app.secret, account, &email, name, "none", capabilities);
-        let join = move |world: &mut commands::World<'_>| accounts::register(world, &newcomer);
+        let newcomer = newcomer(&self.app.secret, account, &email, name, None, capabilities);
+        let session = NewSession {
+            session: SessionId(mint::id()),
+            account,
+            token_hash: TokenHash("none".to_owned()),
+            expires_at: Clock::real_now() + TimeDelta::days(1),
+        };
+        let id = session.session;
+        let join = move |world: &mut commands::World<'_>| {
+            accounts::register(world, &newcomer)?;
+            accounts::trust_email(world, account)?;
+            sessions::open(world, &session)
+        };
         let joined = self.app.engine.submit(Request::once(Metadata::by_account(account)), join).await;
         joined.or_fail("register somebody");
-        let token = self.app.tokens.issue(account, SessionId(mint::id())).or_fail("issue an access token");
+        let token = self.app.tokens.issue(account, id).or_fail("issue an access token");
         self.client().speaking_for(account, &token)
     }
 

@@ -68,8 +68,7 @@ impl Door {
     /// Registers somebody who may bid; answers with the number of events that this took.
     pub(super) async fn join(&self, account: AccountId) -> Result<i64, BenchError> {
         let key = PersonKey::mint(account);
-        let identity =
-            Identity { email: key.seal("@"), user_name: key.seal("bidder"), password_hash: key.seal("none") };
+        let identity = Identity { email: key.seal("@"), user_name: key.seal("bidder"), password_hash: None };
         let (email, user_name) = (ClaimId(mint::id()), ClaimId(mint::id()));
         let capabilities = BTreeSet::from([Capability::Buy]);
         let newcomer = Newcomer { account, key, identity, email, user_name, capabilities };

@@ -1,24 +1,21 @@
-//! Joining, logging in and out, and one's own profile. What answers with tokens or ends them takes no `Idempotency-Key`,
-//! since tokens are never stored; changing the profile is a command like any other.
-
-use std::collections::BTreeSet;
+//! Joining, logging in and out, proving who one is, and leaving. What answers with tokens, ends them or is about a secret
+//! takes no `Idempotency-Key`, since neither is ever stored; changing the profile is a command like any other.
 
 use axum::Json;
-use axum::extract::{Extension, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::Request;
-use commands::accounts;
-use commands::sessions::{self, NewSession, Trade, Traded};
-use domain::account::{Account, Capability, ProfileChanges};
+use commands::sessions::NewSession;
+use domain::account::{self, Challenge, Registered};
 use domain::claim::Kind;
-use domain::{AccountId, SessionId};
+use domain::{AccountId, ChallengeId, Refusal, Sealed, SessionId};
 use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
+use eventstore::secrets::Purpose;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -26,27 +23,42 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::auth::newcomer::{Registration, newcomer};
+use crate::auth::attempts;
 use crate::auth::passwords::PasswordError;
 use crate::auth::refresh::RefreshToken;
-use crate::auth::tickets;
 use crate::http::envelope::RequestId;
-use crate::http::extract::{Body, Caller, Command, NoQuery, Nothing, Read};
-use crate::http::openapi::{Conditional, Waits};
 use crate::http::problem::{POSITION_HEADER, Problem};
-use crate::http::reply::{Done, One};
+
+mod email;
+mod erasure;
+mod google;
+mod login;
+mod password;
+mod profile;
 
 const TAG: &str = "Identity";
 
-/// The routes of this file.
+/// How long a question to a mailbox can be answered.
+const EMAIL_ANSWER: TimeDelta = TimeDelta::hours(24);
+const PASSWORD_ANSWER: TimeDelta = TimeDelta::hours(1);
+
+/// The routes of these files.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(register))
-        .routes(routes!(login))
-        .routes(routes!(refresh))
-        .routes(routes!(logout))
-        .routes(routes!(me, change_me))
-        .routes(routes!(ws_ticket))
+        .routes(routes!(login::register))
+        .routes(routes!(login::login))
+        .routes(routes!(login::refresh))
+        .routes(routes!(login::logout))
+        .routes(routes!(login::ws_ticket))
+        .routes(routes!(google::log_in))
+        .routes(routes!(profile::me, profile::change_me))
+        .routes(routes!(password::change))
+        .routes(routes!(password::ask_to_reset))
+        .routes(routes!(password::reset))
+        .routes(routes!(email::verify))
+        .routes(routes!(email::resend))
+        .routes(routes!(email::change))
+        .routes(routes!(erasure::erase))
 }
 
 /// The tokens of a session.
@@ -74,246 +86,40 @@ impl IntoResponse for Tokens {
     }
 }
 
-/// Joins: makes an account and logs it in.
-#[utoipa::path(post, path = "/auth/register", tag = TAG, request_body = Registration,
-    responses((status = CREATED, body = Tokens, description = "The account exists and is logged in"),
-        (status = CONFLICT, description = "The e-mail address or the user name belongs to an account")))]
-async fn register(
-    State(app): State<App>,
-    Extension(id): Extension<RequestId>,
-    Body(registration): Body<Registration>,
-) -> Result<(StatusCode, Tokens), Problem> {
-    let account = AccountId(mint::id());
-    let password_hash = app.passwords.hash(registration.password.clone()).await?;
-    let mut capabilities = BTreeSet::from([Capability::Buy]);
-    capabilities.extend(registration.sell.then_some(Capability::Sell));
-    let newcomer =
-        newcomer(&app.secret, account, &registration.email, &registration.user_name, &password_hash, capabilities);
-    let metadata = id.stamp(Metadata::by_account(account));
-    let (session, token) = new_session(&app, account);
-    let join = move |world: &mut commands::World<'_>| {
-        accounts::register(world, &newcomer)?;
-        sessions::open(world, &session)
-    };
-    let accepted = app.engine.submit(Request::once(metadata), join).await?;
-    Ok((StatusCode::CREATED, tokens(&app, account, &token, accepted.position)?))
-}
-
-/// Who logs in.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct Login {
-    #[garde(length(max = 254))]
-    #[schema(example = "ann@example.com")]
-    email: String,
-    #[garde(length(chars, max = 128))]
-    #[schema(example = "correct horse battery")]
-    password: String,
-}
-
-/// Logs in. An unknown address and a wrong password get the same answer.
-#[utoipa::path(post, path = "/auth/login", tag = TAG, request_body = Login,
-    responses((status = OK, body = Tokens, description = "Logged in"),
-        (status = UNAUTHORIZED, description = "Not with this password")))]
-async fn login(
-    State(app): State<App>,
-    Extension(id): Extension<RequestId>,
-    Body(login): Body<Login>,
-) -> Result<Tokens, Problem> {
-    let claim = app.secret.claim(Kind::Email, &login.email);
-    let holder = app.engine.read(move |world| accounts::holder_of(world, claim)).await?;
-    let stored = match &holder {
-        Some((account, state)) => stored_hash(&app, *account, state).await?,
-        None => None,
-    };
-    let matches = app.passwords.verify(login.password, stored).await?;
-    let Some((account, _)) = holder.filter(|_| matches) else {
-        return Err(Problem::unauthenticated("The e-mail address or the password is wrong."));
-    };
-    let (session, token) = new_session(&app, account);
-    let open = move |world: &mut commands::World<'_>| sessions::open(world, &session);
-    let metadata = id.stamp(Metadata::by_account(account));
-    let accepted = app.engine.submit(Request::once(metadata), open).await?;
-    tokens(&app, account, &token, accepted.position)
-}
-
-async fn stored_hash(app: &App, account: AccountId, state: &Account) -> Result<Option<String>, Problem> {
-    let Ok(registered) = state.registered() else { return Ok(None) };
-    let key = PersonKey::load(&app.pool, account).await?;
-    Ok(key.and_then(|key| key.open(&registered.identity.password_hash)))
-}
-
-/// A refresh token.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct Refresh {
-    #[garde(length(max = 512))]
-    refresh_token: String,
-}
-
-/// Trades a refresh token for new tokens. One that was traded before ends the session: somebody else has it.
-#[utoipa::path(post, path = "/auth/refresh", tag = TAG, request_body = Refresh,
-    responses((status = OK, body = Tokens, description = "New tokens"),
-        (status = UNAUTHORIZED, description = "The token is not good")))]
-async fn refresh(
-    State(app): State<App>,
-    Extension(id): Extension<RequestId>,
-    Body(body): Body<Refresh>,
-) -> Result<Tokens, Problem> {
-    let bad = || Problem::unauthenticated("The refresh token is not good.");
-    let presented = RefreshToken::parse(&body.refresh_token).ok_or_else(bad)?;
-    let next = RefreshToken::mint(presented.session());
-    let trade = Trade {
-        session: presented.session(),
-        presented: presented.hash(),
-        next: next.hash(),
-        expires_at: refresh_expiry(&app),
-        now: Clock::real_now(),
-    };
-    let metadata = id.stamp(Metadata::anonymous());
-    let accepted = app.engine.submit(Request::once(metadata), move |world| sessions::refresh(world, &trade)).await?;
-    match accepted.value {
-        Traded::Refreshed(account) => tokens(&app, account, &next, accepted.position),
-        Traded::Reused => Err(bad()),
+impl Tokens {
+    fn of(app: &App, account: AccountId, refresh: &RefreshToken, position: Position) -> Result<Self, Problem> {
+        let access_token = app.tokens.issue(account, refresh.session()).map_err(|_| Problem::internal())?;
+        Ok(Self {
+            account_id: account.0,
+            access_token,
+            token_type: "Bearer",
+            expires_in: app.tokens.ttl_s(),
+            refresh_token: refresh.text(),
+            position,
+        })
     }
 }
 
-/// Logs out: the session's refresh tokens are good no more.
-#[utoipa::path(post, path = "/auth/logout", tag = TAG, security(("bearer" = [])),
-    responses((status = NO_CONTENT, description = "Logged out",
-        headers(("Tradepost-Position" = i64, description = "The last event of it in the log")))))]
-async fn logout(
-    State(app): State<App>,
-    Extension(id): Extension<RequestId>,
-    caller: Caller,
-    _: Body<Nothing>,
-) -> Result<impl IntoResponse, Problem> {
-    let Caller { account, session } = caller;
-    let end = move |world: &mut commands::World<'_>| sessions::log_out(world, account, session);
-    let accepted = app.engine.submit(Request::once(id.stamp(Metadata::by_account(account))), end).await?;
-    Ok((StatusCode::NO_CONTENT, [(POSITION_HEADER, accepted.position)]))
+/// The position of what was done, for an answer that says nothing else.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Noted {
+    /// The last event of it in the log.
+    position: Position,
 }
 
-/// An account as its owner sees it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Profile {
-    id: uuid::Uuid,
-    email: Option<String>,
-    user_name: Option<String>,
-    display_name: Option<String>,
-    phone: Option<String>,
-    biography: Option<String>,
-    avatar_url: Option<String>,
-    #[schema(example = "en")]
-    language: Option<String>,
-    /// What the account may do: `buy`, `sell`, `staff`, `admin`, `audit`.
-    capabilities: Vec<String>,
-    /// Orders that were won and not paid; the third blocks.
-    violations: i32,
-    /// Whether it may not list, bid, buy or withdraw.
-    blocked: bool,
-    registered_at: DateTime<Utc>,
-    /// For `If-Match`.
-    version: u64,
+impl IntoResponse for Noted {
+    fn into_response(self) -> Response {
+        ([(POSITION_HEADER, self.position)], Json(self)).into_response()
+    }
 }
 
-/// One's own account.
-#[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])), params(Waits),
-    responses((status = OK, body = Profile, description = "The account")))]
-async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<Profile>, Problem> {
-    read.wait_for(&app, projections::accounts::MODEL.name).await?;
-    let row = projections::accounts::get(&app.pool, caller.account).await?;
-    let row = row.ok_or_else(|| Problem::not_found("account"))?;
-    let version = row.version.unsigned_abs();
-    let body = Profile {
-        id: row.id,
-        email: row.email,
-        user_name: row.user_name,
-        display_name: row.display_name,
-        phone: row.phone,
-        biography: row.biography,
-        avatar_url: row.avatar_url,
-        language: row.language,
-        capabilities: row.capabilities.iter().map(|capability| capability.0.name().to_owned()).collect(),
-        violations: row.violations,
-        blocked: row.blocked,
-        registered_at: row.registered_at,
-        version,
-    };
-    Ok(One { body, version, position: row.position })
-}
-
-/// What is to change. What is not named stays; an empty text clears.
+/// A token that was sent to a mailbox.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
-pub struct ProfilePatch {
-    #[garde(length(chars, max = 100))]
-    display_name: Option<String>,
-    #[garde(length(chars, max = 40))]
-    phone: Option<String>,
-    #[garde(length(chars, max = 2000))]
-    biography: Option<String>,
-    #[garde(length(chars, max = 2000))]
-    avatar_url: Option<String>,
-    /// A BCP 47 tag.
-    #[garde(length(chars, max = 35))]
-    #[schema(example = "ur-PK")]
-    language: Option<String>,
-}
-
-/// The version that a change has led to.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-pub struct Changed {
-    version: u64,
-}
-
-/// Changes one's own profile.
-#[utoipa::path(patch, path = "/auth/me", tag = TAG, security(("bearer" = [])), request_body = ProfilePatch,
-    params(Conditional), responses((status = OK, body = Changed, description = "Changed")))]
-async fn change_me(State(app): State<App>, command: Command<ProfilePatch>) -> Result<Done<Changed>, Problem> {
-    let account = command.caller.account;
-    let key = PersonKey::load(&app.pool, account).await?.ok_or_else(|| Problem::not_found("account"))?;
-    let (request, expected) = (command.request(), command.expected_version);
-    let patch = command.body;
-    let seal = |text: Option<String>| text.map(|text| key.seal(&text));
-    let changes = ProfileChanges {
-        display_name: seal(patch.display_name),
-        phone: seal(patch.phone),
-        biography: seal(patch.biography),
-        avatar_url: seal(patch.avatar_url),
-        language: patch.language,
-    };
-    let changes_nothing = changes == ProfileChanges::default();
-    let change = move |world: &mut commands::World<'_>| {
-        world.expect_version::<Account>(account, expected)?;
-        accounts::change_profile(world, account, changes.clone())?;
-        Ok(Changed { version: world.version::<Account>(account)? })
-    };
-    let accepted = app.engine.submit(request, change).await?;
-    let version = accepted.value.version;
-    Ok(if changes_nothing { Done::ok(accepted) } else { Done::ok(accepted).at_version(version) })
-}
-
-/// A ticket for opening a socket.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Ticket {
-    /// Send it as `?ticket=` when opening a socket; good once.
-    ticket: String,
-    /// Seconds until it expires.
-    #[schema(example = 30)]
-    expires_in: u64,
-}
-
-/// Gives a ticket for opening one socket as this account.
-#[utoipa::path(post, path = "/auth/ws-ticket", tag = TAG, security(("bearer" = [])),
-    responses((status = CREATED, body = Ticket, description = "The ticket")))]
-async fn ws_ticket(
-    State(app): State<App>,
-    caller: Caller,
-    _: Body<Nothing>,
-) -> Result<(StatusCode, Json<Ticket>), Problem> {
-    let ticket = tickets::issue(&app.pool, caller.account).await?;
-    Ok((StatusCode::CREATED, Json(Ticket { ticket, expires_in: tickets::LIFETIME.as_secs() })))
+pub struct MailedToken {
+    #[garde(length(max = 512))]
+    #[schema(max_length = 512)]
+    token: String,
 }
 
 fn new_session(app: &App, account: AccountId) -> (NewSession, RefreshToken) {
@@ -327,16 +133,49 @@ fn refresh_expiry(app: &App) -> DateTime<Utc> {
     Clock::real_now() + TimeDelta::try_seconds(ttl).unwrap_or(TimeDelta::days(365))
 }
 
-fn tokens(app: &App, account: AccountId, refresh: &RefreshToken, position: Position) -> Result<Tokens, Problem> {
-    let access_token = app.tokens.issue(account, refresh.session()).map_err(|_| Problem::internal())?;
-    Ok(Tokens {
-        account_id: account.0,
-        access_token,
-        token_type: "Bearer",
-        expires_in: app.tokens.ttl_s(),
-        refresh_token: refresh.text(),
-        position,
-    })
+/// A question to a mailbox that can be answered for so long.
+fn challenge(email: Sealed<String>, answer_within: TimeDelta) -> Challenge {
+    let asked_at = Clock::real_now();
+    Challenge { id: ChallengeId(mint::id()), email, asked_at, expires_at: asked_at + answer_within }
+}
+
+/// What is kept of an account, and the key that opens it.
+async fn opened(app: &App, account: AccountId) -> Result<(Registered, PersonKey), Problem> {
+    let registered = app.engine.read(move |world| commands::accounts::get(world, account)).await?;
+    let key = PersonKey::load(&app.pool, account).await?.ok_or_else(|| Problem::not_found("account"))?;
+    Ok((registered, key))
+}
+
+/// A request that is carried out once and leaves no answer behind.
+fn once(id: RequestId, account: AccountId) -> Request {
+    Request::once(id.stamp(Metadata::by_account(account)))
+}
+
+/// Refuses unless this is the account's password. Whoever tries too often is refused for a while, whatever they say:
+/// somebody who holds a stolen access token guesses too. Without a password there is nothing to show.
+async fn expect_password(
+    app: &App,
+    registered: &Registered,
+    key: &PersonKey,
+    shown: Option<String>,
+    pointer: &'static str,
+) -> Result<(), Problem> {
+    let Some(stored) = &registered.identity.password_hash else { return Ok(()) };
+    let email = key.open(&registered.identity.email).unwrap_or_default();
+    let address = app.secret.claim(Kind::Email, &email);
+    attempts::begin(&app.pool, address).await?.map_err(locked)?;
+    if app.passwords.verify(shown.unwrap_or_default(), key.open(stored)).await? {
+        return Ok(attempts::forget(&app.pool, address).await?);
+    }
+    Err(Problem::invalid_field(pointer, "wrong", "this is not the password of the account"))
+}
+
+/// Too many passwords were wrong.
+fn locked(locked: attempts::Locked) -> Problem {
+    let detail = "Too many log-ins have failed. A new password can be set by e-mail, or wait.";
+    let wait = (locked.until - Clock::real_now()).num_seconds().max(0) + 1;
+    Problem::new(axum::http::StatusCode::TOO_MANY_REQUESTS, "login-locked", "Locked for a while", detail)
+        .with_header(header::RETRY_AFTER, &wait.to_string())
 }
 
 impl From<PasswordError> for Problem {
@@ -346,4 +185,16 @@ impl From<PasswordError> for Problem {
             PasswordError::Defect => Self::internal(),
         }
     }
+}
+
+/// A password that many have.
+fn too_common(pointer: &'static str) -> Problem {
+    Problem::invalid_field(pointer, "too-common", "this password is too easy to guess")
+}
+
+/// Whose mailbox a token was sent to, and which question it answers.
+fn read_token(app: &App, purpose: Purpose, token: &str) -> Result<(AccountId, ChallengeId), Problem> {
+    app.secret
+        .read_mailed_token(purpose, token)
+        .ok_or_else(|| Problem::from(Refusal::from(account::Error::WrongAnswer)))
 }

@@ -2,13 +2,10 @@
 
 use axum::extract::State;
 use axum::http::HeaderName;
-use domain::account::Capability;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::admin::require;
 use crate::app::App;
-use crate::http::extract::Caller;
 use crate::http::problem::Problem;
 use crate::observe::metrics;
 
@@ -20,7 +17,6 @@ pub fn router() -> OpenApiRouter<App> {
 /// The metrics of this node, in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "Administration", security(("bearer" = ["staff"])),
     responses((status = OK, body = String, content_type = "text/plain", description = "The metrics")))]
-async fn show(State(app): State<App>, caller: Caller) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
-    require(&app, caller, Capability::Staff).await?;
+async fn show(State(app): State<App>) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
     Ok(metrics::text(metrics::render(&app).await))
 }

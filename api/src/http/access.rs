@@ -1,0 +1,136 @@
+//! Who may use which route: the table of routes, enforced before a request is read any further.
+//!
+//! The table says of every route whether it is open, takes an account, or takes a capability; a route that is not in it
+//! is not served. Whose thing it is that a path names, the route itself decides: to everybody else the thing is not
+//! there. What a decision needs, such as the capability to sell, the decision checks again, on what the log says then.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use domain::account::Capability;
+
+use super::paths::{self, BASE};
+use super::problem::Problem;
+use super::routes::no_such_route;
+use crate::app::App;
+use crate::auth::sessions::{Caller, NotAdmitted, Standing};
+
+/// What a route takes of who uses it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Nothing, or a token of another kind in its body.
+    Open,
+    /// An account, of which it decides by itself whether the thing concerns it.
+    Account,
+    /// An account with this capability.
+    Capability(Capability),
+}
+
+impl Access {
+    /// What the table's words for who may use a route mean; nothing for words that are not known.
+    pub fn of(who: &str) -> Option<Self> {
+        let who = who.split_once(" (").map_or(who, |(who, _)| who);
+        Some(match who {
+            "anyone" | "refresh token" | "reset token" | "verify token" | "claim token" | "provider" => Self::Open,
+            "account" | "owner" | "buyer" | "seller" | "party" | "member" | "author" | "underbidder"
+            | "seller or staff" | "auditor or party" => Self::Account,
+            "staff" | "operator network" => Self::Capability(Capability::Staff),
+            "auditor" => Self::Capability(Capability::Audit),
+            _ => return None,
+        })
+    }
+}
+
+/// What each route takes, by method and path.
+static TABLE: LazyLock<HashMap<(&'static str, String), Access>> = LazyLock::new(|| {
+    let listed = |route: paths::Route| Some(((route.method, format!("{BASE}{}", route.path)), Access::of(route.who)?));
+    paths::routes().filter_map(listed).collect()
+});
+
+/// What a route takes; nothing for one that is not in the table.
+pub fn of_route(method: &str, path: &str) -> Option<Access> {
+    // HEAD is answered wherever GET is.
+    let method = paths::METHODS.iter().find(|known| **known == if method == "HEAD" { "GET" } else { method })?;
+    TABLE.get(&(*method, path.to_owned())).copied()
+}
+
+/// Lets a request through to its route if the table lets its sender.
+pub(super) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    // Whatever method a route has not is answered by it with what it has.
+    let access = of_route(request.method().as_str(), path);
+    let access = match access {
+        Some(access) => access,
+        None if paths::METHODS.iter().all(|method| of_route(method, path).is_none()) => {
+            tracing::error!(path, "a route is served that is not in the table of routes");
+            return no_such_route(request.uri()).into_response();
+        }
+        None => Access::Open,
+    };
+    match admit(&app, request.headers(), access).await {
+        Ok(None) => {}
+        Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
+        Err(problem) => return problem.into_response(),
+    }
+    next.run(request).await
+}
+
+async fn admit(app: &App, headers: &HeaderMap, access: Access) -> Result<Option<Caller>, Problem> {
+    let needed = match access {
+        Access::Open => return Ok(None),
+        Access::Account => None,
+        Access::Capability(needed) => Some(needed),
+    };
+    let caller = caller(app, headers).await?;
+    let (caller, standing) =
+        caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))?;
+    match needed {
+        Some(needed) if !standing.capabilities.contains(&needed) => Err(missing(needed)),
+        _ => Ok(Some(caller)),
+    }
+}
+
+fn missing(needed: Capability) -> Problem {
+    Problem::from(domain::Refusal::from(domain::account::Error::MissingCapability { needed }))
+}
+
+/// Who sends a request with these headers, if their session stands. A token that is not good is an error.
+pub(super) async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<(Caller, Arc<Standing>)>, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let token = token.ok_or_else(|| Problem::unauthenticated("Authorization must be `Bearer <access token>`."))?;
+    let caller = app.tokens.verify(token).map_err(|_| not_good())?;
+    Ok(Some((caller, standing(app, caller).await?)))
+}
+
+/// What a caller may do, if their session stands.
+pub(super) async fn standing(app: &App, caller: Caller) -> Result<Arc<Standing>, Problem> {
+    app.sessions.admit(&app.engine, caller).await.map_err(|refused| match refused {
+        NotAdmitted::Ended => not_good(),
+        NotAdmitted::Unknown(error) => error.into(),
+    })
+}
+
+fn not_good() -> Problem {
+    let challenge = r#"Bearer error="invalid_token""#;
+    Problem::unauthenticated("The access token is not good.").with_header(header::WWW_AUTHENTICATE, challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_of_every_route_who_may_use_it() {
+        for route in paths::routes() {
+            assert!(Access::of(route.who).is_some(), "{} {}: {}", route.method, route.path, route.who);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What an account decides.
+
+use uuid::Uuid;
+
+use chrono::{TimeZone, Utc};
+
+use super::*;
+use crate::testing::given;
+
+const ANN: AccountId = AccountId(Uuid::from_u128(1));
+const BOB: AccountId = AccountId(Uuid::from_u128(2));
+
+fn sealed(of: AccountId, text: &str) -> Sealed<String> {
+    Sealed::from_ciphertext(of, text.to_owned())
+}
+
+fn identity(of: AccountId) -> Identity {
+    Identity { email: sealed(of, "email"), user_name: sealed(of, "name"), password_hash: Some(sealed(of, "hash")) }
+}
+
+fn registered() -> Event {
+    Event::AccountRegistered { identity: identity(ANN), capabilities: BTreeSet::from([Capability::Buy]) }
+}
+
+fn grant(capabilities: impl IntoIterator<Item = Capability>) -> Command {
+    Command::Grant { capabilities: capabilities.into_iter().collect(), by: Granter::Operator }
+}
+
+#[test]
+fn a_newcomer_is_registered_once() {
+    let register =
+        || Command::Register { account: ANN, identity: identity(ANN), capabilities: BTreeSet::from([Capability::Buy]) };
+    given::<Account>([]).when(register()).then([registered()]);
+    given::<Account>([registered()]).when(register()).then_refused(Error::AlreadyRegistered);
+}
+
+#[test]
+fn fields_sealed_for_somebody_else_are_refused() {
+    let foreign = Command::Register { account: ANN, identity: identity(BOB), capabilities: BTreeSet::new() };
+    given::<Account>([]).when(foreign).then_refused(Error::SealedForAnother);
+    let changes = ProfileChanges { phone: Some(sealed(BOB, "phone")), ..ProfileChanges::default() };
+    given::<Account>([registered()]).when(Command::ChangeProfile { changes }).then_refused(Error::SealedForAnother);
+}
+
+#[test]
+fn only_new_capabilities_are_granted() {
+    given::<Account>([registered()]).when(grant([Capability::Buy, Capability::Staff])).then([
+        Event::CapabilitiesGranted { capabilities: BTreeSet::from([Capability::Staff]), by: Granter::Operator },
+    ]);
+    given::<Account>([registered()]).when(grant([Capability::Buy])).then_nothing();
+    given::<Account>([]).when(grant([Capability::Buy])).then_refused(Error::NotRegistered);
+}
+
+#[test]
+fn an_account_may_do_what_it_was_granted_and_nothing_else() {
+    let staff = given::<Account>([registered()]).and(grant([Capability::Staff]));
+    assert_eq!(staff.state().require(Capability::Staff), Ok(()));
+    let missing = Error::MissingCapability { needed: Capability::Admin };
+    assert_eq!(staff.state().require(Capability::Admin), Err(missing));
+    assert_eq!(Account::default().require(Capability::Buy), Err(Error::NotRegistered));
+}
+
+#[test]
+fn the_third_order_that_was_won_and_not_paid_blocks_and_the_same_order_counts_once() {
+    let order = |number| OrderId(Uuid::from_u128(number));
+    let violate = |number| Command::RecordViolation { order: order(number) };
+    let twice = || given::<Account>([registered()]).and(violate(1)).and(violate(2)).and(violate(2));
+    assert_eq!(twice().state().require(Capability::Buy), Ok(()));
+    let third = Event::ViolationRecorded { order: order(3), violations: 3 };
+    twice().when(violate(3)).then([third, Event::AccountBlocked { violations: 3 }]);
+    let blocked = twice().and(violate(3));
+    assert_eq!(blocked.state().require(Capability::Buy), Err(Error::Blocked { violations: 3 }));
+    blocked.when(violate(1)).then_nothing();
+}
+
+#[test]
+fn an_empty_change_changes_nothing() {
+    let change = Command::ChangeProfile { changes: ProfileChanges::default() };
+    given::<Account>([registered()]).when(change).then_nothing();
+}
+
+const MORNING: i64 = 1_700_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Utc.timestamp_opt(MORNING + second, 0).unwrap()
+}
+
+fn session(number: u128) -> SessionId {
+    SessionId(Uuid::from_u128(number))
+}
+
+/// Asked at `second`, and good for a hundred.
+fn challenge(number: u128, email: &str, second: i64) -> Challenge {
+    let (asked_at, expires_at) = (at(second), at(second + 100));
+    Challenge { id: ChallengeId(Uuid::from_u128(number)), email: sealed(ANN, email), asked_at, expires_at }
+}
+
+fn ask_email(number: u128, email: &str, second: i64) -> Command {
+    Command::ChallengeEmail { challenge: challenge(number, email, second) }
+}
+
+fn answer_email(number: u128, second: i64) -> Command {
+    Command::VerifyEmail { challenge: ChallengeId(Uuid::from_u128(number)), now: at(second) }
+}
+
+fn ask_password(number: u128, second: i64) -> Command {
+    Command::ChallengePassword { challenge: challenge(number, "email", second) }
+}
+
+fn reset(number: u128, second: i64) -> Command {
+    let password_hash = sealed(ANN, "new");
+    Command::ResetPassword { challenge: ChallengeId(Uuid::from_u128(number)), password_hash, now: at(second) }
+}
+
+fn change(from: Option<&str>, to: &str) -> Command {
+    let replacing = from.map(|hash| sealed(ANN, hash));
+    Command::ChangePassword { replacing, password_hash: sealed(ANN, to), session: session(1) }
+}
+
+fn verified(email: &str) -> Event {
+    Event::EmailVerified { email: sealed(ANN, email) }
+}
+
+fn changed(hash: &str, by: SetBy) -> Event {
+    Event::PasswordChanged { password_hash: Some(sealed(ANN, hash)), by }
+}
+
+fn revoked(spared: Option<SessionId>) -> Event {
+    Event::SessionsRevoked { spared }
+}
+
+#[test]
+fn an_address_is_verified_by_the_answer_to_the_last_question_in_time() {
+    let asked = || given::<Account>([registered()]).and(ask_email(1, "email", 0));
+    asked().when(answer_email(1, 99)).then([verified("email")]);
+    asked().when(answer_email(1, 100)).then_refused(Error::WrongAnswer);
+    asked().when(answer_email(2, 1)).then_refused(Error::WrongAnswer);
+    asked().and(answer_email(1, 1)).when(answer_email(1, 2)).then_refused(Error::WrongAnswer);
+    asked().and(ask_email(2, "email", 60)).when(answer_email(1, 61)).then_refused(Error::WrongAnswer);
+}
+
+#[test]
+fn an_address_changes_once_the_new_mailbox_has_answered_and_not_before() {
+    let asked = given::<Account>([registered()]).and(ask_email(1, "new", 0));
+    assert_eq!(asked.state().registered().unwrap().identity.email, sealed(ANN, "email"));
+    let answered = asked.and(answer_email(1, 1));
+    let account = answered.state().registered().unwrap();
+    assert_eq!((&account.identity.email, account.email_verified), (&sealed(ANN, "new"), true));
+}
+
+#[test]
+fn a_mailbox_is_not_asked_again_within_a_minute() {
+    let again_at = at(60);
+    let asked = || given::<Account>([registered()]).and(ask_email(1, "email", 0)).and(ask_password(2, 0));
+    asked().when(ask_email(3, "email", 59)).then_refused(Error::AskedAMomentAgo { again_at });
+    asked().when(ask_email(3, "email", 60)).then([Event::EmailChallenged { challenge: challenge(3, "email", 60) }]);
+    // Whoever asks for a password is nobody in particular, and is told nothing.
+    asked().when(ask_password(3, 59)).then_nothing();
+    asked().when(ask_password(3, 60)).then([Event::PasswordChallenged { challenge: challenge(3, "email", 60) }]);
+}
+
+#[test]
+fn whoever_reads_the_mailbox_sets_a_password_once_and_ends_every_session() {
+    let asked = || given::<Account>([registered()]).and(ask_password(1, 0));
+    let all = [verified("email"), changed("new", SetBy::Mailbox), revoked(None)];
+    asked().when(reset(1, 99)).then(all);
+    asked().when(reset(1, 100)).then_refused(Error::WrongAnswer);
+    asked().and(reset(1, 1)).when(reset(1, 2)).then_refused(Error::WrongAnswer);
+}
+
+#[test]
+fn a_password_asked_for_at_a_former_address_is_not_set() {
+    let asked = given::<Account>([registered()]).and(ask_email(1, "new", 0)).and(ask_password(2, 0));
+    asked.and(answer_email(1, 1)).when(reset(2, 2)).then_refused(Error::WrongAnswer);
+}
+
+#[test]
+fn a_new_password_ends_every_session_but_the_one_that_has_set_it() {
+    let one = || given::<Account>([registered()]);
+    one().when(change(Some("hash"), "new")).then([changed("new", SetBy::Owner), revoked(Some(session(1)))]);
+    one().when(change(Some("another"), "new")).then_refused(Error::PasswordChangedMeanwhile);
+    let state = one().and(change(Some("hash"), "new")).state().clone();
+    let account = state.registered().unwrap();
+    assert!(account.stands(session(1), 0) && !account.stands(session(2), 0) && account.stands(session(2), 1));
+    let state = one().and(change(Some("hash"), "new")).and(Command::RevokeSessions { spared: None }).state().clone();
+    assert!(!state.registered().unwrap().stands(session(1), 0), "spared once is not spared for ever");
+}
+
+#[test]
+fn the_last_five_passwords_are_remembered() {
+    let hashes = ["hash", "1", "2", "3", "4", "5"];
+    let changes = hashes.windows(2).map(|pair| change(Some(pair[0]), pair[1]));
+    let state = changes.fold(given::<Account>([registered()]), |account, change| account.and(change)).state().clone();
+    let remembered: Vec<_> = state.registered().unwrap().passwords.iter().cloned().collect();
+    assert_eq!(remembered, hashes[1..].iter().map(|hash| sealed(ANN, hash)).collect::<Vec<_>>());
+}
+
+#[test]
+fn whoever_joined_with_an_address_of_somebody_else_loses_the_account() {
+    let removed = Event::PasswordChanged { password_hash: None, by: SetBy::Takeover };
+    let taken = given::<Account>([registered()]);
+    taken.when(Command::TakeOver {}).then([verified("email"), removed, revoked(None)]);
+    let taken = given::<Account>([registered()]).and(Command::TakeOver {});
+    assert_eq!(taken.state().registered().unwrap().identity.password_hash, None);
+    taken.when(change(None, "new")).then([changed("new", SetBy::Owner), revoked(Some(session(1)))]);
+}
+
+#[test]
+fn only_what_was_allowed_is_taken_back() {
+    let revoke = |capabilities| Command::Revoke { capabilities, by: Granter::Operator };
+    let both = || BTreeSet::from([Capability::Buy, Capability::Staff]);
+    let buy = BTreeSet::from([Capability::Buy]);
+    let one = || given::<Account>([registered()]);
+    one().when(revoke(both())).then([Event::CapabilitiesRevoked { capabilities: buy, by: Granter::Operator }]);
+    let needed = Capability::Buy;
+    assert_eq!(one().and(revoke(both())).state().require(needed), Err(Error::MissingCapability { needed }));
+    one().and(revoke(both())).when(revoke(both())).then_nothing();
+}
+
+#[test]
+fn whoever_is_suspended_does_not_trade_until_reinstated() {
+    let suspend = || Command::Suspend { reason: "fraud".to_owned(), by: Granter::Operator };
+    let reinstate = || Command::Reinstate { by: Granter::Operator };
+    let suspended = || given::<Account>([registered()]).and(suspend());
+    assert_eq!(suspended().state().require(Capability::Buy), Err(Error::Suspended));
+    suspended().when(suspend()).then_nothing();
+    let reinstated = suspended().and(reinstate());
+    assert_eq!(reinstated.state().require(Capability::Buy), Ok(()));
+    reinstated.when(reinstate()).then_nothing();
+    // Whoever was blocked for violations too; the next one blocks again.
+    let violate = |number| Command::RecordViolation { order: OrderId(Uuid::from_u128(number)) };
+    let blocked = given::<Account>([registered()]).and(violate(1)).and(violate(2)).and(violate(3)).and(reinstate());
+    assert_eq!(blocked.state().require(Capability::Buy), Ok(()));
+    let fourth = Event::ViolationRecorded { order: OrderId(Uuid::from_u128(4)), violations: 4 };
+    blocked.when(violate(4)).then([fourth, Event::AccountBlocked { violations: 4 }]);
+}
+
+#[test]
+fn an_erased_account_is_nobodys() {
+    let erased = || given::<Account>([registered()]).and(Command::Erase {});
+    given::<Account>([registered()]).when(Command::Erase {}).then([Event::AccountErased {}]);
+    erased().when(Command::Erase {}).then_nothing();
+    erased().when(Command::RecordViolation { order: OrderId(Uuid::from_u128(1)) }).then_nothing();
+    erased().when(grant([Capability::Sell])).then_refused(Error::NotRegistered);
+    erased().when(ask_email(1, "email", 0)).then_refused(Error::NotRegistered);
+    assert_eq!(erased().state().require(Capability::Buy), Err(Error::NotRegistered));
+}

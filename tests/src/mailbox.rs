@@ -1,0 +1,56 @@
+//! The folder that stands for all mailboxes.
+
+use std::path::{Path, PathBuf};
+
+use crate::fail::OrFail;
+
+/// How long a mailed token is, in characters of base64url.
+const TOKEN_CHARS: usize = 86;
+
+/// A message that was sent.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// To whom.
+    pub to: String,
+    /// What it is about.
+    pub subject: String,
+    /// The token in it.
+    pub token: String,
+}
+
+/// All mailboxes.
+#[derive(Debug)]
+pub struct Mailboxes(PathBuf);
+
+impl Mailboxes {
+    /// Those of the server that writes into this folder.
+    pub fn at(folder: &Path) -> Self {
+        Self(folder.to_owned())
+    }
+
+    /// What was sent to an address about this, the oldest first.
+    pub fn letters(&self, to: &str, about: &str) -> Vec<Letter> {
+        let mut files: Vec<PathBuf> = match std::fs::read_dir(&self.0) {
+            Ok(files) => files.map(|file| file.or_fail("list the messages").path()).collect(),
+            Err(_) => Vec::new(),
+        };
+        // Named by events, whose ids are in the order of time.
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "eml"));
+        files.sort();
+        let letters = files.iter().map(|file| read(&std::fs::read_to_string(file).or_fail("read a message")));
+        letters.filter(|letter| letter.to == to && letter.subject.contains(about)).collect()
+    }
+}
+
+fn read(text: &str) -> Letter {
+    let header = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.or_fail("find a header of a message").trim().to_owned()
+    };
+    let is_token = |line: &&str| {
+        let letters = line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        letters && line.len() == TOKEN_CHARS
+    };
+    let token = text.lines().map(str::trim).find(is_token).or_fail("find the token of a message").to_owned();
+    Letter { to: header("To:"), subject: header("Subject:"), token }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::account::{Account, Capability, Command, Granter, Identity, ProfileChanges};
 use domain::claim::{self, Claim};
 use domain::{AccountId, ClaimId};
-use eventstore::sealing::PersonKey;
+use eventstore::wrapping::StoredKey;
 
 use crate::engine::{Halt, World};
 
@@ -14,8 +14,8 @@ use crate::engine::{Halt, World};
 pub struct Newcomer {
     /// The id minted for the account.
     pub account: AccountId,
-    /// The key that seals the identity; committed with it.
-    pub key: PersonKey,
+    /// The key that seals the identity, as it is stored; committed with it.
+    pub key: StoredKey,
     /// Who it is.
     pub identity: Identity,
     /// The claim on the e-mail address.

@@ -13,6 +13,7 @@ use eventstore::event::Metadata;
 use eventstore::feed::Feed;
 use eventstore::log::Head;
 use eventstore::mint;
+use eventstore::sealing::PersonKey;
 use garde::Validate;
 
 use super::{Failure, Place, secret};
@@ -72,7 +73,8 @@ async fn create(config: &Config, place: &Place, registration: &Registration) -> 
         Engine::start(&place.database, settings, Clock::new(), Head::at(0), Feed::default()).await?;
     let account = AccountId(mint::id());
     let password_hash = passwords::hash(password)?;
-    let newcomer = newcomer(&secret, account, email, user_name, &password_hash, BTreeSet::from(Capability::ALL));
+    let (wrapping, everything) = (place.database.wrapping(), BTreeSet::from(Capability::ALL));
+    let newcomer = newcomer(&secret, wrapping, &PersonKey::mint(account), email, user_name, &password_hash, everything);
     let register = move |world: &mut commands::World<'_>| accounts::register(world, &newcomer);
     let registered = engine.submit(Request::once(Metadata::by_operator()), register).await;
     drop(engine);

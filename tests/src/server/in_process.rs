@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use api::app::{App, Node};
 use api::auth::newcomer::newcomer;
-use api::config::Config;
+use api::config::{Config, wrapping};
 use axum::ServiceExt;
 use axum::extract::Request as HttpRequest;
 use commands::{Request, accounts};
@@ -15,6 +15,7 @@ use eventstore::clock::Clock;
 use eventstore::database::Database;
 use eventstore::event::Metadata;
 use eventstore::mint;
+use eventstore::sealing::PersonKey;
 use eventstore::secrets::RootSecret;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -55,7 +56,8 @@ impl InProcess {
     pub async fn start_on(database: TestDatabase, mut settings: Config) -> Self {
         settings.sandbox.enabled = true;
         let secret = RootSecret::new(SECRET.as_bytes());
-        let reached = Database::at(database.url()).or_fail("read the address of the database");
+        let wrapping = wrapping(&settings).or_fail("read the wrapping keys");
+        let reached = Database::at(database.url()).or_fail("read the address of the database").with_wrapping(wrapping);
         let node = Node::start(settings, &reached, secret, Clock::new()).await.or_fail("start a node");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.or_fail("listen on a free port");
         let address = format!("http://{}", listener.local_addr().or_fail("tell the port"));
@@ -82,7 +84,15 @@ impl InProcess {
     pub async fn join(&self, name: &str) -> Client {
         let account = AccountId(mint::id());
         let (email, capabilities) = (format!("{name}@example.com"), BTreeSet::from([Capability::Buy]));
-        let newcomer = newcomer(&self.app.secret, account, &email, name, "none", capabilities);
+        let newcomer = newcomer(
+            &self.app.secret,
+            &self.app.wrapping,
+            &PersonKey::mint(account),
+            &email,
+            name,
+            "none",
+            capabilities,
+        );
         let join = move |world: &mut commands::World<'_>| accounts::register(world, &newcomer);
         let joined = self.app.engine.submit(Request::once(Metadata::by_account(account)), join).await;
         joined.or_fail("register somebody");

@@ -87,8 +87,9 @@ async fn register(
     let password_hash = app.passwords.hash(registration.password.clone()).await?;
     let mut capabilities = BTreeSet::from([Capability::Buy]);
     capabilities.extend(registration.sell.then_some(Capability::Sell));
-    let newcomer =
-        newcomer(&app.secret, account, &registration.email, &registration.user_name, &password_hash, capabilities);
+    let Registration { email, user_name, .. } = &registration;
+    let key = PersonKey::mint(account);
+    let newcomer = newcomer(&app.secret, &app.wrapping, &key, email, user_name, &password_hash, capabilities);
     let metadata = id.stamp(Metadata::by_account(account));
     let (session, token) = new_session(&app, account);
     let join = move |world: &mut commands::World<'_>| {
@@ -139,7 +140,7 @@ async fn login(
 
 async fn stored_hash(app: &App, account: AccountId, state: &Account) -> Result<Option<String>, Problem> {
     let Ok(registered) = state.registered() else { return Ok(None) };
-    let key = PersonKey::load(&app.pool, account).await?;
+    let key = PersonKey::load(&app.pool, &app.wrapping, account).await?;
     Ok(key.and_then(|key| key.open(&registered.identity.password_hash)))
 }
 
@@ -272,7 +273,7 @@ pub struct Changed {
     params(Conditional), responses((status = OK, body = Changed, description = "Changed")))]
 async fn change_me(State(app): State<App>, command: Command<ProfilePatch>) -> Result<Done<Changed>, Problem> {
     let account = command.caller.account;
-    let key = PersonKey::load(&app.pool, account).await?.ok_or_else(|| Problem::not_found("account"))?;
+    let key = PersonKey::load(&app.pool, &app.wrapping, account).await?.ok_or_else(|| Problem::not_found("account"))?;
     let (request, expected) = (command.request(), command.expected_version);
     let patch = command.body;
     let seal = |text: Option<String>| text.map(|text| key.seal(&text));

@@ -28,6 +28,8 @@ mod health;
 #[cfg(test)]
 mod integration;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod kill_postgres;
 #[cfg(test)]
 mod kill_rebuild;

@@ -63,7 +63,7 @@ impl TestDatabase {
         let mut connection = self.database.connect(poisoned.schema()).await.unwrap();
         loop {
             let mut transaction = connection.begin().await.unwrap();
-            let reached = take_batch(&mut poisoned, &mut transaction, test.database.wrapping(), 100).await.unwrap();
+            let reached = take_batch(&mut poisoned, &mut transaction, self.database.wrapping(), 100).await.unwrap();
             transaction.commit().await.unwrap();
             if reached >= head {
                 break;

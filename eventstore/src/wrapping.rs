@@ -1,5 +1,5 @@
-//! How the keys of people are stored: as they are, or wrapped with a key that is not in the database, so that a copy of
-//! the database alone opens nobody's fields.
+//! How the keys of people are stored: as they are, or wrapped with a key that is not in the database, so that the log and
+//! these keys together open nobody's fields. (Read models hold what they show as it is.)
 //!
 //! A row of 32 bytes is the key itself. A wrapped row is one byte for the layout, the id of the wrapping key, a random
 //! nonce, and the person's key under XChaCha20-Poly1305; all that comes before the ciphertext is authenticated with it,

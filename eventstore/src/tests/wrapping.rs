@@ -221,6 +221,28 @@ async fn rewrapping_brings_nobody_back_who_is_being_forgotten() {
 }
 
 #[tokio::test]
+async fn a_row_that_somebody_else_has_changed_is_not_replaced() {
+    let database = database().await;
+    let people = register_people(&mut service(&database).await, &first(), 2).await;
+    let mut owner = database.connect_as_owner().await.unwrap();
+    let stored: Vec<(Uuid, Vec<u8>)> = sqlx::query_as("select account_id, key from person_keys order by account_id")
+        .fetch_all(&mut owner)
+        .await
+        .unwrap();
+    let (accounts, before): (Vec<_>, Vec<_>) = stored.into_iter().unzip();
+    let newer = second().wrap(&people[0]);
+    sqlx::query("update person_keys set key = $2 where account_id = $1")
+        .bind(people[0].account.0)
+        .bind(newer.row())
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let after = before.iter().map(|_| vec![0]).collect::<Vec<_>>();
+    assert_eq!(rows::replace(&mut owner, &accounts, &before, &after).await.unwrap(), 1);
+    assert!(PersonKey::load(&mut owner, &second(), people[0].account).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_row_that_does_not_open_is_left_as_it_is_and_named() {
     let database = database().await;
     let mut connection = service(&database).await;

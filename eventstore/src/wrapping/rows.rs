@@ -189,7 +189,7 @@ pub async fn rewrap(
 
 /// Replaces those rows that still are what they were. Waits for no lock while it holds others, so that no ring of
 /// waiting can form with a node that deletes several people.
-async fn replace(
+pub(crate) async fn replace(
     owner: &mut PgConnection,
     accounts: &[Uuid],
     before: &[Vec<u8>],

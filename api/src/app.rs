@@ -22,6 +22,8 @@ use eventstore::nats::{self, NatsError};
 use eventstore::progress::Progress;
 use eventstore::relay::{self, Relay};
 use eventstore::secrets::RootSecret;
+use eventstore::wrapping::Wrapping;
+use eventstore::wrapping::rows::{Census, Unopenable};
 use eventstore::{Position, announce, mint};
 use projections::rebuild::RebuildError;
 use sqlx::{Connection, PgPool};
@@ -62,6 +64,12 @@ pub enum StartError {
     /// A read model could not be built in the version of this code.
     #[error("a read model could not be built: {0}")]
     Rebuild(#[from] RebuildError),
+    /// There are keys of people that this node could not open.
+    #[error(
+        "{0}; set sealing.wrapping_key, sealing.wrapping_key_file or sealing.former_wrapping_keys as on the other nodes, \
+         because without their keys these people would seem to be forgotten"
+    )]
+    Unopenable(#[from] Unopenable),
     /// The hasher.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
@@ -100,6 +108,8 @@ pub struct Parts {
     pub progress: Progress,
     /// The deployment's secret.
     pub secret: RootSecret,
+    /// How the keys of people are stored.
+    pub wrapping: Wrapping,
     /// Access tokens.
     pub tokens: AccessTokens,
     /// Passwords.
@@ -164,12 +174,14 @@ pub fn providers() -> Providers {
     Providers::new([Arc::new(Sandbox) as _])
 }
 
-/// Brings a database up to date: log, read models, checkpoints. Read models of another version are built anew beside
+/// Brings a database up to date: log, read models, checkpoints. Refuses if there are people whose keys this process could
+/// not open, before it builds anything from their events. Read models of another version are built anew beside
 /// the live ones, which takes its time; nodes that run go on with those.
 pub async fn prepare(database: &Database) -> Result<(), StartError> {
     database.migrate().await?;
-    projections::rebuild::ensure(database).await?;
     let mut owner = database.connect_as_owner().await?;
+    Census::take(&mut owner, database.wrapping()).await?.check()?;
+    projections::rebuild::ensure(database).await?;
     for (process, version) in PROCESSES {
         follower::register(&mut owner, process, version).await?;
     }
@@ -359,6 +371,7 @@ impl Node {
             pool,
             progress,
             secret,
+            wrapping: database.wrapping().clone(),
             providers,
             sessions,
             google,

@@ -14,12 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat, Roles, Sources, root_secret};
+use crate::config::{Config, LogFormat, Roles, Sources, root_secret, wrapping};
 use crate::embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings};
 
 mod admin;
 mod bench;
 mod events;
+mod keys;
 mod output;
 mod projections;
 mod relay;
@@ -94,6 +95,23 @@ enum Command {
     #[command(subcommand)]
     Timers(timers::Timers),
     Verify(verify::Verify),
+    /// See and replace the key that wraps the keys of people.
+    ///
+    /// Personal fields in the log are sealed with a key per person, in the table `person_keys`. With `sealing.wrapping_key`
+    /// (or `sealing.wrapping_key_file`) those keys are wrapped with one that is not in the database. Make one with
+    /// `openssl rand -hex 32`, and keep a copy apart from the database's backups: if it is lost, so is everybody's data.
+    ///
+    /// To begin with wrapping, or to replace the key:
+    ///   1. Add the new key to `sealing.former_wrapping_keys` on every node, and restart them one by one:
+    ///      now all can open what will be wrapped with it. Unneeded if all nodes stop before the next step.
+    ///   2. Make it `sealing.wrapping_key` on every node, move the one before, if there was one, to
+    ///      `sealing.former_wrapping_keys`, and restart them.
+    ///   3. `tradepost keys rewrap`, with the same settings.
+    ///   4. `tradepost keys status` shows 0 rows as they are and 0 under former keys.
+    ///   5. Take the one before out of `sealing.former_wrapping_keys`, and restart. Keep it as long as
+    ///      backups from before step 3.
+    #[command(subcommand, verbatim_doc_comment)]
+    Keys(keys::Keys),
     /// Do what takes an administrator before there is one.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -135,6 +153,7 @@ impl Arguments {
             Command::Events(command) => command.run(&config).await,
             Command::Timers(command) => command.run(&config).await,
             Command::Verify(command) => Box::pin(command.run(&config)).await,
+            Command::Keys(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }
@@ -178,6 +197,7 @@ pub(crate) struct Place {
 impl Place {
     /// For a server: the private Postgres, if it is to be used, is this process's own.
     pub(crate) async fn own(config: &Config) -> Result<Self, Failure> {
+        let wrapping = wrapping(config)?;
         let embedded = match &config.database.url {
             Some(_) => None,
             None => Some(EmbeddedPostgres::start(embedded_settings(config)).await?),
@@ -185,7 +205,7 @@ impl Place {
         let configured = config.database.url.as_ref().map(|url| url.expose().clone());
         let url =
             configured.or_else(|| embedded.as_ref().map(|postgres| postgres.url().to_owned())).unwrap_or_default();
-        Ok(Self { database: Database::at(&url)?, embedded })
+        Ok(Self { database: Database::at(&url)?.with_wrapping(wrapping), embedded })
     }
 
     /// For an operator's command: if a server runs the private Postgres, beside it.
@@ -199,7 +219,7 @@ impl Place {
             _ => None,
         };
         let url = running.ok_or(error)?;
-        Ok(Self { database: Database::at(&url)?, embedded: None })
+        Ok(Self { database: Database::at(&url)?.with_wrapping(wrapping(config)?), embedded: None })
     }
 
     /// Ends the private Postgres, if it is this process's own. If what was `done` here has failed, that is what is told.

@@ -6,6 +6,7 @@
 
 mod layers;
 mod roles;
+mod sealing;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
 pub use roles::Roles;
+pub use sealing::{Sealing, wrapping};
 pub(crate) use secret::random_hex;
 pub use secret::{Secret, root_secret};
 
@@ -128,6 +130,17 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "",
         "Address and port that answers `/metrics` without authentication, for Prometheus; on `http.bind` it is there for staff.",
     ),
+    (
+        "sealing.wrapping_key",
+        "",
+        "Wraps the keys that seal people's data, in at least 32 characters without a comma; without it those keys lie in the database as they are.",
+    ),
+    ("sealing.wrapping_key_file", "", "File that holds this key instead."),
+    (
+        "sealing.former_wrapping_keys",
+        "",
+        "Keys that still open what they have wrapped before, with commas between; see `tradepost keys --help`.",
+    ),
     ("sandbox.enabled", "false", "Offer the sandbox's clock, which can be set forward."),
     (
         "traces.otlp_endpoint",
@@ -144,7 +157,8 @@ const SETTINGS: &[(&str, &str, &str)] = &[
 ];
 
 /// Settings whose values are never repeated, not even in an error.
-const SECRETS: [&str; 3] = ["database.url", "auth.secret", "nats.url"];
+const SECRETS: [&str; 5] =
+    ["database.url", "auth.secret", "nats.url", "sealing.wrapping_key", "sealing.former_wrapping_keys"];
 
 /// Every setting as (key, default, meaning), in the order of the documentation. An empty default means "not set".
 pub fn describe() -> Vec<(&'static str, &'static str, &'static str)> {
@@ -179,6 +193,8 @@ pub struct Config {
     pub nats: Nats,
     /// Metrics for Prometheus.
     pub metrics: Metrics,
+    /// How the keys of people are stored.
+    pub sealing: Sealing,
     /// The sandbox for trying things out.
     pub sandbox: Sandbox,
     /// Traces for a collector.
@@ -569,6 +585,13 @@ impl Config {
             ("feed.batch_events", (1..=100_000).contains(&self.feed.batch_events), "it must be from 1 to 100000"),
             ("nats.url", nats.is_none_or(is_nats), "it must start with nats:// or tls://"),
             ("nats.replicas", (1..=5).contains(&self.nats.replicas), "it must be from 1 to 5"),
+            ("sealing.wrapping_key", self.sealing.key_is_usable(), sealing::KEY_RULE),
+            (
+                "sealing.wrapping_key_file",
+                self.sealing.key_is_in_one_place(),
+                "sealing.wrapping_key is set too; set one of them",
+            ),
+            ("sealing.former_wrapping_keys", self.sealing.former_are_usable(), sealing::FORMER_RULE),
             (
                 "node.roles",
                 !self.sandbox.enabled || self.node.roles == Roles::ALL,

@@ -6,7 +6,7 @@ use domain::account::{self, Account, Capability, Challenge, Command, Granter, Id
 use domain::claim::{self, Claim};
 use domain::wallet::Wallet;
 use domain::{AccountId, ChallengeId, ClaimId, ListingId, Sealed, SessionId, Timestamp, WalletId};
-use eventstore::sealing::PersonKey;
+use eventstore::wrapping::StoredKey;
 
 use crate::engine::{Halt, World};
 use crate::listings;
@@ -16,8 +16,8 @@ use crate::listings;
 pub struct Newcomer {
     /// The id minted for the account.
     pub account: AccountId,
-    /// The key that seals the identity; committed with it.
-    pub key: PersonKey,
+    /// The key that seals the identity, as it is stored; committed with it.
+    pub key: StoredKey,
     /// Who it is.
     pub identity: Identity,
     /// The claim on the e-mail address.

@@ -8,6 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use thiserror::Error;
 
+use crate::wrapping::Wrapping;
+
 /// The role that nodes act as: it may add to the log and read it, never rewrite it.
 pub const SERVICE_ROLE: &str = "tradepost_service";
 
@@ -68,23 +70,35 @@ pub struct Session {
     began_at: Timestamp,
 }
 
-/// How to reach a database. Cheap to clone.
+/// How to reach a database, and how the keys of the people in it are stored. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Database {
     options: PgConnectOptions,
+    wrapping: Wrapping,
 }
 
 impl Database {
     /// The database at `url`. Nothing is connected yet.
     pub fn at(url: &str) -> Result<Self, DatabaseError> {
         let options = PgConnectOptions::from_str(url).map_err(DatabaseError::Address)?;
-        Ok(Self { options: options.application_name("tradepost") })
+        Ok(Self { options: options.application_name("tradepost"), wrapping: Wrapping::default() })
     }
 
-    /// Another database on the same server, reached in the same way.
+    /// The same, with the keys of people wrapped and opened in this way; otherwise they are raw.
+    #[must_use]
+    pub fn with_wrapping(self, wrapping: Wrapping) -> Self {
+        Self { wrapping, ..self }
+    }
+
+    /// How the keys of people are stored here.
+    pub fn wrapping(&self) -> &Wrapping {
+        &self.wrapping
+    }
+
+    /// Another database on the same server, reached in the same way, with people's keys stored in the same way.
     #[must_use]
     pub fn named(&self, database: &str) -> Self {
-        Self { options: self.options.clone().database(database) }
+        Self { options: self.options.clone().database(database), wrapping: self.wrapping.clone() }
     }
 
     /// A connection as whoever the URL names: for migrations and other work of the owner.

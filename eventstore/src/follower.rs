@@ -30,6 +30,7 @@ use crate::parking::{self, Parked};
 use crate::progress::Progress;
 use crate::sealing::PersonKeys;
 use crate::trace::{self, Period};
+use crate::wrapping::{KeyError, Wrapping};
 
 mod intake;
 mod plans;
@@ -129,6 +130,9 @@ pub enum FollowError {
         /// Where the checkpoint is.
         reached: Position,
     },
+    /// The key of a person in the events cannot be opened.
+    #[error(transparent)]
+    Key(KeyError),
     /// A command of a process could not be carried out now.
     #[error("a command could not be carried out: {0}")]
     Command(String),
@@ -146,12 +150,23 @@ pub enum FollowError {
     Panicked(String),
 }
 
+impl From<KeyError> for FollowError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Sql(error) => Self::Sql(error),
+            error => Self::Key(error),
+        }
+    }
+}
+
 impl FollowError {
     /// Whether it is about the event, so that it would come again with the event and without it would not: nobody is
     /// away, and the tables are there.
     fn is_the_events_own(&self) -> bool {
         match self {
             Self::Unreadable(_) | Self::Defect(_) | Self::Absent(_) | Self::Panicked(_) => true,
+            // One damaged row keeps up nobody else. What this process lacks would be lacking for everybody.
+            Self::Key(error) => matches!(error, KeyError::Altered(_)),
             Self::Sql(error) | Self::Database(DatabaseError::Sql(error)) => {
                 let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
                 // A schema or a table that is not there, or not for us.
@@ -428,7 +443,8 @@ impl Runner {
                 let taking = async {
                     let mut transaction = connection.begin().await?;
                     let stretch = self.next(follower, &mut transaction, care).await?;
-                    let done = take(follower, &mut transaction, &stretch, care).await?;
+                    let wrapping = self.database.wrapping();
+                    let done = take(follower, &mut transaction, wrapping, &stretch, care).await?;
                     transaction.commit().await?;
                     Ok(done)
                 };
@@ -440,7 +456,7 @@ impl Runner {
                 if stretch.is_empty() {
                     return Ok(Step::none(&stretch));
                 }
-                let effects = apply(follower, connection, &stretch, care);
+                let effects = apply(follower, connection, self.database.wrapping(), &stretch, care);
                 let parked = bounded(EFFECTS_PATIENCE, stop, effects).await?;
                 bounded(DATABASE_PATIENCE, stop, settle(follower, connection, &stretch, &parked)).await
             }
@@ -484,10 +500,11 @@ async fn bounded<T>(
 pub async fn take_batch(
     follower: &mut dyn Follower,
     transaction: &mut PgConnection,
+    wrapping: &Wrapping,
     batch_events: i64,
 ) -> Result<Position, FollowError> {
     let stretch = Stretch::next(&Feed::default(), follower, transaction, batch_events).await?;
-    take_events(follower, transaction, &stretch.section.events).await?;
+    take_events(follower, transaction, wrapping, &stretch.section.events).await?;
     advance(follower.name(), transaction, stretch.section.reaches).await?;
     Ok(stretch.section.reaches)
 }
@@ -496,13 +513,14 @@ pub async fn take_batch(
 async fn take(
     follower: &mut dyn Follower,
     transaction: &mut PgConnection,
+    wrapping: &Wrapping,
     stretch: &Stretch,
     care: Care,
 ) -> Result<Step, FollowError> {
     if stretch.is_empty() {
         return Ok(Step::none(stretch));
     }
-    let parked = apply(follower, transaction, stretch, care).await?;
+    let parked = apply(follower, transaction, wrapping, stretch, care).await?;
     parking::park(transaction, follower.name(), &parked).await?;
     advance(follower.name(), transaction, stretch.section.reaches).await?;
     Ok(Step::to_end(stretch, &parked))
@@ -512,12 +530,13 @@ async fn take(
 async fn apply(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
+    wrapping: &Wrapping,
     Stretch { section: Section { events, .. }, exceptions, .. }: &Stretch,
     care: Care,
 ) -> Result<Vec<Parked>, FollowError> {
     match care {
-        Care::Together => intake::take_together(follower, connection, events, exceptions).await,
-        Care::Singly => intake::take_singly(follower, connection, events, exceptions, |_| ATTEMPTS + 1).await,
+        Care::Together => intake::take_together(follower, connection, wrapping, events, exceptions).await,
+        Care::Singly => intake::take_singly(follower, connection, wrapping, events, exceptions, |_| ATTEMPTS + 1).await,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`log`] appends batches under the head and reads on from a position; [`follower`] carries events to read models and
 //! processes with a checkpoint each; [`parking`] keeps those that cannot be taken in; [`relay`] carries events to NATS
-//! and [`feed`] from there; [`streams`] loads aggregates; [`sealing`] keeps personal fields; [`cqrs`] lets cqrs-es and
-//! postgres-es read the same tables.
+//! and [`feed`] from there; [`streams`] loads aggregates; [`sealing`] keeps personal fields, and [`wrapping`] the keys that
+//! open them; [`cqrs`] lets cqrs-es and postgres-es read the same tables.
 //!
 //! **Architecture invariant:** nothing here decides anything, and nothing here knows a read model.
 
@@ -31,6 +31,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+pub mod wrapping;
 
 /// A place in the log, from 1 without gaps in commit order; 0 is before the first event.
 pub type Position = i64;

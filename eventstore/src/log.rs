@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::Position;
 use crate::database::is_outage;
 use crate::event::{Interest, NewEvent, RecordedEvent, Section};
-use crate::sealing::PersonKey;
+use crate::wrapping::StoredKey;
 
 /// How soon after a look at the head another is worth it.
 const PACE: Duration = Duration::from_millis(10);
@@ -36,7 +36,7 @@ pub struct Batch {
     /// The idempotency keys of the commands that were accepted.
     pub keys: Vec<AcceptedKey>,
     /// The keys of people who are new.
-    pub people: Vec<PersonKey>,
+    pub people: Vec<StoredKey>,
     /// Who is forgotten: their keys go.
     pub forgotten: Vec<AccountId>,
 }
@@ -160,7 +160,7 @@ pub async fn append(connection: &mut PgConnection, known: Position, batch: &Batc
         .bind(keys.iter().map(|key| key.answer.as_str()).collect::<Vec<_>>())
         .bind(keys.iter().map(|key| key.recorded_at).collect::<Vec<_>>())
         .bind(batch.people.iter().map(|person| person.account.0).collect::<Vec<_>>())
-        .bind(batch.people.iter().map(PersonKey::bytes).collect::<Vec<_>>())
+        .bind(batch.people.iter().map(StoredKey::row).collect::<Vec<_>>())
         .bind(batch.forgotten.iter().map(|account| account.0).collect::<Vec<_>>())
         .fetch_optional(connection)
         .await?;

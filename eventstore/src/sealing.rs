@@ -2,7 +2,7 @@
 //!
 //! XChaCha20-Poly1305 with a random nonce; the person's id is authenticated with the text, so a field cannot be moved
 //! to somebody else. The key is written in the same commit as the person's first sealed field; deleting it forgets the
-//! person.
+//! person. How it is stored, [`crate::wrapping`] knows.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -15,6 +15,7 @@ use domain::{AccountId, Sealed};
 use sqlx::PgExecutor;
 
 use crate::mint;
+use crate::wrapping::{KeyError, Wrapping};
 
 /// The first byte of a sealed field: which cipher and layout made it.
 const VERSION: u8 = 1;
@@ -41,16 +42,24 @@ impl PersonKey {
     }
 
     /// The key of somebody known; nothing once the person is forgotten.
-    pub async fn load(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Self>, sqlx::Error> {
-        let key: Option<Vec<u8>> = sqlx::query_scalar("select key from person_keys where account_id = $1")
+    pub async fn load(
+        executor: impl PgExecutor<'_>,
+        wrapping: &Wrapping,
+        account: AccountId,
+    ) -> Result<Option<Self>, KeyError> {
+        let row: Option<Vec<u8>> = sqlx::query_scalar("select key from person_keys where account_id = $1")
             .bind(account.0)
             .fetch_optional(executor)
             .await?;
-        Ok(key.and_then(|key| Self::from_bytes(account, &key)))
+        row.map(|row| wrapping.open(account, &row)).transpose()
     }
 
-    /// The bytes to store.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn of(account: AccountId, key: [u8; 32]) -> Self {
+        Self { account, key }
+    }
+
+    /// The key itself. To store it, see [`Wrapping::wrap`].
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.key
     }
 
@@ -77,10 +86,6 @@ impl PersonKey {
         String::from_utf8(text).ok()
     }
 
-    fn from_bytes(account: AccountId, key: &[u8]) -> Option<Self> {
-        Some(Self { account, key: key.try_into().ok()? })
-    }
-
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(Key::from_slice(&self.key))
     }
@@ -92,7 +97,11 @@ pub struct PersonKeys(HashMap<AccountId, PersonKey>);
 
 impl PersonKeys {
     /// The keys of those of `accounts` who are not forgotten.
-    pub async fn load(executor: impl PgExecutor<'_>, accounts: &BTreeSet<AccountId>) -> Result<Self, sqlx::Error> {
+    pub async fn load(
+        executor: impl PgExecutor<'_>,
+        wrapping: &Wrapping,
+        accounts: &BTreeSet<AccountId>,
+    ) -> Result<Self, KeyError> {
         if accounts.is_empty() {
             return Ok(Self::default());
         }
@@ -102,8 +111,8 @@ impl PersonKeys {
                 .bind(ids)
                 .fetch_all(executor)
                 .await?;
-        let keys = rows.into_iter().filter_map(|(account, key)| PersonKey::from_bytes(AccountId(account), &key));
-        Ok(Self(keys.map(|key| (key.account, key)).collect()))
+        let keys = rows.into_iter().map(|(account, row)| wrapping.open(AccountId(account), &row));
+        Ok(Self(keys.map(|key| key.map(|key| (key.account, key))).collect::<Result<_, _>>()?))
     }
 
     /// Opens one field; nothing once the person is forgotten.

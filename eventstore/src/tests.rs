@@ -22,9 +22,11 @@ use crate::progress::Progress;
 use crate::sealing::PersonKey;
 use crate::streams::{self, Snapshot, Streams};
 use crate::testing::database;
+use crate::wrapping::Wrapping;
 use crate::{Position, mint};
 
 mod parking;
+mod wrapping;
 
 const ANN: AccountId = AccountId(Uuid::from_u128(1));
 
@@ -79,7 +81,7 @@ async fn a_batch_under_the_wrong_head_writes_nothing() {
     let database = database().await;
     let mut connection = service(&database).await;
     let (_, _, events) = history(0);
-    let person = PersonKey::mint(ANN);
+    let person = Wrapping::default().wrap(&PersonKey::mint(ANN));
     let key = AcceptedKey {
         key: [1; 16],
         fingerprint: [2; 16],

@@ -29,6 +29,8 @@ mod identity;
 #[cfg(test)]
 mod integration;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod kill_postgres;
 #[cfg(test)]
 mod kill_rebuild;

@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 
 use commands::accounts::Newcomer;
-use domain::AccountId;
 use domain::account::{Capability, Identity};
 use domain::claim::Kind;
 use eventstore::sealing::PersonKey;
 use eventstore::secrets::RootSecret;
+use eventstore::wrapping::Wrapping;
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -51,22 +51,24 @@ pub(crate) fn is_text(text: &str, (): &()) -> garde::Result {
     if text.contains('\0') { Err(garde::Error::new("may not contain U+0000")) } else { Ok(()) }
 }
 
-/// Somebody who wants to join, with the personal fields sealed under a key of their own.
+/// Somebody who wants to join, with the personal fields sealed under a key of their own, which is to be stored
+/// wrapped as configured.
 pub fn newcomer(
     secret: &RootSecret,
-    account: AccountId,
+    wrapping: &Wrapping,
+    key: &PersonKey,
     email: &str,
     user_name: &str,
     password_hash: Option<&str>,
     capabilities: BTreeSet<Capability>,
 ) -> Newcomer {
-    let key = PersonKey::mint(account);
     let identity = Identity {
         email: key.seal(email.trim()),
         user_name: key.seal(user_name),
         password_hash: password_hash.map(|hash| key.seal(hash)),
     };
     let (email, user_name) = (secret.claim(Kind::Email, email), secret.claim(Kind::UserName, user_name));
+    let (account, key) = (key.account, wrapping.wrap(key));
     Newcomer { account, key, identity, email, user_name, capabilities }
 }
 

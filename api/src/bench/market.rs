@@ -22,6 +22,7 @@ use eventstore::event::Metadata;
 use eventstore::feed::Feed;
 use eventstore::log::{self, Head};
 use eventstore::sealing::PersonKey;
+use eventstore::wrapping::Wrapping;
 use eventstore::{Position, mint};
 use projections::rebuild;
 use serde::Serialize;
@@ -112,6 +113,7 @@ impl Market {
             password_hash: None,
         };
         let (email, user_name) = (ClaimId(mint::id()), ClaimId(mint::id()));
+        let key = Wrapping::default().wrap(&key);
         let newcomer = Newcomer { account, key, identity, email, user_name, capabilities: BTreeSet::from([may]) };
         self.submit(account, observer, move |world| accounts::register(world, &newcomer)).await?;
         Ok(account)

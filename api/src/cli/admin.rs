@@ -13,6 +13,7 @@ use eventstore::event::Metadata;
 use eventstore::feed::Feed;
 use eventstore::log::Head;
 use eventstore::mint;
+use eventstore::sealing::PersonKey;
 use eventstore::secrets::RootSecret;
 use garde::Validate;
 use serde::Serialize;
@@ -21,7 +22,7 @@ use serde::de::DeserializeOwned;
 use super::{Failure, Place, secret};
 use crate::auth::newcomer::{Registration, newcomer};
 use crate::auth::passwords;
-use crate::config::Config;
+use crate::config::{Config, wrapping};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Admin {
@@ -144,7 +145,8 @@ async fn create(config: &Config, email: String, user_name: String) -> Result<(),
     let secret = secret(config)?;
     let account = AccountId(mint::id());
     let hash = passwords::hash(&password)?;
-    let newcomer = newcomer(&secret, account, &email, &user_name, Some(&hash), BTreeSet::from(Capability::ALL));
+    let (wrapping, key, everything) = (wrapping(config)?, PersonKey::mint(account), BTreeSet::from(Capability::ALL));
+    let newcomer = newcomer(&secret, &wrapping, &key, &email, &user_name, Some(&hash), everything);
     let register = move |world: &mut World<'_>| {
         accounts::register(world, &newcomer)?;
         accounts::trust_email(world, account)

@@ -12,6 +12,7 @@ use eventstore::follower::{self, FollowError, Status};
 use eventstore::nats::{self, NatsError};
 use eventstore::parking::ParkedEvent;
 use eventstore::relay::{self, RelayError};
+use eventstore::wrapping::Wrapping;
 use eventstore::{Position, audit, streams};
 use projections::ReadModel;
 use projections::rebuild::{self, Comparison, RebuildError};
@@ -98,7 +99,7 @@ async fn look(database: &Database, config: &Config) -> Result<Report, Failure> {
         async move { look_at(&database, model).await }
     });
     checks.extend(models.await?);
-    checks.push(look_at_timers(&mut owner).await?);
+    checks.push(look_at_timers(&mut owner, database.wrapping()).await?);
     let findings = streams::audit(&pool).await?;
     checks.push(Check { subject: "the snapshots".to_owned(), position: None, findings });
     for status in statuses {
@@ -196,8 +197,8 @@ fn untakeable(parked: &ParkedEvent) -> Option<String> {
     Some(format!("a replay cannot take the event at position {}: {error}", parked.position))
 }
 
-async fn look_at_timers(owner: &mut PgConnection) -> Result<Check, RebuildError> {
-    let (position, findings) = match timers::audit(owner).await {
+async fn look_at_timers(owner: &mut PgConnection, wrapping: &Wrapping) -> Result<Check, RebuildError> {
+    let (position, findings) = match timers::audit(owner, wrapping).await {
         Ok(TimerAudit { position, findings, parked }) => {
             (Some(position), findings.into_iter().chain(parked.iter().filter_map(untakeable)).collect())
         }

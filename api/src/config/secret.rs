@@ -1,4 +1,4 @@
-//! Values that must not be printed, and the one secret that all keys are derived from.
+//! Values that must not be printed, files that hold one, and the one secret that all other keys are derived from.
 
 use std::{
     fmt::{self, Write as _},
@@ -15,6 +15,9 @@ use super::{Config, ConfigError, SECRET_MIN_CHARS};
 
 /// What every way of printing a [`Secret`] shows instead of it.
 const MASK: &str = "<secret>";
+
+/// What is done with the root secret's file, as an error names it.
+const ROOT: &str = "read the root secret";
 
 /// How many hexadecimal characters a generated secret has: 256 bits.
 const GENERATED_CHARS: usize = 64;
@@ -68,10 +71,10 @@ pub fn root_secret(config: &Config) -> Result<Secret<String>, ConfigError> {
         return Err(ConfigError::SecretMissing);
     }
     let file = secret_file(&config.database.embedded_dir);
-    match read(&file) {
+    match read(&file, ROOT) {
         Err(ConfigError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             create(&file)?;
-            read(&file)
+            read(&file, ROOT)
         }
         other => other,
     }
@@ -81,20 +84,21 @@ fn secret_file(embedded_dir: &Path) -> PathBuf {
     embedded_dir.with_file_name("secret")
 }
 
-fn read(file: &Path) -> Result<Secret<String>, ConfigError> {
-    let text = fs::read_to_string(file).map_err(ConfigError::file("read the root secret", file))?;
+/// The secret in a file, without the space around it.
+pub(super) fn read(file: &Path, doing: &'static str) -> Result<Secret<String>, ConfigError> {
+    let text = fs::read_to_string(file).map_err(ConfigError::file(doing, file))?;
     let text = text.trim();
-    if text.len() < SECRET_MIN_CHARS {
+    if text.chars().count() < SECRET_MIN_CHARS {
         return Err(ConfigError::SecretFile { path: file.to_owned() });
     }
-    warn_if_others_can_read(file)?;
+    warn_if_others_can_read(file, doing)?;
     Ok(Secret(text.to_owned()))
 }
 
-fn warn_if_others_can_read(file: &Path) -> Result<(), ConfigError> {
-    let metadata = fs::metadata(file).map_err(ConfigError::file("look at the root secret", file))?;
+fn warn_if_others_can_read(file: &Path, doing: &'static str) -> Result<(), ConfigError> {
+    let metadata = fs::metadata(file).map_err(ConfigError::file(doing, file))?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(file = %file.display(), "other users can read the root secret; run `chmod 600` on this file");
+        tracing::warn!(file = %file.display(), "other users can read this secret; run `chmod 600` on this file");
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
          the sections are auctions, auth, database, engine, feed, google, http, log, mail, metrics, nats, node, orders, \
-         sandbox, traces"
+         sandbox, sealing, traces"
     );
 }
 
@@ -150,6 +150,13 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         ("[database]\nurl = 'mysql://a/b'", "database.url"),
         ("[log]\nfilter = 'a=b=c'", "log.filter"),
         ("[feed]\npoll_ms = 0", "feed.poll_ms"),
+        ("[sealing]\nwrapping_key = 'short'", "sealing.wrapping_key"),
+        ("[sealing]\nwrapping_key = 'long enough to be a key, but for the comma'", "sealing.wrapping_key"),
+        ("[sealing]\nformer_wrapping_keys = 'short'", "sealing.former_wrapping_keys"),
+        (
+            "[sealing]\nwrapping_key = 'a wrapping key of more than 32 characters'\nwrapping_key_file = 'x'",
+            "sealing.wrapping_key_file",
+        ),
         ("[traces]\notlp_endpoint = 'localhost:4318'", "traces.otlp_endpoint"),
         ("[traces]\nsample_percent = 101", "traces.sample_percent"),
     ] {
@@ -220,7 +227,7 @@ fn shown(value: &Value) -> String {
 fn serde_refuses_an_unknown_key_in_every_section_too() {
     for section in [
         "http", "database", "auth", "google", "mail", "auctions", "orders", "engine", "feed", "metrics", "nats",
-        "node", "sandbox", "traces", "log",
+        "node", "sandbox", "sealing", "traces", "log",
     ] {
         let refused =
             Figment::from(Serialized::defaults(json!({ section: { "?": 1 } }))).extract::<Config>().unwrap_err();
@@ -284,5 +291,65 @@ mod the_root_secret {
         config.database.url = Some(Secret::new("postgres://a/b".to_owned()));
         let sentence = root_secret(&config).unwrap_err().to_string();
         assert!(sentence.contains("openssl rand -hex 32") && sentence.contains("TRADEPOST_AUTH__SECRET"), "{sentence}");
+    }
+}
+
+mod the_wrapping_keys {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const FIRST: &str = "the first wrapping key of the tests";
+    const SECOND: &str = "the second wrapping key of the tests";
+
+    fn keys(pairs: &[(&str, &str)]) -> Result<eventstore::wrapping::Wrapping, ConfigError> {
+        wrapping(&load(nowhere(), pairs)?)
+    }
+
+    #[test]
+    fn are_none_unless_set() {
+        let none = keys(&[]).unwrap();
+        assert!(none.current().is_none() && none.former().next().is_none());
+    }
+
+    #[test]
+    fn come_from_the_environment_or_a_file_without_the_space_around_them() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, format!("{FIRST}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let in_file = keys(&[("TRADEPOST_SEALING__WRAPPING_KEY_FILE", file.to_str().unwrap())]).unwrap();
+        let set = keys(&[("TRADEPOST_SEALING__WRAPPING_KEY", FIRST)]).unwrap();
+        assert!(set.current().is_some() && in_file.current() == set.current());
+
+        let former = format!("{FIRST}, {SECOND} ");
+        let later = keys(&[("TRADEPOST_SEALING__FORMER_WRAPPING_KEYS", &*former)]).unwrap();
+        assert_eq!((later.current(), later.former().next()), (None, set.current()));
+        assert_eq!(later.former().nth(1), keys(&[("TRADEPOST_SEALING__WRAPPING_KEY", SECOND)]).unwrap().current());
+    }
+
+    #[test]
+    fn a_file_that_holds_none_is_named() {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("key");
+        let refusal = || keys(&[("TRADEPOST_SEALING__WRAPPING_KEY_FILE", file.to_str().unwrap())]).unwrap_err();
+        assert!(refusal().to_string().starts_with("could not read the wrapping key ("), "{}", refusal());
+        for wrong in ["short", "long enough to be a key, but for the comma"] {
+            std::fs::write(&file, wrong).unwrap();
+            let sentence = refusal().to_string();
+            assert!(sentence.contains(file.to_str().unwrap()) && !sentence.contains(wrong), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn are_in_no_output_and_no_error() {
+        let set = [("TRADEPOST_SEALING__WRAPPING_KEY", FIRST), ("TRADEPOST_SEALING__FORMER_WRAPPING_KEYS", SECOND)];
+        let config = load(nowhere(), &set).unwrap();
+        let shown = format!("{config:?} {} {:?}", serde_json::to_string(&config).unwrap(), wrapping(&config).unwrap());
+        assert!(!shown.contains(FIRST) && !shown.contains(SECOND), "{shown}");
+        for key in ["wrapping_key", "former_wrapping_keys"] {
+            let refused = refusal(&format!("[sealing]\n{key} = 123456789"), &[]);
+            assert!(refused.ends_with("it must be text") && !refused.contains("1234"), "{refused}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use domain::{
     AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, Timestamp, WithdrawalId,
 };
 use eventstore::event::Metadata;
+use eventstore::sealing::PersonKey;
 use eventstore::{log, mint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -164,17 +165,19 @@ impl<'a> Stage<'a> {
     async fn join(&self, act: &str, place: usize) -> Result<Done, DemoError> {
         let person = &self.story.people[place];
         let account = AccountId(mint::id());
+        let key = PersonKey::mint(account);
         let newcomer = newcomer(
             &self.app.secret,
-            account,
+            &self.app.wrapping,
+            &key,
             &person.email(),
             person.user_name,
             Some(self.password_hash),
             person.capabilities.clone(),
         );
         let profile = ProfileChanges {
-            display_name: Some(newcomer.key.seal(&person.display_name)),
-            biography: person.biography.map(|text| newcomer.key.seal(text)),
+            display_name: Some(key.seal(&person.display_name)),
+            biography: person.biography.map(|text| key.seal(text)),
             language: Some("en".to_owned()),
             ..ProfileChanges::default()
         };

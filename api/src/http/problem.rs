@@ -7,6 +7,7 @@ use domain::money::MoneyError;
 use domain::{Money, Refusal, account, auction, claim, escrow, listing, order, order_group, session, stock, wallet};
 use eventstore::Position;
 use eventstore::progress::Behind;
+use eventstore::wrapping::KeyError;
 use serde_json::{Map, Value, json};
 
 /// The media type of a problem.
@@ -176,6 +177,23 @@ impl From<sqlx::Error> for Problem {
         }
         tracing::error!(%error, "a query failed");
         Self::internal()
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Sql(error) => error.into(),
+            // As while nodes get a new wrapping key one by one: another node can do it, and so can this one soon.
+            KeyError::NotGiven { .. } | KeyError::UnknownLayout(_) => {
+                tracing::error!(%error, "a key is missing");
+                Self::unavailable("This node lacks a key.")
+            }
+            KeyError::Altered(_) => {
+                tracing::error!(%error, "the key of a person is damaged");
+                Self::internal()
+            }
+        }
     }
 }
 

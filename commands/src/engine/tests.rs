@@ -10,6 +10,7 @@ use eventstore::log::Head;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use eventstore::testing::database;
+use eventstore::wrapping::Wrapping;
 use futures::future::join_all;
 use sqlx::Executor;
 
@@ -235,8 +236,9 @@ async fn a_command_whose_events_the_database_refuses_fails_alone() {
     });
     let same_person_twice = engine.submit(once(), move |world| {
         world.execute::<Wallet>(WalletId::of(ann, Currency::JPY), deposit_of(ann))?;
-        world.introduce(PersonKey::mint(bob));
-        world.introduce(PersonKey::mint(bob));
+        let key = Wrapping::default().wrap(&PersonKey::mint(bob));
+        world.introduce(key.clone());
+        world.introduce(key);
         Ok(())
     });
     let (forged, twice, held) = tokio::join!(forged, same_person_twice, hold(&engine, once(), ann, 1));

@@ -10,7 +10,7 @@ use domain::{
 };
 use eventstore::event::NewEvent;
 use eventstore::mint;
-use eventstore::sealing::PersonKey;
+use eventstore::wrapping::StoredKey;
 
 use super::cache::{Cache, Entry, Load, StreamKey, load};
 
@@ -86,7 +86,7 @@ pub struct World<'a> {
 pub(crate) struct Changes {
     pub(crate) states: Layer,
     pub(crate) events: Vec<NewEvent>,
-    pub(crate) people: Vec<PersonKey>,
+    pub(crate) people: Vec<StoredKey>,
     pub(crate) forgotten: Vec<AccountId>,
     /// How many states were found in memory.
     pub(crate) found: u64,
@@ -167,7 +167,7 @@ impl<'a> World<'a> {
     }
 
     /// Commits the key of somebody new together with this unit of work.
-    pub fn introduce(&mut self, person: PersonKey) {
+    pub fn introduce(&mut self, person: StoredKey) {
         self.changes.people.push(person);
     }
 

@@ -99,7 +99,7 @@ impl Waiting {
         let mut connection = database.connect(None).await.unwrap();
         follower::register(&mut connection, NAME, 1).await.unwrap();
         // It goes on although the provider is not there.
-        assert_eq!(take_batch(&mut payments, &mut connection, 100).await.unwrap(), 2);
+        assert_eq!(take_batch(&mut payments, &mut connection, database.wrapping(), 100).await.unwrap(), 2);
         Self { payments, wallet, deposit }
     }
 

@@ -4,6 +4,7 @@ use eventstore::Position;
 use eventstore::event::Interest;
 use eventstore::follower::{Batch, Delivery, FollowError, Follower, take_range};
 use eventstore::parking::{self, ParkedEvent};
+use eventstore::wrapping::Wrapping;
 use futures::future::BoxFuture;
 use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection};
@@ -59,7 +60,7 @@ impl Follower for Replay {
 
 /// Fills a table from the log and compares it with the live one, at the position of that, in one snapshot. Nothing
 /// stands still, and nothing remains.
-pub async fn audit(owner: &mut PgConnection) -> Result<TimerAudit, FollowError> {
+pub async fn audit(owner: &mut PgConnection, wrapping: &Wrapping) -> Result<TimerAudit, FollowError> {
     let mut transaction = owner.begin().await?;
     transaction.execute("set transaction isolation level repeatable read").await?;
     // A temporary table comes before all others of its name, so this is the one that the follower writes to.
@@ -77,7 +78,7 @@ pub async fn audit(owner: &mut PgConnection) -> Result<TimerAudit, FollowError> 
     if theirs != VERSION {
         return Err(FollowError::OtherVersion { ours: VERSION, theirs, reached: position });
     }
-    take_range(&mut Replay, &mut transaction, 0, position).await?;
+    take_range(&mut Replay, &mut transaction, wrapping, 0, position).await?;
     let findings = sqlx::query_scalar(
         "select format('%s timer: %s of %s, subject %s, due at %s', side, kind, aggregate_id, subject, due_at)
          from (

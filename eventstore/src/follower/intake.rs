@@ -16,6 +16,7 @@ use crate::feed::Feed;
 use crate::log;
 use crate::parking::{self, Exceptions, Parked};
 use crate::sealing::{self, PersonKeys};
+use crate::wrapping::Wrapping;
 
 /// How many events are taken at a time where nobody says how many.
 const RANGE_EVENTS: i64 = 2_000;
@@ -107,11 +108,12 @@ pub(super) async fn exceptions(
 pub(super) async fn take_together(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
+    wrapping: &Wrapping,
     events: &[Arc<RecordedEvent>],
     exceptions: &Exceptions,
 ) -> Result<Vec<Parked>, FollowError> {
     let (ready, waiting) = exceptions.divide(events);
-    let batch = Batch::decode(connection, ready).await?;
+    let batch = Batch::decode(connection, wrapping, ready).await?;
     if !batch.events.is_empty() {
         caught(async { follower.apply(connection, &batch).await }).await?;
     }
@@ -123,6 +125,7 @@ pub(super) async fn take_together(
 pub(super) async fn take_singly(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
+    wrapping: &Wrapping,
     events: &[Arc<RecordedEvent>],
     exceptions: &Exceptions,
     attempts: impl Fn(Position) -> i32,
@@ -134,7 +137,7 @@ pub(super) async fn take_singly(
             parked.push(Parked::behind(event));
             continue;
         }
-        match take_one(follower, connection, event).await {
+        match take_one(follower, connection, wrapping, event).await {
             Ok(()) => {}
             Err(error) if error.is_the_events_own() => {
                 tracing::error!(follower = follower.name(), position = event.position, %error, "an event is parked");
@@ -151,9 +154,10 @@ pub(super) async fn take_singly(
 async fn take_one(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
+    wrapping: &Wrapping,
     event: &RecordedEvent,
 ) -> Result<(), FollowError> {
-    let batch = Batch::decode(connection, [event]).await?;
+    let batch = Batch::decode(connection, wrapping, [event]).await?;
     if follower.delivery() == Delivery::AtLeastOnce {
         return caught(async { follower.apply(connection, &batch).await }).await;
     }
@@ -183,12 +187,13 @@ async fn check_constraints(transaction: &mut PgConnection) -> Result<(), sqlx::E
 pub async fn take_events(
     follower: &mut dyn Follower,
     transaction: &mut PgConnection,
+    wrapping: &Wrapping,
     events: &[Arc<RecordedEvent>],
 ) -> Result<(), FollowError> {
     let exceptions = exceptions(follower, transaction, events).await?;
     let mut savepoint = transaction.begin().await?;
     let together = async {
-        let waiting = take_together(follower, &mut savepoint, events, &exceptions).await?;
+        let waiting = take_together(follower, &mut savepoint, wrapping, events, &exceptions).await?;
         check_constraints(&mut savepoint).await?;
         Ok::<_, FollowError>(waiting)
     };
@@ -199,7 +204,7 @@ pub async fn take_events(
         }
         Err(error) if error.is_the_events_own() => {
             savepoint.rollback().await?;
-            take_singly(follower, transaction, events, &exceptions, |_| 2).await?
+            take_singly(follower, transaction, wrapping, events, &exceptions, |_| 2).await?
         }
         Err(error) => return Err(error),
     };
@@ -211,6 +216,7 @@ pub async fn take_events(
 pub async fn take_range(
     follower: &mut dyn Follower,
     transaction: &mut PgConnection,
+    wrapping: &Wrapping,
     from: Position,
     to: Position,
 ) -> Result<(), FollowError> {
@@ -218,7 +224,7 @@ pub async fn take_range(
     while reached < to {
         let next = to.min(reached + RANGE_EVENTS);
         let events = log::read_range(transaction, reached, next, follower.interest()).await?;
-        take_events(follower, transaction, &events).await?;
+        take_events(follower, transaction, wrapping, &events).await?;
         reached = next;
     }
     Ok(())
@@ -241,11 +247,12 @@ impl Batch {
     /// Reads events that were recorded, loading the keys of the people in them.
     pub async fn decode<'a>(
         connection: &mut PgConnection,
+        wrapping: &Wrapping,
         events: impl IntoIterator<Item = &'a RecordedEvent>,
     ) -> Result<Self, FollowError> {
         let events: Vec<_> = events.into_iter().collect();
         let people: BTreeSet<_> = events.iter().flat_map(|event| sealing::people_in(&event.payload)).collect();
-        let people = PersonKeys::load(connection, &people).await?;
+        let people = PersonKeys::load(connection, wrapping, &people).await?;
         let events = events.into_iter().map(super::Recorded::read).collect::<Result<_, _>>()?;
         Ok(Self { events, people })
     }

@@ -8,6 +8,7 @@ use super::{Delivery, FollowError, Follower, intake};
 use crate::Position;
 use crate::log;
 use crate::parking::{self, Parked, Skip};
+use crate::wrapping::Wrapping;
 
 /// What has come of taking parked events again.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -38,9 +39,10 @@ pub struct Culprit {
 pub async fn retry(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
+    wrapping: &Wrapping,
     aggregate: Option<Uuid>,
 ) -> Result<Retaken, FollowError> {
-    retake(follower, connection, aggregate, None).await
+    retake(follower, connection, wrapping, aggregate, None).await
 }
 
 /// Leaves out the event of an aggregate that cannot be taken, for a reason that is kept, and takes what is parked behind
@@ -48,15 +50,17 @@ pub async fn retry(
 pub async fn skip(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
+    wrapping: &Wrapping,
     aggregate: Uuid,
     skip: Skip<'_>,
 ) -> Result<Retaken, FollowError> {
-    retake(follower, connection, Some(aggregate), Some(skip)).await
+    retake(follower, connection, wrapping, Some(aggregate), Some(skip)).await
 }
 
 async fn retake(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
+    wrapping: &Wrapping,
     aggregate: Option<Uuid>,
     skip: Option<Skip<'_>>,
 ) -> Result<Retaken, FollowError> {
@@ -65,14 +69,14 @@ async fn retake(
         let mut transaction = connection.begin().await?;
         intake::lock(&mut transaction, follower).await?;
         let parked = parking::of(&mut transaction, name, aggregate).await?;
-        let left = take_again(follower, &mut transaction, &parked, skip.is_some()).await?;
+        let left = take_again(follower, &mut transaction, wrapping, &parked, skip.is_some()).await?;
         keep(name, &mut transaction, aggregate, &parked, &left, skip).await?;
         transaction.commit().await?;
         return Ok(Retaken::of(&parked, left, skip.is_some()));
     }
     loop {
         let parked = parking::of(connection, name, aggregate).await?;
-        let left = take_again(follower, connection, &parked, skip.is_some()).await?;
+        let left = take_again(follower, connection, wrapping, &parked, skip.is_some()).await?;
         let mut transaction = connection.begin().await?;
         intake::lock(&mut transaction, follower).await?;
         // Its effects took their time, and it was not locked: something may have been parked behind.
@@ -90,6 +94,7 @@ async fn retake(
 async fn take_again(
     follower: &mut dyn Follower,
     connection: &mut PgConnection,
+    wrapping: &Wrapping,
     parked: &[Parked],
     skip: bool,
 ) -> Result<Vec<Parked>, FollowError> {
@@ -101,7 +106,7 @@ async fn take_again(
         let mut exceptions = intake::exceptions(follower, connection, &events).await?;
         exceptions.parked.clear();
         let attempts = |position| before(position) + 1;
-        left = intake::take_singly(follower, connection, &events, &exceptions, attempts).await?;
+        left = intake::take_singly(follower, connection, wrapping, &events, &exceptions, attempts).await?;
         // What one aggregate rests on may be parked of another: once more, unless nothing has moved.
         if left.is_empty() || left.len() == positions.len() {
             return Ok(left);

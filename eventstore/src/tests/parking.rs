@@ -230,7 +230,9 @@ async fn poison_is_parked(delivery: Delivery) {
     // Too early: nothing has changed.
     let mut connection = scene.database.connect(None).await.unwrap();
     let mut again = picky.clone();
-    let retaken = follower::retry(&mut again, &mut connection, Some(scene.aggregates[3])).await.unwrap();
+    let retaken = follower::retry(&mut again, &mut connection, scene.database.wrapping(), Some(scene.aggregates[3]))
+        .await
+        .unwrap();
     assert_eq!((retaken.taken, retaken.culprits[0].position, retaken.waiting), (vec![], 16, 9));
     assert_eq!(scene.parked().await, expected);
 
@@ -241,7 +243,10 @@ async fn poison_is_parked(delivery: Delivery) {
     let payload = payload.lock().unwrap().clone();
     repair.bind(payload).execute(&mut scene.owner).await.unwrap();
     for aggregate in [1, 2, 3, 4, 5] {
-        let retaken = follower::retry(&mut again, &mut connection, Some(scene.aggregates[aggregate])).await.unwrap();
+        let retaken =
+            follower::retry(&mut again, &mut connection, scene.database.wrapping(), Some(scene.aggregates[aggregate]))
+                .await
+                .unwrap();
         let rest: Vec<_> = scene.of(aggregate).into_iter().filter(|position| ill.contains(position)).collect();
         assert_eq!((retaken.taken, retaken.culprits), (rest, vec![]));
     }
@@ -276,7 +281,9 @@ async fn a_skip_is_kept(delivery: Delivery) {
     let mut connection = scene.database.connect(None).await.unwrap();
     let skip = Skip { reason: "it never happened", by: "ann" };
     let mut again = picky.clone();
-    let retaken = follower::skip(&mut again, &mut connection, scene.aggregates[0], skip).await.unwrap();
+    let retaken = follower::skip(&mut again, &mut connection, scene.database.wrapping(), scene.aggregates[0], skip)
+        .await
+        .unwrap();
     assert_eq!((retaken.skipped, retaken.taken, retaken.waiting), (Some(3), vec![5], 1));
     assert_eq!(retaken.culprits[0].position, 7);
     assert_eq!(scene.parked().await, [(7, true), (9, false)]);

@@ -114,7 +114,7 @@ impl Beside {
         while let Some(piece) = pieces.recv().await {
             let piece = piece?;
             let mut transaction = self.connection.begin().await?;
-            take_events(&mut self.next, &mut transaction, &piece.events).await?;
+            take_events(&mut self.next, &mut transaction, self.database.wrapping(), &piece.events).await?;
             transaction.commit().await?;
             plans.taken(&mut self.connection, piece.reaches - self.reached).await?;
             self.reached = piece.reaches;
@@ -125,7 +125,7 @@ impl Beside {
 
     /// Compares both at the live model's position, as they are in one snapshot.
     pub(super) async fn compare(&mut self) -> Result<Comparison, RebuildError> {
-        let Self { connection, live, next, .. } = self;
+        let Self { connection, database, live, next, .. } = self;
         let mut transaction = connection.begin().await?;
         transaction.execute("set transaction isolation level repeatable read").await?;
         let checkpoint = schema::checkpoint(&mut transaction, live.name).await?;
@@ -133,7 +133,7 @@ impl Beside {
             Some(found) if Some(found.version) == self.live_version && found.position >= self.reached => found.position,
             _ => return Err(RebuildError::Replaced(live.name)),
         };
-        take_range(next, &mut transaction, self.reached, position).await?;
+        take_range(next, &mut transaction, database.wrapping(), self.reached, position).await?;
         let rebuilt = digest(&mut transaction, next.name).await?;
         let differences = compare(&digest(&mut transaction, live.name).await?, &rebuilt);
         let parked = parking::list(&mut *transaction, &[next.name]).await?;
@@ -159,7 +159,7 @@ impl Beside {
 
     /// Takes the rest of the log and changes places with the live model.
     async fn swap(&mut self, comparison: Option<Comparison>) -> Result<Rebuilt, RebuildError> {
-        let Self { connection, live, next, .. } = self;
+        let Self { connection, database, live, next, .. } = self;
         schema::analyze(connection, next.name).await?;
         let mut transaction = connection.begin().await?;
         transaction.execute("set local synchronous_commit = on").await?;
@@ -171,7 +171,7 @@ impl Beside {
             return Err(RebuildError::Replaced(live.name));
         }
         let head = log::head(&mut *transaction).await?;
-        take_range(next, &mut transaction, self.reached, head).await?;
+        take_range(next, &mut transaction, database.wrapping(), self.reached, head).await?;
         if is_live {
             schema::rename(&mut transaction, live.name, &schema::former(live)).await?;
         }

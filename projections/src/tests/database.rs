@@ -63,7 +63,8 @@ impl TestDatabase {
         let mut connection = self.database.connect(Some(model.name)).await.unwrap();
         loop {
             let mut transaction = connection.begin().await.unwrap();
-            let reached = take_batch(&mut model, &mut transaction, batch_events).await.unwrap();
+            let reached =
+                take_batch(&mut model, &mut transaction, self.database.wrapping(), batch_events).await.unwrap();
             transaction.commit().await.unwrap();
             if reached >= head {
                 break;
@@ -85,7 +86,8 @@ impl TestDatabase {
             for position in 0..head {
                 let events = log::read_range(&mut connection, position, position + 1, Interest::Everything);
                 let events = events.await.unwrap();
-                let batch = Batch::decode(&mut connection, events.iter().map(Arc::as_ref)).await.unwrap();
+                let (wrapping, events) = (self.database.wrapping(), events.iter().map(Arc::as_ref));
+                let batch = Batch::decode(&mut connection, wrapping, events).await.unwrap();
                 model.apply(&mut connection, &batch).await.unwrap();
             }
         }

@@ -20,6 +20,7 @@ use eventstore::event::{DomainEvent, Metadata, NewEvent, RecordedEvent};
 use eventstore::follower::Recorded;
 use eventstore::log;
 use eventstore::sealing::PersonKey;
+use eventstore::wrapping::{StoredKey, Wrapping};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -45,7 +46,7 @@ const CURRENCIES: [Currency; 2] = [Currency::USD, Currency::JPY];
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unit {
     pub(crate) events: Vec<NewEvent>,
-    people: Vec<PersonKey>,
+    people: Vec<StoredKey>,
     forgotten: Vec<AccountId>,
 }
 
@@ -201,7 +202,7 @@ impl History {
         };
         let capabilities = [Capability::Sell, Capability::Buy].into();
         self.people.insert(account.0, key.clone());
-        self.unit.people.push(key);
+        self.unit.people.push(Wrapping::default().wrap(&key));
         self.account(account, account::Command::Register { account, identity, capabilities });
         self.commit();
         account

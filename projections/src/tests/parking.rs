@@ -63,7 +63,7 @@ impl TestDatabase {
         let mut connection = self.database.connect(poisoned.schema()).await.unwrap();
         loop {
             let mut transaction = connection.begin().await.unwrap();
-            let reached = take_batch(&mut poisoned, &mut transaction, 100).await.unwrap();
+            let reached = take_batch(&mut poisoned, &mut transaction, self.database.wrapping(), 100).await.unwrap();
             transaction.commit().await.unwrap();
             if reached >= head {
                 break;
@@ -98,8 +98,10 @@ async fn what_was_parked_is_taken_late_and_gives_the_rows_of_a_rebuild() {
 
             let mut connection = test.database.connect(model.schema()).await.unwrap();
             // One first, so that what happened to it later is there before what others have parked.
-            follower::retry(&mut model, &mut connection, Some(parked[0].aggregate_id)).await.unwrap();
-            follower::retry(&mut model, &mut connection, None).await.unwrap();
+            follower::retry(&mut model, &mut connection, test.database.wrapping(), Some(parked[0].aggregate_id))
+                .await
+                .unwrap();
+            follower::retry(&mut model, &mut connection, test.database.wrapping(), None).await.unwrap();
             let left = test.parked(&model).await;
             assert!(left.is_empty(), "seed {seed}, {}: {left:?}", model.name);
             let different = verify(&test.database, model.name, |_, _| {}).await.unwrap();
@@ -130,7 +132,8 @@ async fn a_rebuild_takes_anew_what_was_parked_and_leaves_out_what_was_skipped() 
     assert_eq!(culprits(&test.parked(&model).await), [first.0, second.0]);
     let mut connection = test.database.connect(model.schema()).await.unwrap();
     let skip = Skip { reason: "a test", by: "a test" };
-    let skipped = follower::skip(&mut poisoned, &mut connection, first.1, skip).await.unwrap();
+    let skipped =
+        follower::skip(&mut poisoned, &mut connection, test.database.wrapping(), first.1, skip).await.unwrap();
     assert_eq!(skipped.skipped, Some(first.0));
 
     rebuild(&test.database, model.name, |_, _| {}).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::app::{App, Node};
 use api::auth::newcomer::newcomer;
-use api::config::Config;
+use api::config::{Config, wrapping};
 use axum::ServiceExt;
 use axum::extract::Request as HttpRequest;
 use chrono::TimeDelta;
@@ -19,6 +19,7 @@ use eventstore::clock::Clock;
 use eventstore::database::Database;
 use eventstore::event::Metadata;
 use eventstore::mint;
+use eventstore::sealing::PersonKey;
 use eventstore::secrets::RootSecret;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -67,7 +68,8 @@ impl InProcess {
         let mail = TempDir::new().or_fail("make a folder for messages");
         settings.mail.folder = mail.path().join("mail");
         let secret = RootSecret::new(SECRET.as_bytes());
-        let reached = Database::at(database.url()).or_fail("read the address of the database");
+        let wrapping = wrapping(&settings).or_fail("read the wrapping keys");
+        let reached = Database::at(database.url()).or_fail("read the address of the database").with_wrapping(wrapping);
         let node = Node::start(settings, &reached, secret, Clock::new()).await.or_fail("start a node");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.or_fail("listen on a free port");
         let address = format!("http://{}", listener.local_addr().or_fail("tell the port"));
@@ -101,7 +103,15 @@ impl InProcess {
     pub async fn join(&self, name: &str) -> Client {
         let account = AccountId(mint::id());
         let (email, capabilities) = (format!("{name}@example.com"), BTreeSet::from([Capability::Buy]));
-        let newcomer = newcomer(&self.app.secret, account, &email, name, None, capabilities);
+        let newcomer = newcomer(
+            &self.app.secret,
+            &self.app.wrapping,
+            &PersonKey::mint(account),
+            &email,
+            name,
+            None,
+            capabilities,
+        );
         let session = NewSession {
             session: SessionId(mint::id()),
             account,

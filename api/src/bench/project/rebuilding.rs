@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use eventstore::event::Interest;
 use eventstore::follower::{Batch, Follower};
+use eventstore::wrapping::Wrapping;
 use eventstore::{Position, log};
 use projections::ReadModel;
 use projections::rebuild::{self, rebuild};
@@ -103,7 +104,7 @@ pub(super) async fn one_by_one(
     while reached < head && elapsed < limit {
         let began = Instant::now();
         for event in log::read_range(&mut log, reached, reached + READ_EVENTS, Interest::Everything).await? {
-            let batch = Batch::decode(&mut log, [event.as_ref()]).await?;
+            let batch = Batch::decode(&mut log, &Wrapping::default(), [event.as_ref()]).await?;
             apply(&mut tables, model, &batch, event.position).await?;
             reached = event.position;
             if began.elapsed() + elapsed >= limit {

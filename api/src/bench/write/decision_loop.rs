@@ -14,6 +14,7 @@ use eventstore::feed::Feed;
 use eventstore::log::Head;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
+use eventstore::wrapping::Wrapping;
 use sqlx::PgConnection;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
@@ -71,6 +72,7 @@ impl Door {
         let identity = Identity { email: key.seal("@"), user_name: key.seal("bidder"), password_hash: None };
         let (email, user_name) = (ClaimId(mint::id()), ClaimId(mint::id()));
         let capabilities = BTreeSet::from([Capability::Buy]);
+        let key = Wrapping::default().wrap(&key);
         let newcomer = Newcomer { account, key, identity, email, user_name, capabilities };
         let request = Request::once(Metadata::by_account(account));
         self.engine.submit(request, move |world| accounts::register(world, &newcomer)).await?;

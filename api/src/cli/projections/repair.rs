@@ -77,9 +77,10 @@ async fn retake(place: &Place, name: &'static str, repair: Repair<'_>) -> Result
 
 async fn retake_for(place: &Place, follower: &mut dyn Follower, repair: Repair<'_>) -> Result<Retaken, Failure> {
     let mut connection = place.database.connect(follower.schema()).await?;
+    let wrapping = place.database.wrapping();
     let retaken = match repair {
-        Repair::Retry(aggregate) => follower::retry(follower, &mut connection, aggregate).await?,
-        Repair::Skip(aggregate, skip) => follower::skip(follower, &mut connection, aggregate, skip).await?,
+        Repair::Retry(aggregate) => follower::retry(follower, &mut connection, wrapping, aggregate).await?,
+        Repair::Skip(aggregate, skip) => follower::skip(follower, &mut connection, wrapping, aggregate, skip).await?,
     };
     connection.close().await?;
     Ok(retaken)

@@ -142,7 +142,7 @@ fn challenge(email: Sealed<String>, answer_within: TimeDelta) -> Challenge {
 /// What is kept of an account, and the key that opens it.
 async fn opened(app: &App, account: AccountId) -> Result<(Registered, PersonKey), Problem> {
     let registered = app.engine.read(move |world| commands::accounts::get(world, account)).await?;
-    let key = PersonKey::load(&app.pool, account).await?.ok_or_else(|| Problem::not_found("account"))?;
+    let key = PersonKey::load(&app.pool, &app.wrapping, account).await?.ok_or_else(|| Problem::not_found("account"))?;
     Ok((registered, key))
 }
 

@@ -225,7 +225,7 @@ async fn buy(
 }
 
 async fn sealed(app: &App, buyer: AccountId, address: &Address) -> Result<Sealed<String>, Problem> {
-    let key = PersonKey::load(&app.pool, buyer).await?.ok_or_else(|| Problem::not_found("account"))?;
+    let key = PersonKey::load(&app.pool, &app.wrapping, buyer).await?.ok_or_else(|| Problem::not_found("account"))?;
     Ok(key.seal(&serde_json::to_string(address).map_err(|_| Problem::internal())?))
 }
 

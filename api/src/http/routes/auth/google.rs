@@ -9,6 +9,7 @@ use domain::AccountId;
 use domain::account::Capability;
 use domain::claim::Kind;
 use eventstore::mint;
+use eventstore::sealing::PersonKey;
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -61,7 +62,8 @@ pub(super) async fn log_in(
     let name = body.user_name.unwrap_or_else(|| name_from(&person.email));
     let mut capabilities = BTreeSet::from([Capability::Buy]);
     capabilities.extend(body.sell.then_some(Capability::Sell));
-    let newcomer = newcomer(&app.secret, fresh, &person.email, &name, None, capabilities);
+    let key = PersonKey::mint(fresh);
+    let newcomer = newcomer(&app.secret, &app.wrapping, &key, &person.email, &name, None, capabilities);
     let (session, token) = new_session(&app, fresh);
     let log_in = move |world: &mut commands::World<'_>| {
         let account = if let Some((account, _)) = accounts::holder_of(world, known_as)? {

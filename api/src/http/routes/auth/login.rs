@@ -44,7 +44,8 @@ pub(super) async fn register(
     let password_hash = hashed.ok_or_else(|| too_common("/password"))?;
     let mut capabilities = BTreeSet::from([Capability::Buy]);
     capabilities.extend(sell.then_some(Capability::Sell));
-    let newcomer = newcomer(&app.secret, account, &email, &user_name, Some(&password_hash), capabilities);
+    let (key, hash) = (PersonKey::mint(account), Some(password_hash.as_str()));
+    let newcomer = newcomer(&app.secret, &app.wrapping, &key, &email, &user_name, hash, capabilities);
     let question = challenge(newcomer.identity.email.clone(), EMAIL_ANSWER);
     let (session, token) = new_session(&app, account);
     let join = move |world: &mut commands::World<'_>| {
@@ -83,7 +84,7 @@ pub(super) async fn login(
     let holder = app.engine.read(move |world| accounts::holder_of(world, address)).await?;
     // Whoever has no account is looked up too: it takes as long.
     let (account, state) = holder.unwrap_or((AccountId(address.0), Account::Unregistered));
-    let key = PersonKey::load(&app.pool, account).await?;
+    let key = PersonKey::load(&app.pool, &app.wrapping, account).await?;
     let hash = state.registered().ok().and_then(|registered| registered.identity.password_hash.clone());
     let stored = hash.and_then(|hash| key?.open(&hash));
     if !app.passwords.verify(login.password, stored).await? {

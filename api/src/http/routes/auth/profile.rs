@@ -100,7 +100,7 @@ pub(super) async fn change_me(
     command: Command<ProfilePatch>,
 ) -> Result<Done<Changed>, Problem> {
     let account = command.caller.account;
-    let key = PersonKey::load(&app.pool, account).await?.ok_or_else(|| Problem::not_found("account"))?;
+    let key = PersonKey::load(&app.pool, &app.wrapping, account).await?.ok_or_else(|| Problem::not_found("account"))?;
     let (request, expected) = (command.request(), command.expected_version);
     let patch = command.body;
     let seal = |text: Option<String>| text.map(|text| key.seal(&text));

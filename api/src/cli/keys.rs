@@ -1,0 +1,148 @@
+//! `tradepost keys`: with which keys those of people are wrapped, and wrapping them all with the current one.
+
+use std::fmt;
+
+use clap::{Args, Subcommand};
+use eventstore::wrapping::rows::{self, Census, Refused, RewrapError, Rewrapped, Wrapped};
+use indicatif::{ProgressBar, ProgressStyle};
+use projections::rebuild::Pace;
+use sqlx::Connection;
+
+use super::output::show;
+use super::{Failure, Place, stop_signals};
+use crate::config::Config;
+
+/// How many rows that do not open are named.
+const NAMED: usize = 10;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// Count the keys of people by what they are wrapped with.
+    ///
+    /// Ends with an error if there are some that could not be opened with the keys of this configuration: a node with it
+    /// would not start.
+    Status {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Wrap with the current key every key of a person that is not yet.
+    ///
+    /// Reads and writes go on meanwhile. Every node must have been given the current key before. Interrupted, it has done
+    /// a part, and the next call does the rest.
+    Rewrap {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// How the answer looks.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Keys {
+    pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
+        let place = Place::beside(config).await?;
+        let done = self.run_at(&place).await;
+        place.leave(done).await
+    }
+
+    async fn run_at(self, place: &Place) -> Result<(), Failure> {
+        place.database.migrate().await?;
+        match self {
+            Self::Status { output } => status(place, output.json).await,
+            Self::Rewrap { output } => rewrap(place, output.json).await,
+        }
+    }
+}
+
+async fn status(place: &Place, json: bool) -> Result<(), Failure> {
+    let mut owner = place.database.connect_as_owner().await?;
+    let census = Census::take(&mut owner, place.database.wrapping()).await?;
+    owner.close().await?;
+    show(json, &census, Told(&census))?;
+    Ok(census.check()?)
+}
+
+async fn rewrap(place: &Place, json: bool) -> Result<(), Failure> {
+    let (wrapping, stop) = (place.database.wrapping(), stop_signals()?);
+    let mut owner = place.database.connect_as_owner().await?;
+    // A key that was left out of the configuration is told before anything is changed.
+    Census::take(&mut owner, wrapping).await?.check()?;
+    let rewrapping = rows::rewrap(&mut owner, wrapping, shown());
+    let Some(rewrapped) = stop.run_until_cancelled(rewrapping).await else {
+        return Err("interrupted: a part is wrapped with the current key, and the next call does the rest".into());
+    };
+    let rewrapped = match rewrapped {
+        Err(RewrapError::NoCurrentKey) => {
+            let sentence = "there is no key to wrap with: set sealing.wrapping_key or sealing.wrapping_key_file, here and \
+                on every node; `openssl rand -hex 32` makes one";
+            return Err(sentence.into());
+        }
+        other => other?,
+    };
+    owner.close().await?;
+    let Rewrapped { rewrapped: done, refused, left } = &rewrapped;
+    let lines = refused.iter().take(NAMED).map(|Refused { reason, .. }| format!("\n{reason}"));
+    show(json, &rewrapped, format!("{done} rewrapped, {left} left{}", lines.collect::<String>()))?;
+    match (refused.len(), left) {
+        (0, 0) => Ok(()),
+        (0, left) => Err(format!(
+            "{left} keys of people are not wrapped with the current key: somebody was at them, or a node wraps with \
+             another; once every node has the current key, call this again"
+        )
+        .into()),
+        (refused, _) => Err(format!("{refused} keys of people do not open and were left as they are").into()),
+    }
+}
+
+/// Shows how far it is: a bar on a terminal, otherwise a line every few seconds on standard error.
+fn shown() -> impl FnMut(i64, i64) + Send {
+    // The template is ours and right; a bar without it would do.
+    let style =
+        ProgressStyle::with_template("[{bar:30}] {pos}/{len} keys").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let (bar, mut pace) = (Bar(ProgressBar::new(0).with_style(style)), Pace::begin());
+    move |done, all| {
+        bar.0.set_length(all.unsigned_abs());
+        bar.0.set_position(done.unsigned_abs());
+        if bar.0.is_hidden() && pace.is_time_to_tell() {
+            eprintln!("{done} of {all} keys");
+        }
+    }
+}
+
+/// A bar that goes when whoever moves it ends.
+struct Bar(ProgressBar);
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// A census, for people.
+struct Told<'a>(&'a Census);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Census { current, former, raw, unknown, unreadable } = self.0;
+        match current {
+            Some(Wrapped { key, rows }) => write!(f, "current {key}   {rows}")?,
+            None => write!(f, "current           no key: new ones are stored as they are")?,
+        }
+        for Wrapped { key, rows } in former {
+            write!(f, "\nformer  {key}   {rows}")?;
+        }
+        write!(f, "\nas they are        {raw}")?;
+        for Wrapped { key, rows } in unknown {
+            write!(f, "\nunknown {key}   {rows}")?;
+        }
+        if *unreadable > 0 {
+            write!(f, "\nunreadable         {unreadable}")?;
+        }
+        Ok(())
+    }
+}

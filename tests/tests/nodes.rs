@@ -106,6 +106,7 @@ async fn answers_through_another_node_are_those_of_the_node_that_decides() {
     let seller = other.client().register_seller("seller").await;
     let scheduled = seller.post("/auctions", &auction(1_000)).key("once").header("user-agent", "curl/8.9.1");
     let created = scheduled.header("tradepost-sender", "198.51.100.7 wget/1").send().await.expect(201);
+    assert_eq!(created.header("x-frame-options"), Some("DENY"));
     assert!(created.header("location").is_some() && created.header("etag").is_some() && created.at() > 0);
     // Its events tell who sent it, as the node saw it that it was sent to.
     let told: (String, String, String) = sqlx::query_as(

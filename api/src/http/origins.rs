@@ -17,6 +17,7 @@ use tower_http::cors::CorsLayer;
 
 use super::paths::DOCS;
 use crate::config::Origins;
+use crate::forward::Forwarded;
 
 /// How long a browser may remember what it was told of an origin.
 const REMEMBERED: Duration = Duration::from_hours(1);
@@ -73,6 +74,10 @@ fn sharing(origins: Vec<HeaderValue>) -> CorsLayer {
 /// Answers what a browser asks before it sends a request of another page, and tells it of every answer what it may do
 /// with it.
 pub(super) async fn protect(State(browsers): State<Browsers>, request: Request, next: Next) -> Response {
+    if request.extensions().get::<Forwarded>().is_some() {
+        // The node that has handed it on tells that itself.
+        return next.run(request).await;
+    }
     let is_docs = request.uri().path().strip_prefix(DOCS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let is_personal = request.headers().contains_key(header::AUTHORIZATION);
     let mut response = match browsers.sharing.filter(|_| is_shared(&request)) {

@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::routing::get;
 use eventstore::follower::Status;
-use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,13 @@ fn start_counting() -> PrometheusHandle {
     describe();
     gauge!(SOCKETS).set(0.0);
     gauge!(CONNECTIONS).set(0.0);
+    // There from the start, so that the first refusal is seen as a growth.
+    for limit in ["sender", "guesses", "account"] {
+        counter!(REQUESTS_REFUSED, "limit" => limit).absolute(0);
+    }
+    for limit in ["all", "sender"] {
+        counter!(CONNECTIONS_REFUSED, "limit" => limit).absolute(0);
+    }
     gauge!("tradepost_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     handle
 }

@@ -40,6 +40,7 @@ use crate::auth::sessions::LiveSessions;
 use crate::auth::tokens::AccessTokens;
 use crate::config::Config;
 use crate::forward::{self, Forwarding};
+use crate::http::limits::{self, Limits};
 use crate::http::live::LiveAuctions;
 use crate::observe;
 
@@ -120,6 +121,8 @@ pub struct Parts {
     pub sessions: LiveSessions,
     /// Logging in with Google, if this marketplace is known there.
     pub google: Option<OpenId>,
+    /// How much one sender and one account may ask.
+    pub limits: Limits,
     /// Live auctions for sockets.
     pub live: LiveAuctions,
     /// Since when each part has been as it is.
@@ -310,9 +313,9 @@ impl Node {
         {
             clock.set_forward(last);
         }
-        let limits = engine_settings(&settings);
+        let sizes = engine_settings(&settings);
         let feed = Feed::default();
-        let (engine, deciding) = Engine::start(database, limits, clock.clone(), head.clone(), feed.clone()).await?;
+        let (engine, deciding) = Engine::start(database, sizes, clock.clone(), head.clone(), feed.clone()).await?;
         let providers = providers();
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
         let roles = settings.node.roles;
@@ -365,6 +368,7 @@ impl Node {
         let app = App(Arc::new(Parts {
             tokens: AccessTokens::new(&secret, &settings.auth),
             passwords: Passwords::new()?,
+            limits: Limits::new(settings.limits),
             settings,
             engine,
             clock,
@@ -384,6 +388,7 @@ impl Node {
             closing,
         }));
         tasks.until_stop(observe::health::watch(app.clone()));
+        tasks.until_stop(limits::keep_small(app.clone()));
         if let Some(nats) = nats {
             nats.take_commands(&app, &tasks);
         }

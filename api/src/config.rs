@@ -5,6 +5,8 @@
 //! every layer, because a mistyped setting that is silently ignored is found out in production.
 
 mod layers;
+mod networks;
+mod origins;
 mod roles;
 mod sealing;
 mod secret;
@@ -26,6 +28,8 @@ use figment::Figment;
 use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
+pub use networks::Networks;
+pub use origins::Origins;
 pub use roles::Roles;
 pub use sealing::{Sealing, wrapping};
 pub(crate) use secret::random_hex;
@@ -33,6 +37,10 @@ pub use secret::{Secret, root_secret};
 
 /// Shorter secrets can be guessed; 32 characters are 128 bits even if they are only hexadecimal.
 const SECRET_MIN_CHARS: usize = 32;
+
+/// What is more is no limit: 0 says that.
+const MOST_PER_S: u32 = 1_000_000;
+const MOST_PER_S_RULE: &str = "it must be at most 1000000; 0 turns it off";
 
 /// One to thirty days, as the domain rules have it under "Escrow".
 const INSPECTION_RULE: &str = "it must be from 86400 to 2592000, which is 1 to 30 days";
@@ -46,6 +54,39 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("http.bind", "127.0.0.1:8080", "Address and port that the server listens on."),
     ("http.request_timeout_ms", "30000", "Milliseconds after which a request is answered with an error."),
     ("http.body_limit_bytes", "1048576", "Largest request body that is accepted, in bytes."),
+    (
+        "http.header_timeout_ms",
+        "10000",
+        "Milliseconds within which the head of a request must have come, counted also while a connection is idle; then it is closed.",
+    ),
+    (
+        "http.write_timeout_ms",
+        "30000",
+        "Milliseconds for which a client may take nothing of an answer; then its connection is closed.",
+    ),
+    ("http.connections", "10000", "Most connections at once, sockets included; more are closed."),
+    ("http.connections_per_sender", "1000", "Most of them from one IPv4 address or IPv6 /64 that is no trusted proxy."),
+    (
+        "http.trusted_proxies",
+        "",
+        "Addresses or networks, with commas between, whose `X-Forwarded-For` is believed: `10.0.0.0/8,192.0.2.7`.",
+    ),
+    (
+        "http.origins",
+        "",
+        "Web origins, with commas between, whose pages may use the API and its sockets: `https://shop.example`; its own always may.",
+    ),
+    (
+        "limits.sender_per_s",
+        "200",
+        "Requests per second from one IPv4 address or IPv6 /64, twice as many in a burst; 0 turns this off.",
+    ),
+    (
+        "limits.guesses_per_min",
+        "30",
+        "Of these, per minute, those that try a password, a token or a code; 0 turns this off.",
+    ),
+    ("limits.account_per_s", "100", "Commands per second of one account, twice as many in a burst; 0 turns this off."),
     (
         "database.url",
         "",
@@ -171,6 +212,8 @@ pub fn describe() -> Vec<(&'static str, &'static str, &'static str)> {
 pub struct Config {
     /// The HTTP server.
     pub http: Http,
+    /// How much one sender and one account may ask.
+    pub limits: Limits,
     /// The database, private or not.
     pub database: Database,
     /// Tokens and the root secret.
@@ -213,6 +256,35 @@ pub struct Http {
     pub request_timeout_ms: u64,
     /// Largest request body that is accepted, in bytes.
     pub body_limit_bytes: usize,
+    /// Milliseconds within which the head of a request must have come.
+    pub header_timeout_ms: u64,
+    /// Milliseconds for which a client may take nothing of an answer.
+    pub write_timeout_ms: u64,
+    /// Most connections at once.
+    pub connections: usize,
+    /// Most connections at once from one address that is no trusted proxy.
+    pub connections_per_sender: usize,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Networks,
+    /// Whose pages may use the API.
+    pub origins: Origins,
+}
+
+/// How much one sender and one account may ask. 0 turns a limit off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Requests per second of one sender.
+    pub sender_per_s: u32,
+    /// Requests per minute of one sender that let it guess.
+    pub guesses_per_min: u32,
+    /// Commands per second of one account.
+    pub account_per_s: u32,
+}
+
+impl Limits {
+    /// None at all, for loads that are meant to be more than anybody may ask.
+    pub const OFF: Self = Self { sender_per_s: 0, guesses_per_min: 0, account_per_s: 0 };
 }
 
 /// The database, private or not.
@@ -379,7 +451,23 @@ pub enum LogFormat {
 impl Default for Http {
     fn default() -> Self {
         let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
-        Self { bind, request_timeout_ms: 30_000, body_limit_bytes: 1_048_576 }
+        Self {
+            bind,
+            request_timeout_ms: 30_000,
+            body_limit_bytes: 1_048_576,
+            header_timeout_ms: 10_000,
+            write_timeout_ms: 30_000,
+            connections: 10_000,
+            connections_per_sender: 1_000,
+            trusted_proxies: Networks::default(),
+            origins: Origins::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { sender_per_s: 200, guesses_per_min: 30, account_per_s: 100 }
     }
 }
 
@@ -544,6 +632,13 @@ impl Config {
         let rules = [
             ("http.request_timeout_ms", self.http.request_timeout_ms >= 1, "it must be at least 1"),
             ("http.body_limit_bytes", self.http.body_limit_bytes >= 1024, "it must be at least 1024"),
+            ("http.header_timeout_ms", self.http.header_timeout_ms >= 1, "it must be at least 1"),
+            ("http.write_timeout_ms", self.http.write_timeout_ms >= 1, "it must be at least 1"),
+            ("http.connections", (1..=1_000_000).contains(&self.http.connections), "it must be from 1 to 1000000"),
+            ("http.connections_per_sender", self.http.connections_per_sender >= 1, "it must be at least 1"),
+            ("limits.sender_per_s", self.limits.sender_per_s <= MOST_PER_S, MOST_PER_S_RULE),
+            ("limits.guesses_per_min", self.limits.guesses_per_min <= MOST_PER_S, MOST_PER_S_RULE),
+            ("limits.account_per_s", self.limits.account_per_s <= MOST_PER_S, MOST_PER_S_RULE),
             ("database.url", url.is_none_or(is_postgres), "it must start with postgres://"),
             ("database.pool_size", (4..=1000).contains(&self.database.pool_size), "it must be from 4 to 1000"),
             ("database.embedded_dir", self.database.embedded_dir.file_name().is_some(), "it must name a folder"),

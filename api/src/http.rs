@@ -1,9 +1,10 @@
 //! The HTTP API: parse, execute, reply.
 //!
-//! A request passes, from the outside in: [`paths`] (every path a client may know becomes the canonical one),
-//! [`envelope`] (request id, span, time limit, panics and errors become problems), [`forward`] (commands
-//! go to the node that decides), [`access`] (who may use it), then its route. Reading a request is
-//! in [`extract`], answering in [`reply`], and what refusals look like in [`problem`] alone.
+//! A request passes, from the outside in: [`serving`] (its connection), [`paths`] (every path a client may know becomes
+//! the canonical one), [`origins`] (what browsers are told), [`envelope`] (who sends it, request id, span, time limit,
+//! panics and errors become problems), [`limits`] (how much its sender may ask), [`forward`] (commands go to the node
+//! that decides), [`access`] (who may use it), then its route. Reading a request is in [`extract`], answering in [`reply`], and what refusals look
+//! like in [`problem`] alone.
 
 use std::collections::BTreeMap;
 
@@ -25,14 +26,20 @@ pub(crate) mod envelope;
 pub mod extract;
 mod fields;
 pub mod fresh;
+pub mod limits;
 pub mod live;
 mod money;
 pub mod openapi;
+mod origins;
 pub mod pages;
 pub mod paths;
 pub mod problem;
 pub mod reply;
 pub mod routes;
+pub mod sender;
+pub mod serving;
+
+use origins::Browsers;
 
 /// The router behind the canonical paths.
 pub type Api = MapRequest<Router, fn(axum::extract::Request) -> axum::extract::Request>;
@@ -43,6 +50,7 @@ pub fn health_only(app: App) -> Api {
     let router = router
         .fallback(async |uri: Uri| routes::no_such_route(&uri))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
+        .layer(middleware::from_fn_with_state(Browsers::new(&app.settings.http.origins), origins::protect))
         .with_state(app);
     let canonical: fn(axum::extract::Request) -> axum::extract::Request = paths::canonical;
     MapRequestLayer::new(canonical).layer(router)
@@ -60,7 +68,9 @@ pub fn api(app: App) -> Api {
         .method_not_allowed_fallback(routes::no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), forward::forward))
         .layer(DefaultBodyLimit::max(app.settings.http.body_limit_bytes))
+        .layer(middleware::from_fn_with_state(app.clone(), limits::admit))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
+        .layer(middleware::from_fn_with_state(Browsers::new(&app.settings.http.origins), origins::protect))
         .with_state(app);
     let canonical: fn(axum::extract::Request) -> axum::extract::Request = paths::canonical;
     MapRequestLayer::new(canonical).layer(router)

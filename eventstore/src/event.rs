@@ -40,7 +40,9 @@ impl Metadata {
     }
 
     /// The same, with one more entry: `causation` (the event that led here), `correlation` (the request), `command_key`,
-    /// `traceparent` (see [`crate::trace`]).
+    /// `traceparent` (see [`crate::trace`]), `ip` (the network that the request came from, never the address) and `agent`
+    /// (the family of the program that sent it, never its own words). An event is kept for ever, so whatever could
+    /// identify a person does not belong here.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: String) -> Self {
         self.0.insert(name, value);

@@ -4,6 +4,7 @@ use api::config::{Config, Google};
 use eventstore::secrets::RootSecret;
 use serde_json::{Value, json};
 use tradepost_tests::client::{Answer, Client, PASSWORD};
+use tradepost_tests::fail::OrFail;
 use tradepost_tests::mailbox::Letter;
 use tradepost_tests::openid::OpenIdProvider;
 use tradepost_tests::server::InProcess;
@@ -44,9 +45,9 @@ async fn ask_to_reset(server: &InProcess, email: &str) -> Letter {
     loop {
         let letters = server.mailboxes().await.letters(email, RESET);
         if letters.len() > before {
-            return letters.last().unwrap().clone();
+            return letters[before].clone();
         }
-        moved.changed().await.unwrap();
+        moved.changed().await.or_fail("wait for the process that sends messages");
     }
 }
 
@@ -255,7 +256,7 @@ fn forged_id_tokens(good: &str) -> Vec<String> {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
     let parts: Vec<&str> = good.split('.').collect();
-    let claims = String::from_utf8(BASE64.decode(parts[1]).unwrap()).unwrap();
+    let claims = String::from_utf8(BASE64.decode(parts[1]).or_fail("read an ID token")).or_fail("read its claims");
     let with_claims = |claims: &str| format!("{}.{}.{}", parts[0], BASE64.encode(claims), parts[2]);
     let with_header = |header: &str, signature: &str| format!("{}.{}.{signature}", BASE64.encode(header), parts[1]);
     vec![

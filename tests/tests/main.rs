@@ -22,6 +22,8 @@ mod demo;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
+mod edge;
+#[cfg(test)]
 mod escrows;
 #[cfg(test)]
 mod health;

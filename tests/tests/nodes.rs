@@ -104,8 +104,20 @@ async fn answers_through_another_node_are_those_of_the_node_that_decides() {
     decider(&database, None).await;
     let other = node(&database, &nats, "api").await;
     let seller = other.client().register_seller("seller").await;
-    let created = seller.post("/auctions", &auction(1_000)).key("once").send().await.expect(201);
+    let scheduled = seller.post("/auctions", &auction(1_000)).key("once").header("user-agent", "curl/8.9.1");
+    let created = scheduled.header("tradepost-sender", "198.51.100.7 wget/1").send().await.expect(201);
+    assert_eq!(created.header("x-frame-options"), Some("DENY"));
     assert!(created.header("location").is_some() && created.header("etag").is_some() && created.at() > 0);
+    // Its events tell who sent it, as the node saw it that it was sent to.
+    let told: (String, String, String) = sqlx::query_as(
+        "select metadata ->> 'ip', metadata ->> 'agent', metadata ->> 'correlation' from events where position = $1",
+    )
+    .bind(created.at())
+    .fetch_one(&mut database.connect().await)
+    .await
+    .unwrap();
+    let id = created.header("x-request-id").unwrap().to_owned();
+    assert_eq!(told, ("127.0.0.0/24".to_owned(), "curl/8".to_owned(), id));
     assert!(created.header("x-request-id").is_some());
     // The same key over either node is the same command.
     for node in [&deciding, &other] {

@@ -137,12 +137,12 @@ async fn what_an_account_may_do_changes_at_once_on_every_node() {
     for client in [&here, &there] {
         until(client, "/admin/trial-balance", 200).await;
     }
-    let (mut socket_here, mut socket_there) = (socket_of(&here, &id).await, socket_of(&there, &id).await);
+    let (mut first_socket, mut second_socket) = (socket_of(&here, &id).await, socket_of(&there, &id).await);
     admin(&["revoke", "--email", "Ann@example.com", "--capability", "staff"]).await;
     for client in [&here, &there] {
         until(client, "/admin/trial-balance", 403).await;
     }
-    assert_eq!((socket_here.close_code().await, socket_there.close_code().await), (POLICY, POLICY));
+    assert_eq!((first_socket.close_code().await, second_socket.close_code().await), (POLICY, POLICY));
     admin(&["suspend", "--email", "ann@example.com", "--reason", "fraud"]).await;
     here.bid(&id, 2_000).await.problem(403, "account-suspended");
     admin(&["reinstate", "--email", "ann@example.com"]).await;

@@ -3,9 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::ServiceExt;
-use axum::extract::Request;
-use axum::serve::ListenerExt;
 use eventstore::clock::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +11,7 @@ use super::output::tell;
 use super::{Failure, Place, secret, stop_signals};
 use crate::app::{App, Node};
 use crate::config::Config;
+use crate::http::serving;
 use crate::observe::metrics;
 use crate::observe::traces::Traces;
 use crate::{demo, http};
@@ -98,21 +96,17 @@ async fn answer(app: App, doors: Doors, stop: CancellationToken) -> Result<(), s
         told.cancel();
     };
     let routes = if app.settings.node.roles.api { http::api(app.clone()) } else { http::health_only(app.clone()) };
-    let listener = doors.main.tap_io(|stream| {
-        // Answers are small and whole; waiting to fill a segment only delays them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "nodelay");
-        }
-    });
     let until = closing.clone();
-    let metrics = async move {
+    let metrics = async {
         match doors.metrics {
-            Some(listener) => metrics::serve(app, listener, until).await,
+            Some(listener) => metrics::serve(app.clone(), listener, until).await,
             None => Ok(()),
         }
     };
-    let service = ServiceExt::<Request>::into_make_service(routes);
-    let server = axum::serve(listener, service).with_graceful_shutdown(stopped).into_future();
+    let server = async {
+        serving::serve(doors.main, routes, &app.settings.http, stopped).await;
+        Ok(())
+    };
     let deadline = async move {
         closing.cancelled().await;
         tokio::time::sleep(DRAIN_PATIENCE).await;

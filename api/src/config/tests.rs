@@ -67,13 +67,14 @@ fn database_url_sets_the_database_and_our_own_variable_goes_over_it() {
 fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
     assert_eq!(
         refusal("[http]\nbnd = '127.0.0.1:1'", &[]),
-        "unknown setting `http.bnd` (in tradepost.toml): `http` has bind, request_timeout_ms, body_limit_bytes"
+        "unknown setting `http.bnd` (in tradepost.toml): `http` has bind, request_timeout_ms, body_limit_bytes, \
+         header_timeout_ms, write_timeout_ms, connections, connections_per_sender, trusted_proxies, origins"
     );
     assert_eq!(
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
-         the sections are auctions, auth, database, engine, feed, google, http, log, mail, metrics, nats, node, orders, \
-         sandbox, sealing, traces"
+         the sections are auctions, auth, database, engine, feed, google, http, limits, log, mail, metrics, nats, node, \
+         orders, sandbox, sealing, traces"
     );
 }
 
@@ -82,7 +83,8 @@ fn an_unknown_variable_is_refused_by_its_name() {
     assert_eq!(
         refusal("", &[("TRADEPOST_HTTP__BND", "127.0.0.1:1")]),
         "unknown setting `http.bnd` (environment variable TRADEPOST_HTTP__BND): \
-         `http` has bind, request_timeout_ms, body_limit_bytes"
+         `http` has bind, request_timeout_ms, body_limit_bytes, header_timeout_ms, write_timeout_ms, connections, \
+         connections_per_sender, trusted_proxies, origins"
     );
     let sentence = refusal("", &[("TRADEPOST_HTTP_BIND", "127.0.0.1:1")]);
     assert!(sentence.contains("environment variable TRADEPOST_HTTP_BIND"), "{sentence}");
@@ -159,6 +161,10 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         ),
         ("[traces]\notlp_endpoint = 'localhost:4318'", "traces.otlp_endpoint"),
         ("[traces]\nsample_percent = 101", "traces.sample_percent"),
+        ("[http]\nconnections = 0", "http.connections"),
+        ("[http]\ntrusted_proxies = 'everybody'", "http.trusted_proxies"),
+        ("[http]\norigins = '*'", "http.origins"),
+        ("[limits]\nsender_per_s = 1000001", "limits.sender_per_s"),
     ] {
         let sentence = refusal(text, &[]);
         assert!(sentence.starts_with(&format!("the setting `{key}` (in tradepost.toml)")), "{text}: {sentence}");
@@ -226,8 +232,8 @@ fn shown(value: &Value) -> String {
 #[test]
 fn serde_refuses_an_unknown_key_in_every_section_too() {
     for section in [
-        "http", "database", "auth", "google", "mail", "auctions", "orders", "engine", "feed", "metrics", "nats",
-        "node", "sandbox", "sealing", "traces", "log",
+        "http", "limits", "database", "auth", "google", "mail", "auctions", "orders", "engine", "feed", "metrics",
+        "nats", "node", "sandbox", "sealing", "traces", "log",
     ] {
         let refused =
             Figment::from(Serialized::defaults(json!({ section: { "?": 1 } }))).extract::<Config>().unwrap_err();

@@ -8,9 +8,14 @@ use axum::response::Response;
 
 use super::Forwarded;
 use crate::http::envelope::{Rendered, RequestId};
+use crate::http::sender::Sender;
 
 /// The id that the first node has given a request. A client cannot: its own is left behind.
 const REQUEST_ID: HeaderName = HeaderName::from_static("tradepost-request-id");
+/// Who sent the request to the first node. Here too, what a client says of it is left behind.
+const SENDER: HeaderName = HeaderName::from_static("tradepost-sender");
+/// What only nodes say.
+const OF_NODES: [HeaderName; 2] = [REQUEST_ID, SENDER];
 /// Headers that say something of one connection only.
 const OF_A_CONNECTION: [HeaderName; 6] = [
     header::CONNECTION,
@@ -54,7 +59,7 @@ pub(super) fn parts(mut message: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Writes a request with the id that it has been given.
+/// Writes a request with the id that it has been given, and who sends it.
 pub(super) fn request(request: &Request, body: &[u8]) -> Vec<u8> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let mut text = Vec::with_capacity(HEAD_BYTES + body.len());
@@ -63,8 +68,11 @@ pub(super) fn request(request: &Request, body: &[u8]) -> Vec<u8> {
     }
     if let Some(id) = request.extensions().get::<RequestId>() {
         write_header(&mut text, &REQUEST_ID, id.as_str().as_bytes());
+        if let Some(sender) = id.sender() {
+            write_header(&mut text, &SENDER, sender.to_string().as_bytes());
+        }
     }
-    let others = request.headers().iter().filter(|(name, _)| **name != REQUEST_ID);
+    let others = request.headers().iter().filter(|(name, _)| !OF_NODES.contains(name));
     write_headers(&mut text, others);
     text.extend_from_slice(body);
     text
@@ -103,7 +111,12 @@ pub(super) fn read_request(text: &[u8]) -> Option<Request> {
     let mut request = request.body(Body::from(text[end..].to_vec())).ok()?;
     read_headers(head.headers, request.headers_mut());
     let id = request.headers_mut().remove(REQUEST_ID)?;
-    request.extensions_mut().insert(RequestId::named(id.to_str().ok()?));
+    let sender = request.headers_mut().remove(SENDER);
+    let sender: Option<Sender> = sender.and_then(|sender| sender.to_str().ok()?.parse().ok());
+    if let Some(sender) = sender {
+        request.extensions_mut().insert(sender);
+    }
+    request.extensions_mut().insert(RequestId::named(id.to_str().ok()?, sender));
     request.extensions_mut().insert(Forwarded);
     Some(request)
 }
@@ -136,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_request_arrives_as_it_was_sent_with_the_id_that_the_first_node_gave_it() {
+    async fn a_request_arrives_as_it_was_sent_with_the_id_and_the_sender_that_the_first_node_gave_it() {
         let mut sent =
             Request::builder().method(Method::POST).uri("/api/v1/listings?a=%20b").body(Body::empty()).unwrap();
         let headers = sent.headers_mut();
@@ -146,17 +159,31 @@ mod tests {
         headers.append("x-binary", HeaderValue::from_bytes(b"\xff\xfe").unwrap());
         headers.append("connection", HeaderValue::from_static("keep-alive"));
         headers.append(REQUEST_ID, HeaderValue::from_static("made up by a client"));
-        sent.extensions_mut().insert(RequestId::named("given"));
+        headers.append(SENDER, HeaderValue::from_static("198.51.100.7 curl/8"));
+        let sender = "192.0.2.77 firefox/128".parse().ok();
+        sent.extensions_mut().insert(RequestId::named("given", sender));
         let body = b"{\"a\":\r\n\r\n1}";
         let arrived = read_request(&request(&sent, body)).unwrap();
         assert_eq!((arrived.method(), arrived.uri()), (sent.method(), sent.uri()));
-        assert_eq!(arrived.extensions().get::<RequestId>().unwrap().as_str(), "given");
+        let id = arrived.extensions().get::<RequestId>().unwrap();
+        assert_eq!((id.as_str(), id.sender()), ("given", sender));
+        assert_eq!(arrived.extensions().get::<Sender>().copied(), sender);
         assert!(arrived.extensions().get::<Forwarded>().is_some());
-        for name in ["connection", REQUEST_ID.as_str()] {
+        for name in ["connection", REQUEST_ID.as_str(), SENDER.as_str()] {
             sent.headers_mut().remove(name);
         }
         assert_eq!(arrived.headers(), sent.headers());
         assert_eq!(to_bytes(arrived.into_body(), usize::MAX).await.unwrap(), body.as_slice());
+    }
+
+    #[test]
+    fn a_client_cannot_say_who_sends_its_request() {
+        let mut sent = Request::new(Body::empty());
+        sent.headers_mut().append(SENDER, HeaderValue::from_static("198.51.100.7 curl/8"));
+        sent.extensions_mut().insert(RequestId::named("given", None));
+        let arrived = read_request(&request(&sent, b"")).unwrap();
+        assert_eq!(arrived.extensions().get::<RequestId>().unwrap().sender(), None);
+        assert!(arrived.headers().is_empty() && arrived.extensions().get::<Sender>().is_none());
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::account::Capability;
@@ -71,12 +71,21 @@ pub(super) async fn check(State(app): State<App>, mut request: Request, next: Ne
         }
         None => Access::Open,
     };
-    match admit(&app, request.headers(), access).await {
+    let admitted = admit(&app, request.headers(), access).await;
+    let admitted = admitted.and_then(|caller| match caller {
+        Some(caller) if !is_read(request.method()) => app.limits.account(caller.account).map(|()| Some(caller)),
+        _ => Ok(caller),
+    });
+    match admitted {
         Ok(None) => {}
         Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
         Err(problem) => return problem.into_response(),
     }
     next.run(request).await
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 async fn admit(app: &App, headers: &HeaderMap, access: Access) -> Result<Option<Caller>, Problem> {

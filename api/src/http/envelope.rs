@@ -1,9 +1,10 @@
-//! What every request gets: an id, a span, a time limit; and every error, whoever made it, becomes a problem.
+//! What every request gets: a sender, an id, a span, a time limit; and every error, whoever made it, becomes a problem.
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,12 +19,18 @@ use tracing::Instrument;
 
 use super::problem::Problem;
 use super::routes::no_such_route;
+use super::sender::Sender;
 use crate::app::App;
 use crate::observe::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 
-/// The id of a request: `instance` of a problem, `correlation` of its events, `x-request-id` of its answer.
+/// The id of a request: `instance` of a problem, `correlation` of its events, `x-request-id` of its answer. It knows who
+/// sends the request, which its events tell too.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RequestId(String);
+pub(crate) struct RequestId {
+    id: String,
+    /// Unknown of what came over no connection.
+    sender: Option<Sender>,
+}
 
 /// The place in a trace that a request is at.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -33,23 +40,36 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) struct Rendered;
 
 impl RequestId {
-    /// The id that another node has given a request.
-    pub(crate) fn named(id: &str) -> Self {
-        Self(id.to_owned())
+    /// The id that another node has given a request, and who sent it there.
+    pub(crate) fn named(id: &str, sender: Option<Sender>) -> Self {
+        Self { id: id.to_owned(), sender }
+    }
+
+    /// An id for what somebody asks now.
+    pub(crate) fn anew(sender: Option<Sender>) -> Self {
+        Self { id: mint::id().to_string(), sender }
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.id
     }
 
-    /// Says of a command's events which request they come from.
+    pub(crate) fn sender(&self) -> Option<Sender> {
+        self.sender
+    }
+
+    /// Says of a command's events which request they come from and, as far as that may be kept, who sent it.
     pub(crate) fn stamp(self, metadata: Metadata) -> Metadata {
-        metadata.with("correlation", self.0)
+        let metadata = metadata.with("correlation", self.id);
+        match self.sender {
+            Some(sender) => metadata.with("ip", sender.prefix()).with("agent", sender.agent().to_string()),
+            None => metadata,
+        }
     }
 }
 
 pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let RequestId(id) = request.extensions_mut().get_or_insert_with(|| RequestId(mint::id().to_string())).clone();
+    let RequestId { id, .. } = identify(&app, &mut request);
     let uri = request.uri().clone();
     let (method, route) = (known(request.method()), route(&request));
     let traced = begin_trace(&request, method, &route, &id);
@@ -78,10 +98,24 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     }
     count(method, route, response.status(), began.elapsed());
     tracing::debug!(parent: &span, status = response.status().as_u16(), took_us = began.elapsed().as_micros(), "answered");
-    let headers = response.headers_mut();
-    headers.extend(HeaderValue::from_str(&id).map(|id| (HeaderName::from_static("x-request-id"), id)));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().extend(HeaderValue::from_str(&id).map(|id| (HeaderName::from_static("x-request-id"), id)));
     response
+}
+
+/// Gives a request an id and finds out who sends it, unless another node has done that.
+fn identify(app: &App, request: &mut Request) -> RequestId {
+    if let Some(known) = request.extensions().get::<RequestId>() {
+        return known.clone();
+    }
+    let trusted = &app.settings.http.trusted_proxies;
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let sender = peer.map(|ConnectInfo(peer)| Sender::of(peer.ip(), request.headers(), trusted));
+    let id = RequestId::anew(sender);
+    if let Some(sender) = sender {
+        request.extensions_mut().insert(sender);
+    }
+    request.extensions_mut().insert(id.clone());
+    id
 }
 
 /// The method, if it is one that some route could have: whatever else a client makes up is one label.

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::StatusCode;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use commands::{CommandKey, Request};
 use domain::{AccountId, AuctionId, Money};
@@ -30,10 +30,13 @@ use tokio::sync::broadcast::error::RecvError;
 use utoipa::IntoParams;
 
 use super::access;
+use super::envelope::RequestId;
 use super::extract::{Id, Read, checked_key};
 use super::openapi::Waits;
+use super::origins;
 use super::problem::Problem;
 use super::routes::auctions::{alias, auction_body, bid};
+use super::sender::Sender;
 use crate::app::App;
 use crate::auth::sessions::{Caller, Change, Standing};
 use crate::auth::tickets;
@@ -130,11 +133,14 @@ pub struct Opening {
 #[utoipa::path(get, path = "/ws/auctions/{id}", tag = "Auctions", params(("id" = uuid::Uuid, Path), Opening, Waits),
     responses((status = SWITCHING_PROTOCOLS, description = "The socket is open"),
         (status = UNAUTHORIZED, description = "The ticket is not good"),
+        (status = FORBIDDEN, description = "Pages of this origin may not open it"),
         (status = UPGRADE_REQUIRED, description = "Not a WebSocket")))]
-pub async fn auction(
+pub(crate) async fn auction(
     State(app): State<App>,
+    Extension(request): Extension<RequestId>,
     Id(id): Id<AuctionId>,
     read: Read<Opening>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|_| {
@@ -142,6 +148,10 @@ pub async fn auction(
         Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "Not a WebSocket", detail)
             .with_header(axum::http::header::UPGRADE, "websocket")
     })?;
+    if !origins::admits(&app.settings.http.origins, &headers) {
+        let detail = "Pages of this origin may not open sockets here.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", "Origin not allowed", detail));
+    }
     read.wait_for(&app, auction_board::MODEL.name).await?;
     auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
     let Opening { ticket, after } = read.query;
@@ -151,7 +161,7 @@ pub async fn auction(
     };
     let watch = move |socket| async move {
         let _counted = Counted::begin();
-        let watcher = Watcher { app, auction: id, holder, socket, shown: 0 };
+        let watcher = Watcher { app, auction: id, holder, sender: request.sender(), socket, shown: 0 };
         if let Err(error) = watcher.run(after).await {
             tracing::debug!(%error, "a socket ended");
         }
@@ -254,8 +264,10 @@ async fn end_of(holder: Option<&mut Holder>, app: &App) -> &'static str {
 struct Watcher {
     app: App,
     auction: AuctionId,
-    /// Who has opened it, if they have said so.
+    /// In whose session it was opened, if they have said so.
     holder: Option<Holder>,
+    /// Who has opened it, as far as the network tells.
+    sender: Option<Sender>,
     socket: WebSocket,
     /// The last sequence that was sent.
     shown: i64,
@@ -336,7 +348,8 @@ impl Watcher {
     async fn answer(&mut self, text: &str) -> Result<(), Ended> {
         let answer = match serde_json::from_str::<Asked>(text) {
             Ok(Asked::Bid { id, maximum, idempotency_key }) => {
-                match place(&self.app, self.auction, self.account(), maximum, idempotency_key).await {
+                let request = RequestId::anew(self.sender);
+                match place(&self.app, self.auction, self.account(), request, maximum, idempotency_key).await {
                     Ok(body) => json!({ "type": "accepted", "id": id, "bid": body }),
                     Err(problem) => refused(Some(&id), &problem),
                 }
@@ -371,12 +384,13 @@ async fn place(
     app: &App,
     auction: AuctionId,
     account: Option<AccountId>,
+    request: RequestId,
     maximum: Money,
     key: Option<String>,
 ) -> Result<Value, Problem> {
     let account = account
         .ok_or_else(|| Problem::unauthenticated("This socket was opened without a ticket, and can only watch."))?;
-    let metadata = Metadata::by_account(account).with("correlation", mint::id().to_string());
+    let metadata = request.stamp(Metadata::by_account(account));
     let request = match key {
         None => Request::once(metadata),
         Some(text) => {

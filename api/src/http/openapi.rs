@@ -165,7 +165,7 @@ macro_rules! words {
 pub(super) use words;
 
 /// The problems that the document names. Which of them a route may answer, [`usual_problems`] tells.
-const PROBLEMS: [(u16, &str, &str); 10] = [
+const PROBLEMS: [(u16, &str, &str); 11] = [
     (400, "BadRequest", "The request cannot be read"),
     (401, "Unauthenticated", "The access token is missing, or not good"),
     (403, "Forbidden", "The account may not do this"),
@@ -175,6 +175,7 @@ const PROBLEMS: [(u16, &str, &str); 10] = [
     (413, "TooLarge", "The body is too large"),
     (415, "NotJson", "The body is not JSON"),
     (422, "Refused", "A field is wrong, or a rule says no"),
+    (429, "TooManyRequests", "The sender or the account has asked too much"),
     (503, "Unavailable", "Not now: the database is away, the read model is behind, or too much waits"),
 ];
 
@@ -194,7 +195,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     }
     for (status, name, description) in PROBLEMS {
         let mut response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, problem());
-        if status == 503 {
+        if matches!(status, 429 | 503) {
             response = response.header("Retry-After", header("After how many seconds to ask again.", Type::Integer));
         }
         components.responses.insert(name.to_owned(), response.build().into());
@@ -273,13 +274,13 @@ fn has(schemas: &BTreeMap<String, RefOr<Schema>>, schema: &RefOr<Schema>, field:
     }
 }
 
-/// The problems that a route may answer, told by what it takes. 503 is what any takes that runs out of time.
+/// The problems that a route may answer, told by what it takes. Any may be one too many (429) or run out of time (503).
 fn usual_problems(method: &str, operation: &Operation) -> BTreeSet<u16> {
     let security = serde_json::to_string(&operation.security).unwrap_or_default();
     let keyed = takes(operation, "Idempotency-Key");
     let has_query = takes_in(operation, &ParameterIn::Query);
     let kinds: [(bool, &[u16]); 8] = [
-        (true, &[503]),
+        (true, &[429, 503]),
         (security.contains("bearer"), &[401]),
         (keyed || security.contains("staff"), &[403]),
         (takes_in(operation, &ParameterIn::Path), &[404]),

@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::routing::get;
 use eventstore::follower::Status;
-use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,12 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub const HTTP_REQUESTS: &str = "tradepost_http_requests_total";
 /// How long requests take, by route and method.
 pub const HTTP_SECONDS: &str = "tradepost_http_request_duration_seconds";
+/// Requests that were refused because somebody asked too much, by limit.
+pub const REQUESTS_REFUSED: &str = "tradepost_http_requests_limited_total";
+/// Open connections.
+pub const CONNECTIONS: &str = "tradepost_http_connections_open";
+/// Connections that were closed at once because there were too many, by limit.
+pub const CONNECTIONS_REFUSED: &str = "tradepost_http_connections_refused_total";
 /// Open sockets.
 pub const SOCKETS: &str = "tradepost_sockets_open";
 
@@ -60,6 +66,14 @@ fn start_counting() -> PrometheusHandle {
     }
     describe();
     gauge!(SOCKETS).set(0.0);
+    gauge!(CONNECTIONS).set(0.0);
+    // There from the start, so that the first refusal is seen as a growth.
+    for limit in ["sender", "guesses", "account"] {
+        counter!(REQUESTS_REFUSED, "limit" => limit).absolute(0);
+    }
+    for limit in ["all", "sender"] {
+        counter!(CONNECTIONS_REFUSED, "limit" => limit).absolute(0);
+    }
     gauge!("tradepost_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     handle
 }
@@ -68,7 +82,13 @@ fn start_counting() -> PrometheusHandle {
 fn describe() {
     describe_counter!(HTTP_REQUESTS, "HTTP requests that were answered, by route, method and status.");
     describe_histogram!(HTTP_SECONDS, "Time to answer HTTP requests, by route and method.");
+    describe_counter!(REQUESTS_REFUSED, "Requests that were refused because somebody asked too much, by limit.");
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        "Connections that were closed at once because there were too many, by limit."
+    );
     for (name, what) in [
+        (CONNECTIONS, "Connections to this node, WebSockets included."),
         (SOCKETS, "WebSockets that are open on this node."),
         ("tradepost_build_info", "Always 1; the label names the version."),
         ("tradepost_database_up", "Whether the database answers."),

@@ -33,7 +33,7 @@ fn wrapped(key: Option<KeyId>, rows: i64) -> Wrapped {
 /// Somebody's registration, with the key wrapped in that way.
 fn registration(key: &PersonKey, wrapping: &Wrapping) -> Batch {
     let (account, capabilities) = (key.account, BTreeSet::from([Capability::Buy]));
-    let identity = Identity { email: key.seal("ann@"), user_name: key.seal("ann"), password_hash: key.seal("none") };
+    let identity = Identity { email: key.seal("ann@"), user_name: key.seal("ann"), password_hash: None };
     let events = Account::default().decide(Command::Register { account, identity, capabilities }).unwrap();
     let events = (1..).zip(&events).map(|(sequence, event)| NewEvent {
         event_id: mint::id(),

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use api::app::{App, Node};
 use api::auth::newcomer::newcomer;
-use api::config::{Config, wrapping};
-use axum::ServiceExt;
-use axum::extract::Request as HttpRequest;
+use api::config::{self, Config, wrapping};
+use api::http::serving;
 use chrono::TimeDelta;
 use commands::sessions::NewSession;
 use commands::{Request, accounts, sessions};
@@ -62,22 +61,27 @@ impl InProcess {
         Self::start_on(TestDatabase::fresh().await, settings).await
     }
 
-    /// On a database that is there already. The sandbox is switched on whatever the settings say.
+    /// On a database that is there already. The sandbox is switched on whatever the settings say, and there are no limits
+    /// unless they name some: a test asks more at once than anybody else.
     pub async fn start_on(database: TestDatabase, mut settings: Config) -> Self {
         settings.sandbox.enabled = true;
         let mail = TempDir::new().or_fail("make a folder for messages");
         settings.mail.folder = mail.path().join("mail");
+        if settings.limits == config::Limits::default() {
+            settings.limits = config::Limits::OFF;
+        }
         let secret = RootSecret::new(SECRET.as_bytes());
         let wrapping = wrapping(&settings).or_fail("read the wrapping keys");
         let reached = Database::at(database.url()).or_fail("read the address of the database").with_wrapping(wrapping);
         let node = Node::start(settings, &reached, secret, Clock::new()).await.or_fail("start a node");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.or_fail("listen on a free port");
         let address = format!("http://{}", listener.local_addr().or_fail("tell the port"));
-        let service = ServiceExt::<HttpRequest>::into_make_service(api::http::api(node.app.clone()));
+        let app = node.app.clone();
         let (quit, told) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let until = async move { drop(told.await) };
-            axum::serve(listener, service).with_graceful_shutdown(until).await.or_fail("serve");
+            let api = api::http::api(app.clone());
+            serving::serve(listener, api, &app.settings.http, until).await;
         });
         Self { app: node.app.clone(), database, node, address, quit, serving, mail }
     }
@@ -103,15 +107,8 @@ impl InProcess {
     pub async fn join(&self, name: &str) -> Client {
         let account = AccountId(mint::id());
         let (email, capabilities) = (format!("{name}@example.com"), BTreeSet::from([Capability::Buy]));
-        let newcomer = newcomer(
-            &self.app.secret,
-            &self.app.wrapping,
-            &PersonKey::mint(account),
-            &email,
-            name,
-            None,
-            capabilities,
-        );
+        let newcomer =
+            newcomer(&self.app.secret, &self.app.wrapping, &PersonKey::mint(account), &email, name, None, capabilities);
         let session = NewSession {
             session: SessionId(mint::id()),
             account,

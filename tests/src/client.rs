@@ -47,8 +47,14 @@ pub fn prepare() {
 impl Client {
     /// Nobody in particular, at the server that listens on `address` (`http://host:port`).
     pub fn anonymous(address: &str) -> Self {
+        Self::with_agent(address, "tradepost-tests/1.0")
+    }
+
+    /// The same, calling itself this.
+    pub fn with_agent(address: &str, agent: &str) -> Self {
         prepare();
-        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().or_fail("make an HTTP client");
+        let builder = reqwest::Client::builder().timeout(PATIENCE).no_proxy().user_agent(agent);
+        let http = builder.build().or_fail("make an HTTP client");
         Self { http, address: address.to_owned(), access_token: None, refresh_token: None, account: None }
     }
 

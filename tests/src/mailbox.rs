@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::fail::OrFail;
 
 /// How long a mailed token is, in characters of base64url.
-const TOKEN_CHARS: usize = 86;
+const TOKEN_CHARS: usize = 64;
 
 /// A message that was sent.
 #[derive(Clone, Debug)]

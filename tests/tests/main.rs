@@ -2,6 +2,8 @@
 //! `testbed` a Postgres to all of them.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod auctions;
 #[cfg(test)]
 mod auth;
@@ -26,7 +28,10 @@ mod edge;
 #[cfg(test)]
 mod escrows;
 #[cfg(test)]
+mod forgetting;
+#[cfg(test)]
 mod health;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod integration;
@@ -64,6 +69,7 @@ mod real_orders;
 mod rebuild;
 #[cfg(test)]
 mod sessions;
+#[cfg(test)]
 mod start_up;
 #[cfg(test)]
 mod tidy;

@@ -47,8 +47,12 @@ impl Access {
 
 /// What each route takes, by method and path.
 static TABLE: LazyLock<HashMap<(&'static str, String), Access>> = LazyLock::new(|| {
-    let listed = |route: paths::Route| Some(((route.method, format!("{BASE}{}", route.path)), Access::of(route.who)?));
-    paths::routes().filter_map(listed).collect()
+    let listed = |route: paths::Route| {
+        let access = Access::of(route.who)?;
+        let paths = [route.path].into_iter().chain(route.noted);
+        Some(paths.map(move |path| ((route.method, format!("{BASE}{path}")), access)))
+    };
+    paths::routes().filter_map(listed).flatten().collect()
 });
 
 /// What a route takes; nothing for one that is not in the table.

@@ -32,6 +32,8 @@ pub struct Route {
     pub who: &'static str,
     /// Further paths under [`BASE`].
     pub also: Vec<&'static str>,
+    /// Further paths that take what the canonical one says in another way: routes of their own, for the same people.
+    pub noted: Vec<&'static str>,
     /// The letter of the issue that brings it.
     pub brought_by: &'static str,
 }
@@ -48,8 +50,10 @@ pub fn routes() -> impl Iterator<Item = Route> {
     ROUTES.lines().skip(1).filter_map(|line| {
         let [method, path, who, _source, also, brought_by] = line.split('\t').collect::<Vec<_>>().try_into().ok()?;
         // A note in brackets, or a query, says more than a path can; such a name is not a plain rewrite.
-        let also = also.split(", ").filter(|path| path.starts_with('/') && !path.contains([' ', '?'])).collect();
-        Some(Route { method, path, who, also, brought_by })
+        let (also, noted): (Vec<_>, Vec<_>) =
+            also.split(", ").filter(|path| path.starts_with('/')).partition(|path| !path.contains([' ', '?']));
+        let noted = noted.into_iter().filter_map(|path| path.split([' ', '?']).next()).collect();
+        Some(Route { method, path, who, also, noted, brought_by })
     })
 }
 

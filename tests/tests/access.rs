@@ -1,0 +1,181 @@
+//! Who may use which route: every route that is served, tried as nobody, as somebody else, as whom it concerns, and as
+//! staff.
+
+use api::http::access::{Access, of_route};
+use api::http::{openapi, paths};
+use domain::account::Capability;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tradepost_tests::bazaar::Bazaar;
+use tradepost_tests::client::{Answer, Client};
+use tradepost_tests::market::{auction, listing, usd};
+
+/// What everybody is told who has not logged in.
+const LOG_IN: &str = "This takes an access token: log in first.";
+
+/// A route of the table.
+struct Route {
+    method: Method,
+    path: &'static str,
+    who: &'static str,
+    access: Access,
+}
+
+/// Every route that is served.
+fn served() -> Vec<Route> {
+    let (_, document) = api::http::documented(true).split_for_parts();
+    let served = paths::routes().filter(|route| openapi::describes(&document, route));
+    let route = |route: paths::Route| {
+        let access = of_route(route.method, &format!("{}{}", paths::BASE, route.path)).unwrap();
+        Route { method: route.method.parse().unwrap(), path: route.path, who: route.who, access }
+    };
+    served.map(route).collect()
+}
+
+#[test]
+fn every_route_that_is_served_is_in_the_table() {
+    let (_, document) = api::http::documented(true).split_for_parts();
+    let mut served = 0;
+    for (path, item) in &document.paths.paths {
+        let methods = [
+            ("GET", item.get.is_some()),
+            ("POST", item.post.is_some()),
+            ("PUT", item.put.is_some()),
+            ("PATCH", item.patch.is_some()),
+            ("DELETE", item.delete.is_some()),
+        ];
+        for (method, _) in methods.into_iter().filter(|(_, there)| *there) {
+            assert!(of_route(method, path).is_some(), "{method} {path} is served, and not in the table of routes");
+            served += 1;
+        }
+    }
+    assert!(served > 50, "{served}");
+    assert_eq!(of_route("GET", "/api/v1/auth/me"), Some(Access::Account));
+    assert_eq!(of_route("HEAD", "/api/v1/metrics"), Some(Access::Capability(Capability::Staff)));
+    assert_eq!(of_route("DELETE", "/api/v1/auth/me"), None);
+}
+
+/// Things of a seller and a buyer that paths can name.
+struct Things {
+    listing: String,
+    auction: String,
+    order: String,
+    group: String,
+}
+
+impl Things {
+    async fn of(bazaar: &Bazaar) -> Self {
+        let offered = bazaar.offer(3).await;
+        let bought = bazaar.buyer.check_out(&[(&offered, 1)], "later").await.expect(201);
+        let things = Self {
+            auction: bazaar.seller.schedule(&auction(1_000)).await,
+            order: tradepost_tests::bazaar::order_of(&bought),
+            group: bought.body["group_id"].as_str().unwrap().to_owned(),
+            listing: offered,
+        };
+        // Until it shows.
+        bazaar.seller.auction(&things.auction, bazaar.server.database.log_head().await).await;
+        let head = bazaar.server.database.log_head().await;
+        bazaar.buyer.get(&format!("/orders/{}", things.order)).since(head).send().await.expect(200);
+        bazaar.buyer.get(&format!("/escrow/{}", things.order)).since(head).send().await.expect(200);
+        bazaar.seller.get(&format!("/listings/{}", things.listing)).since(head).send().await.expect(200);
+        things
+    }
+
+    /// Things that nobody has.
+    fn of_nobody() -> Self {
+        let id = || eventstore::mint::id().to_string();
+        Self { listing: id(), auction: id(), order: id(), group: id() }
+    }
+
+    fn name(&self, path: &str) -> String {
+        let id = match path.split('/').nth(1) {
+            Some("listings") => &self.listing,
+            Some("auctions" | "ws") => &self.auction,
+            Some("order-groups") => &self.group,
+            _ => &self.order,
+        };
+        path.replace("{id}", id).replace("{order_id}", id)
+    }
+}
+
+/// A body that the route takes, so that it comes to the question whose thing it is.
+fn body(route: &Route) -> Value {
+    match (route.method.as_str(), route.path) {
+        ("PUT", "/listings/{id}") => listing(2_000),
+        ("POST", "/listings") => listing(1_000),
+        ("POST", "/auctions") => auction(1_000),
+        ("POST", "/auctions/{id}/bids") => json!({ "maximum": usd(2_000) }),
+        ("POST", "/orders/{id}/ship") => json!({ "carrier": "Post" }),
+        ("POST", "/orders/{id}/refund") => json!({ "amount": usd(100) }),
+        ("POST", "/auctions/{id}/cancel" | "/orders/{id}/cancel" | "/escrow/{order_id}/dispute") => {
+            json!({ "reason": "It is scratched." })
+        }
+        ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
+        _ => json!({}),
+    }
+}
+
+async fn ask(client: &Client, route: &Route, things: &Things) -> Answer {
+    let ask = client.ask(&route.method, &format!("/api/v1{}", things.name(route.path)));
+    if route.method == Method::GET { ask.send().await } else { ask.json(&body(route)).send().await }
+}
+
+fn told(answer: &Answer) -> (u16, Value, Value) {
+    (answer.status, answer.body["type"].clone(), answer.body["detail"].clone())
+}
+
+#[tokio::test]
+async fn every_route_lets_in_whom_it_concerns_and_nobody_else() {
+    let bazaar = Bazaar::open().await;
+    let (nobody, stranger) = (bazaar.server.client(), bazaar.server.client().register("stranger").await);
+    let (theirs, of_nobody) = (Things::of(&bazaar).await, Things::of_nobody());
+    for route in served() {
+        let what = format!("{} {} ({})", route.method, route.path, route.who);
+        let anonymous = ask(&nobody, &route, &theirs).await;
+        if route.access == Access::Open {
+            assert_ne!(anonymous.body["detail"], LOG_IN, "{what} as nobody: {}", anonymous.text);
+            continue;
+        }
+        assert_eq!((anonymous.status, &anonymous.body["detail"]), (401, &json!(LOG_IN)), "{what} as nobody");
+        assert_eq!(anonymous.header("www-authenticate"), Some("Bearer"), "{what} as nobody");
+        // What would end the session, and is tried elsewhere.
+        if ["/auth/logout", "/auth/account"].contains(&route.path) {
+            continue;
+        }
+        let other = ask(&stranger, &route, &theirs).await;
+        let names_a_thing = route.path.contains('{');
+        match (route.access, route.who) {
+            (Access::Capability(needed), _) => {
+                let (status, needs) = (other.status, &other.body["needed"]);
+                assert_eq!((status, needs), (403, &json!(needed.name())), "{what} as a stranger: {}", other.text);
+                let staff = ask(&bazaar.staff, &route, &theirs).await;
+                assert!(![401, 403].contains(&staff.status), "{what} as staff: {}", staff.text);
+            }
+            (_, "buyer") if !route.path.starts_with("/orders/") && !route.path.starts_with("/escrow/") => {
+                assert!(![401, 403, 404].contains(&other.status), "{what} as any buyer: {}", other.text);
+            }
+            (_, "seller") if !names_a_thing => {
+                assert_eq!((other.status, &other.body["needed"]), (403, &json!("sell")), "{what} as a buyer");
+            }
+            (_, "account" | "account (own, open and disputed)") => {
+                assert!(![401, 403, 404].contains(&other.status), "{what} as an account: {}", other.text);
+            }
+            _ if names_a_thing => {
+                // The same as what is not there at all.
+                let absent = ask(&stranger, &route, &of_nobody).await;
+                assert_eq!(other.status, 404, "{what} as a stranger: {}", other.text);
+                assert_eq!(told(&other), told(&absent), "{what} as a stranger");
+                // Whom it concerns, with things of their own: some of these cannot be done twice.
+                let own = Things::of(&bazaar).await;
+                let (buyer, seller) = (&bazaar.buyer, &bazaar.seller);
+                let answers = [ask(buyer, &route, &own).await, ask(seller, &route, &own).await];
+                let let_in = answers.iter().any(|answer| ![401, 403, 404].contains(&answer.status));
+                assert!(let_in, "{what} as its parties: {} {}", answers[0].text, answers[1].text);
+            }
+            _ => {
+                assert!(![401, 403, 404].contains(&other.status), "{what} as an account: {}", other.text);
+            }
+        }
+    }
+}

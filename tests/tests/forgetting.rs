@@ -1,0 +1,160 @@
+//! Deleting an account: nothing that tells who it was is left in the database, in the stream, or in what servers say.
+
+use std::fmt::Write as _;
+
+use async_nats::jetstream::consumer::pull::OrderedConfig;
+use eventstore::nats::{STREAM, jetstream};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tradepost_tests::client::{Answer, Client, PASSWORD};
+use tradepost_tests::database::TestDatabase;
+use tradepost_tests::fail::OrFail;
+use tradepost_tests::market::{listing, usd, with};
+use tradepost_tests::nats::NatsServer;
+use tradepost_tests::server::{InProcess, Spawned, tradepost};
+
+/// What is told of a person, each in words that nobody else uses.
+const CANARIES: [&str; 9] = [
+    "canary-email",
+    "canary-name",
+    "canary-display",
+    "canary-phone",
+    "canary-biography",
+    "canary-avatar",
+    "canary-street",
+    "canary-agent",
+    "canary horse battery",
+];
+
+fn delete(client: &Client) -> impl Future<Output = Answer> {
+    client.delete("/auth/account", &json!({ "password": PASSWORD })).send()
+}
+
+/// The tables in which some row has this text, whatever the columns.
+async fn tables_with(database: &TestDatabase, text: &str) -> Vec<String> {
+    let mut connection = database.connect().await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', nspname, relname) from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+         where relkind in ('r', 'm') and nspname not in ('pg_catalog', 'information_schema')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .or_fail("list the tables");
+    let mut found = Vec::new();
+    for table in tables {
+        // Bytes as their text too, and JSON as it is written.
+        let statement = format!("select count(*) from {table} as t where to_json(t)::text ilike '%' || $1 || '%'");
+        let rows: i64 =
+            sqlx::query_scalar(&statement).bind(text).fetch_one(&mut connection).await.or_fail("search a table");
+        found.extend((rows > 0).then_some(table));
+    }
+    found
+}
+
+/// Every message of the stream, with its headers.
+async fn stream(nats: &NatsServer, head: i64) -> String {
+    let context = jetstream(&nats.client().await);
+    let stream = context.get_stream(STREAM).await.or_fail("find the stream");
+    let consumer = stream.create_consumer(OrderedConfig::default()).await.or_fail("read the stream");
+    let mut messages = consumer.messages().await.or_fail("read the stream");
+    let mut text = String::new();
+    for _ in 0..head {
+        let message = messages.next().await.or_fail("find one more message").or_fail("read it");
+        let payload = String::from_utf8_lossy(&message.payload);
+        writeln!(text, "{} {:?} {payload}", message.subject, message.headers).or_fail("keep a message");
+    }
+    text
+}
+
+/// Somebody who leaves traces everywhere, with money and an order that is over.
+async fn somebody(server: &Spawned, seller: &Client) -> Client {
+    let nobody = Client::with_agent(server.address(), "canary-agent/1.0 (canary-agent)");
+    let joined =
+        json!({ "email": "canary-email@example.com", "user_name": "canary-name", "password": "canary horse battery" });
+    let ann = nobody.logged_in(&nobody.post("/auth/register", &joined).send().await.expect(201));
+    let profile = json!({
+        "display_name": "canary-display", "phone": "canary-phone", "biography": "canary-biography",
+        "avatar_url": "https://example.com/canary-avatar.png",
+    });
+    ann.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
+    let item = seller.offer(&with(listing(1_000), "stock", 1)).await;
+    ann.fund(1_000).await;
+    let address = json!({ "name": "canary-name", "line1": "canary-street 1", "city": "Lahore", "country": "PK" });
+    let cart = json!({ "lines": [{ "listing_id": item, "quantity": 1 }], "pay": "now", "ship_to": address });
+    let bought = ann.post("/orders", &cart).send().await;
+    let order = tradepost_tests::bazaar::order_of(&bought.expect(201));
+    seller.post(&format!("/orders/{order}/ship"), &json!({ "carrier": "Post" })).send().await.expect(200);
+    ann.tell(&order, "deliver").await.expect(200);
+    let refused = ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await;
+    let refused = refused.problem(409, "account-not-settled");
+    assert_eq!(refused.body["orders"], 1);
+    ann.tell(&order, "confirm").await.expect(200);
+    ann
+}
+
+#[tokio::test]
+async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
+    let (database, nats) = tokio::join!(TestDatabase::fresh(), NatsServer::start());
+    let folder = tempfile::tempdir().or_fail("make a folder");
+    let config = folder.path().join("tradepost.toml");
+    std::fs::write(&config, "[log]\nfilter = 'trace,sqlx=trace'\nformat = 'json'\n").or_fail("write a configuration");
+    let arguments = ["--sandbox", "--nats-url", &nats.url(), "--config", config.to_str().or_fail("name the file")];
+    let server = Spawned::start(database.url(), &arguments).await;
+    let seller = server.client().register_seller("seller").await;
+    let ann = somebody(&server, &seller).await;
+    let before = database.log_head().await;
+    let me = ann.get("/auth/me").since(before).send().await.expect(200);
+    assert!(me.text.contains("canary-phone") && !tables_with(&database, "canary-phone").await.is_empty());
+
+    let wrong = ann.delete("/auth/account", &json!({ "password": "not the password" })).send().await;
+    wrong.problem(422, "invalid-field");
+    ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
+    let head = database.log_head().await;
+    // Whatever shows this position has forgotten.
+    for path in ["/auth/me", "/orders", "/listings"] {
+        seller.get(path).since(head).send().await.expect(200);
+    }
+    let told = stream(&nats, head).await;
+    assert!(told.contains("AccountErased"), "{told}");
+    let said = server.terminate().await;
+    for canary in CANARIES {
+        assert_eq!(tables_with(&database, canary).await, Vec::<String>::new(), "{canary}");
+        assert!(!told.contains(canary), "the stream tells `{canary}`");
+        for output in [&said.stdout, &said.stderr] {
+            let line = output.lines().find(|line| line.contains(canary));
+            assert_eq!(line, None, "the server says `{canary}`");
+        }
+    }
+    assert!(said.stderr.len() > 10_000, "hardly anything was logged: {}", said.stderr);
+    // The names are free, and the history is whole.
+    let verified = tradepost(database.url(), &["verify", "--json"]).output().await.or_fail("run `tradepost verify`");
+    let report: Value = serde_json::from_slice(&verified.stdout).or_fail("read what it says");
+    assert!(verified.status.success(), "{report} {}", String::from_utf8_lossy(&verified.stderr));
+}
+
+#[tokio::test]
+async fn whoever_is_forgotten_is_gone_and_their_names_are_free() {
+    let server = InProcess::start().await;
+    let seller = server.client().register_seller("seller").await;
+    let item = seller.offer(&listing(1_000)).await;
+    let ann = server.client().register("ann").await;
+    seller.fund(500).await;
+    let left = delete(&seller).await.problem(409, "account-not-settled");
+    assert_eq!(left.body["available"], usd(500));
+    seller.withdraw(500, "sandbox-succeeds").await.expect(202);
+    seller.advance(0).await;
+    delete(&seller).await.expect(200);
+    // Whatever they offered is taken off, and nobody can log in.
+    let shown = ann.get(&format!("/listings/{item}")).since(server.database.log_head().await).send().await.expect(200);
+    assert_eq!(
+        (&shown.body["status"], &shown.body["seller"]["name"]),
+        (&json!("archived"), &Value::Null),
+        "{}",
+        shown.text
+    );
+    let login = json!({ "email": "seller@example.com", "password": PASSWORD });
+    server.client().post("/auth/login", &login).send().await.problem(401, "unauthenticated");
+    let again = server.client().register("seller").await;
+    assert_ne!(again.account(), seller.account());
+    delete(&seller).await.problem(401, "unauthenticated");
+}

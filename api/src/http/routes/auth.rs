@@ -103,11 +103,11 @@ async fn register(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
-    #[garde(length(max = 254))]
-    #[schema(example = "ann@example.com")]
+    #[garde(length(chars, max = 254))]
+    #[schema(example = "ann@example.com", max_length = 254)]
     email: String,
     #[garde(length(chars, max = 128))]
-    #[schema(example = "correct horse battery")]
+    #[schema(example = "correct horse battery", max_length = 128)]
     password: String,
 }
 
@@ -147,7 +147,8 @@ async fn stored_hash(app: &App, account: AccountId, state: &Account) -> Result<O
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
-    #[garde(length(max = 512))]
+    #[garde(length(chars, max = 512))]
+    #[schema(max_length = 512)]
     refresh_token: String,
 }
 
@@ -248,16 +249,20 @@ async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Resu
 #[serde(deny_unknown_fields)]
 pub struct ProfilePatch {
     #[garde(length(chars, max = 100))]
+    #[schema(max_length = 100)]
     display_name: Option<String>,
     #[garde(length(chars, max = 40))]
+    #[schema(max_length = 40)]
     phone: Option<String>,
     #[garde(length(chars, max = 2000))]
+    #[schema(max_length = 2000)]
     biography: Option<String>,
     #[garde(length(chars, max = 2000))]
+    #[schema(max_length = 2000)]
     avatar_url: Option<String>,
     /// A BCP 47 tag.
     #[garde(length(chars, max = 35))]
-    #[schema(example = "ur-PK")]
+    #[schema(example = "ur-PK", max_length = 35)]
     language: Option<String>,
 }
 

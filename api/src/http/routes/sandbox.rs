@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use eventstore::Position;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub const PATH: &str = "/api/v1/sandbox/";
 const TAG: &str = "Sandbox";
 /// The furthest that the clock may be set ahead at once.
 const LONGEST_JUMP: TimeDelta = TimeDelta::days(3_660);
+
+/// Beyond it there is no clock that everybody can read: years of five digits are no RFC 3339.
+const LAST_YEAR: i32 = 9_000;
 
 /// Any further, for adding without a care for the end of the calendar.
 const TOO_FAR: TimeDelta = TimeDelta::days(4_000);
@@ -54,6 +57,7 @@ pub struct Setting {
     set: Option<DateTime<Utc>>,
     /// By this many milliseconds.
     #[garde(range(min = 0))]
+    #[schema(minimum = 0)]
     advance_ms: Option<i64>,
 }
 
@@ -66,7 +70,7 @@ async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<imp
     let target = match (setting.set, setting.advance_ms) {
         (Some(target), None) => target,
         (None, Some(ms)) => now + TimeDelta::try_milliseconds(ms).map_or(TOO_FAR, |jump| jump.min(TOO_FAR)),
-        _ => return Err(Problem::invalid_field("", "invalid", "give either `set` or `advance_ms`")),
+        _ => return Err(Problem::invalid_field("", "either-or", "give either `set` or `advance_ms`")),
     };
     if target - now > LONGEST_JUMP {
         return Err(Problem::invalid_field(
@@ -74,6 +78,10 @@ async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<imp
             "too-far",
             format!("the clock moves at most {} days at once", LONGEST_JUMP.num_days()),
         ));
+    }
+    if target.year() > LAST_YEAR {
+        let detail = format!("the clock does not go beyond the year {LAST_YEAR}");
+        return Err(Problem::invalid_field("", "too-far", detail));
     }
     if target < now {
         return Err(Problem::invalid_field("/set", "in-past", format!("the clock only moves forward; it shows {now}")));

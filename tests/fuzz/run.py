@@ -20,6 +20,8 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections import Counter
+from functools import reduce
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -30,6 +32,23 @@ PATIENCE_S = 180
 # The share of the time that the sandbox's clock gets, alone.
 CLOCK_S = 5
 PASSWORD = "tradepost-demo"
+# What Schemathesis calls its findings, by what they mean.
+KINDS = {
+    "server errors": {"ServerError", "ContentTypeServerError"},
+    "schema violations": {
+        "AcceptedNegativeData",
+        "ContentDeserializationError",
+        "JsonSchemaError",
+        "MalformedJson",
+        "MalformedMediaType",
+        "MissingContentType",
+        "MissingHeaders",
+        "RejectedPositiveData",
+        "UndefinedContentType",
+        "UndefinedStatusCode",
+    },
+    "ignored log-ins": {"IgnoredAuth", "ObjectLevelAuthorizationViolation"},
+}
 
 
 class CannotRun(Exception):
@@ -139,28 +158,33 @@ class Server:
         }
 
 
-def schemathesis(server, market, report, seconds, seed, workers, *, sandbox):
+def schemathesis(server, market, report, seconds, seed, *, sandbox):
     """Runs Schemathesis over a part of the document, and tells whether it was content."""
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", HERE / "schemathesis.toml"]
     command += ["run", server.address + "/api/schema"]
     command += ["--phases", "examples,coverage,fuzzing,stateful", "--checks", "all"]
-    command += ["--max-time", str(seconds), "--seed", str(seed), "--workers", str(workers)]
+    # One at a time: what is sent can be sent again from the seed.
+    command += ["--max-time", str(seconds), "--seed", str(seed), "--workers", "1"]
     command += ["--include-path-regex" if sandbox else "--exclude-path-regex", "^/api/v1/sandbox/"]
     command += ["--report-json-path", report]
     environment = {
         **os.environ,
-        "FUZZ_MARKET": json.dumps(market),
+        "FUZZ_MARKET": json.dumps({**market, "refusals": str(refusals_of(report))}),
         "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     return subprocess.run(command, cwd=server.folder, env=environment).returncode
 
 
+def refusals_of(report):
+    """Where the hooks leave how often each refusal came that is no finding."""
+    return report.with_suffix(".refusals")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, default=600, help="how long requests are made")
     parser.add_argument("--seed", type=int, help="what they are drawn from; by chance unless told")
-    parser.add_argument("--workers", type=int, default=1, help="how many at once; one can be repeated from its seed")
     asked = parser.parse_args()
     database_url = os.environ.get("TEST_DATABASE_URL")
     if not database_url:
@@ -174,23 +198,58 @@ def main():
         market = server.market()
         counts = ", ".join(f"{len(ids)} {kind}" for kind, ids in market["ids"].items())
         print(f"fuzz: {server.address} serves the sample marketplace ({counts} are known); seed {seed}", flush=True)
-        reports, codes = [], []
+        parts = []
         for sandbox, seconds in ((False, max(asked.seconds - CLOCK_S, 1)), (True, CLOCK_S)):
-            part = "the sandbox's clock" if sandbox else "everything but the sandbox's clock"
-            print(f"fuzz: {part}, {seconds} s", flush=True)
-            report = Path(folder) / f"report-{sandbox}.json"
-            codes.append(schemathesis(server, market, report, seconds, seed, asked.workers, sandbox=sandbox))
-            reports.append(json.loads(report.read_text()) if report.exists() else None)
+            name = "the sandbox's clock" if sandbox else "everything but the sandbox's clock"
+            print(f"fuzz: {name}, {seconds} s", flush=True)
+            report = Path(folder) / f"part-{len(parts)}.json"
+            code = schemathesis(server, market, report, seconds, seed, sandbox=sandbox)
+            if not report.exists():
+                raise CannotRun("Schemathesis has not reported; what it said is above")
+            parts.append((code, json.loads(report.read_text()), json.loads(refusals_of(report).read_text())))
         print("fuzz: verifying the log and what is derived from it", flush=True)
+        alive = server.process.poll() is None
         whole, told = server.verify()
         errors = server.errors()
-        alive = server.process.poll() is None
-    return summary(reports, codes, whole, told, errors, alive)
+    return summary(seed, parts, alive, whole, told, errors)
 
 
-def summary(reports, codes, whole, told, errors, alive):
-    print(json.dumps(reports)[:3000]); import shutil; Path("/tmp/fz/rep.json").write_text(json.dumps(reports)); Path("/tmp/fz/told").write_text(told+str(errors))
-    good = whole and alive and not errors and not any(codes)
+def summary(seed, parts, alive, whole, told, errors):
+    """Tells what was found, and the exit code."""
+    reports = [report for _, report, _ in parts]
+    total = lambda *path: sum(reduce(lambda value, key: value[key], path, report) for report in reports)
+    requests, operations = total("test_cases", "generated"), total("operations", "tested")
+    refusals = sum((Counter(refusals) for _, _, refusals in parts), Counter())
+    found = Counter()
+    for report in reports:
+        for failure in report["failures"]:
+            found[failure["type"]] += failure["count"]
+    accepted = {
+        operation
+        for report in reports
+        for operation, phases in report["valid_rates"].items()
+        if any(phase["accepted"] for phase in phases.values())
+    }
+    never = sorted({name for report in reports for name in report["valid_rates"]} - accepted)
+    print(f"\n{requests} requests to {operations} operations, seed {seed}")
+    for kind, names in KINDS.items():
+        print(f"  {sum(found[name] for name in names):>5} {kind}")
+    others = set(found) - {name for names in KINDS.values() for name in names}
+    print(f"  {sum(found[name] for name in others):>5} other findings{': ' if others else ''}{', '.join(sorted(others))}")
+    print(f"  {sum(len(report['errors']) for report in reports):>5} requests that could not be made or got no answer")
+    print(f"  {len(errors):>5} errors in the server's log")
+    print("\n".join(f"        {error}" for error in errors[:20]), end="\n" if errors else "")
+    print(f"the log and what is derived from it: {'sound' if whole else 'NOT SOUND'}")
+    if not whole:
+        print(told)
+    if not alive:
+        print("the server did not live to see the end")
+    kinds = ", ".join(f"{count} × {refusal}" for refusal, count in refusals.most_common())
+    print(f"well-formed and refused by a rule, as it should be: {refusals.total()} ({kinds})")
+    if never:
+        print(f"refused whatever was sent: {', '.join(never)}")
+    good = alive and whole and not errors and not any(code for code, _, _ in parts)
+    print("\nPASSED" if good else "\nFAILED: each finding is told above, with a request that shows it")
     return 0 if good else 1
 
 

@@ -48,7 +48,12 @@ pub fn router() -> OpenApiRouter<App> {
 #[garde(allow_unvalidated)]
 pub struct NewAuctionBody {
     #[garde(custom(is_title))]
-    #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200, pattern = "^[^\\u0000]*[^\\s\\u0000\\u0085][^\\u0000]*$")]
+    #[schema(
+        example = "Cartier Tank wristwatch",
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\u0000]*[^\\s\\u0000\\u0085][^\\u0000]*$"
+    )]
     title: String,
     #[garde(length(chars, max = 10_000))]
     #[serde(default)]

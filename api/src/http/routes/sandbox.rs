@@ -66,7 +66,15 @@ pub struct Setting {
 #[utoipa::path(post, path = "/sandbox/clock", tag = TAG, request_body = Setting,
     responses((status = OK, body = Shown, description = "The time, and the head of the log")))]
 async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<impl IntoResponse, Problem> {
-    let now = app.clock.now();
+    let target = target(app.clock.now(), &setting)?;
+    let position = app.set_clock(target).await;
+    let position = position.ok_or_else(|| Problem::unavailable("The timers did not settle in time."))?;
+    let shown = Shown { now: app.clock.now(), position: Some(position) };
+    Ok(([(POSITION_HEADER, position)], Json(shown)))
+}
+
+/// Where the clock goes.
+fn target(now: DateTime<Utc>, setting: &Setting) -> Result<DateTime<Utc>, Problem> {
     let target = match (setting.set, setting.advance_ms) {
         (Some(target), None) => target,
         (None, Some(ms)) => now + TimeDelta::try_milliseconds(ms).map_or(TOO_FAR, |jump| jump.min(TOO_FAR)),
@@ -86,8 +94,22 @@ async fn set(State(app): State<App>, Body(setting): Body<Setting>) -> Result<imp
     if target < now {
         return Err(Problem::invalid_field("/set", "in-past", format!("the clock only moves forward; it shows {now}")));
     }
-    let position = app.set_clock(target).await;
-    let position = position.ok_or_else(|| Problem::unavailable("The timers did not settle in time."))?;
-    let shown = Shown { now: app.clock.now(), position: Some(position) };
-    Ok(([(POSITION_HEADER, position)], Json(shown)))
+    Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_stays_within_years_of_four_digits() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let set = |now: &str, set: &str| target(at(now), &Setting { set: Some(at(set)), advance_ms: None }).is_ok();
+        let advance = |now: &str, ms: i64| target(at(now), &Setting { set: None, advance_ms: Some(ms) }).is_ok();
+        assert!(set("8995-01-01T00:00:00Z", "9000-12-31T23:59:59Z"));
+        assert!(!set("8995-01-01T00:00:00Z", "9001-01-01T00:00:00Z"));
+        assert!(advance("9000-12-31T00:00:00Z", 1_000));
+        assert!(!advance("9000-12-31T00:00:00Z", 86_400_000));
+        assert!(!advance("9000-12-31T00:00:00Z", i64::MAX));
+    }
 }

@@ -406,6 +406,9 @@ async fn a_draft_is_there_for_its_seller_alone() {
     for client in [&other, &server.client()] {
         client.get(&path).since(drafted.at()).send().await.problem(404, "not-found");
     }
+    let purchase = format!("{path}/purchase");
+    other.post(&purchase, &json!({})).send().await.problem(404, "not-found");
+    seller.post(&purchase, &json!({})).send().await.problem(409, "not-offered");
     seller.get(&path).since(drafted.at()).send().await.expect(200);
     let full = format!("/api/v1{path}");
     other.ask(&Method::PATCH, &full).json(&json!({ "title": "mine" })).send().await.problem(404, "not-found");

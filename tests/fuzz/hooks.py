@@ -143,7 +143,11 @@ def _is_well_formed(case):
 
 def _keep_rules_between_fields(case):
     """Leaves out what the schema admits and a rule refuses before anything else of the request is looked at."""
-    (case.query or {}).pop("cursor", None)
+    query = case.query or {}
+    query.pop("cursor", None)
+    # Prices compare in one currency.
+    if {"min_price", "max_price"} & query.keys():
+        query["currency"] = "USD"
     body = case.body
     if not isinstance(body, dict):
         return
@@ -154,8 +158,9 @@ def _keep_rules_between_fields(case):
         body.pop("stock", None)
     if body.get("auction"):
         body.pop("variants", None)
-    if body.get("variants"):
-        body.setdefault("price", {"amount": 1999, "currency": "USD"})
+    whole = "title" in body and "condition" in body and "start_price" not in body
+    if not body.get("price") and (body.get("variants") or (whole and not body.get("auction"))):
+        body["price"] = {"amount": 1999, "currency": "USD"}
     for part in [body, body.get("auction"), *(body.get("lines") or []), *(body.get("variants") or [])]:
         if isinstance(part, dict):
             part.pop("starts_at", None)

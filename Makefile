@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real faults check fmt clippy doc deny tidy schemas bench tools postgres nats python
+.PHONY: help run test real faults fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas bench tools postgres nats python schemathesis
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -11,7 +11,7 @@ TOOLS := $(CURDIR)/target/tools
 TESTBED := target/debug/testbed --
 
 help: ## Show this list.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 run: postgres ## Build and serve a sample marketplace; prints the address and log-ins.
 	cargo build --release --package tradepost
@@ -40,7 +40,16 @@ real: postgres ## Replay real auctions and orders through HTTP and compare: make
 	cargo build --workspace --bins
 	$(TESTBED) target/debug/real $(if $(DATA),--data "$(DATA)")
 
-check: fmt clippy doc deny test schemas ## Everything that CI checks.
+# What is sent, and what of it is no finding, tests/fuzz tells. The short form sends the same again each time.
+fuzz-api: postgres schemathesis ## Send what the OpenAPI document admits and what it forbids, for ten minutes.
+	cargo build --workspace --bins
+	$(TESTBED) $(PYTHON) tests/fuzz/run.py --seconds 600
+
+fuzz-api-short: postgres schemathesis ## The same for two minutes, always with the same seed.
+	cargo build --workspace --bins
+	$(TESTBED) $(PYTHON) tests/fuzz/run.py --seconds 110 --seed 1
+
+check: fmt clippy doc deny test fuzz-api-short schemas ## Everything that CI checks.
 
 fmt: ## The code is formatted.
 	cargo fmt --all --check
@@ -82,6 +91,14 @@ $(PYTHON):
 	python3 -m venv $(TOOLS)/python.new
 	$(TOOLS)/python.new/bin/python -m pip install --quiet --disable-pip-version-check nats-py==2.9.0 oidc-provider-mock==0.3.4
 	mv $(TOOLS)/python.new $(TOOLS)/python
+
+# For `fuzz-api`. The stamp bears the version, so that another version is installed where there is one already.
+SCHEMATHESIS_VERSION := 4.32.5
+SCHEMATHESIS := $(TOOLS)/python/schemathesis-$(SCHEMATHESIS_VERSION)
+schemathesis: $(SCHEMATHESIS)
+$(SCHEMATHESIS): $(PYTHON)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check schemathesis==$(SCHEMATHESIS_VERSION)
+	touch $@
 
 # Installed where we can; elsewhere the binary, which looks in more places, says what is missing.
 postgres:

@@ -76,7 +76,7 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
     let pay_by = world.now() + CHECKOUT_PAID_WITHIN;
     let mut baskets = BTreeMap::<AccountId, Basket>::new();
     for ((listing, sku), quantity) in summed(&cart.lines)? {
-        let offer = world.get::<Listing>(listing)?.offered()?.clone();
+        let offer = world.get::<Listing>(listing)?.offered_to(cart.buyer)?.clone();
         let may_sell = world.get::<Account>(offer.seller)?.require(Capability::Sell);
         may_sell.map_err(|_: account::Error| listing::Error::NotOffered)?;
         let unit_price = offer.price_of(&sku)?;

@@ -336,9 +336,10 @@ impl Listing {
     }
 
     /// The offer, if the listing can be bought now.
-    pub fn offered(&self) -> Result<&Offer, Error> {
+    pub fn offered_to(&self, buyer: AccountId) -> Result<&Offer, Error> {
         match self {
             // What was never published is there for its seller alone.
+            Self::Draft(offer) if offer.seller == buyer => Err(Error::NotOffered),
             Self::Absent | Self::Draft(_) => Err(Error::NotFound),
             Self::Active(offer) => Ok(offer),
             Self::Archived(_) => Err(Error::NotOffered),

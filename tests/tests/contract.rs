@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use api::http::paths::{Route, routes};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tradepost_tests::bazaar::{Bazaar, order_of};
 use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::market::{auction, listing, usd, with};
@@ -171,7 +171,7 @@ async fn commands_describe_their_headers_and_their_problems() {
         assert_eq!(takes(&operation, "Idempotency-Key"), keyed, "{method} {path}");
         assert_eq!(takes(&operation, "If-Match"), conditional, "{method} {path}");
         let statuses = |statuses: &[&str]| statuses.iter().all(|status| operation["responses"][status].is_object());
-        assert!(statuses(&["400", "413", "415", "422", "503", "default"]), "{method} {path}");
+        assert!(statuses(&["400", "413", "415", "422", "500", "503"]), "{method} {path}");
         assert_eq!(keyed, statuses(&["401", "403", "409"]), "{method} {path}");
         assert_eq!(conditional, statuses(&["412"]), "{method} {path}");
     }
@@ -180,6 +180,68 @@ async fn commands_describe_their_headers_and_their_problems() {
         assert!(created[name].is_object(), "{name}: {created}");
     }
     assert!(document["components"]["responses"]["Unavailable"]["headers"]["Retry-After"].is_object());
+}
+
+#[tokio::test]
+async fn what_the_document_describes_is_all_that_a_path_answers() {
+    let server = InProcess::start().await;
+    let nobody = server.client();
+    let document = document(&nobody).await;
+    let mut count = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let described: BTreeSet<String> =
+            item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        let asked = path.replace("{id}", &uuid::Uuid::from_u128(7).to_string());
+        for method in
+            ["GET", "POST", "PUT", "PATCH", "DELETE"].into_iter().filter(|method| !described.contains(*method))
+        {
+            let answer = nobody.ask(&method.parse().unwrap(), &asked).send().await;
+            assert_eq!(answer.slug(), Some("method-not-allowed"), "{method} {path}: {} {}", answer.status, answer.text);
+            let allowed = answer.header("allow").unwrap().split(',').map(|method| method.trim().to_owned());
+            let allowed: BTreeSet<String> = allowed.filter(|method| method != "HEAD").collect();
+            assert_eq!(allowed, described, "{method} {path}");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
+#[tokio::test]
+async fn every_request_is_described_with_what_it_is_held_to() {
+    let server = InProcess::start().await;
+    let document = document(&server.client()).await;
+    let schemas = &document["components"]["schemas"];
+    let (mut pages, mut texts, mut optional) = (0, 0, 0);
+    for (method, path, operation) in operations(&document) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let schema = &parameter["schema"];
+            if parameter["name"] == "limit" {
+                pages += 1;
+                assert_eq!((&schema["minimum"], &schema["maximum"]), (&json!(1), &json!(100)), "{method} {path}");
+            }
+            if parameter["in"] == "query" && schema["type"] == "string" {
+                texts += 1;
+                let told = ["pattern", "format", "enum"].iter().any(|word| !schema[word].is_null());
+                assert!(told, "{method} {path}: {}", parameter["name"]);
+            }
+        }
+        let body = &operation["requestBody"];
+        if let Some(reference) = body["content"]["application/json"]["schema"]["$ref"].as_str() {
+            let schema = document.pointer(reference.trim_start_matches('#')).unwrap();
+            let may_be_empty = schema["required"].as_array().is_none_or(Vec::is_empty);
+            optional += usize::from(may_be_empty);
+            assert_eq!(body["required"] == true, !may_be_empty, "{method} {path}");
+            assert_eq!(schema["additionalProperties"], false, "{method} {path}");
+        }
+    }
+    assert!(pages > 5 && texts > 5 && optional > 5, "{pages} {texts} {optional}");
+    assert_eq!(schemas["Money"]["additionalProperties"], false);
+    let codes = schemas["Currency"]["enum"].as_array().unwrap();
+    for (code, is_one) in [("USD", true), ("JPY", true), ("XAU", false), ("XXX", false)] {
+        assert_eq!(codes.contains(&json!(code)), is_one, "{code}");
+    }
+    let nul = |text: &str| jsonschema::is_valid(&schemas["Reason"], &json!({ "reason": text }));
+    assert!(nul("x") && !nul("x\u{0}y"));
 }
 
 /// What keeps an answer from being what the document describes for its operation and status.

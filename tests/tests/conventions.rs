@@ -187,6 +187,26 @@ async fn a_key_outlives_the_node_that_has_seen_it_and_a_refusal_is_not_remembere
 }
 
 #[tokio::test]
+async fn a_whole_number_may_be_written_as_a_float() {
+    let server = InProcess::start().await;
+    let buyer = server.client().register("bob").await;
+    let deposit = async |amount: &str| {
+        let body = format!(r#"{{"amount": {{"amount": {amount}, "currency": "USD"}}}}"#);
+        let ask = buyer.ask(&Method::POST, "/api/v1/payments/deposit").raw("application/json", body);
+        ask.key("k").send().await
+    };
+    let first = deposit("500.0").await.expect(202);
+    assert_eq!(first.body["amount"], usd(500));
+    // However it is written, it is the same request.
+    for same in ["500", "5e2", "500.00"] {
+        assert!(deposit(same).await.expect(202).replayed(), "{same}");
+    }
+    for fraction in ["500.5", "5e-1", "9007199254740993.0", "1e300"] {
+        deposit(fraction).await.problem(422, "invalid-field");
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_1_to_255_characters() {
     let server = InProcess::start().await;
     let buyer = server.client().register("bob").await;
@@ -298,6 +318,13 @@ async fn a_reader_who_names_a_position_sees_it_or_is_told_to_come_back() {
         assert!(behind.body["reached"].as_i64().unwrap() < far);
     }
     seller.get("/listings?min_position=x").send().await.problem(422, "invalid-field");
+    // Each of two is read, though the first one counts.
+    for malformed in ["-1", "x", ""] {
+        let ask = seller.get("/listings?min_position=0").header("tradepost-min-position", malformed);
+        ask.send().await.problem(422, "invalid-field");
+    }
+    seller.get("/listings?min_position=0&min_position=x").send().await.problem(422, "invalid-field");
+    seller.get("/listings?min_position=0").since(far).send().await.expect(200);
 }
 
 /// Walks a list to its end and tells the ids, in order.
@@ -379,6 +406,9 @@ async fn a_draft_is_there_for_its_seller_alone() {
     for client in [&other, &server.client()] {
         client.get(&path).since(drafted.at()).send().await.problem(404, "not-found");
     }
+    let purchase = format!("{path}/purchase");
+    other.post(&purchase, &json!({})).send().await.problem(404, "not-found");
+    seller.post(&purchase, &json!({})).send().await.problem(409, "not-offered");
     seller.get(&path).since(drafted.at()).send().await.expect(200);
     let full = format!("/api/v1{path}");
     other.ask(&Method::PATCH, &full).json(&json!({ "title": "mine" })).send().await.problem(404, "not-found");

@@ -25,7 +25,7 @@ pub(crate) const LONGEST_NAME: usize = 40;
 pub struct Registration {
     /// The address to log in with. Its case does not matter.
     #[garde(email, length(max = 254))]
-    #[schema(example = "ann@example.com", max_length = 254)]
+    #[schema(example = "ann@example.com", format = Email, max_length = 254)]
     pub email: String,
     /// The public name: letters, digits, `-`, `_` and `.`. Its case does not matter.
     #[garde(length(chars, min = SHORTEST_NAME, max = LONGEST_NAME), custom(is_name))]

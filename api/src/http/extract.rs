@@ -24,6 +24,10 @@ use crate::app::App;
 
 /// The longest `Idempotency-Key`, in characters.
 const LONGEST_KEY: usize = 255;
+/// Below it every whole number is a float of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+/// Names the position that a read must show.
+const MIN_POSITION_HEADER: &str = "Tradepost-Min-Position";
 /// How long a read waits for its read model.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -201,16 +205,15 @@ impl<S: Send + Sync, Q: DeserializeOwned> FromRequestParts<S> for Read<Q> {
             return Err(Problem::bad_request("malformed-query", "A query may not contain U+0000."));
         }
         let (own, rest): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == "min_position");
-        let header = parts.headers.get("tradepost-min-position").map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let wanted = own.into_iter().next().map(|(_, value)| value).or(header);
-        let min_position = wanted.map(|wanted| wanted.parse().ok().filter(|position| *position >= 0));
-        let min_position = match min_position {
-            Some(None) => {
-                return Err(Problem::invalid_field("?min_position", "invalid", "must be a position in the log"));
-            }
-            Some(position) => position,
-            None => None,
-        };
+        let header = parts.headers.get(MIN_POSITION_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let own = own.into_iter().map(|(_, value)| ("?min_position", value));
+        let mut min_position = None;
+        // Each must be good, though the first one counts.
+        for (name, wanted) in own.chain(header.map(|value| (MIN_POSITION_HEADER, value))) {
+            let position = wanted.parse().ok().filter(|position| *position >= 0);
+            let malformed = || Problem::invalid_field(name, "invalid", "must be a position in the log");
+            min_position.get_or_insert(position.ok_or_else(malformed)?);
+        }
         // Back to text, since only the text form turns `20` into a number.
         let rest = serde_urlencoded::to_string(rest).unwrap_or_default();
         let deserializer = serde_urlencoded::Deserializer::new(form_pairs(&rest));
@@ -288,12 +291,13 @@ where
     T: DeserializeOwned + Validate<Context = ()>,
 {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-    let value: Value = serde_json::from_slice(bytes)
+    let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|error| Problem::bad_request("malformed-json", format!("The body is not JSON: {error}.")))?;
     if !value.is_object() {
         // Derived readers would take an array for the fields in their order.
         return Err(Problem::invalid_field("", "invalid", "the body must be a JSON object"));
     }
+    make_whole(&mut value);
     let mut canonical = String::new();
     write_canonical(&value, &mut canonical)?;
     let body: T = serde_path_to_error::deserialize(value).map_err(|error| {
@@ -324,6 +328,21 @@ fn pointer(segments: impl Iterator<Item = String>) -> String {
 /// marks between them are no part of a name.
 fn fields_of(path: &str) -> impl Iterator<Item = String> {
     path.split(['.', '[']).filter(|segment| !segment.is_empty()).map(|segment| segment.trim_end_matches(']').to_owned())
+}
+
+/// Writes every number without a fraction as a whole one: `5.0` is 5 to JSON Schema and to many a writer.
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let text = number.as_f64().filter(|float| float.abs() < EXACT).map(|float| float.to_string());
+            if let Some(whole) = text.and_then(|text| text.parse::<i64>().ok()) {
+                *number = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(fields) => fields.values_mut().for_each(make_whole),
+        _ => {}
+    }
 }
 
 /// JSON with the keys of every object in order and no spaces. Postgres cannot hold U+0000 in a text, so there is none.

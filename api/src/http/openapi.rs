@@ -1,15 +1,20 @@
 //! The OpenAPI 3.1 document: what the routes say of themselves, completed by what they have in common.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
+use domain::Currency;
 use serde::Serialize;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{
+    AdditionalProperties, AllOfBuilder, ArrayItems, KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat,
+    SchemaType, Type,
+};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     Content, ContentBuilder, Deprecated, InfoBuilder, Object, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
@@ -18,6 +23,7 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::pages::{DEFAULT_LIMIT, LIMITS};
 use super::paths::{self, BASE, Route};
 use super::problem::MEDIA_TYPE;
 use crate::app::App;
@@ -26,14 +32,36 @@ const DESCRIPTION: &str = include_str!("openapi.md");
 
 /// Money: whole minor units of a currency.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = Money)]
 pub struct MoneyBody {
     /// Minor units; below 2^53 either way.
     #[schema(example = 1999, maximum = 9_007_199_254_740_991_i64, minimum = -9_007_199_254_740_991_i64)]
     amount: i64,
     /// ISO 4217.
-    #[schema(example = "USD", pattern = "^[A-Z]{3}$")]
+    #[schema(value_type = CurrencyCode, example = "USD")]
     currency: String,
+}
+
+/// Documents the code of a currency.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrencyCode;
+
+impl PartialSchema for CurrencyCode {
+    fn schema() -> RefOr<Schema> {
+        let letters = || (b'A'..=b'Z').map(char::from);
+        let codes = letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| format!("{a}{b}{c}"))));
+        let known = codes.filter(|code| code.parse::<Currency>().is_ok());
+        let what = "ISO 4217, of a currency with a minor unit.";
+        let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(known)).description(Some(what));
+        code.examples([serde_json::json!("USD")]).into()
+    }
+}
+
+impl ToSchema for CurrencyCode {
+    fn name() -> Cow<'static, str> {
+        "Currency".into()
+    }
 }
 
 /// An error, as RFC 9457 describes it. A refusal by a rule carries the rule's numbers beside these.
@@ -60,7 +88,7 @@ pub struct ProblemBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = FieldError)]
 pub struct FieldErrorBody {
-    /// A JSON pointer into the body, or `?name` for a query parameter.
+    /// A JSON pointer into the body, `?name` for a query parameter, or the name of a header.
     #[schema(example = "/maximum/amount")]
     pointer: String,
     #[schema(example = "invalid")]
@@ -121,7 +149,9 @@ impl IntoParams for Revalidates {
 impl IntoParams for Keyed {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let what = "The same key with the same request gets the same answer again, and nothing is done twice.";
-        let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+        // Spaces around a header are no part of it.
+        let visible = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]([ -~]*[!-~])?$"));
+        let key = visible.min_length(Some(1)).max_length(Some(255));
         vec![parameter("Idempotency-Key", ParameterIn::Header, what, key.build())]
     }
 }
@@ -129,20 +159,24 @@ impl IntoParams for Keyed {
 impl IntoParams for Conditional {
     fn into_params(parameter_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let what = "The ETag whose version must still hold; 412 otherwise.";
-        let tag = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r#"^("\d+\.\d+"|\*)$"#));
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let tag = text().pattern(Some(r#"^"(0|[1-9][0-9]{0,17})[.](0|[1-9][0-9]{0,17})"$"#));
+        let tag = OneOfBuilder::new().item(text().enum_values(Some(["*"]))).item(tag);
         let mut parameters = Keyed::into_params(parameter_in);
-        parameters.push(parameter("If-Match", ParameterIn::Header, what, tag.build()));
+        parameters.push(parameter("If-Match", ParameterIn::Header, what, Schema::from(tag)));
         parameters
     }
 }
 
-fn parameter(name: &str, location: ParameterIn, what: &str, schema: Object) -> Parameter {
+fn parameter(name: &str, location: ParameterIn, what: &str, schema: impl Into<Schema>) -> Parameter {
     let parameter = ParameterBuilder::new().name(name).parameter_in(location).required(Required::False);
-    parameter.description(Some(what)).schema(Some(schema)).build()
+    parameter.description(Some(what)).schema(Some(schema.into())).build()
 }
 
 fn position() -> Object {
-    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build()
+    let format = SchemaFormat::KnownFormat(KnownFormat::Int64);
+    let number = ObjectBuilder::new().schema_type(Type::Integer).format(Some(format));
+    number.minimum(Some(0)).maximum(Some(i64::MAX)).build()
 }
 
 /// Makes a type that documents a parameter as one of some words.
@@ -164,8 +198,11 @@ macro_rules! words {
 }
 pub(super) use words;
 
+/// What fits a text without U+0000.
+const NO_NUL: &str = r"^[^\u0000]*$";
+
 /// The problems that the document names. Which of them a route may answer, [`usual_problems`] tells.
-const PROBLEMS: [(u16, &str, &str); 11] = [
+const PROBLEMS: [(u16, &str, &str); 12] = [
     (400, "BadRequest", "The request cannot be read"),
     (401, "Unauthenticated", "The access token is missing, or not good"),
     (403, "Forbidden", "The account may not do this"),
@@ -176,6 +213,7 @@ const PROBLEMS: [(u16, &str, &str); 11] = [
     (415, "NotJson", "The body is not JSON"),
     (422, "Refused", "A field is wrong, or a rule says no"),
     (429, "TooManyRequests", "The sender or the account has asked too much"),
+    (500, "Defect", "Something went wrong on the server's side"),
     (503, "Unavailable", "Not now: the database is away, the read model is behind, or too much waits"),
 ];
 
@@ -187,6 +225,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     let at = ObjectBuilder::new().property("position", position()).required("position");
     for (name, schema) in [
         ("Money", MoneyBody::schema()),
+        ("Currency", CurrencyCode::schema()),
         ("Problem", ProblemBody::schema()),
         ("FieldError", FieldErrorBody::schema()),
         ("Position", at.description(Some("The last event of the command in the log.")).into()),
@@ -200,18 +239,21 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         }
         components.responses.insert(name.to_owned(), response.build().into());
     }
+    // Only what clients send is closed to unknown fields.
+    for body in components.schemas.values_mut().filter(|schema| is_closed(schema)) {
+        without_nul(body);
+    }
     let schemas = components.schemas.clone();
     for (path, item) in &mut document.paths.paths {
         each_operation(item, |method, operation| {
             operation.operation_id = Some(operation_id(method, path));
+            complete_request(operation, &schemas);
             complete_answers(method, operation, &schemas);
             let usual = usual_problems(method, operation);
             for (status, name, _) in PROBLEMS.into_iter().filter(|(status, ..)| usual.contains(status)) {
                 let named = operation.responses.responses.entry(status.to_string());
                 named.or_insert_with(|| Ref::from_response_name(name).into());
             }
-            let other = ResponseBuilder::new().description("Any other problem").content(MEDIA_TYPE, problem());
-            operation.responses.responses.insert("default".to_owned(), other.build().into());
         });
     }
     add_further_names(&mut document);
@@ -233,6 +275,81 @@ fn takes(operation: &Operation, name: &str) -> bool {
 
 fn takes_in(operation: &Operation, location: &ParameterIn) -> bool {
     operation.parameters.iter().flatten().any(|parameter| parameter.parameter_in == *location)
+}
+
+/// Adds what every request is held to, whatever its route says.
+fn complete_request(operation: &mut Operation, schemas: &BTreeMap<String, RefOr<Schema>>) {
+    let of_query = |parameter: &&mut Parameter| parameter.parameter_in == ParameterIn::Query;
+    for parameter in operation.parameters.iter_mut().flatten().filter(of_query) {
+        if let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema {
+            match parameter.name.as_str() {
+                "limit" => {
+                    let (least, most) = (LIMITS.start().to_owned(), LIMITS.end().to_owned());
+                    (object.minimum, object.maximum) = (Some(least.into()), Some(most.into()));
+                    object.default = Some(DEFAULT_LIMIT.into());
+                }
+                "cursor" => object.pattern = Some("^[A-Za-z0-9_-]+$".to_owned()),
+                _ => {}
+            }
+        }
+        parameter.schema.iter_mut().for_each(without_nul);
+    }
+    if let Some(body) = &mut operation.request_body {
+        // No body is read as `{}`.
+        let mut contents = body.content.values().filter_map(|content| content.schema.as_ref());
+        if contents.all(|schema| !has_required(schemas, schema)) {
+            body.required = Some(Required::False);
+        }
+    }
+}
+
+fn is_closed(schema: &RefOr<Schema>) -> bool {
+    let RefOr::T(Schema::Object(object)) = schema else { return false };
+    object.additional_properties.as_deref().is_some_and(|more| matches!(more, AdditionalProperties::FreeForm(false)))
+}
+
+/// Whether some field of what a component describes must be there.
+fn has_required(schemas: &BTreeMap<String, RefOr<Schema>>, schema: &RefOr<Schema>) -> bool {
+    match schema {
+        RefOr::Ref(reference) => {
+            let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
+            schemas.get(name).is_none_or(|schema| has_required(schemas, schema))
+        }
+        RefOr::T(Schema::Object(object)) => !object.required.is_empty(),
+        RefOr::T(_) => true,
+    }
+}
+
+/// Says of every text, unless more is said of it, that U+0000 is no part of it: Postgres cannot hold it.
+fn without_nul(schema: &mut RefOr<Schema>) {
+    let RefOr::T(schema) = schema else { return };
+    match schema {
+        Schema::Object(object) => {
+            let is_text = match &object.schema_type {
+                SchemaType::Type(kind) => *kind == Type::String,
+                SchemaType::Array(kinds) => kinds.contains(&Type::String),
+                SchemaType::AnyValue => false,
+            };
+            if is_text && object.format.is_none() && object.enum_values.is_none() {
+                object.pattern.get_or_insert_with(|| NO_NUL.to_owned());
+            }
+            object.properties.values_mut().for_each(without_nul);
+            if let Some(AdditionalProperties::RefOr(values)) = object.additional_properties.as_deref_mut() {
+                without_nul(values);
+                let names = ObjectBuilder::new().schema_type(Type::String).pattern(Some(NO_NUL));
+                object.property_names = Some(Box::new(names.into()));
+            }
+        }
+        Schema::Array(array) => {
+            if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                without_nul(items);
+            }
+        }
+        Schema::OneOf(any) => any.items.iter_mut().for_each(without_nul),
+        Schema::AllOf(all) => all.items.iter_mut().for_each(without_nul),
+        Schema::AnyOf(any) => any.items.iter_mut().for_each(without_nul),
+        _ => {}
+    }
 }
 
 /// Adds to the answers of a route what [`super::reply`] adds to what it answers.
@@ -280,7 +397,7 @@ fn usual_problems(method: &str, operation: &Operation) -> BTreeSet<u16> {
     let keyed = takes(operation, "Idempotency-Key");
     let has_query = takes_in(operation, &ParameterIn::Query);
     let kinds: [(bool, &[u16]); 8] = [
-        (true, &[429, 503]),
+        (true, &[429, 500, 503]),
         (security.contains("bearer"), &[401]),
         (keyed || security.contains("staff"), &[403]),
         (takes_in(operation, &ParameterIn::Path), &[404]),

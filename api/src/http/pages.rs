@@ -13,8 +13,10 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 
-const DEFAULT_LIMIT: u32 = 20;
-const LARGEST_LIMIT: u32 = 100;
+/// How many items a page has unless told.
+pub(super) const DEFAULT_LIMIT: u32 = 20;
+/// How many it may have.
+pub(super) const LIMITS: RangeInclusive<u32> = 1..=100;
 
 /// Well within what Postgres can hold, and beyond what any row holds.
 const STORABLE_YEARS: RangeInclusive<i32> = 1..=9_999;
@@ -53,8 +55,9 @@ impl From<PageError> for Problem {
 /// How many items a page has.
 pub fn page_limit(limit: Option<u32>) -> Result<u32, Problem> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=LARGEST_LIMIT).contains(&limit) {
-        return Err(Problem::invalid_field("?limit", "out-of-range", format!("must be 1 to {LARGEST_LIMIT}")));
+    if !LIMITS.contains(&limit) {
+        let detail = format!("must be {} to {}", LIMITS.start(), LIMITS.end());
+        return Err(Problem::invalid_field("?limit", "out-of-range", detail));
     }
     Ok(limit)
 }

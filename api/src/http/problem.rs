@@ -20,7 +20,7 @@ pub const POSITION_HEADER: HeaderName = HeaderName::from_static("tradepost-posit
 /// Something wrong with one field of a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FieldError {
-    /// A JSON pointer into the body, or the name of a query parameter after `?`.
+    /// A JSON pointer into the body, the name of a query parameter after `?`, or that of a header.
     pub pointer: String,
     /// What kind of error, stable.
     pub code: &'static str,

@@ -39,7 +39,7 @@ pub(super) fn check_out(
     }
     let mut baskets = BTreeMap::<AccountId, (Vec<Line>, bool)>::new();
     for ((listing, sku), quantity) in quantities {
-        let offer = draft.get::<Listing>(listing).offered()?.clone();
+        let offer = draft.get::<Listing>(listing).offered_to(buyer)?.clone();
         let seller = draft.get::<Account>(offer.seller).require(Capability::Sell);
         seller.map_err(|_| listing::Error::NotOffered)?;
         let unit_price = offer.price_of(&sku)?;

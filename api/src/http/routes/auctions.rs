@@ -48,7 +48,12 @@ pub fn router() -> OpenApiRouter<App> {
 #[garde(allow_unvalidated)]
 pub struct NewAuctionBody {
     #[garde(custom(is_title))]
-    #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200)]
+    #[schema(
+        example = "Cartier Tank wristwatch",
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\u0000]*[^\\s\\u0000\\u0085][^\\u0000]*$"
+    )]
     title: String,
     #[garde(length(chars, max = 10_000))]
     #[serde(default)]
@@ -78,6 +83,7 @@ pub struct NewAuctionBody {
     buy_now_price: Option<Money>,
     /// When it starts; now unless told.
     #[garde(inner(custom(is_near)))]
+    #[schema(pattern = "^(19[7-9][0-9]|2[0-9]{3})-")]
     starts_at: Option<DateTime<Utc>>,
     /// How long it lasts, in seconds: a minute to sixty days.
     #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]

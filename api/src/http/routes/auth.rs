@@ -117,7 +117,7 @@ impl IntoResponse for Noted {
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct MailedToken {
-    #[garde(length(max = 512))]
+    #[garde(length(chars, max = 512))]
     #[schema(max_length = 512)]
     token: String,
 }

@@ -163,7 +163,8 @@ pub struct OrderNamed {
 
 /// The same as `/escrow/{order_id}/confirm`, for clients that name the order in the body.
 #[utoipa::path(post, path = "/payments/escrow/confirm", tag = TAG, security(("bearer" = [])), request_body = OrderNamed,
-    params(Conditional), responses((status = OK, body = OrderChanged, description = "Released")))]
+    params(Conditional), responses((status = OK, body = OrderChanged, description = "Released"),
+        (status = NOT_FOUND, description = "There is no such order, or it is not the caller's to see")))]
 #[deprecated]
 async fn confirm_by_body(State(app): State<App>, command: Command<OrderNamed>) -> Result<Done<OrderChanged>, Problem> {
     let (buyer, order) = (command.caller.account, OrderId(command.body.order_id));

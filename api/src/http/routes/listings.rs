@@ -12,6 +12,8 @@ use eventstore::mint;
 use garde::Validate;
 use projections::catalogue;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::openapi::{Object, ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,7 +23,7 @@ use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing,
 use crate::http::fields::{is_near, is_slug, is_title};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::money::stored_money;
-use crate::http::openapi::{Conditional, Keyed, MoneyBody, Revalidates, Waits, words};
+use crate::http::openapi::{Conditional, CurrencyCode, Keyed, MoneyBody, Revalidates, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -93,9 +95,9 @@ pub struct VariantBody {
     #[schema(value_type = String, example = "jumper-m", pattern = "^[A-Za-z0-9._-]{1,64}$")]
     sku: Sku,
     /// What sets it apart.
-    #[garde(length(max = 10))]
+    #[garde(length(max = MOST_OPTIONS))]
     #[serde(default)]
-    #[schema(example = json!({ "size": "M" }))]
+    #[schema(schema_with = options)]
     options: BTreeMap<String, String>,
     /// Its price, if it is another than the listing's.
     #[schema(value_type = Option<MoneyBody>)]
@@ -104,6 +106,15 @@ pub struct VariantBody {
     #[garde(range(max = domain::stock::MOST_PIECES))]
     #[schema(maximum = 1_000_000)]
     stock: Option<u32>,
+}
+
+/// What may set a form apart from others.
+const MOST_OPTIONS: usize = 10;
+
+fn options() -> Object {
+    let text = Schema::from(ObjectBuilder::new().schema_type(Type::String));
+    let options = ObjectBuilder::new().additional_properties(Some(RefOr::T(text))).max_properties(Some(MOST_OPTIONS));
+    options.examples([json!({ "size": "M" })]).description(Some("What sets it apart.")).build()
 }
 
 /// The wishes of a seller for an auction.
@@ -122,6 +133,7 @@ pub struct AuctionPlanBody {
     pub buy_now_price: Option<Money>,
     /// When it starts; when it is published unless told.
     #[garde(inner(custom(is_near)))]
+    #[schema(pattern = "^(19[7-9][0-9]|2[0-9]{3})-")]
     pub starts_at: Option<DateTime<Utc>>,
     /// How long it lasts, in seconds: a minute to sixty days.
     #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]
@@ -146,7 +158,12 @@ impl From<AuctionPlanBody> for AuctionPlan {
 #[garde(allow_unvalidated)]
 pub struct NewListingBody {
     #[garde(custom(is_title))]
-    #[schema(example = "Cartier Tank wristwatch", min_length = 1, max_length = 200)]
+    #[schema(
+        example = "Cartier Tank wristwatch",
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\u0000]*[^\\s\\u0000\\u0085][^\\u0000]*$"
+    )]
     title: String,
     #[garde(length(chars, max = 10_000))]
     #[serde(default)]
@@ -175,6 +192,7 @@ pub struct NewListingBody {
     /// The forms in which it comes, if there are several.
     #[garde(dive, length(max = 100))]
     #[serde(default)]
+    #[schema(max_items = 100)]
     variants: Vec<VariantBody>,
     /// An auction. Either this or `price`.
     #[garde(dive)]
@@ -278,7 +296,7 @@ pub struct ListingsQuery {
     status: Option<catalogue::Status>,
     seller: Option<uuid::Uuid>,
     /// The currency of `min_price` and `max_price`.
-    #[param(value_type = Option<String>, example = "USD")]
+    #[param(value_type = Option<CurrencyCode>, example = "USD")]
     currency: Option<Currency>,
     /// In minor units; takes `currency`.
     min_price: Option<i64>,
@@ -461,12 +479,16 @@ async fn show(
 #[garde(allow_unvalidated)]
 pub struct ListingPatch {
     #[garde(inner(custom(is_title)))]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000]*[^\\s\\u0000\\u0085][^\\u0000]*$")]
     title: Option<String>,
     #[garde(length(chars, max = 10_000))]
+    #[schema(max_length = 10_000)]
     description: Option<String>,
     #[garde(inner(custom(is_slug)))]
+    #[schema(pattern = "^[a-z0-9-]{1,64}$")]
     category: Option<String>,
     #[garde(length(chars, max = 100))]
+    #[schema(max_length = 100)]
     brand: Option<String>,
     condition: Option<ConditionBody>,
     delivery: Option<DeliveryBody>,
@@ -482,6 +504,7 @@ pub struct ListingPatch {
     stock: Option<u32>,
     /// The forms in which it comes from now on; takes `price`.
     #[garde(length(max = 100), dive)]
+    #[schema(max_items = 100)]
     variants: Option<Vec<VariantBody>>,
     /// How a draft is sold by auction.
     #[garde(dive)]

@@ -71,7 +71,7 @@ pub struct CartLineBody {
     listing_id: Uuid,
     /// In which form, if the listing has variants.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "jumper-m")]
+    #[schema(value_type = String, example = "jumper-m", pattern = "^[A-Za-z0-9._-]{1,64}$")]
     sku: Sku,
     #[garde(range(min = 1, max = MOST_QUANTITY))]
     #[serde(default = "one")]
@@ -95,15 +95,18 @@ pub struct Address {
     #[schema(example = "12 Hill Road", min_length = 1, max_length = 200)]
     line1: String,
     #[garde(length(chars, max = 200))]
+    #[schema(max_length = 200)]
     #[serde(skip_serializing_if = "Option::is_none")]
     line2: Option<String>,
     #[garde(length(chars, min = 1, max = 100))]
     #[schema(example = "Leeds", min_length = 1, max_length = 100)]
     city: String,
     #[garde(length(chars, max = 100))]
+    #[schema(max_length = 100)]
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
     #[garde(length(chars, max = 20))]
+    #[schema(max_length = 20)]
     #[serde(skip_serializing_if = "Option::is_none")]
     postal_code: Option<String>,
     /// ISO 3166-1, two letters.
@@ -111,6 +114,7 @@ pub struct Address {
     #[schema(example = "GB", min_length = 2, max_length = 2)]
     country: String,
     #[garde(length(chars, max = 40))]
+    #[schema(max_length = 40)]
     #[serde(skip_serializing_if = "Option::is_none")]
     phone: Option<String>,
 }
@@ -153,7 +157,8 @@ pub struct PlacedOrder {
 
 /// Buys a cart: one order per seller, all of them or none, paid together. Repeating the same `Idempotency-Key` is safe.
 #[utoipa::path(post, path = "/orders", tag = TAG, security(("bearer" = [])), request_body = Cart, params(Keyed),
-    responses((status = CREATED, body = CheckedOut, description = "The group and its orders")))]
+    responses((status = CREATED, body = CheckedOut, description = "The group and its orders"),
+        (status = NOT_FOUND, description = "There is no such listing")))]
 async fn check_out(State(app): State<App>, Creation(command): Creation<Cart>) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
     let Cart { lines, ship_to, pay } = command.body;
@@ -168,7 +173,7 @@ async fn check_out(State(app): State<App>, Creation(command): Creation<Cart>) ->
 pub struct Purchase {
     /// In which form, if the listing has variants.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "jumper-m")]
+    #[schema(value_type = String, example = "jumper-m", pattern = "^[A-Za-z0-9._-]{1,64}$")]
     sku: Sku,
     #[garde(range(min = 1, max = MOST_QUANTITY))]
     #[serde(default = "one")]
@@ -256,7 +261,7 @@ pub struct Payment {
     /// From outside, by this method; from the wallet unless told. The sandbox knows `sandbox-succeeds`,
     /// `sandbox-declines` and `sandbox-delays`.
     #[garde(length(chars, min = 1, max = 200))]
-    #[schema(example = "sandbox-succeeds")]
+    #[schema(example = "sandbox-succeeds", min_length = 1, max_length = 200)]
     payment_method: Option<String>,
 }
 
@@ -375,7 +380,7 @@ pub struct Shipment {
     carrier: String,
     /// The carrier's name for it.
     #[garde(length(chars, min = 1, max = 100))]
-    #[schema(example = "RM123456789GB", max_length = 100)]
+    #[schema(example = "RM123456789GB", min_length = 1, max_length = 100)]
     tracking: Option<String>,
 }
 

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::http::extract::{Caller, Creation, NoQuery, Read};
 use crate::http::money::{payment_method, stored_money};
-use crate::http::openapi::{Keyed, MoneyBody, Waits, words};
+use crate::http::openapi::{CurrencyCode, Keyed, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::Done;
@@ -41,7 +41,7 @@ pub struct WalletBody {
 /// The money of an account in one currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BalanceBody {
-    #[schema(value_type = String, example = "USD")]
+    #[schema(value_type = CurrencyCode, example = "USD")]
     currency: Currency,
     /// What may be spent or withdrawn.
     #[schema(value_type = MoneyBody)]
@@ -84,7 +84,7 @@ fn balance(row: wallet_statement::Balance) -> Result<BalanceBody, Problem> {
 #[serde(deny_unknown_fields)]
 pub struct TransactionsQuery {
     /// Only this currency.
-    #[param(value_type = Option<String>, example = "USD")]
+    #[param(value_type = Option<CurrencyCode>, example = "USD")]
     currency: Option<Currency>,
     /// Only this kind.
     #[param(inline, value_type = Option<KindName>)]
@@ -172,7 +172,7 @@ pub struct Transfer {
     /// How to pay. The sandbox knows `sandbox-succeeds`, `sandbox-declines` and `sandbox-delays`.
     #[serde(default = "sandbox_method")]
     #[garde(length(chars, min = 1, max = 200))]
-    #[schema(default = "sandbox-succeeds", example = "sandbox-succeeds")]
+    #[schema(default = "sandbox-succeeds", example = "sandbox-succeeds", min_length = 1, max_length = 200)]
     payment_method: String,
 }
 

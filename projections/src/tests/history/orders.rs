@@ -70,7 +70,7 @@ impl History {
             .listings
             .0
             .iter()
-            .filter_map(|(id, (listing, _))| Some((ListingId(*id), listing.offered().ok()?)))
+            .filter_map(|(id, (listing, _))| Some((ListingId(*id), listing.offered_to(buyer).ok()?)))
             .filter(|(_, offer)| offer.sale.currency() == currency)
             .flat_map(|(listing, offer)| offer.sale.skus().into_iter().map(move |sku| (listing, sku)))
             .collect();
@@ -79,7 +79,7 @@ impl History {
         }
         let mut baskets = BTreeMap::<AccountId, (Vec<Line>, Delivery)>::new();
         for ((listing, sku), quantity) in cart {
-            let offer = self.listings.state(listing).offered().ok()?.clone();
+            let offer = self.listings.state(listing).offered_to(buyer).ok()?.clone();
             let unit_price = offer.price_of(&sku).ok()?;
             let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity).ok()?;
             let (lines, delivery) = baskets.entry(offer.seller).or_insert((Vec::new(), Delivery::Digital));

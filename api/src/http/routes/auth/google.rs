@@ -27,7 +27,7 @@ use crate::http::problem::Problem;
 #[serde(deny_unknown_fields)]
 pub(super) struct GoogleLogin {
     /// What Google has given the browser, made out to this marketplace.
-    #[garde(length(max = 8192))]
+    #[garde(length(chars, max = 8192))]
     #[schema(max_length = 8192)]
     id_token: String,
     /// The public name of somebody who is new. Without one, it is made from the address.

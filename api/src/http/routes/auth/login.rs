@@ -61,7 +61,7 @@ pub(super) async fn register(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Login {
-    #[garde(length(max = 254))]
+    #[garde(length(chars, max = 254))]
     #[schema(example = "ann@example.com", max_length = 254)]
     email: String,
     #[garde(length(chars, max = 128))]
@@ -101,7 +101,7 @@ pub(super) async fn login(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
-    #[garde(length(max = 512))]
+    #[garde(length(chars, max = 512))]
     #[schema(max_length = 512)]
     refresh_token: String,
 }

@@ -64,7 +64,7 @@ pub(super) async fn change(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResetRequest {
-    #[garde(length(max = 254))]
+    #[garde(length(chars, max = 254))]
     #[schema(example = "ann@example.com", max_length = 254)]
     email: String,
 }
@@ -103,7 +103,7 @@ async fn ask(app: &App, id: RequestId, address: ClaimId) -> Result<(), Problem> 
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reset {
-    #[garde(length(max = 512))]
+    #[garde(length(chars, max = 512))]
     #[schema(max_length = 512)]
     token: String,
     /// Eight characters or more, of any kind; none of the last five.

@@ -73,16 +73,20 @@ pub(super) async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuer
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfilePatch {
     #[garde(length(chars, max = 100))]
+    #[schema(max_length = 100)]
     display_name: Option<String>,
     #[garde(length(chars, max = 40))]
+    #[schema(max_length = 40)]
     phone: Option<String>,
     #[garde(length(chars, max = 2000))]
+    #[schema(max_length = 2000)]
     biography: Option<String>,
     #[garde(length(chars, max = 2000))]
+    #[schema(max_length = 2000)]
     avatar_url: Option<String>,
     /// A BCP 47 tag.
     #[garde(length(chars, max = 35))]
-    #[schema(example = "ur-PK")]
+    #[schema(example = "ur-PK", max_length = 35)]
     language: Option<String>,
 }
 

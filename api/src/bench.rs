@@ -7,6 +7,7 @@
 //! | `read` | queries of read models beside an empty one, and loads of aggregates |
 //! | `grow` | whether a command or a query costs more when there is more history |
 //! | `http` | the API beside its own health check, and the memory that it takes |
+//! | `login` | whether the time of a refused log-in tells if an address has an account |
 //! | `nodes` | what a second API node costs writes |
 //! | `scale` | what more machines would bring, by simulation |
 //! | `raw` | what the tables bear without anything that decides |
@@ -35,6 +36,7 @@ mod cores;
 mod grow;
 mod http;
 mod load;
+mod login;
 mod machine;
 mod market;
 mod nats_server;
@@ -53,6 +55,7 @@ mod write;
 
 pub use grow::{BenchGrow, GrowPlan, grow};
 pub use http::{BenchHttp, HttpPlan, http};
+pub use login::{BenchLogin, LoginPlan, login};
 pub use nodes::{BenchNodes, NodesPlan, nodes};
 pub use project::{BenchProject, ProjectPlan, project};
 pub use read::{BenchRead, ReadPlan, read};

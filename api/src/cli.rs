@@ -137,6 +137,7 @@ pub(crate) struct Serve {
 impl Arguments {
     /// Does what was asked.
     pub async fn run(self) -> Result<(), Failure> {
+        crate::outgoing::choose_tls();
         let (serve, demo) = match &self.command {
             Command::Serve(serve) => (Some(serve), false),
             Command::Demo(serve) => (Some(serve), true),

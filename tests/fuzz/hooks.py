@@ -54,6 +54,8 @@ OF_ANOTHER_KIND = {"/api/v1/ws/": 426}
 # What is wrong with a field that the schema cannot tell: it depends on another field, on the time, on the payment
 # provider's methods, or the text was not given out by this server.
 BEYOND_THE_SCHEMA = {"either-or", "missing", "unexpected", "unknown", "in-past", "too-far"}
+# The same for passwords: whether it is the account's, was the account's, or is one that many have.
+BEYOND_THE_SCHEMA |= {"wrong", "used-before", "too-common"}
 
 # How often each refusal that is no finding came, for the summary.
 _refusals = collections.Counter()
@@ -87,7 +89,8 @@ def _is_about_oneself(case):
 
 def _join():
     name = f"fuzz-{uuid.uuid4().hex[:16]}"
-    body = {"email": f"{name}@example.com", "user_name": name, "password": f"pass {name}", "sell": True}
+    _expendable.password = f"pass {name}"
+    body = {"email": f"{name}@example.com", "user_name": name, "password": _expendable.password, "sell": True}
     request = urllib.request.Request(
         MARKET["address"] + "/api/v1/auth/register",
         data=json.dumps(body).encode(),
@@ -151,6 +154,9 @@ def _keep_rules_between_fields(case):
     body = case.body
     if not isinstance(body, dict):
         return
+    if _needs_token(case) and _is_about_oneself(case):
+        for name in {"password", "current_password"} & body.keys():
+            body[name] = getattr(_expendable, "password", "none yet")
     # Either a price or an auction; pieces are counted of the whole or of each form, and an auction has one.
     if body.get("price") and body.get("auction"):
         del body["price" if _digest(case, "sale") % 2 else "auction"]

@@ -20,6 +20,8 @@ pub(super) enum Bench {
     Read(bench::BenchRead),
     /// The API beside its own health check, and the memory that it takes.
     Http(bench::BenchHttp),
+    /// Whether the time of a refused log-in tells if an address has an account.
+    Login(bench::BenchLogin),
     /// What a second API node costs or brings, through HTTP.
     Nodes(bench::BenchNodes),
     /// Whether a command or a query costs more when there is more history.
@@ -38,7 +40,7 @@ pub(super) enum Bench {
 }
 
 /// What `all` is made of.
-const ALL: [&str; 7] = ["write", "project", "read", "http", "nodes", "grow", "scale"];
+const ALL: [&str; 8] = ["write", "project", "read", "http", "login", "nodes", "grow", "scale"];
 
 /// The options of a measurement, as they are without any.
 #[derive(Parser)]
@@ -74,6 +76,7 @@ impl Bench {
             Self::Project(options) => Measuring::Project(options.plan()?, options),
             Self::Read(options) => Measuring::Read(options.plan()?, options),
             Self::Http(options) => Measuring::Http(options.plan()?, options),
+            Self::Login(options) => Measuring::Login(options.plan()?, options),
             Self::Nodes(options) => Measuring::Nodes(options.plan()?, options),
             Self::Grow(options) => Measuring::Grow(options.plan()?, options),
             Self::Scale(options) => Measuring::Scale(options.plan()?, options),
@@ -102,6 +105,7 @@ enum Measuring {
     Project(bench::ProjectPlan, bench::BenchProject),
     Read(bench::ReadPlan, bench::BenchRead),
     Http(bench::HttpPlan, bench::BenchHttp),
+    Login(bench::LoginPlan, bench::BenchLogin),
     Nodes(bench::NodesPlan, bench::BenchNodes),
     Grow(bench::GrowPlan, bench::BenchGrow),
     Scale(bench::ScalePlan, bench::BenchScale),
@@ -115,6 +119,7 @@ async fn all(measurings: Vec<Measuring>, servers: &Servers<'_>) -> Result<(), Fa
             Measuring::Project(plan, options) => Box::new(bench::project(options, plan, servers).await?),
             Measuring::Read(plan, options) => Box::new(bench::read(options, plan, servers).await?),
             Measuring::Http(plan, options) => Box::new(bench::http(options, plan, servers).await?),
+            Measuring::Login(plan, options) => Box::new(bench::login(options, *plan, servers).await?),
             Measuring::Nodes(plan, options) => Box::new(bench::nodes(options, plan, servers).await?),
             Measuring::Grow(plan, options) => Box::new(bench::grow(options, plan, servers).await?),
             Measuring::Scale(plan, options) => Box::new(bench::scale(options, plan, servers).await?),

@@ -32,7 +32,7 @@ pub(super) struct Erasure {
 ///
 /// What is open must be settled first: orders, auctions in which the account sells or leads, and money, which would be
 /// lost. What it offers is taken off.
-#[utoipa::path(delete, path = "/auth/account", tag = TAG, security(("bearer" = [])), request_body = Option<Erasure>,
+#[utoipa::path(delete, path = "/auth/account", tag = TAG, security(("bearer" = [])), request_body = Erasure,
     responses((status = OK, body = Noted, description = "Deleted; all its tokens are good no more"),
         (status = CONFLICT, description = "Something is not settled yet"),
         (status = TOO_MANY_REQUESTS, description = "Too many wrong passwords")))]

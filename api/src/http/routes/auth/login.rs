@@ -144,7 +144,7 @@ pub(super) struct Logout {
 }
 
 /// Logs out: the session's tokens are good no more, and its sockets close.
-#[utoipa::path(post, path = "/auth/logout", tag = TAG, security(("bearer" = [])), request_body = Option<Logout>,
+#[utoipa::path(post, path = "/auth/logout", tag = TAG, security(("bearer" = [])), request_body = Logout,
     responses((status = NO_CONTENT, description = "Logged out",
         headers(("Tradepost-Position" = i64, description = "The last event of it in the log")))))]
 pub(super) async fn logout(

@@ -223,9 +223,21 @@ impl Engine {
         T: Serialize + DeserializeOwned + Send + 'static,
         F: FnMut(&mut World<'_>) -> Result<T, Halt> + Send + 'static,
     {
+        self.carry_out(request, decide, Traced::here("command")).await
+    }
+
+    async fn carry_out<T, F>(
+        &self,
+        request: Request,
+        decide: F,
+        traced: Option<Traced>,
+    ) -> Result<Accepted<T>, CommandError>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnMut(&mut World<'_>) -> Result<T, Halt> + Send + 'static,
+    {
         let (in_flight, place) = self.admit(&request).await.map_err(|error| self.turned_away(error))?;
         let (reply, answer) = oneshot::channel();
-        let traced = Traced::here("command");
         let metadata = match &traced {
             Some(traced) => request.metadata.with(trace::METADATA, traced.traceparent()),
             None => request.metadata,
@@ -282,7 +294,8 @@ impl Engine {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
             Ok(())
         };
-        self.submit(Request::once(Metadata::default()), look).await?;
+        // Not traced: it is a part of something else, and leads to nothing.
+        self.carry_out(Request::once(Metadata::default()), look, None).await?;
         let value = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.ok_or(CommandError::Defect)
     }

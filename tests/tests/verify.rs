@@ -39,7 +39,11 @@ async fn is_at_rest(database: &TestDatabase) -> bool {
 /// What `tradepost verify` finds, by subject; nothing if it says that all is sound.
 async fn findings(database: &TestDatabase) -> Vec<(String, String)> {
     let (checks, found) = verify(database, &[]).await;
-    assert_eq!(checks, projections::ALL.len() + 4, "the log, the timers, the snapshots, the payments, the read models");
+    assert_eq!(
+        checks,
+        projections::ALL.len() + 5,
+        "the log, the timers, the snapshots, the payments, the mail, the read models"
+    );
     found
 }
 

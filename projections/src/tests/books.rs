@@ -16,7 +16,7 @@ use crate::{Text, wallet_statement};
 
 #[tokio::test]
 async fn the_books_balance_and_agree_with_the_statements_and_with_the_domain() {
-    let history = History::random(7, 2_500);
+    let history = History::random(7, 4_000);
     let test = TestDatabase::showing(&history.units).await;
     let books = ledger::trial_balance(&test.pool).await.unwrap();
     assert_eq!(books.iter().map(|currency| currency.currency.0.code()).collect::<Vec<_>>(), ["JPY", "USD"]);

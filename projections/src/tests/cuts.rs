@@ -40,7 +40,7 @@ async fn rows_do_not_depend_on_whether_units_of_work_were_cut() {
 
 #[tokio::test]
 async fn the_random_histories_tell_everything_that_can_happen() {
-    let histories: Vec<_> = (1..=4).map(|seed| History::random(seed, 1_500)).collect();
+    let histories: Vec<_> = (1..=12).map(|seed| History::random(seed, 1_500)).collect();
     let events = histories.iter().flat_map(|history| &history.units).flat_map(|unit| &unit.events);
     let told: std::collections::BTreeSet<_> = events.clone().map(|event| event.event_type).collect();
     let kinds = [

@@ -187,7 +187,7 @@ async fn what_was_never_published_is_shown_to_its_seller_alone() {
 
 #[tokio::test]
 async fn the_board_pages_and_tells_what_happened() {
-    let history = History::random(25, 2_500);
+    let history = History::random(25, 4_000);
     let test = TestDatabase::showing(&history.units).await;
     let board = |filter, sort| {
         let pool = &test.pool;

@@ -51,6 +51,12 @@ async fn tables_with(database: &TestDatabase, text: &str) -> Vec<String> {
     found
 }
 
+/// How many keys there are that open what is sealed of somebody.
+async fn keys_of(database: &TestDatabase, client: &Client) -> i64 {
+    let count = sqlx::query_scalar("select count(*) from person_keys where account_id = $1").bind(client.account().0);
+    count.fetch_one(&mut database.connect().await).await.or_fail("look for a key")
+}
+
 /// Every message of the stream, with its headers.
 async fn stream(nats: &NatsServer, head: i64) -> String {
     let context = jetstream(&nats.client().await);
@@ -126,7 +132,10 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
         }
     }
     assert!(said.stderr.len() > 10_000, "hardly anything was logged: {}", said.stderr);
-    // The names are free, and the history is whole.
+    // Nobody can open what is sealed: the key is gone.
+    assert_eq!(keys_of(&database, &ann).await, 0);
+    assert_eq!(keys_of(&database, &seller).await, 1);
+    // The history is whole.
     let verified = tradepost(database.url(), &["verify", "--json"]).output().await.or_fail("run `tradepost verify`");
     let report: Value = serde_json::from_slice(&verified.stdout).or_fail("read what it says");
     assert!(verified.status.success(), "{report} {}", String::from_utf8_lossy(&verified.stderr));

@@ -1,7 +1,7 @@
 -- Guessing passwords, and sockets that end with their session.
 -- Serves: counting the log-ins that failed under a hashed address, whether an account has it or not.
 create table login_attempts (
-    -- The keyed hash of the address.
+    -- The keyed hash of the address, or the account that is asked for its password again.
     subject uuid not null,
     failures integer not null,
     last_at timestamptz not null,

@@ -344,8 +344,9 @@ impl Node {
         tasks.until_stop(observe::metrics::keep_up(counting));
         let live = LiveAuctions::default();
         let sessions = LiveSessions::new(head.position());
+        // Nodes with processes too: others hand them requests.
+        tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
         if roles.api {
-            tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
             tasks.until_stop(live.clone().watch(pool.clone(), progress.clone()));
         }
         let time_travel = roles.processes.then(|| {

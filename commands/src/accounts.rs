@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use domain::account::{self, Account, Capability, Challenge, Command, Granter, Identity, ProfileChanges};
 use domain::claim::{self, Claim};
+use domain::session;
 use domain::wallet::Wallet;
 use domain::{AccountId, ChallengeId, ClaimId, ListingId, Sealed, SessionId, Timestamp, WalletId};
 use eventstore::wrapping::StoredKey;
 
 use crate::engine::{Halt, World};
-use crate::listings;
+use crate::{listings, sessions};
 
 /// Somebody who wants to join, with everything that took time already done.
 #[derive(Clone, Debug)]
@@ -130,6 +131,10 @@ pub fn change_password(
     password_hash: Sealed<String>,
     session: SessionId,
 ) -> Result<(), Halt> {
+    // Or it would be spared although it has ended.
+    if !sessions::stands(world, account, session)? {
+        return Err(session::Error::Ended.into());
+    }
     world.execute::<Account>(account, Command::ChangePassword { replacing, password_hash, session })?;
     Ok(())
 }
@@ -188,6 +193,8 @@ pub fn revoke_sessions(world: &mut World<'_>, account: AccountId) -> Result<(), 
 /// What goes with an account that is erased.
 #[derive(Clone, Debug)]
 pub struct Estate {
+    /// The address to which the first of the claims belongs.
+    pub email: Sealed<String>,
     /// The claims on its e-mail address and its public name.
     pub claims: Vec<ClaimId>,
     /// What it offers.
@@ -197,7 +204,8 @@ pub struct Estate {
 }
 
 /// Forgets who an account is: its key goes, so that nobody can read what was sealed with it, its names are free, and
-/// what it offered is taken off. Money would be lost with it, so there must be none.
+/// what it offered is taken off. Money would be lost with it, so there must be none. Whoever is blocked stays so: the
+/// names are not free, and nobody can join with them again.
 pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Result<(), Halt> {
     for wallet in &estate.wallets {
         if let Wallet::Open(balance) = world.get::<Wallet>(*wallet)?
@@ -207,9 +215,14 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
             return Err(account::Error::NotSettled { available, held, owed }.into());
         }
     }
-    let links = get(world, account)?.links;
-    for claim in estate.claims.iter().copied().chain(links) {
-        world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
+    let registered = get(world, account)?;
+    if registered.identity.email != estate.email {
+        return Err(account::Error::EmailChangedMeanwhile.into());
+    }
+    if registered.unblocked().is_ok() {
+        for claim in estate.claims.iter().copied().chain(registered.links) {
+            world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
+        }
     }
     for listing in &estate.listings {
         listings::archive(world, *listing, account)?;

@@ -21,6 +21,7 @@ use lettre::message::MessageBuilder;
 use lettre::message::header::ContentType;
 use sqlx::PgConnection;
 use thiserror::Error;
+use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 /// The name of the process, and of its checkpoint.
@@ -97,11 +98,17 @@ impl Folder {
             .header(ContentType::TEXT_PLAIN)
             .body(letter.text.clone())
             .map_err(NotSent::unwritable)?;
-        tokio::fs::create_dir_all(&self.folder).await.map_err(NotSent::unreachable)?;
+        // Tokens are for whoever reads the mailbox, and for nobody else on this machine.
+        let folder = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).await;
+        folder.map_err(NotSent::unreachable)?;
         // Whoever sees the file sees all of it.
         let (draft, file) =
             (self.folder.join(format!(".{}", letter.id)), self.folder.join(format!("{}.eml", letter.id)));
-        tokio::fs::write(&draft, message.formatted()).await.map_err(NotSent::unreachable)?;
+        let mut options = tokio::fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut written = options.open(&draft).await.map_err(NotSent::unreachable)?;
+        written.write_all(&message.formatted()).await.map_err(NotSent::unreachable)?;
+        written.sync_all().await.map_err(NotSent::unreachable)?;
         tokio::fs::rename(&draft, &file).await.map_err(NotSent::unreachable)
     }
 }

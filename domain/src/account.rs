@@ -330,6 +330,9 @@ pub enum Error {
         /// What the account owes.
         owed: Money,
     },
+    /// The account's address has changed since it was looked at.
+    #[error("the e-mail address was changed meanwhile")]
+    EmailChangedMeanwhile,
     /// The password was replaced by somebody else.
     #[error("the password was changed meanwhile")]
     PasswordChangedMeanwhile,
@@ -427,6 +430,12 @@ impl Registered {
         }
     }
 
+    /// Refuses unless this is the open question about a password.
+    pub fn expect_password_challenge(&self, challenge: ChallengeId, now: Timestamp) -> Result<(), Error> {
+        let open = self.password_challenge.as_ref().is_some_and(|open| open.is_answered_by(challenge, now));
+        if open { Ok(()) } else { Err(Error::WrongAnswer) }
+    }
+
     /// The address that `challenge` asks about, if it is the open question.
     pub fn challenged_email(&self, challenge: ChallengeId) -> Option<&Sealed<String>> {
         self.email_challenge.as_ref().filter(|open| open.id == challenge).map(|open| &open.email)
@@ -472,10 +481,8 @@ impl Registered {
             }
             Command::ResetPassword { challenge, password_hash, now } => {
                 self.owns([&password_hash])?;
-                match &self.password_challenge {
-                    Some(open) if open.is_answered_by(challenge, now) => Ok(self.reset(password_hash)),
-                    _ => Err(Error::WrongAnswer),
-                }
+                self.expect_password_challenge(challenge, now)?;
+                Ok(self.reset(password_hash))
             }
             Command::ChangePassword { replacing, password_hash, session } => {
                 self.owns([&password_hash])?;
@@ -556,7 +563,8 @@ impl Registered {
                 while self.passwords.len() > PASSWORDS_REMEMBERED {
                     self.passwords.pop_front();
                 }
-                self.password_challenge = None;
+                // Whoever was asked before may have been somebody else.
+                (self.password_challenge, self.email_challenge) = (None, None);
             }
             Event::IdentityLinked { claim } => {
                 self.links.insert(*claim);
@@ -574,6 +582,7 @@ impl Registered {
             Event::SessionsRevoked { spared } => {
                 self.revocations += 1;
                 self.spared = *spared;
+                self.email_challenge = None;
             }
             // A profile is shown by read models and decides nothing. The rest is the lifecycle's.
             Event::ProfileChanged { .. } | Event::AccountRegistered { .. } | Event::AccountErased {} => {}

@@ -1,9 +1,9 @@
 //! The log itself: appending under the head, reading on from a position.
 //!
 //! A writer appends only if the head is where it believes it is; the statement that moves the head also inserts the
-//! events and the idempotency keys, adds the keys of new people and takes away those of people who are forgotten, so a batch is
-//! there as a whole or not at all. Because the
-//! head is a row lock until commit, positions are in commit order and without gaps.
+//! events and the idempotency keys, adds the keys of new people and takes away those of people who are forgotten, so a
+//! batch is there as a whole or not at all. Because the head is a row lock until commit, positions are in commit order
+//! and without gaps.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,11 +41,14 @@ pub struct Collected {
     pub parent: String,
     /// Whether it ended no sooner than it began.
     pub in_order: bool,
+    /// All of it, as a text to search in.
+    pub text: String,
 }
 
 impl From<Span> for Collected {
     fn from(span: Span) -> Self {
         Self {
+            text: format!("{span:?}"),
             trace_id: hex(&span.trace_id),
             id: hex(&span.span_id),
             parent: hex(&span.parent_span_id),

@@ -7,6 +7,7 @@ use eventstore::nats::{STREAM, jetstream};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tradepost_tests::client::{Answer, Client, PASSWORD};
+use tradepost_tests::collector::Collector;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::{listing, usd, with};
@@ -42,7 +43,6 @@ async fn tables_with(database: &TestDatabase, text: &str) -> Vec<String> {
     .or_fail("list the tables");
     let mut found = Vec::new();
     for table in tables {
-        // Bytes as their text too, and JSON as it is written.
         let statement = format!("select count(*) from {table} as t where to_json(t)::text ilike '%' || $1 || '%'");
         let rows: i64 =
             sqlx::query_scalar(&statement).bind(text).fetch_one(&mut connection).await.or_fail("search a table");
@@ -73,7 +73,7 @@ async fn stream(nats: &NatsServer, head: i64) -> String {
 }
 
 /// Somebody who leaves traces everywhere, with money and an order that is over.
-async fn somebody(server: &Spawned, seller: &Client) -> Client {
+async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     let nobody = Client::with_agent(server.address(), "canary-agent/1.0 (canary-agent)");
     let joined =
         json!({ "email": "canary-email@example.com", "user_name": "canary-name", "password": "canary horse battery" });
@@ -84,7 +84,9 @@ async fn somebody(server: &Spawned, seller: &Client) -> Client {
     });
     ann.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
     let item = seller.offer(&with(listing(1_000), "stock", 1)).await;
-    ann.fund(1_000).await;
+    let deposit = json!({ "amount": usd(1_000), "payment_method": "sandbox-succeeds" });
+    ann.post("/payments/deposit", &deposit).key("one").send().await.expect(202);
+    ann.advance(0).await;
     let address = json!({ "name": "canary-name", "line1": "canary-street 1", "city": "Lahore", "country": "PK" });
     let cart = json!({ "lines": [{ "listing_id": item, "quantity": 1 }], "pay": "now", "ship_to": address });
     let bought = ann.post("/orders", &cart).send().await;
@@ -95,7 +97,11 @@ async fn somebody(server: &Spawned, seller: &Client) -> Client {
     let refused = refused.problem(409, "account-not-settled");
     assert_eq!(refused.body["orders"], 1);
     ann.tell(&order, "confirm").await.expect(200);
-    ann
+    let ticket = ann.post("/auth/ws-ticket", &json!({})).send().await.expect(201);
+    let ticket = ticket.body["ticket"].as_str().or_fail("find the ticket").to_owned();
+    ann.post("/auth/email/resend", &json!({})).send().await;
+    ann.post("/auth/password/reset", &json!({ "email": "canary-email@example.com" })).send().await.expect(202);
+    (ann.clone(), vec![ann.access_token().to_owned(), ann.refresh_token().to_owned(), ticket])
 }
 
 #[tokio::test]
@@ -103,14 +109,24 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let (database, nats) = tokio::join!(TestDatabase::fresh(), NatsServer::start());
     let folder = tempfile::tempdir().or_fail("make a folder");
     let config = folder.path().join("tradepost.toml");
-    std::fs::write(&config, "[log]\nfilter = 'trace,sqlx=trace'\nformat = 'json'\n").or_fail("write a configuration");
+    let mut collector = Collector::start().await;
+    let settings = format!(
+        "[log]\nfilter = 'trace,sqlx=trace'\nformat = 'json'\n[traces]\notlp_endpoint = '{}'\n",
+        collector.endpoint()
+    );
+    std::fs::write(&config, settings).or_fail("write a configuration");
     let arguments = ["--sandbox", "--nats-url", &nats.url(), "--config", config.to_str().or_fail("name the file")];
     let server = Spawned::start(database.url(), &arguments).await;
     let seller = server.client().register_seller("seller").await;
-    let ann = somebody(&server, &seller).await;
+    let (ann, tokens) = somebody(&server, &seller).await;
     let before = database.log_head().await;
-    let me = ann.get("/auth/me").since(before).send().await.expect(200);
-    assert!(me.text.contains("canary-phone") && !tables_with(&database, "canary-phone").await.is_empty());
+    for path in ["/auth/me", "/orders", "/listings"] {
+        ann.get(path).since(before).send().await.expect(200);
+    }
+    // Shown while they are there, but for what nobody is shown.
+    for shown in &CANARIES[..7] {
+        assert_ne!(tables_with(&database, shown).await, Vec::<String>::new(), "{shown}");
+    }
 
     let wrong = ann.delete("/auth/account", &json!({ "password": "not the password" })).send().await;
     wrong.problem(422, "invalid-field");
@@ -123,9 +139,12 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let told = stream(&nats, head).await;
     assert!(told.contains("AccountErased"), "{told}");
     let said = server.terminate().await;
-    for canary in CANARIES {
+    let traced: String = collector.all().iter().map(|span| span.text.as_str()).collect();
+    assert!(traced.contains("/api/v1/auth/register"), "hardly anything was traced: {traced}");
+    for canary in CANARIES.into_iter().chain(tokens.iter().map(String::as_str)) {
         assert_eq!(tables_with(&database, canary).await, Vec::<String>::new(), "{canary}");
         assert!(!told.contains(canary), "the stream tells `{canary}`");
+        assert!(!traced.contains(canary), "a trace tells `{canary}`");
         for output in [&said.stdout, &said.stderr] {
             let line = output.lines().find(|line| line.contains(canary));
             assert_eq!(line, None, "the server says `{canary}`");
@@ -139,6 +158,23 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let verified = tradepost(database.url(), &["verify", "--json"]).output().await.or_fail("run `tradepost verify`");
     let report: Value = serde_json::from_slice(&verified.stdout).or_fail("read what it says");
     assert!(verified.status.success(), "{report} {}", String::from_utf8_lossy(&verified.stderr));
+}
+
+#[tokio::test]
+async fn whoever_is_blocked_does_not_come_back_by_leaving() {
+    let server = InProcess::start().await;
+    let ann = server.client().register("ann").await;
+    let account = ann.account();
+    let suspend = move |world: &mut commands::World<'_>| {
+        commands::accounts::suspend(world, account, "fraud".to_owned(), domain::account::Granter::Operator)
+    };
+    let request = commands::Request::once(eventstore::event::Metadata::by_operator());
+    server.app.engine.submit(request, suspend).await.or_fail("suspend somebody");
+    delete(&ann).await.expect(200);
+    let again = json!({ "email": "ann@example.com", "user_name": "another", "password": PASSWORD });
+    server.client().post("/auth/register", &again).send().await.problem(409, "email-taken");
+    let login = json!({ "email": "ann@example.com", "password": PASSWORD });
+    server.client().post("/auth/login", &login).send().await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]

@@ -150,7 +150,10 @@ async fn a_forgotten_password_is_replaced_by_mail_and_nobody_learns_who_has_an_a
     confirm(&server, &letter.token, "password1").await.problem(422, "invalid-field");
     confirm(&server, &letter.token, PASSWORD).await.problem(422, "invalid-field");
     confirm(&server, &letter.token, NEW).await.expect(200);
-    confirm(&server, &letter.token, "yet another paperclip").await.problem(422, "token-not-good");
+    // Used, it is good for nothing, not even for learning what a password was.
+    for password in ["yet another paperclip", NEW, PASSWORD] {
+        confirm(&server, &letter.token, password).await.problem(422, "token-not-good");
+    }
     refresh(&ann).await.problem(401, "unauthenticated");
     log_in(&server, "ann@example.com", NEW).await.expect(200);
     // Whoever reads the mailbox has verified it.
@@ -166,7 +169,7 @@ async fn a_forgotten_password_is_replaced_by_mail_and_nobody_learns_who_has_an_a
 #[tokio::test]
 async fn five_wrong_passwords_lock_an_address_whether_it_has_an_account_or_not() {
     let server = InProcess::start().await;
-    server.client().register("ann").await;
+    let ann = server.client().register("ann").await;
     let mut told = Vec::new();
     for email in ["ann@example.com", "nobody@example.com"] {
         let mut answers = Vec::new();
@@ -183,8 +186,13 @@ async fn five_wrong_passwords_lock_an_address_whether_it_has_an_account_or_not()
     let locked = log_in(&server, "Ann@Example.com", PASSWORD).await.problem(429, "login-locked");
     let wait: u64 = locked.header("retry-after").unwrap().parse().unwrap();
     assert!((800..=900).contains(&wait), "{wait}");
-    // Whoever is in stays in.
-    server.client().register("bob").await;
+    // Whoever is in stays in, and is asked for the password all the same.
+    change(&ann, "not the password", NEW).await.problem(422, "invalid-field");
+    change(&ann, PASSWORD, NEW).await.expect(200);
+    for _ in 0..5 {
+        change(&ann, "not the password", PASSWORD).await.problem(422, "invalid-field");
+    }
+    change(&ann, NEW, "yet another paperclip").await.problem(429, "login-locked");
 }
 
 #[tokio::test]
@@ -239,9 +247,15 @@ async fn whoever_is_known_elsewhere_joins_and_comes_back() {
     assert_eq!(server.client().logged_in(&again).account(), ann.account());
     let eve = with_google(&server, &provider.id_token("shop", "G-1").await).await.expect(200);
     assert_ne!(server.client().logged_in(&eve).account(), ann.account(), "case makes another person");
-    // Without a password nobody can log in with one, until the account has set it.
+    // Without a password nobody can log in with one, and an access token alone sets none, changes no address, deletes
+    // nothing.
     log_in(&server, "ann@example.com", PASSWORD).await.problem(401, "unauthenticated");
-    ann.post("/auth/password/change", &json!({ "new_password": PASSWORD })).send().await.expect(200);
+    change(&ann, "", NEW).await.problem(409, "no-password");
+    let elsewhere = json!({ "email": "eve@example.org", "password": "" });
+    ann.post("/auth/email/change", &elsewhere).send().await.problem(409, "no-password");
+    ann.delete("/auth/account", &json!({ "password": "" })).send().await.problem(409, "no-password");
+    let letter = ask_to_reset(&server, "ann@example.com").await;
+    confirm(&server, &letter.token, PASSWORD).await.expect(200);
     log_in(&server, "ann@example.com", PASSWORD).await.expect(200);
 
     with_google(&server, &provider.id_token("shop", "g-2").await).await.problem(401, "unauthenticated");

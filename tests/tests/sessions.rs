@@ -11,6 +11,7 @@ use tradepost_tests::client::Client;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::auction;
+use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 use tradepost_tests::socket::Socket;
 
@@ -151,6 +152,26 @@ async fn what_an_account_may_do_changes_at_once_on_every_node() {
     here.post("/auth/logout", &json!({})).send().await.expect(204);
     until(&there, "/auth/me", 401).await;
     for node in [one, two] {
+        node.terminate().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_decides_for_others_learns_too_who_is_out() {
+    let (database, nats) = tokio::join!(TestDatabase::fresh(), NatsServer::start());
+    let deciding =
+        Spawned::start(database.url(), &["--nats-url", &nats.url(), "--roles", "projections,processes"]).await;
+    let node = Spawned::start(database.url(), &["--nats-url", &nats.url(), "--roles", "api,relay"]).await;
+    let id = node.client().register_seller("seller").await.schedule(&auction(1_000)).await;
+    let ann = node.client().register("ann").await;
+    ann.bid(&id, 2_000).await.expect(201);
+    ann.post("/auth/logout", &json!({})).send().await.expect(204);
+    let began = Instant::now();
+    // What changes something is looked at where it is decided.
+    while ann.bid(&id, 3_000).await.status != 401 {
+        assert!(began.elapsed() < AT_ONCE, "still in after {:?}", began.elapsed());
+    }
+    for node in [node, deciding] {
         node.terminate().await;
     }
 }

@@ -5,9 +5,9 @@
 //! nothing tells them apart.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::ClaimId;
 use eventstore::clock::Clock;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 /// So many attempts that fail lock an address.
 pub const MOST_FAILURES: i32 = 5;
@@ -21,18 +21,24 @@ pub struct Locked {
     pub until: DateTime<Utc>,
 }
 
-/// Counts an attempt to log in with a password under the address of this claim, or refuses it.
-pub async fn begin(pool: &PgPool, address: ClaimId) -> Result<Result<(), Locked>, sqlx::Error> {
+/// Counts an attempt of `subject` to show a password, or refuses it: the claim on an address, for log-ins, or an account
+/// that has logged in and is asked for its password again.
+pub async fn begin(pool: &PgPool, subject: Uuid) -> Result<Result<(), Locked>, sqlx::Error> {
     let now = Clock::real_now();
     let failures: Option<i32> = sqlx::query_scalar(
-        "with swept as (delete from login_attempts where last_at <= $3 and subject <> $1)
+        // Rows that others are at are left to them, or two might wait for each other.
+        "with over as (
+             select subject from login_attempts where last_at <= $3 and subject <> $1 for update skip locked
+         ), swept as (
+             delete from login_attempts using over where login_attempts.subject = over.subject
+         )
          insert into login_attempts as known (subject, failures, last_at) values ($1, 1, $2)
          on conflict on constraint login_attempts_subject do update
              set (failures, last_at) = row (case when known.last_at <= $3 then 1 else known.failures + 1 end, $2)
              where known.failures < $4 or known.last_at <= $3
          returning failures",
     )
-    .bind(address.0)
+    .bind(subject)
     .bind(now)
     .bind(now - LOCKED_FOR)
     .bind(MOST_FAILURES)
@@ -42,14 +48,21 @@ pub async fn begin(pool: &PgPool, address: ClaimId) -> Result<Result<(), Locked>
         return Ok(Ok(()));
     }
     let last: Option<DateTime<Utc>> = sqlx::query_scalar("select last_at from login_attempts where subject = $1")
-        .bind(address.0)
+        .bind(subject)
         .fetch_optional(pool)
         .await?;
     Ok(last.map_or(Ok(()), |last| Err(Locked { until: last + LOCKED_FOR })))
 }
 
-/// Forgets the attempts under an address: somebody has proved to be its owner.
-pub async fn forget(pool: &PgPool, address: ClaimId) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from login_attempts where subject = $1").bind(address.0).execute(pool).await?;
+/// Takes an attempt back that nobody could look at.
+pub async fn take_back(pool: &PgPool, subject: Uuid) -> Result<(), sqlx::Error> {
+    let statement = "update login_attempts set failures = failures - 1 where subject = $1 and failures > 0";
+    sqlx::query(statement).bind(subject).execute(pool).await?;
+    Ok(())
+}
+
+/// Forgets the attempts: somebody has proved to be whom they said.
+pub async fn forget(pool: &PgPool, subject: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from login_attempts where subject = $1").bind(subject).execute(pool).await?;
     Ok(())
 }

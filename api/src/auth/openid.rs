@@ -4,6 +4,7 @@
 //! token that names another key has them read again, though not more often than every ten seconds. Nothing that a
 //! token says leads to a request of ours.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
@@ -11,7 +12,6 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::outgoing;
@@ -56,13 +56,31 @@ pub struct OpenId {
     client: reqwest::Client,
     issuer: String,
     client_id: String,
-    keys: Mutex<Option<Keys>>,
+    keys: Mutex<Keys>,
+    /// Held by whoever reads the keys.
+    reading: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug)]
+/// The issuer's keys, as they were read.
+#[derive(Debug, Default)]
 struct Keys {
-    set: JwkSet,
-    read_at: Instant,
+    set: Option<JwkSet>,
+    read_at: Option<Instant>,
+    /// The last time that they were to be read, if that has worked or not.
+    tried_at: Option<Instant>,
+}
+
+impl Keys {
+    /// The key of this name, if the keys are fresh; without a name, the issuer's only one.
+    fn fresh(&self, kid: Option<&str>) -> Option<DecodingKey> {
+        let set = self.set.as_ref().filter(|_| self.read_at.is_some_and(|at| at.elapsed() < KEPT_FOR))?;
+        let key = match (kid, set.keys.as_slice()) {
+            (Some(kid), _) => set.find(kid)?,
+            (None, [only]) => only,
+            (None, _) => return None,
+        };
+        DecodingKey::from_jwk(key).ok()
+    }
 }
 
 #[derive(Deserialize)]
@@ -84,7 +102,13 @@ impl OpenId {
     /// For tokens that `issuer` makes out to `client_id`.
     pub fn new(issuer: &str, client_id: &str) -> Result<Self, reqwest::Error> {
         let issuer = issuer.trim_end_matches('/').to_owned();
-        Ok(Self { client: outgoing::client()?, issuer, client_id: client_id.to_owned(), keys: Mutex::default() })
+        Ok(Self {
+            client: outgoing::client()?,
+            issuer,
+            client_id: client_id.to_owned(),
+            keys: Mutex::default(),
+            reading: <_>::default(),
+        })
     }
 
     /// The name under which a person of this issuer is claimed.
@@ -114,27 +138,31 @@ impl OpenId {
         }
     }
 
-    /// The key of this name; without a name, the issuer's only one.
+    /// The key of this name. Whoever names one that is known waits for nobody.
     async fn key(&self, kid: Option<&str>) -> Result<DecodingKey, NotKnown> {
-        // Held while the keys are read: one of many who need them reads them.
-        let mut keys = self.keys.lock().await;
-        let named = |set: &JwkSet| match (kid, set.keys.as_slice()) {
-            (Some(kid), _) => set.find(kid).map(DecodingKey::from_jwk),
-            (None, [only]) => Some(DecodingKey::from_jwk(only)),
-            (None, _) => None,
-        };
-        let known = |keys: &Keys| named(&keys.set);
-        if let Some(kept) = keys.as_ref() {
-            let age = kept.read_at.elapsed();
-            match known(kept) {
-                Some(key) if age < KEPT_FOR => return key.map_err(|_| NotKnown::NotGood),
-                None if age < READ_APART => return Err(NotKnown::NotGood),
-                Some(_) | None => {}
-            }
+        if let Some(key) = self.keys().fresh(kid) {
+            return Ok(key);
         }
-        let read = Keys { set: self.read_keys().await?, read_at: Instant::now() };
-        let key = known(keys.insert(read)).ok_or(NotKnown::NotGood)?;
-        key.map_err(|_| NotKnown::NotGood)
+        // One of many who need them reads them.
+        let _reading = self.reading.lock().await;
+        {
+            let mut keys = self.keys();
+            if let Some(key) = keys.fresh(kid) {
+                return Ok(key);
+            }
+            if keys.tried_at.is_some_and(|at| at.elapsed() < READ_APART) {
+                return Err(NotKnown::NotGood);
+            }
+            keys.tried_at = Some(Instant::now());
+        }
+        let set = self.read_keys().await?;
+        let mut keys = self.keys();
+        (keys.set, keys.read_at) = (Some(set), Some(Instant::now()));
+        keys.fresh(kid).ok_or(NotKnown::NotGood)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read_keys(&self) -> Result<JwkSet, NotKnown> {

@@ -5,7 +5,7 @@
 //! what it knew of them. A log-out, a block, or a capability that is taken away counts on every node as soon as it has
 //! seen that event, a fraction of a second later; sockets are told, and close.
 //!
-//! **Invariant:** nothing is remembered that was asked before the last event that the node has seen.
+//! **Invariant:** nothing is remembered that was asked before the last event that has made the node forget.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -89,8 +89,10 @@ struct Inner {
 
 struct Known {
     sessions: LruCache<SessionId, (AccountId, Arc<Standing>)>,
-    /// The last event that was looked at. Moves whenever something may have been forgotten.
+    /// The last event that was looked at.
     reached: Position,
+    /// How often something was forgotten.
+    forgotten: u64,
 }
 
 impl fmt::Debug for LiveSessions {
@@ -102,22 +104,25 @@ impl fmt::Debug for LiveSessions {
 impl LiveSessions {
     /// Nobody is known yet; the log is looked at from `reached` on.
     pub fn new(reached: Position) -> Self {
-        let known =
-            Known { sessions: LruCache::new(NonZeroUsize::new(REMEMBERED).unwrap_or(NonZeroUsize::MIN)), reached };
+        let known = Known {
+            sessions: LruCache::new(NonZeroUsize::new(REMEMBERED).unwrap_or(NonZeroUsize::MIN)),
+            reached,
+            forgotten: 0,
+        };
         Self(Arc::new(Inner { known: Mutex::new(known), changes: broadcast::Sender::new(BACKLOG) }))
     }
 
     /// What the caller may do, if their session stands.
     pub async fn admit(&self, engine: &Engine, caller: Caller) -> Result<Arc<Standing>, NotAdmitted> {
         let Caller { account, session, .. } = caller;
-        let asked_at = {
+        let forgotten = {
             let mut known = self.known();
             if let Some((owner, standing)) = known.sessions.get(&session)
                 && *owner == account
             {
                 return Ok(standing.clone());
             }
-            known.reached
+            known.forgotten
         };
         let look = move |world: &mut World<'_>| {
             if !sessions::stands(world, account, session)? {
@@ -130,7 +135,7 @@ impl LiveSessions {
         let standing = engine.read(look).await.map_err(NotAdmitted::Unknown)?;
         let standing = Arc::new(standing.ok_or(NotAdmitted::Ended)?);
         let mut known = self.known();
-        if known.reached == asked_at {
+        if known.forgotten == forgotten {
             known.sessions.put(session, (account, standing.clone()));
         }
         Ok(standing)
@@ -169,6 +174,7 @@ impl LiveSessions {
         let mut known = self.known();
         known.reached = to;
         for change in &changes {
+            known.forgotten += 1;
             known.forget(*change);
         }
         drop(known);

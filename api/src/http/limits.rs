@@ -29,8 +29,15 @@ use crate::forward::Forwarded;
 use crate::observe::metrics::REQUESTS_REFUSED;
 
 /// Where somebody may guess a password, a token or a code, under [`BASE`]. Those with a slash at their end are folders.
-const GUESSES: [&str; 6] =
-    ["/auth/login", "/auth/register", "/auth/refresh", "/auth/google", "/auth/password/", "/auth/email/"];
+const GUESSES: [&str; 7] = [
+    "/auth/login",
+    "/auth/register",
+    "/auth/refresh",
+    "/auth/google",
+    "/auth/password/",
+    "/auth/email/",
+    "/auth/account",
+];
 /// How many seconds' worth may come at once.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 /// How often keys are forgotten that no longer matter.
@@ -80,7 +87,7 @@ impl Limits {
 fn is_guess(method: &Method, path: &str) -> bool {
     let path = path.strip_prefix(BASE).unwrap_or_default();
     let is = |guess: &str| if guess.ends_with('/') { path.starts_with(guess) } else { path == guess };
-    *method == Method::POST && GUESSES.into_iter().any(is)
+    (*method == Method::POST || *method == Method::DELETE) && GUESSES.into_iter().any(is)
 }
 
 /// One limit.

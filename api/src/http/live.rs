@@ -16,7 +16,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use commands::{CommandKey, Request};
 use domain::{AccountId, AuctionId, Money};
-use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::progress::Progress;
@@ -29,7 +28,6 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::IntoParams;
 
-use super::access;
 use super::envelope::RequestId;
 use super::extract::{Id, Read, checked_key};
 use super::openapi::Waits;
@@ -38,9 +36,11 @@ use super::problem::Problem;
 use super::routes::auctions::{alias, auction_body, bid};
 use super::sender::Sender;
 use crate::app::App;
-use crate::auth::sessions::{Caller, Change, Standing};
-use crate::auth::tickets;
 use crate::observe::metrics::SOCKETS;
+
+mod holder;
+
+use holder::{Holder, end_of};
 
 /// Messages that may wait for one socket before it has to read them from the table.
 const BACKLOG: usize = 256;
@@ -199,67 +199,6 @@ enum Ended {
     Defect,
 }
 
-/// Whoever has opened a socket in a session of theirs: it closes with the session, and when they may do something else.
-struct Holder {
-    caller: Caller,
-    standing: Arc<Standing>,
-    changes: broadcast::Receiver<Change>,
-    /// Something has happened since the standing was looked at.
-    doubtful: bool,
-}
-
-impl Holder {
-    /// Whose ticket it is, if it is good.
-    async fn of(app: &App, ticket: &str) -> Result<Self, Problem> {
-        // Before the session is looked at, so that nothing can happen between the two.
-        let changes = app.sessions.subscribe();
-        let caller = tickets::redeem(&app.pool, ticket).await?;
-        let caller = caller.ok_or_else(|| Problem::unauthenticated("The ticket is not good."))?;
-        let standing = access::standing(app, caller).await?;
-        if standing.blocked {
-            let detail = "The account is blocked; without a ticket the socket can be watched.";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "account-blocked", "Account blocked", detail));
-        }
-        Ok(Self { caller, standing, changes, doubtful: false })
-    }
-
-    /// How long the access token is good that the ticket was given for.
-    fn left(&self) -> Duration {
-        (self.caller.until - Clock::real_now()).to_std().unwrap_or_default()
-    }
-
-    /// Until this holder may do something else than before, or nothing at all; tells which. Asked again after it was
-    /// given up halfway, it has missed nothing.
-    async fn changed(&mut self, app: &App) -> &'static str {
-        loop {
-            if !self.doubtful {
-                match self.changes.recv().await {
-                    Ok(change) => self.doubtful = change.concerns(self.caller),
-                    Err(RecvError::Lagged(_)) => self.doubtful = true,
-                    Err(RecvError::Closed) => std::future::pending().await,
-                }
-                continue;
-            }
-            match app.sessions.admit(&app.engine, self.caller).await {
-                Ok(standing) if *standing == *self.standing => self.doubtful = false,
-                Ok(standing) if standing.blocked => return "the account is blocked",
-                Ok(_) => return "what the account may do has changed",
-                Err(_) => return "the session is over",
-            }
-        }
-    }
-}
-
-/// Waits for the end of what `holder` may do on a socket; for ever, if nobody has said who they are.
-async fn end_of(holder: Option<&mut Holder>, app: &App) -> &'static str {
-    let Some(holder) = holder else { return std::future::pending().await };
-    let expiry = tokio::time::sleep(holder.left());
-    tokio::select! {
-        () = expiry => "the access token has expired",
-        reason = holder.changed(app) => reason,
-    }
-}
-
 /// One socket.
 struct Watcher {
     app: App,
@@ -308,7 +247,7 @@ impl Watcher {
         let pool = &self.app.pool;
         let row = auction_board::get(pool, self.auction).await?.ok_or(Ended::Defect)?;
         let you = match &self.holder {
-            Some(holder) => auction_board::alias_of(pool, self.auction, holder.caller.account).await?,
+            Some(holder) => auction_board::alias_of(pool, self.auction, holder.account()).await?,
             None => None,
         };
         let sequence = row.version;
@@ -360,7 +299,7 @@ impl Watcher {
     }
 
     fn account(&self) -> Option<AccountId> {
-        self.holder.as_ref().map(|holder| holder.caller.account)
+        self.holder.as_ref().map(Holder::account)
     }
 
     async fn send_json(&mut self, value: &Value) -> Result<(), Ended> {
@@ -390,6 +329,8 @@ async fn place(
 ) -> Result<Value, Problem> {
     let account = account
         .ok_or_else(|| Problem::unauthenticated("This socket was opened without a ticket, and can only watch."))?;
+    app.limits.account(account)?;
+    app.limits.account(account)?;
     let metadata = request.stamp(Metadata::by_account(account));
     let request = match key {
         None => Request::once(metadata),

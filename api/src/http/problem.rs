@@ -298,6 +298,7 @@ fn account_problem(error: account::Error) -> Problem {
             .with_money("available", available)
             .with_money("held", held)
             .with_money("owed", owed),
+        E::EmailChangedMeanwhile => conflict("email-changed", "Changed meanwhile", error),
         E::PasswordChangedMeanwhile => conflict("password-changed", "Changed meanwhile", error),
         E::Blocked { violations } => {
             Problem::new(StatusCode::FORBIDDEN, "account-blocked", "Account blocked", sentence(error))

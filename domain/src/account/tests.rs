@@ -187,6 +187,17 @@ fn a_new_password_ends_every_session_but_the_one_that_has_set_it() {
 }
 
 #[test]
+fn whoever_asked_for_another_address_has_lost_it_once_the_account_is_its_owners_again() {
+    let asked = || given::<Account>([registered()]).and(ask_email(1, "theirs", 0));
+    let answer = || answer_email(1, 3);
+    let reset_by_mail = asked().and(ask_password(2, 1)).and(reset(2, 2));
+    reset_by_mail.when(answer()).then_refused(Error::WrongAnswer);
+    asked().and(change(Some("hash"), "new")).when(answer()).then_refused(Error::WrongAnswer);
+    asked().and(Command::RevokeSessions { spared: None }).when(answer()).then_refused(Error::WrongAnswer);
+    asked().and(Command::TakeOver {}).when(answer()).then_refused(Error::WrongAnswer);
+}
+
+#[test]
 fn the_last_five_passwords_are_remembered() {
     let hashes = ["hash", "1", "2", "3", "4", "5"];
     let changes = hashes.windows(2).map(|pair| change(Some(pair[0]), pair[1]));

@@ -2,13 +2,12 @@
 //! takes no `Idempotency-Key`, since neither is ever stored; changing the profile is a command like any other.
 
 use axum::Json;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::Request;
 use commands::sessions::NewSession;
 use domain::account::{self, Challenge, Registered};
-use domain::claim::Kind;
 use domain::{AccountId, ChallengeId, Refusal, Sealed, SessionId};
 use eventstore::Position;
 use eventstore::clock::Clock;
@@ -21,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::auth::attempts;
@@ -65,7 +65,7 @@ pub fn router() -> OpenApiRouter<App> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Tokens {
     /// The account that they speak for.
-    account_id: uuid::Uuid,
+    account_id: Uuid,
     /// Send it as `Authorization: Bearer <access_token>`.
     access_token: String,
     #[schema(example = "Bearer")]
@@ -151,30 +151,45 @@ fn once(id: RequestId, account: AccountId) -> Request {
     Request::once(id.stamp(Metadata::by_account(account)))
 }
 
-/// Refuses unless this is the account's password. Whoever tries too often is refused for a while, whatever they say:
-/// somebody who holds a stolen access token guesses too. Without a password there is nothing to show.
+/// Refuses unless this is the account's password: an access token alone, which may be stolen, is not enough. Whoever tries
+/// too often is refused for a while, and counted apart from log-ins, so that nobody else can use them up. An account
+/// without a password sets one by mail first.
 async fn expect_password(
     app: &App,
     registered: &Registered,
     key: &PersonKey,
-    shown: Option<String>,
+    shown: String,
     pointer: &'static str,
 ) -> Result<(), Problem> {
-    let Some(stored) = &registered.identity.password_hash else { return Ok(()) };
-    let email = key.open(&registered.identity.email).unwrap_or_default();
-    let address = app.secret.claim(Kind::Email, &email);
-    attempts::begin(&app.pool, address).await?.map_err(locked)?;
-    if app.passwords.verify(shown.unwrap_or_default(), key.open(stored)).await? {
-        return Ok(attempts::forget(&app.pool, address).await?);
+    let Some(stored) = &registered.identity.password_hash else {
+        let detail = "This takes a password, and the account has none: set one by mail, at /auth/password/reset.";
+        return Err(Problem::new(StatusCode::CONFLICT, "no-password", "No password", detail));
+    };
+    if is_password(app, key.account.0, shown, key.open(stored)).await? {
+        return Ok(());
     }
     Err(Problem::invalid_field(pointer, "wrong", "this is not the password of the account"))
+}
+
+/// Whether a password has this hash, if `subject` has not tried too often. What nobody could look at does not count.
+async fn is_password(app: &App, subject: Uuid, shown: String, stored: Option<String>) -> Result<bool, Problem> {
+    attempts::begin(&app.pool, subject).await?.map_err(locked)?;
+    match app.passwords.verify(shown, stored).await {
+        Ok(true) => attempts::forget(&app.pool, subject).await?,
+        Ok(false) => return Ok(false),
+        Err(error) => {
+            attempts::take_back(&app.pool, subject).await?;
+            return Err(error.into());
+        }
+    }
+    Ok(true)
 }
 
 /// Too many passwords were wrong.
 fn locked(locked: attempts::Locked) -> Problem {
     let detail = "Too many log-ins have failed. A new password can be set by e-mail, or wait.";
     let wait = (locked.until - Clock::real_now()).num_seconds().max(0) + 1;
-    Problem::new(axum::http::StatusCode::TOO_MANY_REQUESTS, "login-locked", "Locked for a while", detail)
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "login-locked", "Locked for a while", detail)
         .with_header(header::RETRY_AFTER, &wait.to_string())
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn verify(
     let accepted = app.engine.submit(once(id, account), verify).await?;
     if former != answering {
         // Nobody has an account there any more that could be guessed at.
-        attempts::forget(&app.pool, former).await?;
+        attempts::forget(&app.pool, former.0).await?;
     }
     Ok(Noted { position: accepted.position })
 }
@@ -68,16 +68,15 @@ pub(super) struct EmailChange {
     #[garde(email, length(max = 254))]
     #[schema(example = "ann@example.org", format = "email", max_length = 254)]
     email: String,
-    /// Left out by an account that has none.
     #[garde(length(chars, max = 128))]
     #[schema(example = "correct horse battery", max_length = 128)]
-    password: Option<String>,
+    password: String,
 }
 
 /// Asks for another address. A token goes to its mailbox; until it is shown, the account keeps the one it has.
 #[utoipa::path(post, path = "/auth/email/change", tag = TAG, security(("bearer" = [])), request_body = EmailChange,
     responses((status = ACCEPTED, body = Noted, description = "A token is on its way to the new address"),
-        (status = CONFLICT, description = "The address belongs to an account, or a token was sent a moment ago"),
+        (status = CONFLICT, description = "The address belongs to an account, a token was sent a moment ago, or there is no password"),
         (status = TOO_MANY_REQUESTS, description = "Too many wrong passwords")))]
 pub(super) async fn change(
     State(app): State<App>,

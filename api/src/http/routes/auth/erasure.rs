@@ -22,10 +22,9 @@ use crate::http::problem::Problem;
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Erasure {
-    /// Left out by an account that has none.
     #[garde(length(chars, max = 128))]
     #[schema(example = "correct horse battery", max_length = 128)]
-    password: Option<String>,
+    password: String,
 }
 
 /// Deletes the account. Nobody can read any more who it was; its orders and its money stay in the books without a name.
@@ -34,7 +33,7 @@ pub(super) struct Erasure {
 /// lost. What it offers is taken off.
 #[utoipa::path(delete, path = "/auth/account", tag = TAG, security(("bearer" = [])), request_body = Erasure,
     responses((status = OK, body = Noted, description = "Deleted; all its tokens are good no more"),
-        (status = CONFLICT, description = "Something is not settled yet"),
+        (status = CONFLICT, description = "Something is not settled yet, or the account has no password"),
         (status = TOO_MANY_REQUESTS, description = "Too many wrong passwords")))]
 pub(super) async fn erase(
     State(app): State<App>,
@@ -51,10 +50,10 @@ pub(super) async fn erase(
     let claim = |kind, field| app.secret.claim(kind, &key.open(field).unwrap_or_default());
     let address = claim(Kind::Email, &identity.email);
     let claims = vec![address, claim(Kind::UserName, &identity.user_name)];
-    let estate = Estate { claims, listings, wallets };
+    let estate = Estate { email: identity.email.clone(), claims, listings, wallets };
     let erase = move |world: &mut commands::World<'_>| accounts::erase(world, account, &estate);
     let accepted = app.engine.submit(once(id, account), erase).await?;
-    attempts::forget(&app.pool, address).await?;
+    attempts::forget(&app.pool, address.0).await?;
     Ok(Noted { position: accepted.position })
 }
 

@@ -20,11 +20,11 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{EMAIL_ANSWER, TAG, Tokens, challenge, locked, new_session, once, refresh_expiry, too_common};
+use super::{EMAIL_ANSWER, TAG, Tokens, challenge, is_password, new_session, once, refresh_expiry, too_common};
 use crate::app::App;
 use crate::auth::newcomer::{Registration, newcomer};
 use crate::auth::refresh::RefreshToken;
-use crate::auth::{attempts, tickets};
+use crate::auth::tickets;
 use crate::http::envelope::RequestId;
 use crate::http::extract::{Body, Caller, Nothing};
 use crate::http::problem::{POSITION_HEADER, Problem};
@@ -80,17 +80,15 @@ pub(super) async fn login(
     Body(login): Body<Login>,
 ) -> Result<Tokens, Problem> {
     let address = app.secret.claim(Kind::Email, &login.email);
-    attempts::begin(&app.pool, address).await?.map_err(locked)?;
     let holder = app.engine.read(move |world| accounts::holder_of(world, address)).await?;
     // Whoever has no account is looked up too: it takes as long.
     let (account, state) = holder.unwrap_or((AccountId(address.0), Account::Unregistered));
     let key = PersonKey::load(&app.pool, &app.wrapping, account).await?;
     let hash = state.registered().ok().and_then(|registered| registered.identity.password_hash.clone());
     let stored = hash.and_then(|hash| key?.open(&hash));
-    if !app.passwords.verify(login.password, stored).await? {
+    if !is_password(&app, address.0, login.password, stored).await? {
         return Err(Problem::unauthenticated("The e-mail address or the password is wrong."));
     }
-    attempts::forget(&app.pool, address).await?;
     let (session, token) = new_session(&app, account);
     let open = move |world: &mut commands::World<'_>| sessions::open(world, &session);
     let accepted = app.engine.submit(once(id, account), open).await?;

@@ -3,9 +3,9 @@
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use commands::accounts;
-use domain::ClaimId;
 use domain::account::Registered;
 use domain::claim::Kind;
+use domain::{ClaimId, Refusal};
 use eventstore::clock::Clock;
 use eventstore::sealing::PersonKey;
 use eventstore::secrets::Purpose;
@@ -27,10 +27,9 @@ const NEW: &str = "/new_password";
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordChange {
-    /// Left out by an account that has none yet.
     #[garde(length(chars, max = 128))]
     #[schema(example = "correct horse battery", max_length = 128)]
-    current_password: Option<String>,
+    current_password: String,
     /// Eight characters or more, of any kind; none of the last five.
     #[garde(length(chars, min = 8, max = 128), custom(crate::auth::newcomer::is_text))]
     #[schema(example = "wrong horse paperclip", min_length = 8, max_length = 128)]
@@ -40,7 +39,7 @@ pub(super) struct PasswordChange {
 /// Changes the password. All other sessions of the account end.
 #[utoipa::path(post, path = "/auth/password/change", tag = TAG, security(("bearer" = [])), request_body = PasswordChange,
     responses((status = OK, body = Noted, description = "Changed"),
-        (status = CONFLICT, description = "The password was changed meanwhile"),
+        (status = CONFLICT, description = "The account has no password, or it was changed meanwhile"),
         (status = TOO_MANY_REQUESTS, description = "Too many wrong passwords")))]
 pub(super) async fn change(
     State(app): State<App>,
@@ -122,6 +121,8 @@ pub(super) async fn reset(
 ) -> Result<Noted, Problem> {
     let (account, challenge) = read_token(&app, Purpose::Password, &body.token)?;
     let (registered, key) = opened(&app, account).await?;
+    // Before any password is looked at: an old token must not tell what a password was.
+    registered.expect_password_challenge(challenge, Clock::real_now()).map_err(Refusal::from)?;
     let hash = new_hash(&app, &registered, &key, body.new_password).await?;
     let email = key.open(&registered.identity.email).unwrap_or_default();
     let now = Clock::real_now();
@@ -129,7 +130,7 @@ pub(super) async fn reset(
         accounts::reset_password(world, account, challenge, key.seal(&hash), now)
     };
     let accepted = app.engine.submit(once(id, account), set).await?;
-    attempts::forget(&app.pool, app.secret.claim(Kind::Email, &email)).await?;
+    attempts::forget(&app.pool, app.secret.claim(Kind::Email, &email).0).await?;
     Ok(Noted { position: accepted.position })
 }
 

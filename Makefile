@@ -80,19 +80,26 @@ $(TOOLS)/bin/cargo-deny:
 tools:
 	@command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked
 
-# For the consumer of docs/integration.md.
 PYTHON := $(TOOLS)/python/bin/python
-python: $(PYTHON)
 $(PYTHON):
 	@command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || \
 	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || \
 	    { echo "python3 with venv is not installed; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	rm -rf $(TOOLS)/python
 	python3 -m venv $(TOOLS)/python.new
-	$(TOOLS)/python.new/bin/python -m pip install --quiet --disable-pip-version-check nats-py==2.9.0 oidc-provider-mock==0.3.4
 	mv $(TOOLS)/python.new $(TOOLS)/python
 
-# For `fuzz-api`. The stamp bears the version, so that another version is installed where there is one already.
+# For the consumer of docs/integration.md, and somebody through whom tests log in. The stamps bear the versions, so that
+# others are installed where there are some already.
+NATS_PY_VERSION := 2.9.0
+OIDC_PROVIDER_VERSION := 0.3.4
+TEST_PYTHON := $(TOOLS)/python/nats-$(NATS_PY_VERSION)-oidc-$(OIDC_PROVIDER_VERSION)
+python: $(TEST_PYTHON)
+$(TEST_PYTHON): $(PYTHON)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check nats-py==$(NATS_PY_VERSION) oidc-provider-mock==$(OIDC_PROVIDER_VERSION)
+	touch $@
+
+# For `fuzz-api`.
 SCHEMATHESIS_VERSION := 4.32.5
 SCHEMATHESIS := $(TOOLS)/python/schemathesis-$(SCHEMATHESIS_VERSION)
 schemathesis: $(SCHEMATHESIS)

@@ -28,12 +28,12 @@ pub struct OpenIdProvider {
 }
 
 /// The Python of the tests, which `make test` installs.
-pub fn python(program: &str) -> PathBuf {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin").join(program);
-    if !program.is_file() {
+pub fn python() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin/python");
+    if !python.is_file() {
         fail("the Python of the tests is not there: run them with `make test`, which installs it");
     }
-    program
+    python
 }
 
 impl OpenIdProvider {
@@ -43,8 +43,12 @@ impl OpenIdProvider {
         let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().or_fail("make a client");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
         let port = free.or_fail("find a free port").port();
-        let mut command = Command::new(python("oidc-provider-mock"));
-        command.args(["--port", &port.to_string()]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = Command::new(python());
+        command
+            .args(["-m", "oidc_provider_mock", "--port", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         for (subject, email, verified) in people {
             let claims = json!({ "sub": subject, "email": email, "email_verified": verified });
             command.args(["--user-claims", &claims.to_string()]);

@@ -32,7 +32,7 @@ struct Consumer {
 
 impl Consumer {
     fn start(nats: &NatsServer, after: i64) -> Self {
-        let mut command = Command::new(python("python"));
+        let mut command = Command::new(python());
         command.arg(root().join("docs/integration/consumer.py")).arg(nats.url()).args(["--after", &after.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
         let mut child = command.spawn().or_fail("start the consumer");

@@ -56,8 +56,8 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("http.body_limit_bytes", "1048576", "Largest request body that is accepted, in bytes."),
     (
         "http.header_timeout_ms",
-        "10000",
-        "Milliseconds within which the head of a request must have come, counted also while a connection is idle; then it is closed.",
+        "75000",
+        "Milliseconds within which the head of a request must have come, counted also while a connection is idle; then it is closed. Longer than a proxy or client keeps one, or a request may meet its end.",
     ),
     (
         "http.write_timeout_ms",
@@ -455,7 +455,7 @@ impl Default for Http {
             bind,
             request_timeout_ms: 30_000,
             body_limit_bytes: 1_048_576,
-            header_timeout_ms: 10_000,
+            header_timeout_ms: 75_000,
             write_timeout_ms: 30_000,
             connections: 10_000,
             connections_per_sender: 1_000,

@@ -11,6 +11,8 @@ use crate::fail::{OrFail, fail};
 
 /// Longer than the server's own limit, so that the server is the one to give up.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// Shorter than the server keeps a connection that nobody uses.
+const KEPT: Duration = Duration::from_secs(30);
 /// The password of every account of the tests.
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -53,7 +55,7 @@ impl Client {
     /// The same, calling itself this.
     pub fn with_agent(address: &str, agent: &str) -> Self {
         prepare();
-        let builder = reqwest::Client::builder().timeout(PATIENCE).no_proxy().user_agent(agent);
+        let builder = reqwest::Client::builder().timeout(PATIENCE).no_proxy().user_agent(agent).pool_idle_timeout(KEPT);
         let http = builder.build().or_fail("make an HTTP client");
         Self { http, address: address.to_owned(), access_token: None, refresh_token: None, account: None }
     }

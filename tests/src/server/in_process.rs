@@ -70,6 +70,10 @@ impl InProcess {
         if settings.limits == config::Limits::default() {
             settings.limits = config::Limits::OFF;
         }
+        if settings.http.connections_per_sender == config::Http::default().connections_per_sender {
+            // All of them come from here.
+            settings.http.connections_per_sender = settings.http.connections;
+        }
         let secret = RootSecret::new(SECRET.as_bytes());
         let wrapping = wrapping(&settings).or_fail("read the wrapping keys");
         let reached = Database::at(database.url()).or_fail("read the address of the database").with_wrapping(wrapping);

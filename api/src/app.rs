@@ -169,7 +169,7 @@ const PROCESSES: [(&str, i32); 3] =
 
 /// The names of all followers.
 pub fn followers() -> impl Iterator<Item = &'static str> {
-    projections::ALL.iter().map(|model| model.name).chain([timers::NAME, payments::NAME, mail::NAME])
+    projections::ALL.iter().map(|model| model.name).chain(PROCESSES.map(|(name, _)| name))
 }
 
 /// The payment providers.

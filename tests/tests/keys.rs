@@ -230,12 +230,19 @@ async fn assert_readable(connection: &mut PgConnection, keys: Keys, fields: &[Se
     }
 }
 
+/// How many sessions this database has.
+async fn sessions(connection: &mut PgConnection) -> i64 {
+    let count = "select count(*) from pg_stat_activity where datname = current_database()";
+    sqlx::query_scalar(count).fetch_one(connection).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_rewrap_that_is_killed_leaves_every_key_readable_and_the_next_does_the_rest() {
     let (database, keys) = (TestDatabase::fresh().await, (Some(FIRST), None));
     let mut connection = database.connect().await;
     crowd(&mut connection).await;
     let fields = fields(&mut connection).await;
+    let without = sessions(&mut connection).await;
     let mut done = 0;
     for kill in 1..=3 {
         let mut rewrap = with_keys(tradepost(database.url(), &["keys", "rewrap"]), keys).spawn().unwrap();
@@ -243,8 +250,8 @@ async fn a_rewrap_that_is_killed_leaves_every_key_readable_and_the_next_does_the
             assert!(rewrap.try_wait().unwrap().is_none(), "it has ended and wrapped nothing");
         }
         rewrap.kill().await.unwrap();
-        // A statement that it had sent may still end.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // A statement that it had sent may still end, and its session with it.
+        while sessions(&mut connection).await > without {}
         let now = wrapped(&mut connection).await;
         assert!(done < now && now < MANY, "it was not caught in the middle the {kill}. time: {now}");
         done = now;

@@ -28,6 +28,14 @@ async fn socket_of(client: &Client, auction: &str) -> Socket {
     socket
 }
 
+/// Somebody who buys, and an auction that shows.
+async fn ann_at_an_auction(server: &InProcess) -> (Client, String) {
+    let id = server.client().register_seller("seller").await.schedule(&auction(1_000)).await;
+    let ann = server.client().register("ann").await;
+    ann.auction(&id, server.database.log_head().await).await;
+    (ann, id)
+}
+
 /// Asks until the answer has this status, and no longer than that may take.
 async fn until(client: &Client, path: &str, status: u16) {
     let began = Instant::now();
@@ -51,11 +59,8 @@ where
 #[tokio::test]
 async fn logging_out_ends_the_tokens_of_the_session_and_its_sockets_and_no_others() {
     let server = InProcess::start().await;
-    let seller = server.client().register_seller("seller").await;
-    let id = seller.schedule(&auction(1_000)).await;
-    let ann = server.client().register("ann").await;
+    let (ann, id) = ann_at_an_auction(&server).await;
     let elsewhere = server.client().login("ann").await;
-    ann.auction(&id, server.database.log_head().await).await;
     let (mut socket, mut other) = (socket_of(&ann, &id).await, socket_of(&elsewhere, &id).await);
     ann.get("/auth/me").send().await.expect(200);
     ann.post("/auth/logout", &json!({})).send().await.expect(204);
@@ -78,11 +83,8 @@ async fn logging_out_ends_the_tokens_of_the_session_and_its_sockets_and_no_other
 #[tokio::test]
 async fn a_new_password_closes_the_sockets_of_other_sessions() {
     let server = InProcess::start().await;
-    let seller = server.client().register_seller("seller").await;
-    let id = seller.schedule(&auction(1_000)).await;
-    let ann = server.client().register("ann").await;
+    let (ann, id) = ann_at_an_auction(&server).await;
     let elsewhere = server.client().login("ann").await;
-    ann.auction(&id, server.database.log_head().await).await;
     let (mut kept, mut closed) = (socket_of(&ann, &id).await, socket_of(&elsewhere, &id).await);
     let change =
         json!({ "current_password": tradepost_tests::client::PASSWORD, "new_password": "wrong horse paperclip" });
@@ -96,10 +98,7 @@ async fn a_new_password_closes_the_sockets_of_other_sessions() {
 #[tokio::test]
 async fn a_block_closes_sockets_and_lets_the_account_read() {
     let server = InProcess::start().await;
-    let seller = server.client().register_seller("seller").await;
-    let id = seller.schedule(&auction(1_000)).await;
-    let ann = server.client().register("ann").await;
-    ann.auction(&id, server.database.log_head().await).await;
+    let (ann, id) = ann_at_an_auction(&server).await;
     let mut socket = socket_of(&ann, &id).await;
     let account = ann.account();
     operate(&server, move |world| accounts::suspend(world, account, "fraud".to_owned(), Granter::Operator)).await;
@@ -181,10 +180,7 @@ async fn a_socket_closes_when_its_access_token_expires() {
     let mut settings = api::config::Config::default();
     settings.auth.access_token_ttl_s = 2;
     let server = InProcess::start_with(settings).await;
-    let seller = server.client().register_seller("seller").await;
-    let id = seller.schedule(&auction(1_000)).await;
-    let ann = server.client().register("ann").await;
-    ann.auction(&id, server.database.log_head().await).await;
+    let (ann, id) = ann_at_an_auction(&server).await;
     assert_eq!(socket_of(&ann, &id).await.close_code().await, POLICY);
     // Whoever has said nothing about themselves may go on watching.
     let mut watching = Socket::open(server.address(), &format!("/ws/auctions/{id}")).await;

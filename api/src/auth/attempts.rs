@@ -1,4 +1,5 @@
-//! Guessing: after five log-ins with a wrong password, no password is taken under that address for 15 minutes.
+//! Guessing: after five log-ins with a wrong password, no password is taken under that address for 15 minutes. Whoever has
+//! logged in and is asked for the password again is counted in the same way, apart from log-ins.
 //!
 //! An attempt counts before the password is looked at, so that fifty at once are no more than five; one that succeeds
 //! takes them all back. Addresses that no account has are counted in the same way by the same statements, so that

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use eventstore::wrapping::rows::{self, Census, Refused, RewrapError, Rewrapped, Wrapped};
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::rebuild::Pace;
 use sqlx::Connection;
 
-use super::output::show;
+use super::output::{Output, show};
 use super::{Failure, Place, stop_signals};
 use crate::config::Config;
 
@@ -33,14 +33,6 @@ pub(super) enum Keys {
         #[command(flatten)]
         output: Output,
     },
-}
-
-/// How the answer looks.
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct Output {
-    /// Answer in JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 impl Keys {

@@ -3,9 +3,18 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
+use clap::Args;
 use serde::Serialize;
 
 use super::Failure;
+
+/// How the answer looks.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// Answer in JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// Prints `text`, or `value` if it is to be JSON.
 pub(super) fn show(json: bool, value: &impl Serialize, text: impl Display) -> Result<(), Failure> {

@@ -1,12 +1,12 @@
 //! `tradepost projections`: how what follows the log is, and what to do when something is wrong with it.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use eventstore::follower;
 use eventstore::parking::{self, ParkedEvent, Skip, SkippedEvent};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::output::show;
+use super::output::{Output, show};
 use super::{Failure, Place};
 use crate::app::followers;
 use crate::config::Config;
@@ -103,14 +103,6 @@ pub(super) enum Projections {
         #[command(flatten)]
         output: Output,
     },
-}
-
-/// How the answer looks.
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct Output {
-    /// Answer in JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 impl Projections {

@@ -65,3 +65,22 @@ macro_rules! event_versions {
     };
 }
 pub(crate) use event_versions;
+
+/// The one list of all aggregates, handed to a macro: of each its type, its module and the type of its ids.
+#[macro_export]
+macro_rules! every_aggregate {
+    ($then:ident) => {
+        $then! {
+            Account in account by AccountId,
+            Auction in auction by AuctionId,
+            Claim in claim by ClaimId,
+            Escrow in escrow by OrderId,
+            Listing in listing by ListingId,
+            Order in order by OrderId,
+            OrderGroup in order_group by OrderGroupId,
+            Session in session by SessionId,
+            Stock in stock by ListingId,
+            Wallet in wallet by WalletId,
+        }
+    };
+}

@@ -8,40 +8,10 @@
 //! A format that changes gets a new version in `event_versions!` and a golden file of its own. The old version stays in
 //! that list, and its file here: it reads as what it meant when it was written.
 
-use crate::account::Account;
 use crate::aggregate::{Aggregate, Event};
-use crate::auction::Auction;
-use crate::claim::Claim;
-use crate::escrow::Escrow;
-use crate::listing::Listing;
-use crate::order::Order;
-use crate::order_group::OrderGroup;
-use crate::session::Session;
-use crate::stock::Stock;
-use crate::wallet::Wallet;
 
 #[cfg(test)]
 mod tests;
-
-/// `[function::<Account>(), …]`: the one list of all aggregates.
-macro_rules! of_every_aggregate {
-    ($function:ident) => {
-        [
-            $function::<Account>(),
-            $function::<Auction>(),
-            $function::<Claim>(),
-            $function::<Escrow>(),
-            $function::<Listing>(),
-            $function::<Order>(),
-            $function::<OrderGroup>(),
-            $function::<Session>(),
-            $function::<Stock>(),
-            $function::<Wallet>(),
-        ]
-    };
-}
-#[cfg(test)]
-use of_every_aggregate;
 
 /// Every (aggregate type, event type, event version) that can be read, for the check at start-up that the log holds
 /// nothing else.
@@ -49,5 +19,10 @@ pub fn known_types() -> Vec<(&'static str, &'static str, &'static str)> {
     fn types_of<A: Aggregate>() -> Vec<(&'static str, &'static str, &'static str)> {
         A::Event::TYPES.iter().map(|&(event_type, version)| (A::TYPE, event_type, version)).collect()
     }
-    of_every_aggregate!(types_of).concat()
+    macro_rules! types {
+        ($($aggregate:ident in $module:ident by $id:ident),+ $(,)?) => {
+            [$(types_of::<crate::$module::$aggregate>()),+]
+        };
+    }
+    crate::every_aggregate!(types).concat()
 }

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::{
-    AccountId, Aggregate, AuctionId, ClaimId, Event as _, ListingId, OrderGroupId, OrderId, SessionId, Timestamp,
-    WalletId, account, auction, claim, escrow, listing, order, order_group, session, stock, wallet,
-};
+use domain::{AccountId, Aggregate, Event as _, Timestamp};
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
 use thiserror::Error;
@@ -132,65 +129,42 @@ pub struct UnreadableEvent {
     pub reason: String,
 }
 
-/// What happened, to whom.
-#[derive(Clone, Debug)]
-pub enum DomainEvent {
-    /// To an account.
-    Account(AccountId, account::Event),
-    /// To an auction.
-    Auction(AuctionId, auction::Event),
-    /// To a unique value.
-    Claim(ClaimId, claim::Event),
-    /// To the escrow of an order.
-    Escrow(OrderId, escrow::Event),
-    /// To a listing.
-    Listing(ListingId, listing::Event),
-    /// To an order.
-    Order(OrderId, order::Event),
-    /// To a group of orders.
-    OrderGroup(OrderGroupId, order_group::Event),
-    /// To a session.
-    Session(SessionId, session::Event),
-    /// To the stock of a listing.
-    Stock(ListingId, stock::Event),
-    /// To a wallet.
-    Wallet(WalletId, wallet::Event),
-}
-
-impl DomainEvent {
-    /// [`domain::Event::event_type`].
-    pub fn event_type(&self) -> &'static str {
-        match self {
-            Self::Account(_, event) => event.event_type(),
-            Self::Auction(_, event) => event.event_type(),
-            Self::Claim(_, event) => event.event_type(),
-            Self::Escrow(_, event) => event.event_type(),
-            Self::Listing(_, event) => event.event_type(),
-            Self::Order(_, event) => event.event_type(),
-            Self::OrderGroup(_, event) => event.event_type(),
-            Self::Session(_, event) => event.event_type(),
-            Self::Stock(_, event) => event.event_type(),
-            Self::Wallet(_, event) => event.event_type(),
+macro_rules! domain_event {
+    ($($aggregate:ident in $module:ident by $id:ident),+ $(,)?) => {
+        /// What happened, to whom.
+        #[derive(Clone, Debug)]
+        pub enum DomainEvent {
+            $(
+                #[doc = concat!("To one of [`domain::", stringify!($module), "`].")]
+                $aggregate(domain::$id, domain::$module::Event),
+            )+
         }
-    }
+
+        impl DomainEvent {
+            /// [`domain::Event::event_type`].
+            pub fn event_type(&self) -> &'static str {
+                match self {
+                    $(Self::$aggregate(_, event) => event.event_type(),)+
+                }
+            }
+
+            fn decode(event: &RecordedEvent) -> Result<Self, UnreadableEvent> {
+                let id = event.aggregate_id.0;
+                Ok(match event.aggregate_type.as_str() {
+                    $(domain::$module::$aggregate::TYPE => Self::$aggregate(domain::$id(id), event.parse()?),)+
+                    _ => return Err(event.unreadable("no such aggregate type is known".to_owned())),
+                })
+            }
+        }
+
+        /// The static name of a stored aggregate type, if this binary knows it.
+        pub fn known_type(aggregate_type: &str) -> Option<&'static str> {
+            [$(domain::$module::$aggregate::TYPE),+].into_iter().find(|known| *known == aggregate_type)
+        }
+    };
 }
 
-/// The static name of a stored aggregate type, if this binary knows it.
-pub fn known_type(aggregate_type: &str) -> Option<&'static str> {
-    const TYPES: [&str; 10] = [
-        account::Account::TYPE,
-        auction::Auction::TYPE,
-        claim::Claim::TYPE,
-        escrow::Escrow::TYPE,
-        listing::Listing::TYPE,
-        order::Order::TYPE,
-        order_group::OrderGroup::TYPE,
-        session::Session::TYPE,
-        stock::Stock::TYPE,
-        wallet::Wallet::TYPE,
-    ];
-    TYPES.into_iter().find(|known| *known == aggregate_type)
-}
+domain::every_aggregate!(domain_event);
 
 /// Which events somebody looks at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -247,20 +221,7 @@ impl RecordedEvent {
 
     /// What happened, in the terms of the domain.
     pub fn decode(&self) -> Result<DomainEvent, UnreadableEvent> {
-        let id = self.aggregate_id.0;
-        Ok(match self.aggregate_type.as_str() {
-            account::Account::TYPE => DomainEvent::Account(AccountId(id), self.parse()?),
-            auction::Auction::TYPE => DomainEvent::Auction(AuctionId(id), self.parse()?),
-            claim::Claim::TYPE => DomainEvent::Claim(ClaimId(id), self.parse()?),
-            escrow::Escrow::TYPE => DomainEvent::Escrow(OrderId(id), self.parse()?),
-            listing::Listing::TYPE => DomainEvent::Listing(ListingId(id), self.parse()?),
-            order::Order::TYPE => DomainEvent::Order(OrderId(id), self.parse()?),
-            order_group::OrderGroup::TYPE => DomainEvent::OrderGroup(OrderGroupId(id), self.parse()?),
-            session::Session::TYPE => DomainEvent::Session(SessionId(id), self.parse()?),
-            stock::Stock::TYPE => DomainEvent::Stock(ListingId(id), self.parse()?),
-            wallet::Wallet::TYPE => DomainEvent::Wallet(WalletId(id), self.parse()?),
-            _ => return Err(self.unreadable("no such aggregate type is known".to_owned())),
-        })
+        DomainEvent::decode(self)
     }
 
     fn parse<E: DeserializeOwned>(&self) -> Result<E, UnreadableEvent> {

@@ -182,12 +182,7 @@ impl Catalogue {
                     row.listing.position = recorded.position;
                 }
             }
-            DomainEvent::Claim(..)
-            | DomainEvent::Escrow(..)
-            | DomainEvent::Order(..)
-            | DomainEvent::OrderGroup(..)
-            | DomainEvent::Session(..)
-            | DomainEvent::Wallet(..) => {}
+            _ => {}
         }
     }
 

@@ -181,14 +181,7 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
             let (operation, step) = wallet_step(event)?;
             Some((Wallet::TYPE, wallet.0, operation, step, event.postings()))
         }
-        DomainEvent::Account(..)
-        | DomainEvent::Auction(..)
-        | DomainEvent::Claim(..)
-        | DomainEvent::Listing(..)
-        | DomainEvent::Order(..)
-        | DomainEvent::OrderGroup(..)
-        | DomainEvent::Session(..)
-        | DomainEvent::Stock(..) => None,
+        _ => None,
     }
 }
 

@@ -255,13 +255,7 @@ impl Changes {
             DomainEvent::Account(account, account::Event::AccountErased {}) => {
                 self.forgotten.insert(account.0);
             }
-            DomainEvent::Account(..)
-            | DomainEvent::Auction(..)
-            | DomainEvent::Claim(..)
-            | DomainEvent::Listing(..)
-            | DomainEvent::Session(..)
-            | DomainEvent::Stock(..)
-            | DomainEvent::Wallet(..) => {}
+            _ => {}
         }
         Ok(())
     }

@@ -4,10 +4,7 @@
 use std::collections::HashMap;
 
 use domain::money::MoneyError;
-use domain::{
-    AccountId, Aggregate, Event, Refusal, Timestamp, account, auction, claim, escrow, listing, order, order_group,
-    session, stock, wallet,
-};
+use domain::{AccountId, Aggregate, Event, Refusal, Timestamp};
 use eventstore::event::NewEvent;
 use eventstore::mint;
 use eventstore::wrapping::StoredKey;
@@ -55,17 +52,15 @@ where
 pub trait RuleError: Into<Refusal> {}
 
 impl RuleError for Refusal {}
-impl RuleError for account::Error {}
-impl RuleError for auction::Error {}
-impl RuleError for claim::Error {}
-impl RuleError for escrow::Error {}
-impl RuleError for listing::Error {}
-impl RuleError for order::Error {}
-impl RuleError for order_group::Error {}
 impl RuleError for MoneyError {}
-impl RuleError for session::Error {}
-impl RuleError for stock::Error {}
-impl RuleError for wallet::Error {}
+
+macro_rules! rule_errors {
+    ($($aggregate:ident in $module:ident by $id:ident),+ $(,)?) => {
+        $(impl RuleError for domain::$module::Error {})+
+    };
+}
+
+domain::every_aggregate!(rule_errors);
 
 /// The states of aggregates that a batch, or a unit of work in it, has changed.
 pub(crate) type Layer = HashMap<StreamKey, Entry>;

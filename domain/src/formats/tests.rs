@@ -29,7 +29,12 @@ fn format_of<A: Aggregate>() -> Format {
 }
 
 fn formats() -> BTreeMap<&'static str, Format> {
-    of_every_aggregate!(format_of).into_iter().map(|format| (format.aggregate, format)).collect()
+    macro_rules! formats {
+        ($($aggregate:ident in $module:ident by $id:ident),+ $(,)?) => {
+            [$(format_of::<crate::$module::$aggregate>()),+]
+        };
+    }
+    crate::every_aggregate!(formats).into_iter().map(|format| (format.aggregate, format)).collect()
 }
 
 fn crate_folder(name: &str) -> PathBuf {

@@ -52,13 +52,7 @@ impl Touched {
                 self.note_owners(event.postings());
             }
             DomainEvent::Order(id, _) => drop(self.orders.insert(*id)),
-            DomainEvent::Account(..)
-            | DomainEvent::Auction(..)
-            | DomainEvent::Claim(..)
-            | DomainEvent::Listing(..)
-            | DomainEvent::OrderGroup(..)
-            | DomainEvent::Session(..)
-            | DomainEvent::Stock(..) => {}
+            _ => {}
         }
     }
 

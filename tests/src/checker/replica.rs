@@ -3,16 +3,6 @@
 
 use std::collections::HashMap;
 
-use domain::account::Account;
-use domain::auction::Auction;
-use domain::claim::Claim;
-use domain::escrow::Escrow;
-use domain::listing::Listing;
-use domain::order::Order;
-use domain::order_group::OrderGroup;
-use domain::session::Session;
-use domain::stock::Stock;
-use domain::wallet::Wallet;
 use domain::{Aggregate, Refusal, Timestamp};
 use eventstore::event::DomainEvent;
 use uuid::Uuid;
@@ -43,21 +33,6 @@ impl<A> Default for States<A> {
     }
 }
 
-/// The states of all aggregates, as of some position.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Replica {
-    accounts: States<Account>,
-    auctions: States<Auction>,
-    claims: States<Claim>,
-    escrows: States<Escrow>,
-    groups: States<OrderGroup>,
-    listings: States<Listing>,
-    orders: States<Order>,
-    sessions: States<Session>,
-    stocks: States<Stock>,
-    wallets: States<Wallet>,
-}
-
 /// A type of aggregate that the replica has states of.
 pub(super) trait Held: Aggregate {
     /// Its states.
@@ -66,50 +41,38 @@ pub(super) trait Held: Aggregate {
     fn states_mut(replica: &mut Replica) -> &mut States<Self>;
 }
 
-macro_rules! held {
-    ($($aggregate:ident: $field:ident),+ $(,)?) => {
-        $(impl Held for $aggregate {
+macro_rules! replica {
+    ($($aggregate:ident in $module:ident by $id:ident),+ $(,)?) => {
+        /// The states of all aggregates, as of some position.
+        #[derive(Clone, Debug, Default)]
+        pub(super) struct Replica {
+            $($module: States<domain::$module::$aggregate>,)+
+        }
+
+        $(impl Held for domain::$module::$aggregate {
             fn states(replica: &Replica) -> &States<Self> {
-                &replica.$field
+                &replica.$module
             }
 
             fn states_mut(replica: &mut Replica) -> &mut States<Self> {
-                &mut replica.$field
+                &mut replica.$module
             }
         })+
+
+        impl Replica {
+            /// Takes an event in.
+            pub(super) fn take(&mut self, event: &DomainEvent) {
+                match event {
+                    $(DomainEvent::$aggregate(id, event) => self.$module.take(*id, event),)+
+                }
+            }
+        }
     };
 }
 
-held! {
-    Account: accounts,
-    Auction: auctions,
-    Claim: claims,
-    Escrow: escrows,
-    Listing: listings,
-    Order: orders,
-    OrderGroup: groups,
-    Session: sessions,
-    Stock: stocks,
-    Wallet: wallets,
-}
+domain::every_aggregate!(replica);
 
 impl Replica {
-    /// Takes an event in.
-    pub(super) fn take(&mut self, event: &DomainEvent) {
-        match event {
-            DomainEvent::Account(id, event) => self.accounts.take(*id, event),
-            DomainEvent::Auction(id, event) => self.auctions.take(*id, event),
-            DomainEvent::Claim(id, event) => self.claims.take(*id, event),
-            DomainEvent::Escrow(id, event) => self.escrows.take(*id, event),
-            DomainEvent::Listing(id, event) => self.listings.take(*id, event),
-            DomainEvent::Order(id, event) => self.orders.take(*id, event),
-            DomainEvent::OrderGroup(id, event) => self.groups.take(*id, event),
-            DomainEvent::Session(id, event) => self.sessions.take(*id, event),
-            DomainEvent::Stock(id, event) => self.stocks.take(*id, event),
-            DomainEvent::Wallet(id, event) => self.wallets.take(*id, event),
-        }
-    }
-
     /// An aggregate as it is.
     pub(super) fn get<A: Held>(&self, id: impl Into<Uuid>) -> A {
         A::states(self).0.get(&id.into()).map(|(state, _)| state.clone()).unwrap_or_default()

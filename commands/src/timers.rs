@@ -242,6 +242,7 @@ impl Changes {
                 DomainEvent::Order(id, event) => changes.take_order(id.0, event, set_by),
                 DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
                 DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
+                // Nothing else sets a timer.
                 _ => {}
             }
         }

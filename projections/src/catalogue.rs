@@ -182,6 +182,7 @@ impl Catalogue {
                     row.listing.position = recorded.position;
                 }
             }
+            // Nothing else is given to it: see `about`.
             _ => {}
         }
     }

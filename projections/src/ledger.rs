@@ -181,6 +181,7 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
             let (operation, step) = wallet_step(event)?;
             Some((Wallet::TYPE, wallet.0, operation, step, event.postings()))
         }
+        // Nothing else is given to it: see `about`.
         _ => None,
     }
 }

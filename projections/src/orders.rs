@@ -255,6 +255,7 @@ impl Changes {
             DomainEvent::Account(account, account::Event::AccountErased {}) => {
                 self.forgotten.insert(account.0);
             }
+            // Nothing else concerns it: see `about`.
             _ => {}
         }
         Ok(())

@@ -52,6 +52,7 @@ impl Touched {
                 self.note_owners(event.postings());
             }
             DomainEvent::Order(id, _) => drop(self.orders.insert(*id)),
+            // Nothing else moves money.
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commands::listings::AuctionRules;
+use chrono::TimeDelta;
 use commands::mail::{self, Folder, Mail, Mailbox};
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
@@ -142,9 +143,14 @@ pub struct Parts {
 impl Parts {
     /// The rules of auctions that are scheduled from now on.
     pub fn auction_rules(&self) -> AuctionRules {
-        let crate::config::Auctions { soft_close_window_s, increments } = &self.settings.auctions;
+        let crate::config::Auctions { soft_close_window_s, increments, second_chance_s: _ } = &self.settings.auctions;
         let soft_close_window_ms = u32::try_from(soft_close_window_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
         AuctionRules { soft_close_window_ms, increments: increments.clone() }
+    }
+
+    /// How long an underbidder has to take a second chance.
+    pub fn second_chance_window(&self) -> TimeDelta {
+        TimeDelta::seconds(i64::from(self.settings.auctions.second_chance_s))
     }
 
     /// Sets the clock forward; see [`TimeTravel`]. Nothing on a node that fires no timers.

@@ -136,6 +136,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "By how much a bid must top the price, per currency in minor units: `EUR = [{ below = 100, step = 5 }, { step = 25 }]`; the public table unless set.",
     ),
     (
+        "auctions.second_chance_s",
+        "86400",
+        "Seconds that an underbidder has to take a second chance: an hour to 30 days.",
+    ),
+    (
         "orders.fee_bps",
         "200",
         "The marketplace's share of a sale, in basis points; frozen into an order when it is placed.",
@@ -347,6 +352,8 @@ pub struct Auctions {
     pub soft_close_window_s: u64,
     /// By how much a bid must top the price, in the currencies that do not use the standard table.
     pub increments: BTreeMap<Currency, Increments>,
+    /// Seconds that an underbidder has to take what the winner did not pay.
+    pub second_chance_s: u32,
 }
 
 /// Rules of sales. An order keeps those of the time when it was placed.
@@ -501,7 +508,7 @@ impl Default for Mail {
 
 impl Default for Auctions {
     fn default() -> Self {
-        Self { soft_close_window_s: 120, increments: BTreeMap::new() }
+        Self { soft_close_window_s: 120, increments: BTreeMap::new(), second_chance_s: 86_400 }
     }
 }
 
@@ -669,6 +676,11 @@ impl Config {
                 "it is no address such as `Shop <shop@example.com>`",
             ),
             ("auctions.soft_close_window_s", self.auctions.soft_close_window_s <= 86_400, "it must be at most 86400"),
+            (
+                "auctions.second_chance_s",
+                (3_600..=2_592_000).contains(&self.auctions.second_chance_s),
+                "it must be from 3600 to 2592000",
+            ),
             ("orders.fee_bps", self.orders.fee_bps <= FULL_BPS, "it must be at most 10000"),
             ("orders.inspection_physical_s", is_inspection(self.orders.inspection_physical_s), INSPECTION_RULE),
             ("orders.inspection_digital_s", is_inspection(self.orders.inspection_digital_s), INSPECTION_RULE),

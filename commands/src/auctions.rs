@@ -1,11 +1,13 @@
 //! Use cases of auctions. Whatever ends an auction archives its listing in the same commit, and a sale places its order.
 
 use domain::account::Capability;
-use domain::auction::{Auction, Canceller, Command, Error, Event, Live, Outcome};
+use chrono::TimeDelta;
+use domain::account::Account;
+use domain::auction::{Auction, Canceller, Command, Error, Event, Live, Outcome, Underbid};
 use domain::listing::{self, ArchiveCause, Listing};
 use domain::order::Origin;
 use domain::wallet::BALANCE_LIMIT;
-use domain::{AccountId, AuctionId, Money};
+use domain::{AccountId, AuctionId, Money, Timestamp};
 
 use crate::accounts;
 use crate::engine::{Halt, World};
@@ -66,6 +68,85 @@ pub fn cancel(world: &mut World<'_>, auction: AuctionId, by: AccountId, reason: 
     let now = world.now();
     world.execute::<Auction>(auction, Command::Cancel { by, reason: reason.to_owned(), now })?;
     archive(world, auction, ArchiveCause::AuctionCancelled)
+}
+
+/// What an underbidder may have.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondChance {
+    /// Who.
+    pub bidder: AccountId,
+    /// At their highest bid.
+    pub price: Money,
+    /// If they take it before then.
+    pub until: Timestamp,
+}
+
+/// Who is to be offered a second chance.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Offeree {
+    /// Whoever has bid the most of those who may buy.
+    Highest,
+    /// This account.
+    Named(AccountId),
+    /// Somebody whom nobody knows.
+    Unknown,
+}
+
+/// Offers what was won and not paid to an underbidder at their highest bid, as its seller.
+pub fn offer_second_chance(
+    world: &mut World<'_>,
+    auction: AuctionId,
+    by: AccountId,
+    to: Offeree,
+    window: TimeDelta,
+) -> Result<SecondChance, Halt> {
+    world.get::<Listing>(auction.into())?.owned_by(by)?;
+    accounts::require(world, by, Capability::Sell)?;
+    let underbidders = match world.get::<Auction>(auction)? {
+        Auction::Closed { underbidders, .. } => underbidders.clone(),
+        Auction::Unscheduled | Auction::Live(_) | Auction::Cancelled { .. } => Vec::new(),
+    };
+    let mut bidder = None;
+    for Underbid { bidder: candidate, .. } in underbidders {
+        let may_buy = world.get::<Account>(candidate)?.require(Capability::Buy).is_ok();
+        if may_buy && (to == Offeree::Highest || to == Offeree::Named(candidate)) {
+            bidder = Some(candidate);
+            break;
+        }
+    }
+    // Without anybody the auction is asked all the same: it may have another reason to refuse, and no seller has bid.
+    let (bidder, now) = (bidder.unwrap_or(by), world.now());
+    let until = now + window;
+    let events = world.execute::<Auction>(auction, Command::OfferSecondChance { bidder, until, now })?;
+    let offered = events.iter().find_map(|event| match *event {
+        Event::SecondChanceOffered { bidder, price, until } => Some(SecondChance { bidder, price, until }),
+        _ => None,
+    });
+    Ok(offered.ok_or(Error::NoUnderbidder)?)
+}
+
+/// Takes a second chance. Answers with the price; the order is to be paid within 24 hours.
+pub fn accept_second_chance(
+    world: &mut World<'_>,
+    auction: AuctionId,
+    buyer: AccountId,
+    ids: WinIds,
+    rules: SaleRules,
+) -> Result<Money, Halt> {
+    let (now, order) = (world.now(), ids.order);
+    let events = world.execute::<Auction>(auction, Command::AcceptSecondChance { bidder: buyer, order, now })?;
+    accounts::require(world, buyer, Capability::Buy)?;
+    let seller = world.get::<Listing>(auction.into())?.offer()?.seller;
+    let may_sell = world.get::<Account>(seller)?.require(Capability::Sell);
+    may_sell.map_err(|_| listing::Error::NotOffered)?;
+    let price = events.iter().find_map(|event| match *event {
+        Event::SecondChanceAccepted { price, .. } => Some(price),
+        _ => None,
+    });
+    let price = price.ok_or(Error::NoSecondChance)?;
+    let win = Win { auction, buyer, price, origin: Origin::SecondChance(auction) };
+    orders::place_won(world, ids, win, rules)?;
+    Ok(price)
 }
 
 /// Announces that the start has come.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use domain::account::{self, Account, Capability};
+use domain::auction::{self, Auction};
 use domain::escrow::{self, Escrow, RefundCause};
 use domain::fees::{self, FeeLine};
 use domain::listing::{self, Delivery, Listing};
@@ -344,10 +345,10 @@ pub(crate) fn paid_by_deposit(
 
 fn reserved_listings(world: &mut World<'_>, order: OrderId) -> Result<Vec<ListingId>, Halt> {
     let Placed { terms, .. } = world.get::<Order>(order)?.placed()?;
-    Ok(match terms.origin {
-        Origin::Checkout => pieces(&terms.lines).into_keys().collect(),
+    Ok(match terms.origin.auction() {
+        None => pieces(&terms.lines).into_keys().collect(),
         // The one piece of an auction is not counted.
-        Origin::AuctionWon(_) | Origin::BoughtNow(_) => vec![],
+        Some(_) => vec![],
     })
 }
 
@@ -370,8 +371,14 @@ pub fn expire(world: &mut World<'_>, group: OrderGroupId) -> Result<(), Halt> {
 }
 
 fn call_off_unpaid(world: &mut World<'_>, order: OrderId, cause: CancelCause) -> Result<(), Halt> {
+    let Terms { buyer, origin, .. } = world.get::<Order>(order)?.placed()?.terms;
+    // A seller who calls a win off has nothing to offer again; a second chance leaves the way free however it ends.
+    let forfeits = cause == CancelCause::NotPaid || !origin.is_binding();
     world.execute::<Order>(order, Command::Cancel { cause })?;
     world.execute::<Escrow>(order, escrow::Command::Void {})?;
+    if let Some(auction) = origin.auction().filter(|_| forfeits) {
+        world.execute::<Auction>(auction, auction::Command::Forfeit { buyer, order })?;
+    }
     for listing in reserved_listings(world, order)? {
         world.execute::<Stock>(listing, stock::Command::Release { order })?;
     }

@@ -270,7 +270,11 @@ impl Changes {
                 self.off(start);
                 self.off(end);
             }
-            auction::Event::BidPlaced { .. } => {}
+            // A second chance lapses by itself: whoever takes it is asked the time.
+            auction::Event::BidPlaced { .. }
+            | auction::Event::SaleForfeited { .. }
+            | auction::Event::SecondChanceOffered { .. }
+            | auction::Event::SecondChanceAccepted { .. } => {}
         }
     }
 

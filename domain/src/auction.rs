@@ -1,7 +1,8 @@
 //! The sale of one listing by proxy bidding: second price, public increments, soft close.
 //!
 //! `Unscheduled → Live → Closed | Cancelled`. A live auction takes bids from its start to its end, whether or not the
-//! start has been announced yet. Bidders name a maximum; the price moves only as far as it takes to beat the
+//! start has been announced yet. Once whoever has won did not pay, the seller may give underbidders a second chance, one
+//! after the other, each once, at their own highest bid and never below the reserve. Bidders name a maximum; the price moves only as far as it takes to beat the
 //! runner-up. Invariants: the price never falls and never passes the leader's maximum; the leader holds the highest
 //! maximum, the earlier one on a tie; nothing changes after the end. The rules are numbered as in the domain rules
 //! under "Proxy bidding".
@@ -13,7 +14,7 @@ use thiserror::Error;
 
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
-use crate::ids::{AccountId, AuctionId};
+use crate::ids::{AccountId, AuctionId, OrderId};
 use crate::increments::Increments;
 use crate::money::{Currency, Money};
 
@@ -21,14 +22,16 @@ use crate::money::{Currency, Money};
 mod laws;
 #[cfg(test)]
 mod replay;
+mod second_chance;
 #[cfg(test)]
 mod tests;
+
+pub use second_chance::{MOST_UNDERBIDDERS, Sale, Underbid};
 
 /// The shortest auction: an end before its start by the clock of the seller is a typing error.
 pub const SHORTEST: TimeDelta = TimeDelta::seconds(60);
 /// The longest auction, from its start.
 pub const LONGEST: TimeDelta = TimeDelta::days(60);
-
 /// What is asked of an auction.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -71,6 +74,31 @@ pub enum Command {
         by: Canceller,
         /// Why.
         reason: String,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Note that whoever had it did not pay.
+    Forfeit {
+        /// Who.
+        buyer: AccountId,
+        /// The order that was not paid.
+        order: OrderId,
+    },
+    /// Offer it to an underbidder at their highest bid.
+    OfferSecondChance {
+        /// To whom.
+        bidder: AccountId,
+        /// Until when it may be taken.
+        until: Timestamp,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Take what was offered.
+    AcceptSecondChance {
+        /// Who takes it.
+        bidder: AccountId,
+        /// The order that it leads to.
+        order: OrderId,
         /// The time of the decision.
         now: Timestamp,
     },
@@ -153,6 +181,31 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// Whoever had it did not pay, and has it no more.
+    SaleForfeited {
+        /// Who.
+        buyer: AccountId,
+        /// The order that was not paid.
+        order: OrderId,
+    },
+    /// An underbidder may have it.
+    SecondChanceOffered {
+        /// Who.
+        bidder: AccountId,
+        /// At their highest bid.
+        price: Money,
+        /// If they take it before then.
+        until: Timestamp,
+    },
+    /// The underbidder took it.
+    SecondChanceAccepted {
+        /// Who.
+        bidder: AccountId,
+        /// At this price.
+        price: Money,
+        /// The order that it led to.
+        order: OrderId,
+    },
 }
 
 event_versions!(Event {
@@ -162,6 +215,9 @@ event_versions!(Event {
     AuctionExtended = "1",
     AuctionClosed = "1",
     AuctionCancelled = "1",
+    SaleForfeited = "1",
+    SecondChanceOffered = "1",
+    SecondChanceAccepted = "1",
 });
 
 /// Who leads, up to what, and at which visible price. Part of the storage format.
@@ -310,6 +366,30 @@ pub enum Error {
         /// How many bids were accepted.
         bids: u32,
     },
+    /// Only what was won and not paid is offered again.
+    #[error("nobody has failed to pay for this auction")]
+    NotForfeited,
+    /// One offer at a time.
+    #[error("this is offered to an underbidder until {until}")]
+    SecondChanceOpen {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Who has bid at least the reserve, has not won and was not offered it before may be offered it.
+    #[error("there is no such underbidder who could be offered this")]
+    NoUnderbidder,
+    /// It was offered to somebody else, or to nobody.
+    #[error("this is not offered to you")]
+    NoSecondChance,
+    /// It was offered, and not taken in time.
+    #[error("this was offered until {until}")]
+    SecondChanceOver {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It is taken once.
+    #[error("this second chance has been taken")]
+    SecondChanceTaken,
 }
 
 /// An auction.
@@ -328,6 +408,10 @@ pub enum Auction {
         ended_at: Timestamp,
         /// How it ended.
         outcome: Outcome,
+        /// Who may still be offered it, the highest bid first.
+        underbidders: Vec<Underbid>,
+        /// What has become of the sale.
+        sale: Sale,
     },
     /// Called off.
     Cancelled {
@@ -349,6 +433,9 @@ pub struct Live {
     pub bids: u32,
     /// Who leads, once there is a bid.
     pub standing: Option<Standing>,
+    /// The highest bids, one per bidder, the highest first and of equal ones the earlier: the leader's and those of as
+    /// many underbidders as may be offered a second chance.
+    pub ranking: Vec<Underbid>,
 }
 
 impl Aggregate for Auction {
@@ -359,7 +446,9 @@ impl Aggregate for Auction {
     type Error = Error;
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
-        use Command::{BuyNow, Cancel, Close, Open, PlaceBid, Schedule};
+        use Command::{
+            AcceptSecondChance, BuyNow, Cancel, Close, Forfeit, OfferSecondChance, Open, PlaceBid, Schedule,
+        };
         match (self, command) {
             (Self::Unscheduled, Schedule { terms, now }) => schedule(terms, now),
             (Self::Unscheduled, _) => Err(Error::NotScheduled),
@@ -369,6 +458,17 @@ impl Aggregate for Auction {
             (Self::Live(live), BuyNow { buyer, now }) => live.buy_now(buyer, now),
             (Self::Live(live), Close { now }) => live.close(now),
             (Self::Live(live), Cancel { by, reason, now }) => live.cancel(by, reason, now),
+            (Self::Live(live), OfferSecondChance { .. }) => Err(Error::NotEnded { ends_at: live.ends_at }),
+            (Self::Closed { outcome, sale, .. }, Forfeit { buyer, order }) => Ok(sale.forfeit(outcome, buyer, order)),
+            (Self::Closed { underbidders, sale, .. }, OfferSecondChance { bidder, until, now }) => {
+                sale.offer(underbidders, bidder, until, now)
+            }
+            (Self::Closed { sale, .. }, AcceptSecondChance { bidder, order, now }) => {
+                sale.accept(bidder, order, now)
+            }
+            (Self::Live(_) | Self::Cancelled { .. }, Forfeit { .. }) => Ok(vec![]),
+            (Self::Live(_) | Self::Cancelled { .. }, AcceptSecondChance { .. }) => Err(Error::NoSecondChance),
+            (Self::Cancelled { .. }, OfferSecondChance { .. }) => Err(Error::Cancelled),
             (Self::Closed { .. } | Self::Cancelled { .. }, Open { .. } | Close { .. })
             | (Self::Cancelled { .. }, Cancel { .. }) => Ok(vec![]),
             (&Self::Closed { ended_at, .. }, PlaceBid { .. } | BuyNow { .. } | Cancel { .. }) => {
@@ -386,16 +486,34 @@ impl Aggregate for Auction {
                 ends_at: terms.ends_at,
                 bids: 0,
                 standing: None,
+                ranking: Vec::new(),
             }),
             (Self::Live(live), Event::AuctionOpened {}) => Self::Live(Live { opened: true, ..live }),
-            (Self::Live(live), Event::BidPlaced { standing, .. }) => {
+            (Self::Live(mut live), Event::BidPlaced { bidder, maximum, standing, .. }) => {
+                live.rank(Underbid { bidder: *bidder, maximum: *maximum });
                 Self::Live(Live { bids: live.bids + 1, standing: Some(*standing), ..live })
             }
             (Self::Live(live), Event::AuctionExtended { ends_at }) => Self::Live(Live { ends_at: *ends_at, ..live }),
             (Self::Live(live), &Event::AuctionClosed { outcome, ended_at }) => {
-                Self::Closed { terms: live.terms, ended_at, outcome }
+                let underbidders = live.underbidders(outcome.winner());
+                Self::Closed { terms: live.terms, ended_at, outcome, underbidders, sale: Sale::Stands }
             }
             (Self::Live(live), Event::AuctionCancelled { .. }) => Self::Cancelled { seller: live.terms.seller },
+            (Self::Closed { terms, ended_at, outcome, underbidders, .. }, Event::SaleForfeited { .. }) => {
+                Self::Closed { terms, ended_at, outcome, underbidders, sale: Sale::Forfeited }
+            }
+            (
+                Self::Closed { terms, ended_at, outcome, mut underbidders, .. },
+                &Event::SecondChanceOffered { bidder, price, until },
+            ) => {
+                underbidders.retain(|underbid| underbid.bidder != bidder);
+                let sale = Sale::Offered { to: Underbid { bidder, maximum: price }, until };
+                Self::Closed { terms, ended_at, outcome, underbidders, sale }
+            }
+            (
+                Self::Closed { terms, ended_at, outcome, underbidders, .. },
+                &Event::SecondChanceAccepted { bidder, order, .. },
+            ) => Self::Closed { terms, ended_at, outcome, underbidders, sale: Sale::Taken { by: bidder, order } },
             // No decision leads here; a fold never fails.
             (
                 state,
@@ -404,7 +522,10 @@ impl Aggregate for Auction {
                 | Event::BidPlaced { .. }
                 | Event::AuctionExtended { .. }
                 | Event::AuctionClosed { .. }
-                | Event::AuctionCancelled { .. },
+                | Event::AuctionCancelled { .. }
+                | Event::SaleForfeited { .. }
+                | Event::SecondChanceOffered { .. }
+                | Event::SecondChanceAccepted { .. },
             ) => state,
         }
     }
@@ -445,7 +566,32 @@ fn schedule(terms: Terms, now: Timestamp) -> Result<Vec<Event>, Error> {
     Ok(vec![Event::AuctionScheduled { terms }])
 }
 
+impl Outcome {
+    /// Who has it.
+    pub fn winner(&self) -> Option<AccountId> {
+        match self {
+            Self::Won { winner, .. } | Self::BoughtNow { winner, .. } => Some(*winner),
+            Self::Unsold { .. } => None,
+        }
+    }
+}
+
 impl Live {
+    /// Takes a bid in. Whoever is among the highest stays there unless others pass, so what falls off is never missed.
+    fn rank(&mut self, bid: Underbid) {
+        self.ranking.retain(|other| other.bidder != bid.bidder);
+        let place = self.ranking.partition_point(|other| other.maximum.minor() >= bid.maximum.minor());
+        self.ranking.insert(place, bid);
+        self.ranking.truncate(MOST_UNDERBIDDERS + 1);
+    }
+
+    /// Who may be offered it if `winner` does not pay: nothing is ever sold below its reserve.
+    fn underbidders(&self, winner: Option<AccountId>) -> Vec<Underbid> {
+        let reserve = self.terms.reserve_price.map_or(0, Money::minor);
+        let may = |bid: &&Underbid| Some(bid.bidder) != winner && bid.maximum.minor() >= reserve;
+        self.ranking.iter().filter(may).copied().collect()
+    }
+
     /// Whether it may be bought at once: a price was set, and no bid has met what makes it disappear (rule 6).
     pub fn buy_now_available(&self) -> bool {
         self.terms.buy_now_price.is_some() && !self.buy_now_spent(self.standing.as_ref())

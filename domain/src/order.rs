@@ -99,14 +99,25 @@ pub enum Origin {
     AuctionWon(AuctionId),
     /// By buying out of an auction at once.
     BoughtNow(AuctionId),
+    /// By taking what the winner of an auction did not pay.
+    SecondChance(AuctionId),
 }
 
 impl Origin {
     /// Whether the buyer is bound to it: not paying counts as a violation.
     pub fn is_binding(self) -> bool {
         match self {
-            Self::Checkout => false,
+            // Nobody has to take a second chance, nor is anybody punished for having taken one.
+            Self::Checkout | Self::SecondChance(_) => false,
             Self::AuctionWon(_) | Self::BoughtNow(_) => true,
+        }
+    }
+
+    /// The auction that it came out of. Its one piece is not counted as stock.
+    pub fn auction(self) -> Option<AuctionId> {
+        match self {
+            Self::Checkout => None,
+            Self::AuctionWon(auction) | Self::BoughtNow(auction) | Self::SecondChance(auction) => Some(auction),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "auction_board",
     next: "auction_board_next",
-    version: 1,
+    version: 2,
     about: &[auction::Auction::TYPE],
     ddl: include_str!("auction_board.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -81,6 +81,18 @@ pub struct Auction {
     pub winner_alias: Option<i32>,
     /// When it was over, closed or cancelled.
     pub ended_at: Option<Timestamp>,
+    /// Whether whoever had it did not pay, and nobody else has it.
+    pub forfeited: bool,
+    /// Who was offered a second chance last, for their eyes and the seller's.
+    pub second_chance_id: Option<Uuid>,
+    /// The pseudonym of who was offered it.
+    pub second_chance_alias: Option<i32>,
+    /// At which price, which is their highest bid and so as secret as that.
+    pub second_chance_price: Option<i64>,
+    /// If they take it before then.
+    pub second_chance_until: Option<Timestamp>,
+    /// The order that it led to, if they have taken it.
+    pub second_chance_order: Option<Uuid>,
     /// How many events its stream has.
     pub version: i64,
     /// Where the last of them is.
@@ -218,6 +230,20 @@ pub enum Message {
         /// Why.
         reason: String,
     },
+    /// Whoever had it did not pay.
+    Forfeited {},
+    /// An underbidder may have it.
+    SecondChanceOffered {
+        /// Who.
+        bidder: Option<i32>,
+        /// If they take it before then.
+        until: Timestamp,
+    },
+    /// An underbidder took it.
+    SecondChanceAccepted {
+        /// Who.
+        bidder: Option<i32>,
+    },
 }
 
 /// The auctions that a batch is about, and what it adds to their histories.
@@ -295,6 +321,19 @@ impl Board {
                 auction.end(Status::Cancelled, at);
                 Message::Cancelled { reason: reason.clone() }
             }
+            Event::SaleForfeited { .. } => {
+                auction.forfeited = true;
+                Message::Forfeited {}
+            }
+            Event::SecondChanceOffered { bidder, price, until } => {
+                let alias = self.bidders.alias(*id, *bidder);
+                auction.offer_second_chance(*bidder, alias, *price, *until);
+                Message::SecondChanceOffered { bidder: alias, until: *until }
+            }
+            Event::SecondChanceAccepted { order, .. } => {
+                (auction.forfeited, auction.second_chance_order) = (false, Some(order.0));
+                Message::SecondChanceAccepted { bidder: auction.second_chance_alias }
+            }
         };
         self.activity.push(Activity { auction_id: *id, sequence, position, at, message: Json(message) });
     }
@@ -319,11 +358,15 @@ impl Board {
             insert into auctions select * from json_populate_recordset(null::auctions, $1::json)
             on conflict on constraint auctions_id do update set
                 (price, reserve_met, buy_now_price, leader_id, leader_alias, bids, bidders, minimum_bid, ends_at, status,
-                    result, reserve_missed, closing_price, winner_id, winner_alias, ended_at, version, position)
+                    result, reserve_missed, closing_price, winner_id, winner_alias, ended_at, forfeited,
+                    second_chance_id, second_chance_alias, second_chance_price, second_chance_until,
+                    second_chance_order, version, position)
                 = row (excluded.price, excluded.reserve_met, excluded.buy_now_price, excluded.leader_id,
                     excluded.leader_alias, excluded.bids, excluded.bidders, excluded.minimum_bid, excluded.ends_at,
                     excluded.status, excluded.result, excluded.reserve_missed, excluded.closing_price,
-                    excluded.winner_id, excluded.winner_alias, excluded.ended_at, excluded.version, excluded.position)";
+                    excluded.winner_id, excluded.winner_alias, excluded.ended_at, excluded.forfeited,
+                    excluded.second_chance_id, excluded.second_chance_alias, excluded.second_chance_price,
+                    excluded.second_chance_until, excluded.second_chance_order, excluded.version, excluded.position)";
         rows::write(connection, statement, self.auctions.into_values()).await?;
         let statement = "insert into bidders select * from json_populate_recordset(null::bidders, $1::json)";
         rows::write(connection, statement, self.bidders.new).await?;
@@ -349,7 +392,7 @@ impl Bidders {
         })
     }
 
-    /// The pseudonyms of everybody who bids or wins in these events, as far as they have one.
+    /// The pseudonyms of everybody who bids, wins or is offered something in these events, as far as they have one.
     async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
         let (auctions, accounts): (Vec<Uuid>, Vec<Uuid>) = events
             .iter()
@@ -372,10 +415,10 @@ impl Bidders {
     }
 }
 
-/// Who bids or wins in an event.
+/// Who bids, wins or is offered something in an event.
 fn active_account(event: &Event) -> Option<AccountId> {
     match event {
-        Event::BidPlaced { bidder, .. } => Some(*bidder),
+        Event::BidPlaced { bidder, .. } | Event::SecondChanceOffered { bidder, .. } => Some(*bidder),
         Event::AuctionClosed { outcome, .. } => match outcome {
             Outcome::Won { winner, .. } | Outcome::BoughtNow { winner, .. } => Some(*winner),
             Outcome::Unsold { .. } => None,
@@ -383,7 +426,9 @@ fn active_account(event: &Event) -> Option<AccountId> {
         Event::AuctionScheduled { .. }
         | Event::AuctionOpened {}
         | Event::AuctionExtended { .. }
-        | Event::AuctionCancelled { .. } => None,
+        | Event::AuctionCancelled { .. }
+        | Event::SaleForfeited { .. }
+        | Event::SecondChanceAccepted { .. } => None,
     }
 }
 
@@ -416,6 +461,12 @@ impl Auction {
             winner_id: None,
             winner_alias: None,
             ended_at: None,
+            forfeited: false,
+            second_chance_id: None,
+            second_chance_alias: None,
+            second_chance_price: None,
+            second_chance_until: None,
+            second_chance_order: None,
             version: 0,
             position: 0,
         }
@@ -451,6 +502,12 @@ impl Auction {
         self.winner_alias = sale.and_then(|(winner, _)| bidders.alias(self.id, winner));
         let price = sale.map(|(_, price)| price);
         Message::Closed { result, reserve_missed, price, winner: self.winner_alias, ended_at }
+    }
+
+    fn offer_second_chance(&mut self, bidder: AccountId, alias: Option<i32>, price: Money, until: Timestamp) {
+        (self.second_chance_id, self.second_chance_alias) = (Some(bidder.0), alias);
+        (self.second_chance_price, self.second_chance_until) = (Some(price.minor()), Some(until));
+        self.second_chance_order = None;
     }
 
     fn end(&mut self, status: Status, ended_at: Timestamp) {
@@ -605,6 +662,21 @@ pub async fn alias_of(
         .bind(account.0)
         .fetch_optional(executor)
         .await
+}
+
+/// The account behind a pseudonym of an auction.
+pub async fn account_of(
+    executor: impl PgExecutor<'_>,
+    auction: AuctionId,
+    alias: i32,
+) -> Result<Option<AccountId>, sqlx::Error> {
+    let account: Option<Uuid> =
+        sqlx::query_scalar("select account_id from auction_board.bidders where auction_id = $1 and alias = $2")
+            .bind(auction.0)
+            .bind(alias)
+            .fetch_optional(executor)
+            .await?;
+    Ok(account.map(AccountId))
 }
 
 /// How many auctions bind an account: it sells in them, or leads.

@@ -27,6 +27,13 @@ create table auctions (
     winner_id uuid,
     winner_alias integer,
     ended_at timestamptz,
+    forfeited boolean not null,
+    -- Of the second chance that was offered last.
+    second_chance_id uuid,
+    second_chance_alias integer,
+    second_chance_price bigint,
+    second_chance_until timestamptz,
+    second_chance_order uuid,
     version bigint not null,
     position bigint not null,
     constraint auctions_id primary key (id)
@@ -38,7 +45,7 @@ create index auctions_newest on auctions (scheduled_at, id);
 create index auctions_newest_by_status on auctions (status, scheduled_at, id);
 create index auctions_of_seller on auctions (seller_id, scheduled_at, id);
 
--- Who stands behind a pseudonym. Serves: the pseudonym of an account in an auction.
+-- Who stands behind a pseudonym. Serves: the pseudonym of an account in an auction, and the account of a pseudonym.
 create table bidders (
     auction_id uuid not null,
     account_id uuid not null,

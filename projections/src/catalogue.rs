@@ -369,7 +369,11 @@ impl Listing {
                     auction::Outcome::Unsold { .. } => {}
                 }
             }
-            auction::Event::AuctionOpened {} | auction::Event::AuctionCancelled { .. } => return false,
+            auction::Event::AuctionOpened {}
+            | auction::Event::AuctionCancelled { .. }
+            | auction::Event::SaleForfeited { .. }
+            | auction::Event::SecondChanceOffered { .. }
+            | auction::Event::SecondChanceAccepted { .. } => return false,
         }
         true
     }

@@ -120,6 +120,8 @@ pub enum Origin {
     AuctionWon,
     /// By buying out of an auction at once.
     BoughtNow,
+    /// By taking what the winner of an auction did not pay.
+    SecondChance,
 }
 
 impl Origin {
@@ -128,6 +130,7 @@ impl Origin {
             order::Origin::Checkout => (Self::Checkout, None),
             order::Origin::AuctionWon(auction) => (Self::AuctionWon, Some(auction)),
             order::Origin::BoughtNow(auction) => (Self::BoughtNow, Some(auction)),
+            order::Origin::SecondChance(auction) => (Self::SecondChance, Some(auction)),
         }
     }
 }

@@ -68,6 +68,8 @@ mod real_orders;
 #[cfg(test)]
 mod rebuild;
 #[cfg(test)]
+mod second_chances;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod start_up;

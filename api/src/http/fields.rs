@@ -20,6 +20,13 @@ pub(super) fn is_slug(slug: &str, (): &()) -> garde::Result {
     check(letters && (1..=64).contains(&slug.len()), "must be 1 to 64 of a-z, 0-9 and `-`")
 }
 
+/// The pseudonym of a bidder.
+pub(super) fn is_alias(alias: &str, (): &()) -> garde::Result {
+    let number = alias.strip_prefix("Bidder ").unwrap_or_default();
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+    check(digits && (1..=9).contains(&number.len()), "must be a pseudonym such as `Bidder 2`")
+}
+
 /// A time far from the ends of what a clock can show, so that adding a duration stays within.
 pub(super) fn is_near(time: &DateTime<Utc>, (): &()) -> garde::Result {
     check((0..=32_503_680_000).contains(&time.timestamp()), "must be between the years 1970 and 3000")

@@ -33,7 +33,7 @@ use super::extract::{Id, Read, checked_key};
 use super::openapi::Waits;
 use super::origins;
 use super::problem::Problem;
-use super::routes::auctions::{alias, auction_body, bid};
+use super::routes::auctions::{Viewer, alias, auction_body, bid};
 use super::sender::Sender;
 use crate::app::App;
 use crate::observe::metrics::SOCKETS;
@@ -128,8 +128,8 @@ pub struct Opening {
 /// Watch an auction live, and bid on it. Opens a WebSocket.
 ///
 /// The first message is `{"type": "state", "sequence", "auction"}`. Then comes one message per event, each with `type`
-/// (`scheduled`, `opened`, `bid`, `extended`, `closed`, `cancelled`), `sequence` and `at`. A socket with a ticket may
-/// send `{"type": "bid", "id", "maximum", "idempotency_key"}` and gets `{"type": "accepted" | "refused", "id"}` back.
+/// (`scheduled`, `opened`, `bid`, `extended`, `closed`, `cancelled`, `forfeited`, `second_chance_offered`,
+/// `second_chance_accepted`), `sequence` and `at`. A socket with a ticket may send `{"type": "bid", "id", "maximum", "idempotency_key"}` and gets `{"type": "accepted" | "refused", "id"}` back.
 #[utoipa::path(get, path = "/ws/auctions/{id}", tag = "Auctions", params(("id" = uuid::Uuid, Path), Opening, Waits),
     responses((status = SWITCHING_PROTOCOLS, description = "The socket is open"),
         (status = UNAUTHORIZED, description = "The ticket is not good"),
@@ -246,12 +246,15 @@ impl Watcher {
     async fn send_state(&mut self, after: Option<i64>) -> Result<(), Ended> {
         let pool = &self.app.pool;
         let row = auction_board::get(pool, self.auction).await?.ok_or(Ended::Defect)?;
-        let you = match &self.holder {
-            Some(holder) => auction_board::alias_of(pool, self.auction, holder.account()).await?,
+        let viewer = match &self.holder {
+            Some(holder) => {
+                let account = holder.account();
+                Some(Viewer { account, alias: auction_board::alias_of(pool, self.auction, account).await? })
+            }
             None => None,
         };
         let sequence = row.version;
-        let body = auction_body(&row, you).map_err(|_| Ended::Defect)?;
+        let body = auction_body(&row, viewer, self.app.clock.now()).map_err(|_| Ended::Defect)?;
         self.send_json(&json!({ "type": "state", "sequence": sequence, "auction": body })).await?;
         // The client may have seen more on another node than this one's table shows: that is not sent again.
         self.shown = after.unwrap_or(sequence).max(0);

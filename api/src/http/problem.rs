@@ -346,6 +346,17 @@ fn auction_problem(error: auction::Error) -> Problem {
         }
         E::BuyNowUnavailable => conflict("buy-now-unavailable", "Cannot be bought at once", error),
         E::HasBids { bids } => conflict("auction-has-bids", "Has bids", error).with("bids", bids),
+        E::NotForfeited => conflict("not-forfeited", "Nobody failed to pay", error),
+        E::SecondChanceOpen { until } => {
+            conflict("second-chance-open", "Offered to somebody", error).with("until", json!(until))
+        }
+        E::NoUnderbidder => conflict("no-underbidder", "No underbidder", error),
+        // What others are offered is nobody's business.
+        E::NoSecondChance => Problem::not_found("auction"),
+        E::SecondChanceOver { until } => {
+            conflict("second-chance-over", "Not taken in time", error).with("until", json!(until))
+        }
+        E::SecondChanceTaken => conflict("second-chance-taken", "Taken already", error),
     }
 }
 

@@ -62,6 +62,7 @@ async fn the_random_histories_tell_everything_that_can_happen() {
         "unsold",
         "\"reserve_missed\":true",
         "auction_won",
+        "second_chance",
         "ship_to",
         "not_paid",
         "not_shipped",

@@ -380,6 +380,9 @@ impl History {
     /// As the write side does it: whatever ends an auction archives its listing in the same commit, and a sale places
     /// its order.
     fn steer_auction(&mut self) {
+        if self.random.random_bool(0.3) {
+            self.attempt(Self::give_second_chance);
+        }
         let Some(auction) = self.any_live_auction() else { return };
         let now = self.now;
         let (command, cause) = match self.random.random_range(0..10) {

@@ -167,6 +167,13 @@ fn of_auction(event: &auction::Event, next: Option<&auction::Event>, now: Timest
         }
         (auction::Event::AuctionClosed { .. }, _) => auction::Command::Close { now },
         (auction::Event::AuctionCancelled { by, reason }, _) => auction::Command::Cancel { by, reason, now },
+        (auction::Event::SaleForfeited { buyer, order }, _) => auction::Command::Forfeit { buyer, order },
+        (auction::Event::SecondChanceOffered { bidder, until, .. }, _) => {
+            auction::Command::OfferSecondChance { bidder, until, now }
+        }
+        (auction::Event::SecondChanceAccepted { bidder, order, .. }, _) => {
+            auction::Command::AcceptSecondChance { bidder, order, now }
+        }
     }
 }
 

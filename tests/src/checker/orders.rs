@@ -182,7 +182,7 @@ fn pay_group(draft: &mut Draft<'_>, group: OrderGroupId, wanted: OrderId) -> Res
 /// The pieces of an order that its listings count: those of a checkout.
 fn counted_pieces(draft: &Draft<'_>, order: OrderId) -> Result<BTreeMap<ListingId, Pieces>, Refusal> {
     let Placed { terms, .. } = draft.get::<Order>(order).placed()?.clone();
-    Ok(if terms.origin.is_binding() { BTreeMap::new() } else { pieces(&terms.lines) })
+    Ok(if terms.origin.auction().is_some() { BTreeMap::new() } else { pieces(&terms.lines) })
 }
 
 fn role_in(draft: &Draft<'_>, order: OrderId, account: AccountId) -> Result<Role, Refusal> {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use commands::auctions;
+use commands::auctions::{self, Offeree};
 use commands::listings::{self, NewListing};
 use commands::orders::WinIds;
 use domain::auction::Auction;
 use domain::listing::{Details, Sale};
-use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId};
+use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Timestamp};
 use eventstore::mint;
 use garde::Validate;
 use projections::auction_board;
@@ -20,8 +20,8 @@ use utoipa_axum::routes;
 
 use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody};
 use crate::app::App;
-use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
-use crate::http::fields::{is_near, is_slug, is_title};
+use crate::http::extract::{Caller, Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::fields::{is_alias, is_near, is_slug, is_title};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::money::stored_money;
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Revalidates, Waits, words};
@@ -39,6 +39,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(bids, place_bid))
         .routes(routes!(buy_now))
         .routes(routes!(cancel))
+        .routes(routes!(offer_second_chance))
+        .routes(routes!(accept_second_chance))
         .routes(routes!(crate::http::live::auction))
 }
 
@@ -189,12 +191,69 @@ pub struct AuctionBody {
     /// What the winner pays.
     #[schema(value_type = Option<MoneyBody>)]
     closing_price: Option<Money>,
-    /// Who has it.
+    /// Who has won.
     winner: Option<String>,
+    /// Whether whoever had it did not pay, and nobody else has taken it.
+    forfeited: bool,
+    /// The second chance that was offered last, for the seller and for whom it is offered to.
+    second_chance: Option<SecondChanceBody>,
     /// The caller's own pseudonym, once it has bid.
     you: Option<String>,
     /// How many events the auction has.
     version: u64,
+}
+
+/// What an underbidder was offered because the winner did not pay.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecondChance)]
+pub struct SecondChanceBody {
+    /// To whom.
+    #[schema(example = "Bidder 2")]
+    bidder: Option<String>,
+    /// Their highest bid.
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// If they take it before then.
+    until: DateTime<Utc>,
+    /// `open`, `accepted`, or `lapsed` if it was not taken in time or not paid.
+    #[schema(example = "open")]
+    status: &'static str,
+    /// What is to be paid, once it is accepted.
+    order_id: Option<uuid::Uuid>,
+}
+
+/// Who looks at an auction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Viewer {
+    /// Which account.
+    pub(crate) account: AccountId,
+    /// Its pseudonym in this auction.
+    pub(crate) alias: Option<i32>,
+}
+
+fn second_chance_body(
+    row: &auction_board::Auction,
+    viewer: Option<Viewer>,
+    now: Timestamp,
+) -> Result<Option<SecondChanceBody>, Problem> {
+    let concerns = |it: Viewer| it.account.0 == row.seller_id || Some(it.account.0) == row.second_chance_id;
+    let (Some(price), Some(until), true) =
+        (row.second_chance_price, row.second_chance_until, viewer.is_some_and(concerns))
+    else {
+        return Ok(None);
+    };
+    let status = match row.second_chance_order {
+        Some(_) if !row.forfeited => "accepted",
+        None if now < until => "open",
+        Some(_) | None => "lapsed",
+    };
+    Ok(Some(SecondChanceBody {
+        bidder: row.second_chance_alias.map(alias),
+        price: stored_money(price, row.currency.0)?,
+        until,
+        status,
+        order_id: row.second_chance_order,
+    }))
 }
 
 /// The public name of a bidder.
@@ -202,7 +261,12 @@ pub(crate) fn alias(number: impl std::fmt::Display) -> String {
     format!("Bidder {number}")
 }
 
-pub(crate) fn auction_body(row: &auction_board::Auction, you: Option<i32>) -> Result<AuctionBody, Problem> {
+/// An auction as `viewer` may see it at this time.
+pub(crate) fn auction_body(
+    row: &auction_board::Auction,
+    viewer: Option<Viewer>,
+    now: Timestamp,
+) -> Result<AuctionBody, Problem> {
     let money = |minor| stored_money(minor, row.currency.0);
     Ok(AuctionBody {
         start_price: money(row.start_price)?,
@@ -222,7 +286,9 @@ pub(crate) fn auction_body(row: &auction_board::Auction, you: Option<i32>) -> Re
         ends_at: row.ends_at,
         result: row.result,
         winner: row.winner_alias.map(alias),
-        you: you.map(alias),
+        forfeited: row.forfeited,
+        second_chance: second_chance_body(row, viewer, now)?,
+        you: viewer.and_then(|viewer| viewer.alias).map(alias),
         version: row.version.unsigned_abs(),
     })
 }
@@ -243,7 +309,8 @@ async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Fresh
     let filter = auction_board::Filter { status: Some(status), seller: query.seller.map(AccountId) };
     let sort = query.sort.unwrap_or_default();
     let page = auction_board::page(&app.pool, filter, sort, query.cursor.map(|cursor| cursor.0), limit).await?;
-    Page::of(page, |row| auction_body(&row, None)).map(|page| Fresh::Changed(tag, page))
+    let now = app.clock.now();
+    Page::of(page, |row| auction_body(&row, None, now)).map(|page| Fresh::Changed(tag, page))
 }
 
 /// An auction.
@@ -258,12 +325,14 @@ async fn show(
 ) -> Result<One<AuctionBody>, Problem> {
     read.wait_for(&app, auction_board::MODEL.name).await?;
     let row = auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
-    let you = match caller {
-        Some(caller) => auction_board::alias_of(&app.pool, id, caller.account).await?,
+    let viewer = match caller {
+        Some(Caller { account, .. }) => {
+            Some(Viewer { account, alias: auction_board::alias_of(&app.pool, id, account).await? })
+        }
         None => None,
     };
     let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: auction_body(&row, you)?, version, position })
+    Ok(One { body: auction_body(&row, viewer, app.clock.now())?, version, position })
 }
 
 /// Which bids to list.
@@ -453,4 +522,92 @@ async fn cancel(
         changed(world, id)
     };
     Ok(Done::ok(app.engine.submit(request, cancel).await?))
+}
+
+/// To whom a second chance is offered.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct SecondChanceOffer {
+    /// A pseudonym of this auction; whoever has bid the most of those who may have it unless told.
+    #[garde(inner(custom(is_alias)))]
+    #[schema(example = "Bidder 2", pattern = "^Bidder [1-9][0-9]{0,8}$")]
+    bidder: Option<String>,
+}
+
+/// What an underbidder is offered.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct SecondChanceOffered {
+    auction_id: uuid::Uuid,
+    /// Their highest bid.
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// If they take it before then.
+    until: DateTime<Utc>,
+    /// How many events the auction has.
+    version: u64,
+}
+
+/// Offers what was won and not paid to an underbidder, at their highest bid. One offer at a time, one to each, and none
+/// below the reserve.
+#[utoipa::path(post, path = "/auctions/{id}/second-chance", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = SecondChanceOffer,
+    responses((status = CREATED, body = SecondChanceOffered, description = "Offered")))]
+async fn offer_second_chance(
+    State(app): State<App>,
+    Id(id): Id<AuctionId>,
+    command: Command<SecondChanceOffer>,
+) -> Result<Done<SecondChanceOffered>, Problem> {
+    let (by, expected, window) = (command.caller.account, command.expected_version, app.second_chance_window());
+    let to = match &command.body.bidder {
+        None => Offeree::Highest,
+        Some(alias) => {
+            let number = alias.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+            let account = auction_board::account_of(&app.pool, id, number).await?;
+            account.map_or(Offeree::Unknown, Offeree::Named)
+        }
+    };
+    let offer = move |world: &mut commands::World<'_>| {
+        world.expect_version::<Auction>(id, expected)?;
+        let auctions::SecondChance { price, until, .. } = auctions::offer_second_chance(world, id, by, to, window)?;
+        Ok(SecondChanceOffered { auction_id: id.0, price, until, version: world.version::<Auction>(id)? })
+    };
+    let accepted = app.engine.submit(command.request(), offer).await?;
+    let version = accepted.value.version;
+    Ok(Done::created(accepted, format!("/api/v1/auctions/{id}")).at_version(version))
+}
+
+/// What taking a second chance has led to.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub struct SecondChanceAccepted {
+    auction_id: uuid::Uuid,
+    #[schema(value_type = MoneyBody)]
+    price: Money,
+    /// What is to be paid within 24 hours.
+    order_id: uuid::Uuid,
+    /// How many events the auction has.
+    version: u64,
+}
+
+/// Takes a second chance, as whom it is offered to. The order is to be paid within 24 hours; not to pay it is no
+/// violation.
+#[utoipa::path(post, path = "/auctions/{id}/second-chance/accept", tag = TAG, security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), Conditional),
+    responses((status = CREATED, body = SecondChanceAccepted, description = "Taken")))]
+async fn accept_second_chance(
+    State(app): State<App>,
+    Id(id): Id<AuctionId>,
+    command: Command<Nothing>,
+) -> Result<Done<SecondChanceAccepted>, Problem> {
+    let (buyer, expected, rules) = (command.caller.account, command.expected_version, app.sale_rules());
+    let ids = WinIds { group: OrderGroupId(mint::id()), order: OrderId(mint::id()) };
+    let accept = move |world: &mut commands::World<'_>| {
+        world.expect_version::<Auction>(id, expected)?;
+        let price = auctions::accept_second_chance(world, id, buyer, ids, rules)?;
+        let version = world.version::<Auction>(id)?;
+        Ok(SecondChanceAccepted { auction_id: id.0, price, order_id: ids.order.0, version })
+    };
+    let accepted = app.engine.submit(command.request(), accept).await?;
+    let order = accepted.value.order_id;
+    Ok(Done::created(accepted, format!("/api/v1/orders/{order}")))
 }

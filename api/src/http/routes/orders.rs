@@ -474,7 +474,7 @@ pub struct OrderBody {
     group_id: Uuid,
     buyer_id: Uuid,
     seller_id: Uuid,
-    /// `checkout`, `auction_won` or `bought_now`.
+    /// `checkout`, `auction_won`, `bought_now` or `second_chance`.
     #[schema(value_type = String, example = "checkout")]
     origin: purchases::Origin,
     auction_id: Option<Uuid>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use domain::account;
-use domain::auction::Outcome;
+use domain::auction::{self, Auction, Outcome, Sale};
 use domain::escrow::{self, Disputant, Escrow, Phase, RefundCause, ReleaseCause};
 use domain::fees;
 use domain::listing::Delivery;
@@ -51,13 +51,15 @@ impl History {
     }
 
     /// Commits all of `work`, or nothing if any of it is refused.
-    fn attempt(&mut self, work: impl FnOnce(&mut Self) -> Option<()>) {
+    pub(super) fn attempt(&mut self, work: impl FnOnce(&mut Self) -> Option<()>) {
         let (accounts, wallets, stocks) = (self.accounts.clone(), self.wallets.clone(), self.stocks.clone());
         let (orders, groups, escrows) = (self.orders.clone(), self.groups.clone(), self.escrows.clone());
+        let auctions = self.auctions.clone();
         if work(self).is_none() {
             self.unit.events.clear();
             (self.accounts, self.wallets, self.stocks) = (accounts, wallets, stocks);
             (self.orders, self.groups, self.escrows) = (orders, groups, escrows);
+            self.auctions = auctions;
         }
         self.commit();
     }
@@ -113,12 +115,43 @@ impl History {
             Outcome::BoughtNow { winner, price } => (winner, price, Origin::BoughtNow(auction)),
             Outcome::Unsold { .. } => return,
         };
+        let order = OrderId(self.id());
+        self.place_sold(auction, order, (buyer, unit_price, origin));
+    }
+
+    /// Offers an auction's item again, or lets somebody take what is offered.
+    pub(super) fn give_second_chance(&mut self) -> Option<()> {
+        let sales = self.auctions.0.iter().filter_map(|(id, (auction, _))| match auction {
+            Auction::Closed { sale: Sale::Stands | Sale::Taken { .. }, .. }
+            | Auction::Unscheduled
+            | Auction::Live(_)
+            | Auction::Cancelled { .. } => None,
+            Auction::Closed { underbidders, sale, .. } => Some((AuctionId(*id), underbidders.clone(), *sale)),
+        });
+        let sales: Vec<_> = sales.collect();
+        let (auction, underbidders, sale) = sales.choose(&mut self.random)?.clone();
+        let now = self.now;
+        match sale {
+            Sale::Offered { to, until } if now < until => {
+                let (bidder, order) = (to.bidder, OrderId(self.id()));
+                self.auction(auction, auction::Command::AcceptSecondChance { bidder, order, now })?;
+                self.place_sold(auction, order, (bidder, to.maximum, Origin::SecondChance(auction)));
+            }
+            Sale::Stands | Sale::Forfeited | Sale::Offered { .. } | Sale::Taken { .. } => {
+                let (bidder, until) = (underbidders.first()?.bidder, now + WIN_PAID_WITHIN);
+                self.auction(auction, auction::Command::OfferSecondChance { bidder, until, now })?;
+            }
+        }
+        Some(())
+    }
+
+    fn place_sold(&mut self, auction: AuctionId, order: OrderId, (buyer, unit_price, origin): (AccountId, Money, Origin)) {
         let listing = ListingId::from(auction);
         let offer = self.listings.state(listing).offer().unwrap().clone();
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency()));
         let (sku, title, fee_bps) = (Sku::default(), offer.title, FEE_BPS);
         let lines = vec![Line { listing, sku, title, quantity: 1, unit_price, shipping, fee_bps }];
-        let (group, order) = (OrderGroupId(self.id()), OrderId(self.id()));
+        let group = OrderGroupId(self.id());
         let (seller, delivery) = (offer.seller, offer.delivery);
         let terms = Terms { group, buyer, seller, origin, lines, delivery, ship_to: None };
         self.place(order, terms).unwrap();
@@ -292,8 +325,13 @@ impl History {
     }
 
     fn call_off_unpaid(&mut self, order: OrderId, cause: CancelCause) -> Option<()> {
+        let Terms { buyer, origin, .. } = self.placed(order)?.terms;
+        let forfeits = cause == CancelCause::NotPaid || !origin.is_binding();
         self.order(order, order::Command::Cancel { cause })?;
         self.escrow(order, escrow::Command::Void {})?;
+        if let Some(auction) = origin.auction().filter(|_| forfeits) {
+            self.auction(auction, auction::Command::Forfeit { buyer, order })?;
+        }
         for listing in self.reserved(order).into_keys() {
             self.stock(listing, stock::Command::Release { order })?;
         }

@@ -4,8 +4,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use commands::listings::AuctionRules;
 use chrono::TimeDelta;
+use commands::listings::AuctionRules;
 use commands::mail::{self, Folder, Mail, Mailbox};
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;

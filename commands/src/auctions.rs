@@ -1,8 +1,8 @@
 //! Use cases of auctions. Whatever ends an auction archives its listing in the same commit, and a sale places its order.
 
-use domain::account::Capability;
 use chrono::TimeDelta;
 use domain::account::Account;
+use domain::account::Capability;
 use domain::auction::{Auction, Canceller, Command, Error, Event, Live, Outcome, Underbid};
 use domain::listing::{self, ArchiveCause, Listing};
 use domain::order::Origin;

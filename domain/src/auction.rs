@@ -463,9 +463,7 @@ impl Aggregate for Auction {
             (Self::Closed { underbidders, sale, .. }, OfferSecondChance { bidder, until, now }) => {
                 sale.offer(underbidders, bidder, until, now)
             }
-            (Self::Closed { sale, .. }, AcceptSecondChance { bidder, order, now }) => {
-                sale.accept(bidder, order, now)
-            }
+            (Self::Closed { sale, .. }, AcceptSecondChance { bidder, order, now }) => sale.accept(bidder, order, now),
             (Self::Live(_) | Self::Cancelled { .. }, Forfeit { .. }) => Ok(vec![]),
             (Self::Live(_) | Self::Cancelled { .. }, AcceptSecondChance { .. }) => Err(Error::NoSecondChance),
             (Self::Cancelled { .. }, OfferSecondChance { .. }) => Err(Error::Cancelled),

@@ -18,7 +18,8 @@ struct Forfeited {
 impl Forfeited {
     async fn of(terms: &Value) -> Self {
         let bazaar = Bazaar::open().await;
-        let (sloth, third) = (bazaar.server.client().register("sloth").await, bazaar.server.client().register("third").await);
+        let (sloth, third) =
+            (bazaar.server.client().register("sloth").await, bazaar.server.client().register("third").await);
         let id = bazaar.seller.schedule(terms).await;
         for (bidder, maximum) in [(&bazaar.buyer, 1_500), (&third, 2_000), (&bazaar.buyer, 3_000), (&sloth, 4_000)] {
             bidder.bid(&id, maximum).await.expect(201);

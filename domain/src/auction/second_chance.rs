@@ -172,7 +172,11 @@ mod tests {
         let open = || forfeited().and(offer(BOB, 25));
         open().when(offer(CAT, 48)).then_refused(Error::SecondChanceOpen { until: at(49) });
         open().when(offer(BOB, 49)).then_refused(Error::NoUnderbidder);
-        open().when(offer(CAT, 49)).then([Event::SecondChanceOffered { bidder: CAT, price: usd(2_000), until: at(73) }]);
+        open().when(offer(CAT, 49)).then([Event::SecondChanceOffered {
+            bidder: CAT,
+            price: usd(2_000),
+            until: at(73),
+        }]);
     }
 
     #[test]

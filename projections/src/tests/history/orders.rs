@@ -145,7 +145,12 @@ impl History {
         Some(())
     }
 
-    fn place_sold(&mut self, auction: AuctionId, order: OrderId, (buyer, unit_price, origin): (AccountId, Money, Origin)) {
+    fn place_sold(
+        &mut self,
+        auction: AuctionId,
+        order: OrderId,
+        (buyer, unit_price, origin): (AccountId, Money, Origin),
+    ) {
         let listing = ListingId::from(auction);
         let offer = self.listings.state(listing).offer().unwrap().clone();
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency()));

@@ -464,15 +464,16 @@ impl Aggregate for Auction {
                 sale.offer(underbidders, bidder, until, now)
             }
             (Self::Closed { sale, .. }, AcceptSecondChance { bidder, order, now }) => sale.accept(bidder, order, now),
-            (Self::Live(_) | Self::Cancelled { .. }, Forfeit { .. }) => Ok(vec![]),
             (Self::Live(_) | Self::Cancelled { .. }, AcceptSecondChance { .. }) => Err(Error::NoSecondChance),
-            (Self::Cancelled { .. }, OfferSecondChance { .. }) => Err(Error::Cancelled),
-            (Self::Closed { .. } | Self::Cancelled { .. }, Open { .. } | Close { .. })
+            (Self::Live(_) | Self::Cancelled { .. }, Forfeit { .. })
+            | (Self::Closed { .. } | Self::Cancelled { .. }, Open { .. } | Close { .. })
             | (Self::Cancelled { .. }, Cancel { .. }) => Ok(vec![]),
             (&Self::Closed { ended_at, .. }, PlaceBid { .. } | BuyNow { .. } | Cancel { .. }) => {
                 Err(Error::Ended { ended_at })
             }
-            (Self::Cancelled { .. }, PlaceBid { .. } | BuyNow { .. }) => Err(Error::Cancelled),
+            (Self::Cancelled { .. }, PlaceBid { .. } | BuyNow { .. } | OfferSecondChance { .. }) => {
+                Err(Error::Cancelled)
+            }
         }
     }
 

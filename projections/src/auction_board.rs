@@ -32,6 +32,7 @@ pub const MODEL: ReadModel = ReadModel {
 
 /// An auction as it stands. `leader_id` and `winner_id` are for their owners' eyes only.
 #[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a row of the table, whose questions are independent of each other")]
 pub struct Auction {
     /// The auction; its listing has the same id.
     pub id: Uuid,

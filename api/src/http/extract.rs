@@ -29,7 +29,7 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Names the position that a read must show.
 const MIN_POSITION_HEADER: &str = "Tradepost-Min-Position";
 /// How long a read waits for its read model.
-pub(super) const READ_PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::http) const READ_PATIENCE: Duration = Duration::from_secs(2);
 
 pub use crate::auth::sessions::Caller;
 

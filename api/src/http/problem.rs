@@ -310,7 +310,8 @@ fn account_problem(error: account::Error) -> Problem {
 fn auction_problem(error: auction::Error) -> Problem {
     use auction::Error as E;
     match error {
-        E::NotScheduled => Problem::not_found("auction"),
+        // What others are offered is nobody's business.
+        E::NotScheduled | E::NoSecondChance => Problem::not_found("auction"),
         E::AlreadyScheduled => conflict("already-scheduled", "Already scheduled", error),
         E::DurationOutOfRange { shortest_s, longest_s, offered_s } => {
             rule("duration-out-of-range", "Duration out of range", error)
@@ -351,8 +352,6 @@ fn auction_problem(error: auction::Error) -> Problem {
             conflict("second-chance-open", "Offered to somebody", error).with("until", json!(until))
         }
         E::NoUnderbidder => conflict("no-underbidder", "No underbidder", error),
-        // What others are offered is nobody's business.
-        E::NoSecondChance => Problem::not_found("auction"),
         E::SecondChanceOver { until } => {
             conflict("second-chance-over", "Not taken in time", error).with("until", json!(until))
         }

@@ -10,7 +10,7 @@ use commands::orders::WinIds;
 use domain::auction::Auction;
 use domain::listing::{Details, Sale};
 use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Timestamp};
-use eventstore::mint;
+use eventstore::{log, mint};
 use garde::Validate;
 use projections::auction_board;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody};
 use crate::app::App;
-use crate::http::extract::{Caller, Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::extract::{Caller, Command, Creation, Id, MaybeCaller, NoQuery, Nothing, READ_PATIENCE, Read};
 use crate::http::fields::{is_alias, is_near, is_slug, is_title};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::money::stored_money;
@@ -562,6 +562,9 @@ async fn offer_second_chance(
     let to = match &command.body.bidder {
         None => Offeree::Highest,
         Some(alias) => {
+            // Whoever has bid until now has a pseudonym.
+            let head = log::head(&app.pool).await?;
+            app.progress.wait_for(auction_board::MODEL.name, head, READ_PATIENCE).await?;
             let number = alias.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
             let account = auction_board::account_of(&app.pool, id, number).await?;
             account.map_or(Offeree::Unknown, Offeree::Named)

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use async_nats::{Client, Message};
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::Method;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::lease::Holder;
 use futures::StreamExt;
@@ -51,15 +50,15 @@ pub struct Forwarding {
 }
 
 /// Hands a command to the node that decides, if that is another, and answers what it answers.
-pub(crate) async fn forward(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn forward(app: &App, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let Some((forwarding, node)) = app.forwarding.as_ref().and_then(|to| Some((to, to.deciding.other()?))) else {
-        return next.run(request).await;
+        return next(request).await;
     };
     if !is_command(&request) || request.extensions().get::<Forwarded>().is_some() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let (parts, body) = request.into_parts();
-    let bytes = match read_bytes(Request::from_parts(parts.clone(), body), &app).await {
+    let bytes = match read_bytes(Request::from_parts(parts.clone(), body), app).await {
         Ok(bytes) => bytes,
         Err(problem) => return problem.into_response(),
     };
@@ -67,8 +66,8 @@ pub(crate) async fn forward(State(app): State<App>, request: Request, next: Next
     let keyed = here.headers().contains_key("idempotency-key");
     match forwarding.outbox.hand_on(node, &here, &bytes).await {
         Handed::Answered(response) => response,
-        Handed::NotSent => next.run(here).await,
-        Handed::Lost if keyed => next.run(here).await,
+        Handed::NotSent => next(here).await,
+        Handed::Lost if keyed => next(here).await,
         Handed::Lost => Problem::unavailable(
             "The node that decides is gone. Whether this was carried out, only a retry with an Idempotency-Key could tell.",
         )

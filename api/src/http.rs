@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::Uri;
-use axum::middleware;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::any;
 use tower::Layer;
 use tower::util::{MapRequest, MapRequestLayer};
@@ -42,18 +43,14 @@ pub mod serving;
 use origins::Browsers;
 
 /// The router behind the canonical paths.
-pub type Api = MapRequest<Router, fn(axum::extract::Request) -> axum::extract::Request>;
+pub type Api = MapRequest<Router, fn(Request) -> Request>;
 
 /// What a node without the role `api` answers: how it is.
 pub fn health_only(app: App) -> Api {
     let (router, _) = OpenApiRouter::<App>::new().nest("/api/v1", routes::health::router()).split_for_parts();
-    let router = router
-        .fallback(async |uri: Uri| routes::no_such_route(&uri))
-        .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
-        .layer(middleware::from_fn_with_state(Browsers::new(&app.settings.http.origins), origins::protect))
-        .with_state(app);
-    let canonical: fn(axum::extract::Request) -> axum::extract::Request = paths::canonical;
-    MapRequestLayer::new(canonical).layer(router)
+    let router = router.fallback(async |uri: Uri| routes::no_such_route(&uri));
+    let layer = middleware::from_fn_with_state(Edge::of(&app), Edge::pass_to_health);
+    canonical(router.layer(layer).with_state(app))
 }
 
 /// The whole API over a running node.
@@ -65,15 +62,44 @@ pub fn api(app: App) -> Api {
         .fold(router, |router, (path, allow)| router.route(&path, any(move || routes::only(allow))))
         .merge(openapi::router(&document))
         .fallback(async |uri: Uri| routes::no_such_route(&uri))
-        .method_not_allowed_fallback(routes::no_such_method)
-        .layer(middleware::from_fn_with_state(app.clone(), forward::forward))
-        .layer(DefaultBodyLimit::max(app.settings.http.body_limit_bytes))
-        .layer(middleware::from_fn_with_state(app.clone(), limits::admit))
-        .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
-        .layer(middleware::from_fn_with_state(Browsers::new(&app.settings.http.origins), origins::protect))
-        .with_state(app);
-    let canonical: fn(axum::extract::Request) -> axum::extract::Request = paths::canonical;
+        .method_not_allowed_fallback(routes::no_such_method);
+    let layer = middleware::from_fn_with_state(Edge::of(&app), Edge::pass);
+    canonical(router.layer(layer).with_state(app))
+}
+
+fn canonical(router: Router) -> Api {
+    let canonical: fn(Request) -> Request = paths::canonical;
     MapRequestLayer::new(canonical).layer(router)
+}
+
+/// What a request passes between its canonical path and its route.
+#[derive(Clone, Debug)]
+struct Edge {
+    app: App,
+    browsers: Browsers,
+}
+
+impl Edge {
+    fn of(app: &App) -> Self {
+        Self { app: app.clone(), browsers: Browsers::new(&app.settings.http.origins) }
+    }
+
+    /// One layer for all of it: for each request, a layer of the router is copied with everything inside it.
+    async fn pass(State(Self { app, browsers }): State<Self>, mut request: Request, next: Next) -> Response {
+        DefaultBodyLimit::max(app.settings.http.body_limit_bytes).apply(&mut request);
+        let route = async |request| next.run(request).await;
+        let forward = async |request| forward::forward(&app, request, route).await;
+        let admit = async |request| limits::admit(&app, request, forward).await;
+        let wrap = async |request| envelope::wrap(&app, request, admit).await;
+        origins::protect(&browsers, request, wrap).await
+    }
+
+    /// The same where nothing else is served.
+    async fn pass_to_health(State(Self { app, browsers }): State<Self>, request: Request, next: Next) -> Response {
+        let route = async |request| next.run(request).await;
+        let wrap = async |request| envelope::wrap(&app, request, route).await;
+        origins::protect(&browsers, request, wrap).await
+    }
 }
 
 /// The further names of routes, each with the methods that it is served by. A request by one of them is given the

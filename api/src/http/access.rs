@@ -45,21 +45,22 @@ impl Access {
     }
 }
 
-/// What each route takes, by method and path.
-static TABLE: LazyLock<HashMap<(&'static str, String), Access>> = LazyLock::new(|| {
-    let listed = |route: paths::Route| {
-        let access = Access::of(route.who)?;
-        let paths = [route.path].into_iter().chain(route.noted);
-        Some(paths.map(move |path| ((route.method, format!("{BASE}{path}")), access)))
-    };
-    paths::routes().filter_map(listed).flatten().collect()
+/// What each route takes, by path and method.
+static TABLE: LazyLock<HashMap<String, HashMap<&'static str, Access>>> = LazyLock::new(|| {
+    let mut table: HashMap<_, HashMap<_, _>> = HashMap::new();
+    for route in paths::routes() {
+        let Some(access) = Access::of(route.who) else { continue };
+        for path in [route.path].into_iter().chain(route.noted) {
+            table.entry(format!("{BASE}{path}")).or_default().insert(route.method, access);
+        }
+    }
+    table
 });
 
 /// What a route takes; nothing for one that is not in the table.
 pub fn of_route(method: &str, path: &str) -> Option<Access> {
     // HEAD is answered wherever GET is.
-    let method = paths::METHODS.iter().find(|known| **known == if method == "HEAD" { "GET" } else { method })?;
-    TABLE.get(&(*method, path.to_owned())).copied()
+    TABLE.get(path)?.get(if method == "HEAD" { "GET" } else { method }).copied()
 }
 
 /// Lets a request through to its route if the table lets its sender.
@@ -69,7 +70,7 @@ pub(super) async fn check(State(app): State<App>, mut request: Request, next: Ne
     let access = of_route(request.method().as_str(), path);
     let access = match access {
         Some(access) => access,
-        None if paths::METHODS.iter().all(|method| of_route(method, path).is_none()) => {
+        None if !TABLE.contains_key(path) => {
             tracing::error!(path, "a route is served that is not in the table of routes");
             return no_such_route(request.uri()).into_response();
         }

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use eventstore::event::Metadata;
 use eventstore::mint;
@@ -68,8 +67,8 @@ impl RequestId {
     }
 }
 
-pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let RequestId { id, .. } = identify(&app, &mut request);
+pub(super) async fn wrap(app: &App, mut request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
+    let RequestId { id, .. } = identify(app, &mut request);
     let uri = request.uri().clone();
     let (method, route) = (known(request.method()), route(&request));
     let traced = begin_trace(&request, method, &route, &id);
@@ -82,7 +81,7 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     let began = Instant::now();
     let limit = Duration::from_millis(app.settings.http.request_timeout_ms);
     let context = traced.as_ref().map(Traced::context).unwrap_or_default();
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().with_context(context);
+    let answer = AssertUnwindSafe(next(request)).catch_unwind().with_context(context);
     let answer = tokio::time::timeout(limit, answer).instrument(span.clone());
     let response = match answer.await {
         Ok(Ok(response)) => response,

@@ -8,9 +8,8 @@ use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::AccountId;
 use governor::clock::{Clock, DefaultClock};
@@ -126,12 +125,12 @@ fn too_many(wait: Duration) -> Problem {
 }
 
 /// Answers no more of a sender than the limits allow.
-pub(super) async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(app: &App, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let counted_elsewhere = request.extensions().get::<Forwarded>().is_some();
     let sender = request.extensions().get::<Sender>().filter(|_| !counted_elsewhere);
     let admitted = sender.map(|sender| app.limits.request(sender, request.method(), request.uri().path()));
     match admitted {
-        None | Some(Ok(())) => next.run(request).await,
+        None | Some(Ok(())) => next(request).await,
         Some(Err(problem)) => problem.into_response(),
     }
 }

@@ -4,18 +4,19 @@
 //! cookie, so no answer allows credentials. Sockets are not covered by that: a browser opens them for any page, and only
 //! tells whose, so whoever opens one is asked [`admits`].
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
-use axum::middleware::Next;
-use axum::response::Response;
-use tower::{Layer, ServiceExt};
+use axum::response::{IntoResponse, Response};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
 use super::paths::DOCS;
+use super::problem::Problem;
 use crate::config::Origins;
 use crate::forward::Forwarded;
 
@@ -73,19 +74,20 @@ fn sharing(origins: Vec<HeaderValue>) -> CorsLayer {
 
 /// Answers what a browser asks before it sends a request of another page, and tells it of every answer what it may do
 /// with it.
-pub(super) async fn protect(State(browsers): State<Browsers>, request: Request, next: Next) -> Response {
+pub(super) async fn protect(
+    browsers: &Browsers,
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     if request.extensions().get::<Forwarded>().is_some() {
         // The node that has handed it on tells that itself.
-        return next.run(request).await;
+        return next(request).await;
     }
     let is_docs = request.uri().path().strip_prefix(DOCS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let is_personal = request.headers().contains_key(header::AUTHORIZATION);
-    let mut response = match browsers.sharing.filter(|_| is_shared(&request)) {
-        None => next.run(request).await,
-        Some(sharing) => {
-            let Ok(response) = sharing.layer(next).oneshot(request).await;
-            response
-        }
+    let mut response = match browsers.sharing.as_ref().filter(|_| is_shared(&request)) {
+        None => next(request).await,
+        Some(sharing) => share(sharing, request, next).await,
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -95,6 +97,22 @@ pub(super) async fn protect(State(browsers): State<Browsers>, request: Request, 
     if is_personal && !headers.contains_key(header::ETAG) {
         headers.entry(header::CACHE_CONTROL).or_insert(NO_STORE);
     }
+    response
+}
+
+/// Answers a question for permission; whatever else is asked is answered behind, and its answer tells who may read it.
+async fn share(sharing: &CorsLayer, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
+    let mut next = Some(next);
+    let behind = service_fn(|request| {
+        let next = next.take();
+        async move {
+            Ok::<_, Infallible>(match next {
+                Some(next) => next(request).await,
+                None => Problem::internal().into_response(), // One request, one question.
+            })
+        }
+    });
+    let Ok(response) = sharing.layer(behind).oneshot(request).await;
     response
 }
 

@@ -155,6 +155,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "172800",
         "Seconds that a buyer may inspect what is digital, from its delivery: 1 to 30 days.",
     ),
+    ("stores.needs_verification", "false", "Whether only sellers may publish whose store staff have verified."),
     ("engine.batch_max", "256", "Most commands decided and committed together."),
     ("engine.cache_aggregates", "100000", "Most aggregates kept in memory."),
     ("engine.queue", "4096", "Most commands that wait; more are refused with 503."),
@@ -231,6 +232,8 @@ pub struct Config {
     pub auctions: Auctions,
     /// Rules of sales.
     pub orders: Orders,
+    /// Rules of stores.
+    pub stores: Stores,
     /// The decision loop.
     pub engine: Engine,
     /// Followers of the log.
@@ -366,6 +369,14 @@ pub struct Orders {
     pub inspection_physical_s: u32,
     /// Seconds that a buyer may inspect what is digital.
     pub inspection_digital_s: u32,
+}
+
+/// Rules of stores.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stores {
+    /// Whether only sellers may publish whose store staff have verified.
+    pub needs_verification: bool,
 }
 
 /// The decision loop.

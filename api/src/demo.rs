@@ -38,7 +38,7 @@ pub const PASSWORD: &str = "tradepost-demo";
 /// The name in the keys and in the metadata of the story's commands.
 const PROCESS: &str = "demo";
 /// Part of every key: a story that is told differently is another one.
-const STORY_VERSION: &str = "2";
+const STORY_VERSION: &str = "3";
 /// The steps before the first and after the last act.
 const BEGIN: &str = "begin";
 const END: &str = "end";

@@ -124,6 +124,9 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::orders::router())
         .nest("/api/v1", routes::escrow::router())
         .nest("/api/v1", routes::wallet::router())
+        .nest("/api/v1", routes::stores::router())
+        .nest("/api/v1", routes::selling::router())
+        .nest("/api/v1", routes::merchants::router())
         .nest("/api/v1", routes::admin::router())
         .nest("/api/v1", routes::metrics::router())
         .nest("/api/v1", routes::health::router());

@@ -14,3 +14,4 @@ pub mod forward;
 pub mod http;
 pub mod observe;
 pub mod outgoing;
+pub mod storefront;

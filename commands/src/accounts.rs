@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domain::account::{self, Account, Capability, Challenge, Command, Granter, Identity, ProfileChanges};
 use domain::claim::{self, Claim};
 use domain::session;
+use domain::store::Store;
 use domain::wallet::Wallet;
 use domain::{AccountId, ChallengeId, ClaimId, ListingId, Sealed, SessionId, Timestamp, WalletId};
 use eventstore::wrapping::StoredKey;
@@ -36,6 +37,7 @@ pub fn register(world: &mut World<'_>, newcomer: &Newcomer) -> Result<(), Halt> 
         world.execute::<Claim>(id, claim::Command::Claim { kind, owner: account })?;
     }
     world.fresh::<Account>(account);
+    world.fresh::<Store>(account);
     let (identity, capabilities) = (newcomer.identity.clone(), newcomer.capabilities.clone());
     world.execute::<Account>(account, Command::Register { account, identity, capabilities })?;
     world.introduce(newcomer.key.clone());
@@ -221,6 +223,11 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
     }
     if registered.unblocked().is_ok() {
         for claim in estate.claims.iter().copied().chain(registered.links) {
+            world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
+        }
+        // Nor does a store come back under its name that staff have closed.
+        if let Store::Open(shop) = world.get::<Store>(account)? {
+            let claim = shop.about.claim;
             world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
         }
     }

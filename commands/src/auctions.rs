@@ -6,20 +6,30 @@ use domain::account::Capability;
 use domain::auction::{Auction, Canceller, Command, Error, Event, Live, Outcome, Underbid};
 use domain::listing::{self, ArchiveCause, Listing};
 use domain::order::Origin;
+use domain::store::Store;
 use domain::wallet::BALANCE_LIMIT;
 use domain::{AccountId, AuctionId, Money, Timestamp};
 
 use crate::accounts;
 use crate::engine::{Halt, World};
 use crate::orders::{self, SaleRules, Win, WinIds};
+use crate::stores;
 
 /// Bids up to a maximum. Answers with what stands then.
 pub fn place_bid(world: &mut World<'_>, auction: AuctionId, bidder: AccountId, maximum: Money) -> Result<Live, Halt> {
     accounts::require(world, bidder, Capability::Buy)?;
+    require_offering(world, auction)?;
     let now = world.now();
     check_payable(world, auction, maximum)?;
     world.execute::<Auction>(auction, Command::PlaceBid { bidder, maximum, now })?;
     live(world, auction)
+}
+
+/// Refuses to sell what is a closed store's. Whoever is ahead in its auctions stays so, and gets what they win.
+fn require_offering(world: &mut World<'_>, auction: AuctionId) -> Result<(), Halt> {
+    let Ok(seller) = world.get::<Listing>(auction.into())?.offer().map(|offer| offer.seller) else { return Ok(()) };
+    let closed = world.get::<Store>(seller)?.may_sell().is_err();
+    if closed { Err(listing::Error::NotOffered.into()) } else { Ok(()) }
 }
 
 /// Refuses a bid that nobody could pay: price and shipping must fit in a wallet together, or the auction could not
@@ -44,6 +54,7 @@ pub fn buy_now(
     rules: SaleRules,
 ) -> Result<Money, Halt> {
     accounts::require(world, buyer, Capability::Buy)?;
+    require_offering(world, auction)?;
     let now = world.now();
     let price = match world.get::<Auction>(auction)? {
         Auction::Live(live) => live.terms.buy_now_price,
@@ -101,7 +112,7 @@ pub fn offer_second_chance(
     window: TimeDelta,
 ) -> Result<SecondChance, Halt> {
     world.get::<Listing>(auction.into())?.owned_by(by)?;
-    accounts::require(world, by, Capability::Sell)?;
+    stores::require_open(world, by)?;
     let underbidders = match world.get::<Auction>(auction)? {
         Auction::Closed { underbidders, .. } => underbidders.clone(),
         Auction::Unscheduled | Auction::Live(_) | Auction::Cancelled { .. } => Vec::new(),
@@ -137,8 +148,7 @@ pub fn accept_second_chance(
     let events = world.execute::<Auction>(auction, Command::AcceptSecondChance { bidder: buyer, order, now })?;
     accounts::require(world, buyer, Capability::Buy)?;
     let seller = world.get::<Listing>(auction.into())?.offer()?.seller;
-    let may_sell = world.get::<Account>(seller)?.require(Capability::Sell);
-    may_sell.map_err(|_| listing::Error::NotOffered)?;
+    stores::require_offering(world, seller)?;
     let price = events.iter().find_map(|event| match *event {
         Event::SecondChanceAccepted { price, .. } => Some(price),
         _ => None,

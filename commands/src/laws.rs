@@ -14,6 +14,7 @@ use domain::order::{Order, Stage};
 use domain::order_group::OrderGroup;
 use domain::session::Session;
 use domain::stock::{Sku, Stock};
+use domain::store::Store;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
     AccountId, Aggregate, Currency, DepositId, LedgerAccount, ListingId, Money, OrderGroupId, OrderId, Posting,
@@ -286,6 +287,7 @@ fn blank(aggregate_type: &str) -> cache::Entry {
         OrderGroup::TYPE => of::<OrderGroup>(),
         Session::TYPE => of::<Session>(),
         Stock::TYPE => of::<Stock>(),
+        Store::TYPE => of::<Store>(),
         Wallet::TYPE => of::<Wallet>(),
         unknown => panic!("{unknown} is no aggregate"),
     }

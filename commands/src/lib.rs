@@ -16,6 +16,7 @@ pub mod mail;
 pub mod orders;
 pub mod payments;
 pub mod sessions;
+pub mod stores;
 pub mod timers;
 pub mod wallets;
 

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use domain::account::Capability;
 use domain::auction::{self, Auction, Terms};
 use domain::increments::Increments;
 use domain::listing::{ArchiveCause, AuctionPlan, Changes, Command, Details, Listing, Sale};
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::{AccountId, Currency, ListingId, listing};
 
-use crate::accounts;
 use crate::engine::{Halt, World};
+use crate::stores;
 
 /// Something to be offered.
 #[derive(Clone, Debug)]
@@ -29,7 +28,7 @@ pub struct NewListing {
 
 /// Writes a listing down.
 pub fn draft(world: &mut World<'_>, new: &NewListing) -> Result<(), Halt> {
-    accounts::require(world, new.seller, Capability::Sell)?;
+    stores::require_open(world, new.seller)?;
     world.fresh::<Listing>(new.listing);
     world.fresh::<Auction>(new.listing.into());
     world.fresh::<Stock>(new.listing);
@@ -75,7 +74,7 @@ pub struct AuctionRules {
 
 /// Offers a listing. An auction starts at its planned time, or now.
 pub fn publish(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: &AuctionRules) -> Result<(), Halt> {
-    accounts::require(world, by, Capability::Sell)?;
+    stores::require_open(world, by)?;
     let published = world.execute::<Listing>(listing, Command::Publish { by })?;
     let sale = world.get::<Listing>(listing)?.offer()?.sale.clone();
     if let Sale::Auction(plan) = sale

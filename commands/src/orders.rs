@@ -7,7 +7,7 @@ use domain::account::{self, Account, Capability};
 use domain::auction::{self, Auction};
 use domain::escrow::{self, Escrow, RefundCause};
 use domain::fees::{self, FeeLine};
-use domain::listing::{self, Delivery, Listing};
+use domain::listing::{Delivery, Listing};
 use domain::order::{CancelCause, Command, Error, Line, Order, Origin, Placed, Role, Stage, Terms, Witness};
 use domain::order_group::{self, OrderGroup};
 use domain::stock::{self, Pieces, Sku, Stock};
@@ -17,6 +17,7 @@ use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Refu
 use crate::accounts;
 use crate::engine::{Halt, World};
 use crate::escrows;
+use crate::stores;
 use crate::wallets;
 
 /// Pieces are kept so long for a checkout that is not paid.
@@ -78,8 +79,7 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
     let mut baskets = BTreeMap::<AccountId, Basket>::new();
     for ((listing, sku), quantity) in summed(&cart.lines)? {
         let offer = world.get::<Listing>(listing)?.offered_to(cart.buyer)?.clone();
-        let may_sell = world.get::<Account>(offer.seller)?.require(Capability::Sell);
-        may_sell.map_err(|_: account::Error| listing::Error::NotOffered)?;
+        stores::require_offering(world, offer.seller)?;
         let unit_price = offer.price_of(&sku)?;
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
         let (title, fee_bps) = (offer.title, rules.fee_bps);

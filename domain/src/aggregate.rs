@@ -80,6 +80,7 @@ macro_rules! every_aggregate {
             OrderGroup in order_group by OrderGroupId,
             Session in session by SessionId,
             Stock in stock by ListingId,
+            Store in store by AccountId,
             Wallet in wallet by WalletId,
         }
     };

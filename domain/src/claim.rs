@@ -35,6 +35,8 @@ pub enum Kind {
     Email,
     /// The public name of an account.
     UserName,
+    /// The name of a store in addresses.
+    StoreSlug,
     /// Who somebody is to an issuer of identities that they log in through.
     Identity,
 }

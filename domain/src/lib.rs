@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod sealed;
 pub mod session;
 pub mod stock;
+pub mod store;
 pub mod wallet;
 
 #[cfg(test)]

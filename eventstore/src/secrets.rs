@@ -59,6 +59,7 @@ impl RootSecret {
         let name = match kind {
             Kind::Email => format!("email:{}", value.trim().to_lowercase()),
             Kind::UserName => format!("user-name:{}", value.trim().to_lowercase()),
+            Kind::StoreSlug => format!("store-slug:{}", value.trim().to_lowercase()),
             Kind::Identity => format!("identity:{value}"),
         };
         let hash = keyed_hash(&self.key("claims"), name.as_bytes());

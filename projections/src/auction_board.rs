@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use domain::auction::{self, Event, Outcome, Terms};
 use domain::increments::Increments;
-use domain::{AccountId, Aggregate, AuctionId, Currency, Money, Timestamp};
+use domain::{AccountId, Aggregate, AuctionId, Currency, Money, Timestamp, store};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -24,8 +24,8 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "auction_board",
     next: "auction_board_next",
-    version: 2,
-    about: &[auction::Auction::TYPE],
+    version: 3,
+    about: &[auction::Auction::TYPE, store::Store::TYPE],
     ddl: include_str!("auction_board.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -254,6 +254,14 @@ struct Board {
     bidders: Bidders,
     bids: Vec<Bid>,
     activity: Vec<Activity>,
+    /// Whose stores were closed, or opened again.
+    sellers: BTreeMap<Uuid, Seller>,
+}
+
+#[derive(Debug, Serialize)]
+struct Seller {
+    seller_id: Uuid,
+    closed: bool,
 }
 
 /// The pseudonyms that the batch is about.
@@ -274,6 +282,10 @@ async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), Follo
 impl Board {
     /// Takes one event in.
     fn take(&mut self, recorded: &Recorded) {
+        if let DomainEvent::Store(AccountId(seller_id), event) = &recorded.event {
+            let seller = |closed| (*seller_id, Seller { seller_id: *seller_id, closed });
+            self.sellers.extend(event.closes().map(seller));
+        }
         let DomainEvent::Auction(AuctionId(id), event) = &recorded.event else { return };
         if let Event::AuctionScheduled { terms } = event {
             self.auctions.insert(*id, Auction::scheduled(*id, terms, recorded.recorded_at));
@@ -374,7 +386,11 @@ impl Board {
         let statement = "insert into bids select * from json_populate_recordset(null::bids, $1::json)";
         rows::write(connection, statement, self.bids).await?;
         let statement = "insert into activity select * from json_populate_recordset(null::activity, $1::json)";
-        Ok(rows::write(connection, statement, self.activity).await?)
+        rows::write(connection, statement, self.activity).await?;
+        let statement = "
+            insert into sellers select * from json_populate_recordset(null::sellers, $1::json)
+            on conflict on constraint sellers_id do update set closed = excluded.closed";
+        Ok(rows::write(connection, statement, self.sellers.into_values()).await?)
     }
 }
 
@@ -523,7 +539,8 @@ pub async fn get(executor: impl PgExecutor<'_>, auction: AuctionId) -> Result<Op
     sqlx::query_as("select * from auction_board.auctions where id = $1").bind(auction.0).fetch_optional(executor).await
 }
 
-/// Which auctions to show. The default is all of them.
+/// Which auctions to show. The default is all of them, but those of closed stores, which whoever bids in them finds by
+/// their ids.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filter {
     /// Where in their life.
@@ -571,7 +588,10 @@ pub async fn page(
     after: Option<Cursor>,
     limit: u32,
 ) -> Result<Page<Auction, Cursor>, PageError> {
-    let mut query = QueryBuilder::new("select * from auction_board.auctions where true");
+    let mut query = QueryBuilder::new(
+        "select * from auction_board.auctions
+         where not seller_id = any(array(select seller_id from auction_board.sellers where closed))",
+    );
     if let Some(status) = filter.status {
         query.push(" and status = ").push_bind(status);
     }

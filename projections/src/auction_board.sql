@@ -77,3 +77,12 @@ create table activity (
     constraint activity_sequence primary key (auction_id, sequence),
     constraint activity_position unique (position)
 );
+
+-- Whose stores staff have closed at some time. Serves: leaving their auctions out of pages.
+create table sellers (
+    seller_id uuid not null,
+    closed boolean not null,
+    constraint sellers_id primary key (seller_id)
+);
+
+create index sellers_closed on sellers (seller_id) where closed;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use domain::listing::{self, Changes, Condition, Delivery, Details, Event, Sale};
 use domain::stock::{self, Sku, Stock};
-use domain::{AccountId, Aggregate, Currency, ListingId, Money, Timestamp, account, auction};
+use domain::{AccountId, Aggregate, Currency, ListingId, Money, Timestamp, account, auction, store};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -25,8 +25,14 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "catalogue",
     next: "catalogue_next",
-    version: 4,
-    about: &[account::Account::TYPE, auction::Auction::TYPE, listing::Listing::TYPE, stock::Stock::TYPE],
+    version: 5,
+    about: &[
+        account::Account::TYPE,
+        auction::Auction::TYPE,
+        listing::Listing::TYPE,
+        stock::Stock::TYPE,
+        store::Store::TYPE,
+    ],
     ddl: include_str!("catalogue.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -144,15 +150,18 @@ pub enum Status {
 
 #[derive(Debug, Serialize)]
 struct Seller {
-    seller_id: Uuid,
+    #[serde(rename = "seller_id")]
+    id: Uuid,
     user_name: Option<String>,
+    closed: bool,
 }
 
-/// The listings that a batch is about, and the sellers who are new or forgotten.
+/// The listings that a batch is about, the sellers who are new or forgotten, and whose stores were closed or opened again.
 #[derive(Debug, Default)]
 struct Catalogue {
     listings: BTreeMap<Uuid, Row>,
     sellers: BTreeMap<Uuid, Seller>,
+    closed: BTreeMap<Uuid, bool>,
 }
 
 async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
@@ -182,6 +191,9 @@ impl Catalogue {
                     row.listing.position = recorded.position;
                 }
             }
+            DomainEvent::Store(seller, event) => {
+                self.closed.extend(event.closes().map(|closed| (seller.0, closed)));
+            }
             // Nothing else is given to it: see `about`.
             _ => {}
         }
@@ -190,11 +202,12 @@ impl Catalogue {
     fn take_account(&mut self, id: Uuid, event: &account::Event, people: &PersonKeys) {
         match event {
             account::Event::AccountRegistered { identity, .. } => {
-                let seller = Seller { seller_id: id, user_name: people.open(&identity.user_name) };
+                let user_name = people.open(&identity.user_name);
+                let seller = Seller { id, user_name, closed: false };
                 self.sellers.insert(id, seller);
             }
             account::Event::AccountErased {} => {
-                self.sellers.insert(id, Seller { seller_id: id, user_name: None });
+                self.sellers.insert(id, Seller { id, user_name: None, closed: false });
             }
             account::Event::ProfileChanged { .. }
             | account::Event::EmailChallenged { .. }
@@ -245,7 +258,7 @@ impl Catalogue {
             from listings where id = any($1)";
         let listings: Vec<Row> = sqlx::query_as(statement).bind(ids).fetch_all(connection).await?;
         let listings = listings.into_iter().map(|row| (row.listing.id, row)).collect();
-        Ok(Self { listings, sellers: BTreeMap::new() })
+        Ok(Self { listings, ..Self::default() })
     }
 
     async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
@@ -269,7 +282,12 @@ impl Catalogue {
         let statement = "
             insert into sellers select * from json_populate_recordset(null::sellers, $1::json)
             on conflict on constraint sellers_id do update set user_name = excluded.user_name";
-        Ok(rows::write(connection, statement, self.sellers.into_values()).await?)
+        rows::write(connection, statement, self.sellers.into_values()).await?;
+        let statement = "
+            update sellers set closed = changed.closed from json_to_recordset($1::json) as changed (id uuid, closed boolean)
+            where seller_id = changed.id";
+        let closed = self.closed.into_iter().map(|(id, closed)| serde_json::json!({ "id": id, "closed": closed }));
+        Ok(rows::write(connection, statement, closed).await?)
     }
 }
 
@@ -554,7 +572,8 @@ const VISIBLE: &str = "
         currency, variants, stock, starts_at, ends_at, bids, created_at, published_at, archived_at, version, position,
         (select user_name from catalogue.sellers where sellers.seller_id = listings.seller_id) as seller_name
     from catalogue.listings
-    where (published_at is not null or seller_id = ";
+    where (published_at is not null
+        and not seller_id = any(array(select seller_id from catalogue.sellers where closed)) or seller_id = ";
 
 /// One listing, if the viewer may see it.
 pub async fn get(
@@ -589,6 +608,28 @@ pub async fn kept_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Result
     .fetch_all(executor)
     .await?;
     Ok(ids.into_iter().map(ListingId).collect())
+}
+
+/// How many listings a seller has in each status; nothing of a status in which there is none.
+pub async fn counts_of(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<(Status, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "select status, count(*) from catalogue.listings where seller_id = $1 group by status order by status",
+    )
+    .bind(seller.0)
+    .fetch_all(executor)
+    .await
+}
+
+/// How many listings of a seller everybody may buy or bid for.
+pub async fn offered_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(*) from catalogue.listings
+         where seller_id = $1 and status = 'active'
+            and not exists (select from catalogue.sellers where seller_id = $1 and closed)",
+    )
+    .bind(seller.0)
+    .fetch_one(executor)
+    .await
 }
 
 /// Listings after a cursor, at most `limit`.

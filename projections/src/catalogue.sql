@@ -55,5 +55,10 @@ create table sellers (
     seller_id uuid not null,
     -- Null once the person is forgotten.
     user_name text,
+    -- Whether staff have closed their store: to others, nothing of theirs is there.
+    closed boolean not null,
     constraint sellers_id primary key (seller_id)
 );
+
+-- They are few.
+create index sellers_closed on sellers (seller_id) where closed;

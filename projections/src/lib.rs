@@ -23,7 +23,9 @@ pub mod page;
 pub mod read_model;
 pub mod rebuild;
 mod rows;
+pub mod sales;
 pub mod schema;
+pub mod stores;
 pub mod text;
 pub mod wallet_statement;
 

@@ -579,6 +579,14 @@ pub async fn open_of(executor: impl PgExecutor<'_>, account: AccountId) -> Resul
     .await
 }
 
+/// How many orders a seller has in each status; nothing of a status in which there is none.
+pub async fn sold_counts(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<(Status, i64)>, sqlx::Error> {
+    sqlx::query_as("select status, count(*) from orders.orders where seller_id = $1 group by status order by status")
+        .bind(seller.0)
+        .fetch_all(executor)
+        .await
+}
+
 /// How many orders there are in each status; nothing of a status in which there is none.
 pub async fn counts(executor: impl PgExecutor<'_>) -> Result<Vec<(Status, i64)>, sqlx::Error> {
     sqlx::query_as("select status, count(*) from orders.orders group by status order by status")

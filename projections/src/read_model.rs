@@ -5,7 +5,7 @@ use eventstore::follower::{Batch, Delivery, FollowError, Follower};
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
-use crate::{accounts, auction_board, catalogue, escrows, ledger, orders, wallet_statement};
+use crate::{accounts, auction_board, catalogue, escrows, ledger, orders, sales, stores, wallet_statement};
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
 pub(crate) type Apply = for<'a> fn(&'a mut PgConnection, &'a Batch) -> BoxFuture<'a, Result<(), FollowError>>;
@@ -63,7 +63,7 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 7] = [
+pub const ALL: [ReadModel; 9] = [
     accounts::MODEL,
     catalogue::MODEL,
     auction_board::MODEL,
@@ -71,6 +71,8 @@ pub const ALL: [ReadModel; 7] = [
     escrows::MODEL,
     wallet_statement::MODEL,
     ledger::MODEL,
+    sales::MODEL,
+    stores::MODEL,
 ];
 
 /// Every read model, for the runner.

@@ -45,8 +45,13 @@ KINDS = {
     "orders": "orders",
     "escrow": "orders",
     "order-groups": "groups",
+    "merchants": "sellers",
+    "users": "sellers",
 }
 FIELDS = {"listing_id": "listings", "order_id": "orders"}
+
+# The same for things whose paths have a name of theirs instead of an id.
+SLUGS = {"store": "stores"}
 
 # A plain HTTP client cannot open a socket: 426 is the only good answer that it can get.
 OF_ANOTHER_KIND = {"/api/v1/ws/": 426}
@@ -202,6 +207,10 @@ def _use_what_is_there(case):
         other = _one_of(kind, value)
         if other != value:
             case.path_parameters[name] = other
+    names = [name for word in case.path.split("/") if word in SLUGS for name in MARKET["slugs"][SLUGS[word]]]
+    number = _digest(case, "slug")
+    if names and "slug" in (case.path_parameters or {}) and number % 4:
+        case.path_parameters["slug"] = names[number % len(names)]
     lines = case.body.get("lines") if isinstance(case.body, dict) else None
     for part in [case.body, *(lines if isinstance(lines, list) else [])]:
         for name in FIELDS.keys() & part.keys() if isinstance(part, dict) else ():

@@ -149,6 +149,7 @@ class Server:
         auctions = items("/auctions?limit=20", "admin") + items(f"/auctions?status=closed&seller={mine}", "admin")
         orders = items("/orders?limit=40", "buyer") + items("/orders?limit=40", "seller")
         disputed = items("/admin/escrow?status=disputed", "admin")
+        stores = items("/stores?limit=40", "admin")
         return {
             "address": self.address,
             "tokens": tokens,
@@ -158,7 +159,10 @@ class Server:
                 "auctions": [auction["id"] for auction in auctions],
                 "orders": [order["id"] for order in orders] + [escrow["order_id"] for escrow in disputed],
                 "groups": [order["group_id"] for order in orders],
+                # Not the seller of the log-ins, whose store would be removed for good.
+                "sellers": [store["id"] for store in stores if store["id"] != mine],
             },
+            "slugs": {"stores": [store["slug"] for store in stores]},
         }
 
 

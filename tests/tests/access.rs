@@ -93,9 +93,10 @@ impl Things {
             Some("listings") => &self.listing,
             Some("auctions" | "ws") => &self.auction,
             Some("order-groups") => &self.group,
+            Some("store") => "no-such-store",
             _ => &self.order,
         };
-        path.replace("{id}", id).replace("{order_id}", id)
+        path.replace("{id}", id).replace("{order_id}", id).replace("{slug}", id)
     }
 }
 
@@ -119,12 +120,14 @@ fn body(route: &Route) -> Value {
         ("POST", "/listings") => listing(1_000),
         ("POST", "/auctions") => auction(1_000),
         ("POST", "/auctions/{id}/bids") => json!({ "maximum": usd(2_000) }),
+        ("PUT", "/merchant/orders/{id}/status") => json!({ "status": "shipped", "carrier": "Post" }),
         ("POST", "/orders/{id}/ship") => json!({ "carrier": "Post" }),
         ("POST", "/orders/{id}/refund") => json!({ "amount": usd(100) }),
         ("POST", "/auctions/{id}/cancel" | "/orders/{id}/cancel" | "/escrow/{order_id}/dispute") => {
             json!({ "reason": "It is scratched." })
         }
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
+        (_, path) if path.starts_with("/admin/merchants/{id}") => json!({ "reason": "Their papers." }),
         _ => json!({}),
     }
 }

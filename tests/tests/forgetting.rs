@@ -15,7 +15,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 9] = [
+const CANARIES: [&str; 17] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -23,6 +23,14 @@ const CANARIES: [&str; 9] = [
     "canary-biography",
     "canary-avatar",
     "canary-street",
+    "canary-slug",
+    "canary-brand",
+    "canary-store",
+    "canary-logo",
+    "canary-office",
+    "canary-whatsapp",
+    "canary-instagram",
+    "canary-facebook",
     "canary-agent",
     "canary horse battery",
 ];
@@ -83,6 +91,12 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
         "avatar_url": "https://example.com/canary-avatar.png",
     });
     ann.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
+    let store = json!({
+        "slug": "canary-slug", "brand_name": "canary-brand", "biography": "canary-store", "logo": "/media/canary-logo",
+        "business_address": "canary-office 1", "whatsapp": "https://wa.me/canary-whatsapp",
+        "instagram": "https://instagram.com/canary-instagram", "facebook": "https://facebook.com/canary-facebook",
+    });
+    ann.ask(&reqwest::Method::PUT, "/api/v1/merchant/me").json(&store).send().await.expect(201);
     let item = seller.offer(&with(listing(1_000), "stock", 1)).await;
     let deposit = json!({ "amount": usd(1_000), "payment_method": "sandbox-succeeds" });
     ann.post("/payments/deposit", &deposit).key("one").send().await.expect(202);
@@ -120,11 +134,11 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let seller = server.client().register_seller("seller").await;
     let (ann, tokens) = somebody(&server, &seller).await;
     let before = database.log_head().await;
-    for path in ["/auth/me", "/orders", "/listings"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores"] {
         ann.get(path).since(before).send().await.expect(200);
     }
     // Shown while they are there, but for what nobody is shown.
-    for shown in &CANARIES[..7] {
+    for shown in &CANARIES[..15] {
         assert_ne!(tables_with(&database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -133,7 +147,7 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in ["/auth/me", "/orders", "/listings"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores"] {
         seller.get(path).since(head).send().await.expect(200);
     }
     let told = stream(&nats, head).await;

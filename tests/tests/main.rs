@@ -68,11 +68,15 @@ mod real_orders;
 #[cfg(test)]
 mod rebuild;
 #[cfg(test)]
+mod sales;
+#[cfg(test)]
 mod second_chances;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod start_up;
+#[cfg(test)]
+mod stores;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

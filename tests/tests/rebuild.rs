@@ -31,6 +31,8 @@ async fn a_bit_of_everything(nobody: &Client) {
     let (seller, buyer) = (nobody.register_seller("ann-sells").await, nobody.register("bob-buys").await);
     let profile = json!({ "display_name": "Ann", "phone": "+92 300", "biography": "Sells.", "language": "ur-PK" });
     seller.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
+    let store = json!({ "slug": "ann", "brand_name": "Ann's", "biography": "☂", "business_address": "1 Mall Road" });
+    seller.ask(&reqwest::Method::PUT, "/api/v1/merchant/me").json(&store).send().await.expect(201);
     for number in 1..=5 {
         let drafted = seller.post("/listings", &listing(100 * number)).send().await.expect(201);
         let path = format!("/listings/{}", drafted.body["id"].as_str().unwrap_or_default());
@@ -54,6 +56,8 @@ async fn a_bit_of_everything(nobody: &Client) {
     let reason = json!({ "reason": "It was damaged." });
     seller.post(&format!("/auctions/{cancelled}/cancel"), &reason).send().await.expect(200);
     buyer.fund(5_000).await;
+    let item = seller.offer(&listing(1_500)).await;
+    buyer.check_out(&[(&item, 1)], "now").await.expect(201);
     for method in ["sandbox-succeeds", "sandbox-declines", "sandbox-delays"] {
         buyer.withdraw(300, method).await.expect(202);
     }

@@ -14,6 +14,8 @@ use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::storefront::Storefront;
+
 /// The lengths of a public name, in characters.
 pub(crate) const SHORTEST_NAME: usize = 3;
 pub(crate) const LONGEST_NAME: usize = 40;
@@ -38,6 +40,9 @@ pub struct Registration {
     /// Whether to sell too; every account may buy.
     #[serde(default)]
     pub sell: bool,
+    /// A store to open with it; whoever has one sells.
+    #[garde(dive)]
+    pub store: Option<Storefront>,
 }
 
 /// A public name.
@@ -80,7 +85,7 @@ mod tests {
     fn whoever_joins_can_log_in_afterwards() {
         let refused = |email: &str, user_name: &str, password: &str| {
             let (email, user_name, password) = (email.to_owned(), user_name.to_owned(), password.to_owned());
-            let report = Registration { email, user_name, password, sell: false }.validate().err();
+            let report = Registration { email, user_name, password, sell: false, store: None }.validate().err();
             let wrong = report.into_iter().flat_map(garde::Report::into_inner).map(|(path, _)| path.to_string());
             wrong.collect::<BTreeSet<_>>()
         };

@@ -133,7 +133,7 @@ impl Admin {
 
 /// Creates an account that may do everything.
 async fn create(config: &Config, email: String, user_name: String) -> Result<(), Failure> {
-    let registration = Registration { email, user_name, password: read_password()?, sell: true };
+    let registration = Registration { email, user_name, password: read_password()?, sell: true, store: None };
     if let Err(report) = registration.validate() {
         let wrong = report.iter().map(|(field, error)| format!("{field}: {error}")).collect::<Vec<_>>();
         return Err(format!("such an account cannot be made ({})", wrong.join("; ")).into());

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use domain::Currency;
 use domain::account::Capability;
 
+use crate::storefront::{PaymentPreferenceBody, Storefront};
+
 /// Where the e-mail addresses of the sample marketplace are: a domain that no mail reaches.
 pub(super) const MAIL_DOMAIN: &str = "tradepost.example";
 
@@ -20,6 +22,21 @@ pub(super) struct Person {
 impl Person {
     pub(super) fn email(&self) -> String {
         format!("{}@{MAIL_DOMAIN}", self.user_name)
+    }
+
+    /// What their store says of itself, if they have one.
+    pub(super) fn storefront(&self) -> Storefront {
+        Storefront {
+            slug: self.user_name.replace(['.', '_'], "-").to_lowercase(),
+            brand_name: self.display_name.clone(),
+            biography: self.biography.map(str::to_owned),
+            logo: None,
+            business_address: Some(format!("{} House, Market Street", self.display_name)),
+            whatsapp: None,
+            instagram: None,
+            facebook: None,
+            payment_preference: PaymentPreferenceBody::Any,
+        }
     }
 }
 
@@ -244,6 +261,8 @@ fn spoken(user_name: &str) -> String {
 mod tests {
     use std::collections::HashSet;
 
+    use garde::Validate;
+
     use super::super::goods::CATEGORIES;
     use super::*;
 
@@ -255,7 +274,12 @@ mod tests {
         for person in &people {
             let fits = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
             assert!(person.user_name.chars().all(fits) && (3..=40).contains(&person.user_name.len()), "{person:?}");
+            if person.capabilities.contains(&Capability::Sell) {
+                person.storefront().validate().unwrap();
+            }
         }
+        let slugs: HashSet<_> = SHOPS.iter().map(|shop| shop.user_name.replace(['.', '_'], "-")).collect();
+        assert_eq!(slugs.len(), SHOPS.len());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use commands::escrows::{self, Resolution};
 use commands::listings::{self, NewListing};
 use commands::orders::{self, CartLine, Checkout, WinIds};
 use commands::payments::sandbox;
+use commands::stores;
 use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
 use domain::account::{Capability, Granter, ProfileChanges};
@@ -182,10 +183,15 @@ impl<'a> Stage<'a> {
             ..ProfileChanges::default()
         };
         let is_admin = place == people::ADMIN;
+        let sells = person.capabilities.contains(&Capability::Sell);
+        let store = sells.then(|| person.storefront().sealed(&self.app.secret, &key, None));
         let join = move |world: &mut World<'_>| {
             accounts::register(world, &newcomer)?;
             accounts::trust_email(world, account)?;
             accounts::change_profile(world, account, profile.clone())?;
+            if let Some(about) = &store {
+                stores::open(world, account, about)?;
+            }
             if is_admin {
                 accounts::grant(world, account, BTreeSet::from(Capability::ALL), Granter::Operator)?;
             }

@@ -25,6 +25,14 @@ impl Tag {
         let viewer = viewer.map(|viewer| format!(".{}", viewer.account)).unwrap_or_default();
         Self(format!("W/\"{release}.{version}.{position}{viewer}\""))
     }
+
+    /// The same, and what another model shows now.
+    #[must_use]
+    pub fn and(self, app: &App, model: &ReadModel) -> Self {
+        let (version, position) = (model.version, app.progress.changed_at(model.name));
+        let one = self.0.trim_end_matches('"');
+        Self(format!("{one}.{version}.{position}\""))
+    }
 }
 
 /// The tags that a client has pages of.

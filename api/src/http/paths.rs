@@ -154,7 +154,7 @@ mod tests {
             ("HEAD", "/api/v1/products/7", Some("/api/v1/listings/7")),
             ("POST", "/api/v1/products/7", None),
             ("POST", "/api/v1/merchant/products", Some("/api/v1/listings")),
-            ("GET", "/api/merchant/products", Some("/api/v1/merchant/products")),
+            ("GET", "/api/merchant/products", Some("/api/v1/profile/listings")),
             ("POST", "/api/v1/auctions/7/place_bid/", Some("/api/v1/auctions/7/bids")),
             ("GET", "/health", Some("/api/v1/health")),
             ("GET", "/ws/auction/7", Some("/api/v1/ws/auctions/7")),

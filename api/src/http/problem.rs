@@ -4,7 +4,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
-use domain::{Money, Refusal, account, auction, claim, escrow, listing, order, order_group, session, stock, wallet};
+use domain::{
+    Money, Refusal, account, auction, claim, escrow, listing, order, order_group, session, stock, store, wallet,
+};
 use eventstore::Position;
 use eventstore::progress::Behind;
 use eventstore::wrapping::KeyError;
@@ -270,6 +272,7 @@ impl From<Refusal> for Problem {
             Refusal::OrderGroup(error) => order_group_problem(error),
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
+            Refusal::Store(error) => store_problem(error),
             Refusal::Wallet(error) => wallet_problem(error),
             Refusal::VersionMismatch { expected, actual } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "Changed meanwhile", sentence(refusal))
@@ -366,6 +369,9 @@ fn claim_problem(error: claim::Error) -> Problem {
         }
         claim::Error::Taken { kind: claim::Kind::UserName } => {
             taken("user-name-taken", "User name taken", "/user_name", "This user name belongs to an account.")
+        }
+        claim::Error::Taken { kind: claim::Kind::StoreSlug } => {
+            taken("slug-taken", "Slug taken", "/slug", "This slug belongs to a store.")
         }
         claim::Error::Taken { kind: claim::Kind::Identity } => {
             conflict("identity-taken", "Belongs to another account", error)
@@ -474,6 +480,19 @@ fn stock_problem(error: stock::Error) -> Problem {
         }
         E::AlreadyReserved => conflict("already-reserved", "Already reserved", error),
         E::NotReserved => conflict("not-reserved", "Not reserved", error),
+    }
+}
+
+fn store_problem(error: store::Error) -> Problem {
+    use store::Error as E;
+    let forbidden = |slug, title| Problem::new(StatusCode::FORBIDDEN, slug, title, sentence(error));
+    match error {
+        E::NotFound => Problem::not_found("store"),
+        E::AlreadyOpen => conflict("already-exists", "Already exists", error),
+        E::SealedForAnother => Problem::internal(),
+        E::Suspended => forbidden("store-suspended", "Store suspended"),
+        E::Removed => forbidden("store-removed", "Store removed"),
+        E::NotVerified { kyc } => forbidden("store-not-verified", "Store not verified").with("kyc", kyc.name()),
     }
 }
 

@@ -10,9 +10,12 @@ pub mod auth;
 pub mod escrow;
 pub mod health;
 pub mod listings;
+pub mod merchants;
 pub mod metrics;
 pub mod orders;
 pub mod sandbox;
+pub mod selling;
+pub mod stores;
 pub mod wallet;
 
 /// Nothing is served at this path.

@@ -51,6 +51,7 @@ async fn the_random_histories_tell_everything_that_can_happen() {
         domain::order::Event::TYPES,
         domain::order_group::Event::TYPES,
         domain::stock::Event::TYPES,
+        domain::store::Event::TYPES,
         domain::wallet::Event::TYPES,
     ];
     for (kind, _) in kinds.concat() {

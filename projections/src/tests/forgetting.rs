@@ -28,6 +28,10 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
         ("accounts.profiles", "coalesce(email, user_name, display_name, phone, biography, avatar_url)"),
         ("catalogue.sellers", "user_name"),
         ("orders.orders", "ship_to"),
+        (
+            "stores.stores",
+            "coalesce(slug, brand_name, biography, logo, business_address, whatsapp, instagram, facebook)",
+        ),
     ] {
         let left: i64 =
             sqlx::query_scalar(&format!("select count({column}) from {table}")).fetch_one(&test.pool).await.unwrap();

@@ -11,6 +11,7 @@ use domain::listing::{self, ArchiveCause, AuctionPlan, Changes, Condition, Deliv
 use domain::order::Order;
 use domain::order_group::OrderGroup;
 use domain::stock::{self, Pieces, Sku, Stock};
+use domain::store::Store;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
     AccountId, Aggregate, AuctionId, ChallengeId, ClaimId, Currency, DepositId, Event, HoldId, ListingId, Money,
@@ -27,6 +28,7 @@ use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
 mod orders;
+mod stores;
 
 /// Texts that a seller may type, some of which no table would take as they are.
 pub(crate) const TEXTS: [&str; 8] = [
@@ -67,6 +69,8 @@ pub(crate) fn batch(units: &[Unit]) -> log::Batch {
 /// A history so far: its units, and the state of everything.
 pub(crate) struct History {
     random: StdRng,
+    /// Draws what happens to stores, so that everything else happens as if there were none.
+    random_of_stores: StdRng,
     now: Timestamp,
     pub(crate) units: Vec<Unit>,
     unit: Unit,
@@ -79,6 +83,7 @@ pub(crate) struct History {
     pub(crate) orders: Streams<Order>,
     pub(crate) groups: Streams<OrderGroup>,
     pub(crate) escrows: Streams<Escrow>,
+    pub(crate) stores: Streams<Store>,
     deposits: Vec<(WalletId, DepositId)>,
     withdrawals: Vec<(WalletId, WithdrawalId)>,
     holds: Vec<(WalletId, HoldId)>,
@@ -136,6 +141,7 @@ impl History {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
+            random_of_stores: StdRng::seed_from_u64(seed + 1_000_000),
             now: DateTime::from_timestamp_millis(1_750_000_000_000).unwrap(),
             units: Vec::new(),
             unit: Unit::default(),
@@ -148,6 +154,7 @@ impl History {
             orders: Streams(BTreeMap::new()),
             groups: Streams(BTreeMap::new()),
             escrows: Streams(BTreeMap::new()),
+            stores: Streams(BTreeMap::new()),
             deposits: Vec::new(),
             withdrawals: Vec::new(),
             holds: Vec::new(),
@@ -188,6 +195,7 @@ impl History {
             _ => self.trade(),
         }
         self.now += TimeDelta::milliseconds(self.random.random_range(0..2_000));
+        self.keep_stores();
     }
 
     pub(crate) fn register(&mut self) -> AccountId {

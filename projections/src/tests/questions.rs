@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use domain::listing::Condition;
+use domain::store::Kyc;
 use domain::{AccountId, AuctionId, Currency, ListingId};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -13,8 +14,7 @@ use super::history::{History, TEXTS};
 use crate::auction_board::{self, Activity, Auction, Message};
 use crate::catalogue::{self, Filter, Kind, Offer, PriceRange, Sort, Status};
 use crate::page::{Page, PageError};
-use crate::wallet_statement;
-use crate::{Text, accounts};
+use crate::{Text, accounts, stores, wallet_statement};
 
 /// Walks through a list page by page.
 pub(crate) async fn walk<R, C, F, E>(mut page: impl FnMut(Option<C>) -> F) -> Vec<R>
@@ -44,6 +44,11 @@ async fn everything(pool: &PgPool, history: &History) -> Vec<Offer> {
     offers
 }
 
+/// Whether everybody sees what a seller offers: their store is not closed.
+fn sells(history: &History, offer: &Offer) -> bool {
+    history.stores.state(AccountId(offer.listing.seller_id)).may_sell().is_ok()
+}
+
 fn ids(offers: &[Offer]) -> Vec<Uuid> {
     offers.iter().map(|offer| offer.listing.id).collect()
 }
@@ -55,7 +60,7 @@ async fn every_listing_is_on_exactly_one_page_in_every_order() {
     let active: Vec<Offer> = everything(&test.pool, &history)
         .await
         .into_iter()
-        .filter(|offer| offer.listing.status == Status::Active)
+        .filter(|offer| offer.listing.status == Status::Active && sells(&history, offer))
         .collect();
     assert!(active.len() > 10);
     for sort in [Sort::Newest, Sort::PriceAsc, Sort::PriceDesc, Sort::EndingSoon] {
@@ -103,7 +108,8 @@ async fn filters_leave_exactly_what_they_name() {
     let history = History::random(22, 2_000);
     let test = TestDatabase::showing(&history.units).await;
     let all = everything(&test.pool, &history).await;
-    let public: Vec<Offer> = all.into_iter().filter(|offer| offer.listing.published_at.is_some()).collect();
+    let is_public = |offer: &Offer| offer.listing.published_at.is_some() && sells(&history, offer);
+    let public: Vec<Offer> = all.into_iter().filter(is_public).collect();
     let seller = AccountId(public[0].listing.seller_id);
     let price = PriceRange { currency: Currency::JPY, from: Some(5_000), to: Some(12_000) };
     let any = || Filter { status: None, ..Filter::default() };
@@ -170,14 +176,15 @@ async fn what_was_never_published_is_shown_to_its_seller_alone() {
     for offer in &all {
         let (id, seller) = (ListingId(offer.listing.id), AccountId(offer.listing.seller_id));
         assert_eq!(catalogue::get(&test.pool, id, Some(seller)).await.unwrap().as_ref(), Some(offer));
-        let public = offer.listing.published_at.is_some();
+        let public = offer.listing.published_at.is_some() && sells(&history, offer);
         for viewer in [None, Some(stranger)] {
             assert_eq!(catalogue::get(&test.pool, id, viewer).await.unwrap().is_some(), public);
         }
     }
     let listings: Vec<_> = all.iter().map(|offer| ListingId(offer.listing.id)).collect();
     let shown = catalogue::get_all(&test.pool, &listings, None).await.unwrap();
-    assert_eq!(shown.len(), all.len() - hidden.len());
+    let is_public = |offer: &&Offer| offer.listing.published_at.is_some() && sells(&history, offer);
+    assert_eq!(shown.len(), all.iter().filter(is_public).count());
     for status in [None, Some(Status::Draft), Some(Status::Archived)] {
         let filter = Filter { status, viewer: Some(stranger), ..Filter::default() };
         let page = catalogue::page(&test.pool, &filter, Sort::Newest, None, 1_000).await.unwrap();
@@ -194,7 +201,10 @@ async fn the_board_pages_and_tells_what_happened() {
         walk(move |cursor| auction_board::page(pool, filter, sort, cursor, 2))
     };
     let newest = board(auction_board::Filter::default(), auction_board::Sort::Newest).await;
-    assert_eq!(newest.len(), history.auctions.0.values().filter(|(_, version)| *version > 0).count());
+    let sells = |seller: AccountId| history.stores.state(seller).may_sell().is_ok();
+    let is_shown = |id: &Uuid| history.listings.state(ListingId(*id)).offer().is_ok_and(|offer| sells(offer.seller));
+    let scheduled = history.auctions.0.iter().filter(|(id, (_, version))| *version > 0 && is_shown(id));
+    assert_eq!(newest.len(), scheduled.count());
     assert!(newest.is_sorted_by_key(|auction| std::cmp::Reverse((auction.scheduled_at, auction.id))));
     for status in [auction_board::Status::Open, auction_board::Status::Closed, auction_board::Status::Cancelled] {
         let filter = auction_board::Filter { status: Some(status), ..<_>::default() };
@@ -230,6 +240,10 @@ async fn the_board_pages_and_tells_what_happened() {
         }
         since.extend(more);
     }
+    // What pages leave out has its messages all the same.
+    for id in history.auctions.0.keys().filter(|id| !is_shown(id)) {
+        total += auction_board::activity_after(&test.pool, AuctionId(*id), 0, 10_000).await.unwrap().len();
+    }
     assert_eq!(since.len(), total);
     assert!(since.is_sorted_by_key(|message| message.position));
     assert!(since.iter().any(|message| matches!(message.message.0, Message::Bid { outbid: Some(_), .. })));
@@ -262,7 +276,8 @@ async fn the_board_agrees_with_the_domain() {
             assert_eq!(*version, 0);
             continue;
         };
-        let offer = catalogue::get(&test.pool, ListingId(*id), None).await.unwrap().unwrap();
+        let seller = Some(AccountId(shown.seller_id));
+        let offer = catalogue::get(&test.pool, ListingId(*id), seller).await.unwrap().unwrap();
         assert_eq!(shown.version, version.cast_signed());
         assert_eq!(offer.listing.version, history.listings.0[id].1.cast_signed(), "a listing's version is its own");
         assert_eq!(offer.listing.bids, shown.bids);
@@ -360,4 +375,41 @@ async fn a_profile_shows_the_last_change_and_nothing_once_the_person_is_forgotte
     );
     let offers = catalogue::page(&test.pool, &Filter::default(), Sort::Newest, None, 100).await.unwrap().items;
     assert!(offers.iter().all(|offer| offer.seller_name.is_none()));
+}
+
+#[tokio::test]
+async fn stores_are_paged_filtered_and_found_as_the_domain_has_them() {
+    let history = History::random(29, 3_000);
+    let test = TestDatabase::showing(&history.units).await;
+    let everywhere =
+        async |filter: &stores::Filter, sort| walk(|cursor| stores::page(&test.pool, filter, sort, cursor, 2)).await;
+    let all = everywhere(&stores::Filter::default(), stores::Sort::Newest).await;
+    assert!(all.len() > 3, "{}", all.len());
+    assert!(all.is_sorted_by_key(|store| std::cmp::Reverse((store.opened_at, store.id))));
+    let opened = history.stores.0.iter().filter(|(_, (_, version))| *version > 0).map(|(id, _)| *id);
+    let registered = opened.filter(|id| history.accounts.state(AccountId(*id)).registered().is_ok());
+    assert_eq!(all.iter().map(|store| store.id).collect::<BTreeSet<_>>(), registered.collect());
+    for store in &all {
+        let known = history.stores.state(AccountId(store.id));
+        let state = serde_json::to_value(store.state).unwrap();
+        assert_eq!((state.as_str(), store.kyc.0), (known.state(), known.opened().unwrap().kyc));
+        assert_eq!(store.verified_at.is_some(), known.is_verified().is_ok());
+        assert_eq!(store.version, history.stores.0[&store.id].1.cast_signed());
+        let slug = store.slug.as_deref().unwrap();
+        let found = stores::by_slug(&test.pool, slug).await.unwrap();
+        assert_eq!(found.as_ref(), Some(store).filter(|store| store.state == stores::State::Open));
+    }
+    let mut named: Vec<Uuid> = all.iter().map(|store| store.id).collect();
+    let mut by_name = everywhere(&stores::Filter::default(), stores::Sort::Name).await;
+    named.sort_unstable();
+    by_name.sort_unstable_by_key(|store| store.id);
+    assert_eq!(by_name.iter().map(|store| store.id).collect::<Vec<_>>(), named);
+    for state in [stores::State::Open, stores::State::Suspended, stores::State::Removed] {
+        let some = everywhere(&stores::Filter { state: Some(state), ..<_>::default() }, stores::Sort::Newest).await;
+        assert!(some.iter().eq(all.iter().filter(|store| store.state == state)));
+    }
+    for kyc in [Kyc::Unverified, Kyc::Pending, Kyc::Verified] {
+        let some = everywhere(&stores::Filter { kyc: Some(kyc), ..<_>::default() }, stores::Sort::Newest).await;
+        assert!(some.iter().eq(all.iter().filter(|store| store.kyc.0 == kyc)));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
 use domain::escrow::{Escrow, Phase};
 use domain::listing::Listing;
 use domain::order::Order;
@@ -16,6 +17,7 @@ use crate::catalogue;
 use crate::escrows;
 use crate::ledger;
 use crate::orders::{self, Canceller, Filter, GroupStatus, Side, Status};
+use crate::sales;
 
 #[tokio::test]
 async fn an_order_shows_what_the_domain_says_of_it_and_of_its_money() {
@@ -216,4 +218,77 @@ async fn a_listing_shows_the_pieces_that_the_domain_says_are_free() {
         sold_out += usize::from(status == catalogue::Status::SoldOut);
     }
     assert!(sold_out > 0 && forms > 0);
+}
+
+/// What the seller, in one currency, has sold, by one way to count it: orders, gross, refunded, fees, paid out, held.
+type Counted = BTreeMap<(Uuid, String), [i128; 6]>;
+
+/// A row of such a count, its sums as texts.
+type Row = (Uuid, String, i64, String, String, String, String, String);
+
+fn counted(rows: Vec<Row>) -> Counted {
+    let number = |text: String| text.parse::<i128>().unwrap();
+    let row = |(seller, currency, orders, gross, refunded, fees, paid_out, held)| {
+        let sums = [gross, refunded, fees, paid_out, held].map(number);
+        let [gross, refunded, fees, paid_out, held] = sums;
+        ((seller, currency), [i128::from(orders), gross, refunded, fees, paid_out, held])
+    };
+    rows.into_iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn what_sellers_have_sold_is_what_escrows_say_and_all_of_it_is_somewhere() {
+    let mut seen = [0; 6];
+    for seed in 34..=36 {
+        let history = History::random(seed, 2_500);
+        let test = TestDatabase::showing(&history.units).await;
+        let plain = sqlx::query_as(
+            "select seller_id, currency, count(*), sum(amount)::text, sum(refunded)::text, sum(coalesce(fee, 0))::text,
+                sum(coalesce(paid_out, 0))::text,
+                sum(case when ended_at is null then amount - refunded else 0 end)::text
+             from escrows.escrows where funded_at is not null group by seller_id, currency",
+        );
+        let plain = counted(plain.fetch_all(&test.pool).await.unwrap());
+        let summed = sqlx::query_as(
+            "select seller_id, currency, sum(orders)::bigint, sum(gross)::text, sum(refunded)::text, sum(fees)::text,
+                sum(paid_out)::text,
+                (select coalesce(sum(held), 0)::text from sales.orders
+                 where orders.seller_id = days.seller_id and orders.currency = days.currency)
+             from sales.days group by seller_id, currency",
+        );
+        assert_eq!(counted(summed.fetch_all(&test.pool).await.unwrap()), plain);
+        for ((seller, currency), sums) in &plain {
+            assert_eq!(sums[1], sums[2..].iter().sum::<i128>(), "{seller} {currency}");
+            let totals = sales::totals(&test.pool, AccountId(*seller)).await.unwrap();
+            let totals = totals.iter().find(|totals| totals.currency.0.code() == currency).unwrap();
+            let shown = [totals.gross, totals.refunded, totals.fees, totals.paid_out, totals.held].map(|sum| sum.0);
+            assert_eq!((i128::from(totals.orders), &shown[..]), (sums[0], &sums[1..]));
+            for (seen, sum) in seen.iter_mut().zip(sums) {
+                *seen += sum;
+            }
+        }
+        let by_day: Vec<(Uuid, String, NaiveDate, i64)> = sqlx::query_as(
+            "select seller_id, currency, (funded_at at time zone 'UTC')::date as day, count(*)
+             from escrows.escrows where funded_at is not null group by 1, 2, 3 order by 1, 2, 3",
+        )
+        .fetch_all(&test.pool)
+        .await
+        .unwrap();
+        let days = "select seller_id, currency, day, orders from sales.days where orders > 0 order by 1, 2, 3";
+        let days: Vec<(Uuid, String, NaiveDate, i64)> = sqlx::query_as(days).fetch_all(&test.pool).await.unwrap();
+        assert_eq!(days, by_day);
+        let of_listings: (String, i64) = sqlx::query_as(
+            "select coalesce(sum(gross), 0)::text, coalesce(sum(pieces), 0)::bigint from sales.listings",
+        )
+        .fetch_one(&test.pool)
+        .await
+        .unwrap();
+        let of_days: (String, i64) =
+            sqlx::query_as("select coalesce(sum(gross), 0)::text, coalesce(sum(pieces), 0)::bigint from sales.days")
+                .fetch_one(&test.pool)
+                .await
+                .unwrap();
+        assert_eq!(of_listings, of_days);
+    }
+    assert!(seen.iter().all(|sum| *sum > 0), "{seen:?}");
 }

@@ -10,6 +10,7 @@ use domain::order::{self, Order};
 use domain::order_group::{self, OrderGroup};
 use domain::session::{self, Session};
 use domain::stock::{self, Stock};
+use domain::store::{self, Store};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, HoldId, ListingId, Money, Refusal, Timestamp};
 use eventstore::event::DomainEvent;
@@ -76,6 +77,7 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             draft.execute::<Session>(*id, command).map(drop)
         }
         [DomainEvent::Stock(id, event), ..] => draft.execute::<Stock>(*id, of_stock(*id, event)).map(drop),
+        [DomainEvent::Store(id, event), ..] => draft.execute::<Store>(*id, of_store(*id, event)).map(drop),
         [DomainEvent::Wallet(id, event), rest @ ..] => {
             let (event, owner) = match (event, rest.first()) {
                 (wallet::Event::WalletOpened { owner, .. }, Some(DomainEvent::Wallet(_, next))) => (next, *owner),
@@ -268,6 +270,19 @@ fn of_stock(listing: ListingId, event: &stock::Event) -> stock::Command {
         stock::Event::StockReleased { order } => stock::Command::Release { order },
         stock::Event::StockTaken { order } => stock::Command::Take { order },
         stock::Event::StockReturned { order, pieces } => stock::Command::Return { order, pieces },
+    }
+}
+
+fn of_store(owner: AccountId, event: &store::Event) -> store::Command {
+    use store::{Command as C, Event as E};
+    match event.clone() {
+        E::StoreOpened { about, .. } => C::Open { owner, about },
+        E::StoreChanged { about, .. } => C::Change { about },
+        E::StoreVerified { ruling } => C::Verify { ruling },
+        E::StoreUnverified { ruling } => C::Unverify { ruling },
+        E::StoreSuspended { ruling } => C::Suspend { ruling },
+        E::StoreReinstated { ruling } => C::Reinstate { ruling },
+        E::StoreRemoved { ruling } => C::Remove { ruling },
     }
 }
 

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use commands::auctions::{self, Offeree};
 use commands::listings::{self, NewListing};
 use commands::orders::WinIds;
+use commands::stores;
 use domain::auction::Auction;
 use domain::listing::{Details, Sale};
 use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Timestamp};
@@ -121,7 +122,9 @@ async fn create(
     let plan = AuctionPlanBody { start_price, reserve_price, buy_now_price, starts_at, duration_s };
     let (listing, sale) = (ListingId(mint::id()), Sale::Auction(plan.into()));
     let new = NewListing { listing, seller, details, sale, stock: BTreeMap::new() };
+    let needs_verification = app.settings.stores.needs_verification;
     let create = move |world: &mut commands::World<'_>| {
+        stores::require_standing(world, seller, needs_verification)?;
         listings::draft(world, &new)?;
         listings::publish(world, new.listing, seller, &rules)?;
         changed(world, new.listing.into())

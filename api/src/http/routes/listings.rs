@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::listings::{self, NewListing};
+use commands::stores;
 use domain::listing::{AuctionPlan, Changes, Condition, Delivery, Details, Listing, Sale, Variant};
 use domain::stock::Sku;
 use domain::{AccountId, Currency, ListingId, Money};
@@ -402,7 +403,7 @@ pub struct SellerBody {
     name: Option<String>,
 }
 
-fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
+pub(super) fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
     let catalogue::Offer { listing: row, seller_name } = offer;
     let is_auction = row.kind == catalogue::Kind::Auction;
     let money = |minor| stored_money(minor, row.currency.0);
@@ -623,9 +624,11 @@ async fn publish(
     command: Command<Nothing>,
 ) -> Result<Done<ListingChanged>, Problem> {
     let (by, expected, rules) = (command.caller.account, command.expected_version, app.auction_rules());
+    let needs_verification = app.settings.stores.needs_verification;
     let publish = move |world: &mut commands::World<'_>| {
         world.get::<Listing>(id)?.owned_by(by)?;
         world.expect_version::<Listing>(id, expected)?;
+        stores::require_standing(world, by, needs_verification)?;
         listings::publish(world, id, by, &rules)?;
         changed(world, id)
     };

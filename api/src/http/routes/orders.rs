@@ -526,7 +526,7 @@ pub struct LineBody {
     total: Money,
 }
 
-fn order_body(row: purchases::Order) -> Result<OrderBody, Problem> {
+pub(super) fn order_body(row: purchases::Order) -> Result<OrderBody, Problem> {
     let currency = row.currency.0;
     let money = |minor| stored_money(minor, currency);
     let line = |line: purchases::Line| {

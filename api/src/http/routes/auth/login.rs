@@ -7,8 +7,8 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use commands::Request;
-use commands::accounts;
 use commands::sessions::{self, Trade, Traded};
+use commands::{accounts, stores};
 use domain::AccountId;
 use domain::account::{Account, Capability};
 use domain::claim::Kind;
@@ -29,28 +29,32 @@ use crate::http::envelope::RequestId;
 use crate::http::extract::{Body, Caller, Nothing};
 use crate::http::problem::{POSITION_HEADER, Problem};
 
-/// Joins: makes an account and logs it in. A token to verify the address goes to its mailbox.
+/// Joins: makes an account, with a store if one is given, and logs it in. A token to verify the address goes to its mailbox.
 #[utoipa::path(post, path = "/auth/register", tag = TAG, request_body = Registration,
     responses((status = CREATED, body = Tokens, description = "The account exists and is logged in"),
-        (status = CONFLICT, description = "The e-mail address or the user name belongs to an account")))]
+        (status = CONFLICT, description = "The e-mail address or the user name belongs to an account, or the slug to a store")))]
 pub(super) async fn register(
     State(app): State<App>,
     Extension(id): Extension<RequestId>,
     Body(registration): Body<Registration>,
 ) -> Result<(StatusCode, Tokens), Problem> {
     let account = AccountId(mint::id());
-    let Registration { email, user_name, password, sell } = registration;
+    let Registration { email, user_name, password, sell, store } = registration;
     let hashed = app.passwords.hash_new(password, vec![email.clone(), user_name.clone()]).await?;
     let password_hash = hashed.ok_or_else(|| too_common("/password"))?;
     let mut capabilities = BTreeSet::from([Capability::Buy]);
-    capabilities.extend(sell.then_some(Capability::Sell));
+    capabilities.extend((sell || store.is_some()).then_some(Capability::Sell));
     let (key, hash) = (PersonKey::mint(account), Some(password_hash.as_str()));
     let newcomer = newcomer(&app.secret, &app.wrapping, &key, &email, &user_name, hash, capabilities);
+    let store = store.map(|store| store.sealed(&app.secret, &key, None));
     let question = challenge(newcomer.identity.email.clone(), EMAIL_ANSWER);
     let (session, token) = new_session(&app, account);
     let join = move |world: &mut commands::World<'_>| {
         accounts::register(world, &newcomer)?;
         accounts::challenge_email(world, account, question.clone(), newcomer.email)?;
+        if let Some(about) = &store {
+            stores::open(world, account, about)?;
+        }
         sessions::open(world, &session)
     };
     let accepted = app.engine.submit(once(id, account), join).await?;

@@ -1,0 +1,150 @@
+//! Stores, for staff: who waits to be verified, and what they decide.
+
+use axum::Json;
+use axum::extract::State;
+use commands::stores::{self, Verdict};
+use domain::AccountId;
+use domain::store::{Kyc, Ruling, Store};
+use projections::stores as shops;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::orders::Reason;
+use super::stores::{OwnStore, StoreChanged, changed, own_store};
+use crate::app::App;
+use crate::http::extract::{Command, Id, Read};
+use crate::http::openapi::{Conditional, Waits, words};
+use crate::http::pages::{Cursor, Page, page_limit};
+use crate::http::problem::Problem;
+use crate::http::reply::Done;
+
+const TAG: &str = "Administration";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(verify))
+        .routes(routes!(unverify))
+        .routes(routes!(suspend))
+        .routes(routes!(reinstate))
+        .routes(routes!(remove))
+}
+
+/// Which stores to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct MerchantsQuery {
+    /// Words in name, slug or biography.
+    q: Option<String>,
+    /// `open`, `suspended` or `removed`.
+    #[param(inline, value_type = Option<StateName>)]
+    state: Option<shops::State>,
+    /// `unverified`, `pending` or `verified`.
+    #[param(inline, value_type = Option<KycName>)]
+    kyc: Option<Kyc>,
+    /// `newest` unless told, or `name`.
+    #[param(inline, value_type = Option<super::stores::SortName>)]
+    sort: Option<shops::Sort>,
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<shops::Cursor>>,
+}
+
+words!(StateName: "open", "suspended", "removed");
+
+words!(KycName: "unverified", "pending", "verified");
+
+/// All stores, but those of people who are forgotten.
+#[utoipa::path(get, path = "/admin/merchants", tag = TAG, security(("bearer" = ["staff"])),
+    params(MerchantsQuery, Waits), responses((status = OK, body = Page<OwnStore>, description = "A page")))]
+async fn list(State(app): State<App>, read: Read<MerchantsQuery>) -> Result<Json<Page<OwnStore>>, Problem> {
+    read.wait_for(&app, shops::MODEL.name).await?;
+    let MerchantsQuery { q, state, kyc, sort, limit, cursor } = read.query;
+    let filter = shops::Filter { state, kyc, words: q };
+    let (sort, limit) = (sort.unwrap_or_default(), page_limit(limit)?);
+    let page = shops::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
+    Page::of(page, |row| Ok(own_store(row))).map(Json)
+}
+
+async fn rule(
+    app: &App,
+    owner: AccountId,
+    verdict: Verdict,
+    command: Command<Reason>,
+) -> Result<Done<StoreChanged>, Problem> {
+    let (request, expected) = (command.request(), command.expected_version);
+    let ruling = Ruling { by: command.caller.account, reason: command.body.reason };
+    let rule = move |world: &mut commands::World<'_>| {
+        world.get::<Store>(owner)?.opened()?;
+        world.expect_version::<Store>(owner, expected)?;
+        stores::rule(world, owner, verdict, &ruling)?;
+        changed(world, owner)
+    };
+    Ok(Done::ok(app.engine.submit(request, rule).await?))
+}
+
+/// Vouches for a store: somebody stands behind its name at its address.
+#[utoipa::path(post, path = "/admin/merchants/{id}/verify", tag = TAG, security(("bearer" = ["staff"])),
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = Reason,
+    responses((status = OK, body = StoreChanged, description = "Verified")))]
+async fn verify(
+    State(app): State<App>,
+    Id(owner): Id<AccountId>,
+    command: Command<Reason>,
+) -> Result<Done<StoreChanged>, Problem> {
+    rule(&app, owner, Verdict::Verify, command).await
+}
+
+/// Vouches for a store no more, or not at all.
+#[utoipa::path(post, path = "/admin/merchants/{id}/unverify", tag = TAG, security(("bearer" = ["staff"])),
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = Reason,
+    responses((status = OK, body = StoreChanged, description = "Not verified")))]
+async fn unverify(
+    State(app): State<App>,
+    Id(owner): Id<AccountId>,
+    command: Command<Reason>,
+) -> Result<Done<StoreChanged>, Problem> {
+    rule(&app, owner, Verdict::Unverify, command).await
+}
+
+/// Closes a store for now: its owner settles what is open and sells nothing new, and what it offers is not shown.
+#[utoipa::path(post, path = "/admin/merchants/{id}/suspend", tag = TAG, security(("bearer" = ["staff"])),
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = Reason,
+    responses((status = OK, body = StoreChanged, description = "Suspended")))]
+async fn suspend(
+    State(app): State<App>,
+    Id(owner): Id<AccountId>,
+    command: Command<Reason>,
+) -> Result<Done<StoreChanged>, Problem> {
+    rule(&app, owner, Verdict::Suspend, command).await
+}
+
+/// Lets a store sell again that was suspended.
+#[utoipa::path(post, path = "/admin/merchants/{id}/reinstate", tag = TAG, security(("bearer" = ["staff"])),
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = Reason,
+    responses((status = OK, body = StoreChanged, description = "Open again")))]
+async fn reinstate(
+    State(app): State<App>,
+    Id(owner): Id<AccountId>,
+    command: Command<Reason>,
+) -> Result<Done<StoreChanged>, Problem> {
+    rule(&app, owner, Verdict::Reinstate, command).await
+}
+
+/// Closes a store for good. Its slug stays taken.
+#[utoipa::path(delete, path = "/admin/merchants/{id}", tag = TAG, security(("bearer" = ["staff"])),
+    params(("id" = uuid::Uuid, Path), Conditional), request_body = Reason,
+    responses((status = OK, body = StoreChanged, description = "Removed")))]
+async fn remove(
+    State(app): State<App>,
+    Id(owner): Id<AccountId>,
+    command: Command<Reason>,
+) -> Result<Done<StoreChanged>, Problem> {
+    rule(&app, owner, Verdict::Remove, command).await
+}

@@ -1,0 +1,336 @@
+//! Stores: one's own, and what everybody sees of those that are open.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use commands::{Accepted, stores};
+use domain::AccountId;
+use domain::account::{self, Capability};
+use domain::store::{Kyc, PaymentPreference, Store};
+use eventstore::sealing::PersonKey;
+use projections::catalogue;
+use projections::stores as shops;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::listings::{self, ListingBody};
+use crate::app::App;
+use crate::http::access;
+use crate::http::extract::{Caller, Command, Id, MaybeCaller, NoQuery, Read};
+use crate::http::fresh::{Fresh, Tag};
+use crate::http::openapi::{Conditional, Revalidates, Waits, words};
+use crate::http::pages::{Cursor, Page, page_limit};
+use crate::http::problem::Problem;
+use crate::http::reply::{Done, One};
+use crate::storefront::{PaymentPreferenceBody, Storefront};
+
+const TAG: &str = "Stores";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(mine, put)).routes(routes!(list)).routes(routes!(show)).routes(routes!(user))
+}
+
+/// Refuses whoever may not sell, as their session stands.
+pub(super) async fn require_seller(app: &App, caller: Caller) -> Result<(), Problem> {
+    let needed = Capability::Sell;
+    let may_sell = access::standing(app, caller).await?.capabilities.contains(&needed);
+    let missing = || domain::Refusal::from(account::Error::MissingCapability { needed });
+    if may_sell { Ok(()) } else { Err(missing().into()) }
+}
+
+/// Whether a store sells.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StateBody {
+    /// It does.
+    Open,
+    /// It settles what is open, and sells nothing new.
+    Suspended,
+    /// It is closed for good.
+    Removed,
+}
+
+/// Where staff are with knowing who sells.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KycBody {
+    /// Nothing was shown to them that they could vouch for, or they do not.
+    Unverified,
+    /// They are to look.
+    Pending,
+    /// They vouch for it.
+    Verified,
+}
+
+/// A store as its owner and staff see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OwnStore {
+    /// The account whose store it is.
+    id: Uuid,
+    #[schema(value_type = StateBody)]
+    state: shops::State,
+    #[schema(value_type = KycBody)]
+    kyc: Kyc,
+    slug: Option<String>,
+    brand_name: Option<String>,
+    biography: Option<String>,
+    logo: Option<String>,
+    business_address: Option<String>,
+    whatsapp: Option<String>,
+    instagram: Option<String>,
+    facebook: Option<String>,
+    #[schema(value_type = PaymentPreferenceBody)]
+    payment_preference: PaymentPreference,
+    /// Why staff have decided what they decided last.
+    reason: Option<String>,
+    /// When that was.
+    ruled_at: Option<DateTime<Utc>>,
+    opened_at: DateTime<Utc>,
+    verified_at: Option<DateTime<Utc>>,
+    /// For `If-Match`.
+    version: u64,
+}
+
+pub(super) fn own_store(row: shops::Store) -> OwnStore {
+    OwnStore {
+        id: row.id,
+        state: row.state,
+        kyc: row.kyc.0,
+        slug: row.slug,
+        brand_name: row.brand_name,
+        biography: row.biography,
+        logo: row.logo,
+        business_address: row.business_address,
+        whatsapp: row.whatsapp,
+        instagram: row.instagram,
+        facebook: row.facebook,
+        payment_preference: row.payment_preference.0,
+        reason: row.reason,
+        ruled_at: row.ruled_at,
+        opened_at: row.opened_at,
+        verified_at: row.verified_at,
+        version: row.version.unsigned_abs(),
+    }
+}
+
+/// One's own store.
+#[utoipa::path(get, path = "/merchant/me", tag = TAG, security(("bearer" = [])), params(Waits),
+    responses((status = OK, body = OwnStore, description = "The store"),
+        (status = FORBIDDEN, description = "The account may not sell"),
+        (status = NOT_FOUND, description = "The account has no store")))]
+async fn mine(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<OwnStore>, Problem> {
+    require_seller(&app, caller).await?;
+    read.wait_for(&app, shops::MODEL.name).await?;
+    let row = shops::get(&app.pool, caller.account).await?.ok_or_else(|| Problem::not_found("store"))?;
+    let (version, position) = (row.version.unsigned_abs(), row.position);
+    Ok(One { body: own_store(row), version, position })
+}
+
+/// What a command has done to a store.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct StoreChanged {
+    /// The account whose store it is.
+    id: Uuid,
+    #[schema(example = "open")]
+    state: String,
+    #[schema(example = "pending")]
+    kyc: String,
+    /// For `If-Match`.
+    version: u64,
+}
+
+pub(super) fn changed(world: &mut commands::World<'_>, owner: AccountId) -> Result<StoreChanged, commands::Halt> {
+    let version = world.version::<Store>(owner)?;
+    let store = world.get::<Store>(owner)?;
+    let (state, kyc) = (store.state().unwrap_or_default().to_owned(), store.opened()?.kyc.name().to_owned());
+    Ok(StoreChanged { id: owner.0, state, kyc, version })
+}
+
+/// Opens one's store, after which the account may sell, or replaces what it says of itself.
+///
+/// Staff vouch for brand name and business address: a store with an address waits for them, and waits again when one of
+/// the two changes.
+#[utoipa::path(put, path = "/merchant/me", tag = TAG, security(("bearer" = [])), request_body = Storefront,
+    params(Conditional), responses((status = OK, body = StoreChanged, description = "Changed"),
+        (status = CREATED, body = StoreChanged, description = "Opened")))]
+async fn put(State(app): State<App>, command: Command<Storefront>) -> Result<Done<StoreChanged>, Problem> {
+    let (owner, expected) = (command.caller.account, command.expected_version);
+    let key = PersonKey::load(&app.pool, &app.wrapping, owner).await?.ok_or_else(|| Problem::not_found("account"))?;
+    let before = app.engine.read(move |world| Ok(world.get::<Store>(owner)?.clone())).await?;
+    let before = before.opened().ok().map(|shop| &shop.about);
+    let about = command.body.sealed(&app.secret, &key, before);
+    let put = move |world: &mut commands::World<'_>| {
+        world.expect_version::<Store>(owner, expected)?;
+        let opened = stores::put(world, owner, &about)?;
+        Ok((opened, changed(world, owner)?))
+    };
+    let accepted = app.engine.submit(command.request(), put).await?;
+    let Accepted { value: (opened, value), position, replayed } = accepted;
+    let accepted = Accepted { value, position, replayed };
+    Ok(if opened { Done::created(accepted, "/api/v1/merchant/me".to_owned()) } else { Done::ok(accepted) })
+}
+
+/// A store as everybody sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StoreBody {
+    /// The account that sells.
+    id: Uuid,
+    #[schema(example = "corner-and-co")]
+    slug: Option<String>,
+    #[schema(example = "Corner & Co.")]
+    brand_name: Option<String>,
+    biography: Option<String>,
+    logo: Option<String>,
+    whatsapp: Option<String>,
+    instagram: Option<String>,
+    facebook: Option<String>,
+    #[schema(value_type = PaymentPreferenceBody)]
+    payment_preference: PaymentPreference,
+    /// Whether staff vouch for its name and its address.
+    verified: bool,
+    opened_at: DateTime<Utc>,
+}
+
+fn store_body(row: shops::Store) -> StoreBody {
+    StoreBody {
+        id: row.id,
+        slug: row.slug,
+        brand_name: row.brand_name,
+        biography: row.biography,
+        logo: row.logo,
+        whatsapp: row.whatsapp,
+        instagram: row.instagram,
+        facebook: row.facebook,
+        payment_preference: row.payment_preference.0,
+        verified: row.kyc.0 == Kyc::Verified,
+        opened_at: row.opened_at,
+    }
+}
+
+/// Which stores to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct StoresQuery {
+    /// Words in name, slug or biography.
+    q: Option<String>,
+    /// `true`: only those for which staff vouch.
+    verified: Option<bool>,
+    /// `newest` unless told, or `name`.
+    #[param(inline, value_type = Option<SortName>)]
+    sort: Option<shops::Sort>,
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<shops::Cursor>>,
+}
+
+words!(SortName: "newest", "name");
+
+/// The stores that are open.
+#[utoipa::path(get, path = "/stores", tag = TAG, params(StoresQuery, Waits, Revalidates),
+    responses((status = OK, body = Page<StoreBody>, description = "A page"),
+        (status = NOT_MODIFIED, description = "As the client has it")))]
+async fn list(State(app): State<App>, read: Read<StoresQuery>) -> Result<Fresh<Page<StoreBody>>, Problem> {
+    read.wait_for(&app, shops::MODEL.name).await?;
+    let tag = Tag::of(&app, &shops::MODEL, None);
+    if read.known.has(&tag) {
+        return Ok(Fresh::Unchanged(tag));
+    }
+    let StoresQuery { q, verified, sort, limit, cursor } = read.query;
+    let kyc = verified.unwrap_or(false).then_some(Kyc::Verified);
+    let filter = shops::Filter { state: Some(shops::State::Open), kyc, words: q };
+    let (sort, limit) = (sort.unwrap_or_default(), page_limit(limit)?);
+    let page = shops::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
+    Page::of(page, |row| Ok(store_body(row))).map(|page| Fresh::Changed(tag, page))
+}
+
+/// Which of a store's listings to show.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct StoreQuery {
+    /// `newest` unless told, `price_asc`, `price_desc` or `ending_soon`.
+    #[param(inline, value_type = Option<listings::SortName>)]
+    sort: Option<catalogue::Sort>,
+    /// How many listings, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<catalogue::Cursor>>,
+}
+
+/// A store and a page of what it offers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StorePage {
+    store: StoreBody,
+    /// What it offers.
+    items: Vec<ListingBody>,
+    /// Give it as `cursor` to get the next page; none on the last.
+    next_cursor: Option<String>,
+}
+
+/// A store that is open, and what it offers.
+#[utoipa::path(get, path = "/store/{slug}", tag = TAG, security((), ("bearer" = [])),
+    params(("slug" = String, Path), StoreQuery, Waits, Revalidates),
+    responses((status = OK, body = StorePage, description = "The store and a page of its listings"),
+        (status = NOT_MODIFIED, description = "As the client has it")))]
+async fn show(
+    State(app): State<App>,
+    Id(slug): Id<String>,
+    MaybeCaller(caller): MaybeCaller,
+    read: Read<StoreQuery>,
+) -> Result<Fresh<StorePage>, Problem> {
+    read.wait_for(&app, shops::MODEL.name).await?;
+    read.wait_for(&app, catalogue::MODEL.name).await?;
+    let tag = Tag::of(&app, &shops::MODEL, caller).and(&app, &catalogue::MODEL);
+    if read.known.has(&tag) {
+        return Ok(Fresh::Unchanged(tag));
+    }
+    let store = shops::by_slug(&app.pool, &slug).await?.ok_or_else(|| Problem::not_found("store"))?;
+    let StoreQuery { sort, limit, cursor } = read.query;
+    let (sort, limit) = (sort.unwrap_or_default(), page_limit(limit)?);
+    let viewer = caller.map(|caller| caller.account);
+    let filter = catalogue::Filter { viewer, seller: Some(AccountId(store.id)), ..catalogue::Filter::default() };
+    let page = catalogue::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
+    let Page { items, next_cursor } = Page::of(page, listings::body)?;
+    Ok(Fresh::Changed(tag, StorePage { store: store_body(store), items, next_cursor }))
+}
+
+/// What everybody may know of an account.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UserBody {
+    id: Uuid,
+    /// The public name.
+    name: Option<String>,
+    /// Since when there is an account.
+    member_since: DateTime<Utc>,
+    /// The slug of its store, if that is open.
+    store: Option<String>,
+    /// How much it offers.
+    listings: i64,
+}
+
+/// What everybody may know of somebody.
+#[utoipa::path(get, path = "/users/{id}", tag = TAG, params(("id" = Uuid, Path), Waits),
+    responses((status = OK, body = UserBody, description = "The public profile")))]
+async fn user(State(app): State<App>, Id(id): Id<AccountId>, read: Read<NoQuery>) -> Result<Json<UserBody>, Problem> {
+    for model in [projections::accounts::MODEL, shops::MODEL, catalogue::MODEL] {
+        read.wait_for(&app, model.name).await?;
+    }
+    let profile = projections::accounts::get(&app.pool, id).await?.filter(|profile| profile.erased_at.is_none());
+    let profile = profile.ok_or_else(|| Problem::not_found("account"))?;
+    let store = shops::get(&app.pool, id).await?.filter(|store| store.state == shops::State::Open);
+    Ok(Json(UserBody {
+        id: profile.id,
+        name: profile.user_name,
+        member_since: profile.registered_at,
+        store: store.and_then(|store| store.slug),
+        listings: catalogue::offered_by(&app.pool, id).await?,
+    }))
+}

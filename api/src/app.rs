@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use commands::images;
 use commands::listings::AuctionRules;
 use commands::mail::{self, Folder, Mail, Mailbox};
 use commands::orders::SaleRules;
@@ -43,7 +44,9 @@ use crate::config::Config;
 use crate::forward::{self, Forwarding};
 use crate::http::limits::{self, Limits};
 use crate::http::live::LiveAuctions;
+use crate::media::{Media, MediaError};
 use crate::observe;
+use crate::places::{Places, PlacesError};
 
 /// How long the followers may take to finish their batch when the node stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -78,6 +81,12 @@ pub enum StartError {
     /// The client for asking others.
     #[error("there is no way to ask others: {0}")]
     Outgoing(#[from] reqwest::Error),
+    /// Uploaded pictures.
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// Provinces and cities.
+    #[error(transparent)]
+    Places(#[from] PlacesError),
     /// The address that messages are from.
     #[error("messages cannot be from `{0}`")]
     Sender(String),
@@ -118,6 +127,10 @@ pub struct Parts {
     pub passwords: Passwords,
     /// Payment providers.
     pub providers: Providers,
+    /// Uploaded pictures.
+    pub media: Arc<Media>,
+    /// Provinces and cities.
+    pub places: Places,
     /// Who is logged in.
     pub sessions: LiveSessions,
     /// Logging in with Google, if this marketplace is known there.
@@ -170,8 +183,12 @@ fn sale_rules(settings: &Config) -> SaleRules {
 }
 
 /// The processes, and the versions of what they keep.
-const PROCESSES: [(&str, i32); 3] =
-    [(timers::NAME, timers::VERSION), (payments::NAME, payments::VERSION), (mail::NAME, mail::VERSION)];
+const PROCESSES: [(&str, i32); 4] = [
+    (timers::NAME, timers::VERSION),
+    (payments::NAME, payments::VERSION),
+    (mail::NAME, mail::VERSION),
+    (images::NAME, images::VERSION),
+];
 
 /// The names of all followers.
 pub fn followers() -> impl Iterator<Item = &'static str> {
@@ -302,6 +319,7 @@ impl Node {
         secret: RootSecret,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        let (places, media) = read_surroundings(&settings)?;
         let counting = observe::metrics::install();
         prepare(database).await?;
         if settings.node.roles.processes {
@@ -322,9 +340,8 @@ impl Node {
         let sizes = engine_settings(&settings);
         let feed = Feed::default();
         let (engine, deciding) = Engine::start(database, sizes, clock.clone(), head.clone(), feed.clone()).await?;
-        let providers = providers();
+        let (providers, roles) = (providers(), settings.node.roles);
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
-        let roles = settings.node.roles;
         let tasks = Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() };
         let hints = Arc::default();
         let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
@@ -337,7 +354,7 @@ impl Node {
             batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
             poll: Duration::from_millis(settings.feed.poll_ms),
         };
-        let own = own_followers(&settings, &payments, &secret)?;
+        let own = own_followers(&settings, &payments, &secret, &media)?;
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
             tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
@@ -384,6 +401,8 @@ impl Node {
             secret,
             wrapping: database.wrapping().clone(),
             providers,
+            media,
+            places,
             sessions,
             google,
             live,
@@ -416,11 +435,17 @@ impl Node {
     }
 }
 
+/// What is neither in the log nor in the database. Before either is touched: what cannot be used is found out at once.
+fn read_surroundings(settings: &Config) -> Result<(Places, Arc<Media>), StartError> {
+    Ok((Places::load(&settings.places.files.0)?, Arc::new(Media::open(&settings.media)?)))
+}
+
 /// What follows the log on this node.
 fn own_followers(
     settings: &Config,
     payments: &Payments,
     secret: &RootSecret,
+    media: &Arc<Media>,
 ) -> Result<Vec<Box<dyn Follower>>, StartError> {
     let mut own: Vec<Box<dyn Follower>> = Vec::new();
     if settings.node.roles.projections {
@@ -430,6 +455,7 @@ fn own_followers(
         own.push(Box::new(TimerTable));
         own.push(Box::new(payments.clone()));
         own.push(Box::new(mail(settings, secret)?));
+        own.push(Box::new(images::Media { files: media.clone() }));
     }
     Ok(own)
 }

@@ -5,8 +5,10 @@
 //! every layer, because a mistyped setting that is silently ignored is found out in production.
 
 mod layers;
+mod media;
 mod networks;
 mod origins;
+mod places;
 mod roles;
 mod sealing;
 mod secret;
@@ -28,8 +30,10 @@ use figment::Figment;
 use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
+pub use media::Media;
 pub use networks::Networks;
 pub use origins::Origins;
+pub use places::{Files, Places};
 pub use roles::Roles;
 pub use sealing::{Sealing, wrapping};
 pub(crate) use secret::random_hex;
@@ -86,6 +90,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "30",
         "Of these, per minute, those that try a password, a token or a code; 0 turns this off.",
     ),
+    ("limits.uploads_per_min", "20", "Uploads per minute of one sender, and of one account; 0 turns this off."),
     ("limits.account_per_s", "100", "Commands per second of one account, twice as many in a burst; 0 turns this off."),
     (
         "database.url",
@@ -125,6 +130,12 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ),
     ("mail.folder", ".tradepost/mail", "Folder into which messages to mailboxes are written, a file each."),
     ("mail.from", "Tradepost <tradepost@localhost>", "Whom messages are from."),
+    ("media.folder", ".tradepost/media", "Folder in which uploaded pictures are kept, unless a bucket is named."),
+    ("media.s3_bucket", "", "Bucket of S3, or of a storage that speaks as it does, in which they are kept instead."),
+    ("media.s3_endpoint", "", "http:// or https:// address of that storage; Amazon's unless set."),
+    ("media.s3_region", "us-east-1", "Region of the bucket."),
+    ("media.s3_access_key", "", "Who we are there; without it, what the machine is given by its surroundings."),
+    ("media.s3_secret_key", "", "And what proves it."),
     (
         "auctions.soft_close_window_s",
         "120",
@@ -154,6 +165,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "orders.inspection_digital_s",
         "172800",
         "Seconds that a buyer may inspect what is digital, from its delivery: 1 to 30 days.",
+    ),
+    (
+        "places.files",
+        "",
+        "Files, with commas between, of the provinces and cities of further countries, each in the form of api/places/pk.toml; one of a country that is part of the program takes its place.",
     ),
     ("stores.needs_verification", "false", "Whether only sellers may publish whose store staff have verified."),
     ("engine.batch_max", "256", "Most commands decided and committed together."),
@@ -204,8 +220,15 @@ const SETTINGS: &[(&str, &str, &str)] = &[
 ];
 
 /// Settings whose values are never repeated, not even in an error.
-const SECRETS: [&str; 5] =
-    ["database.url", "auth.secret", "nats.url", "sealing.wrapping_key", "sealing.former_wrapping_keys"];
+const SECRETS: [&str; 7] = [
+    "database.url",
+    "auth.secret",
+    "nats.url",
+    "media.s3_access_key",
+    "media.s3_secret_key",
+    "sealing.wrapping_key",
+    "sealing.former_wrapping_keys",
+];
 
 /// Every setting as (key, default, meaning), in the order of the documentation. An empty default means "not set".
 pub fn describe() -> Vec<(&'static str, &'static str, &'static str)> {
@@ -228,10 +251,14 @@ pub struct Config {
     pub google: Google,
     /// Messages to mailboxes.
     pub mail: Mail,
+    /// Uploaded pictures.
+    pub media: Media,
     /// Rules of auctions.
     pub auctions: Auctions,
     /// Rules of sales.
     pub orders: Orders,
+    /// Provinces and cities.
+    pub places: Places,
     /// Rules of stores.
     pub stores: Stores,
     /// The decision loop.
@@ -286,13 +313,15 @@ pub struct Limits {
     pub sender_per_s: u32,
     /// Requests per minute of one sender that let it guess.
     pub guesses_per_min: u32,
+    /// Uploads per minute of one sender, and of one account.
+    pub uploads_per_min: u32,
     /// Commands per second of one account.
     pub account_per_s: u32,
 }
 
 impl Limits {
     /// None at all, for loads that are meant to be more than anybody may ask.
-    pub const OFF: Self = Self { sender_per_s: 0, guesses_per_min: 0, account_per_s: 0 };
+    pub const OFF: Self = Self { sender_per_s: 0, guesses_per_min: 0, uploads_per_min: 0, account_per_s: 0 };
 }
 
 /// The database, private or not.
@@ -485,7 +514,7 @@ impl Default for Http {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sender_per_s: 200, guesses_per_min: 30, account_per_s: 100 }
+        Self { sender_per_s: 200, guesses_per_min: 30, uploads_per_min: 20, account_per_s: 100 }
     }
 }
 
@@ -645,6 +674,7 @@ impl Config {
         let is_nats = |url: &String| url.starts_with("nats://") || url.starts_with("tls://");
         let client_id = self.google.client_id.as_ref();
         let is_web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
+        let (bucket, endpoint) = (self.media.s3_bucket.as_ref(), self.media.s3_endpoint.as_ref());
         let collector = self.traces.otlp_endpoint.as_ref();
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
         let rules = [
@@ -656,6 +686,7 @@ impl Config {
             ("http.connections_per_sender", self.http.connections_per_sender >= 1, "it must be at least 1"),
             ("limits.sender_per_s", self.limits.sender_per_s <= MOST_PER_S, MOST_PER_S_RULE),
             ("limits.guesses_per_min", self.limits.guesses_per_min <= MOST_PER_S, MOST_PER_S_RULE),
+            ("limits.uploads_per_min", self.limits.uploads_per_min <= MOST_PER_S, MOST_PER_S_RULE),
             ("limits.account_per_s", self.limits.account_per_s <= MOST_PER_S, MOST_PER_S_RULE),
             ("database.url", url.is_none_or(is_postgres), "it must start with postgres://"),
             ("database.pool_size", (4..=1000).contains(&self.database.pool_size), "it must be from 4 to 1000"),
@@ -681,6 +712,14 @@ impl Config {
             ("google.client_id", client_id.is_none_or(|id| !id.is_empty()), "it must not be empty"),
             ("google.issuer", is_web(&self.google.issuer), "it must start with https:// or http://"),
             ("mail.folder", self.mail.folder.file_name().is_some(), "it must name a folder"),
+            ("media.folder", self.media.folder.file_name().is_some(), "it must name a folder"),
+            ("media.s3_bucket", bucket.is_none_or(|name| !name.is_empty()), "it must not be empty"),
+            (
+                "media.s3_endpoint",
+                endpoint.is_none_or(|url| is_web(url) && bucket.is_some()),
+                "it must start with https:// or http://, and takes media.s3_bucket",
+            ),
+            ("media.s3_access_key", self.media.keys_are_whole(), media::KEYS_RULE),
             (
                 "mail.from",
                 self.mail.from.parse::<Mailbox>().is_ok(),

@@ -28,6 +28,7 @@ use crate::http::Api;
 use crate::http::extract::read_bytes;
 use crate::http::problem::Problem;
 use crate::http::routes;
+use crate::http::upload::is_multipart;
 
 mod outbox;
 mod wire;
@@ -54,7 +55,8 @@ pub(crate) async fn forward(app: &App, request: Request, next: impl AsyncFnOnce(
     let Some((forwarding, node)) = app.forwarding.as_ref().and_then(|to| Some((to, to.deciding.other()?))) else {
         return next(request).await;
     };
-    if !is_command(&request) || request.extensions().get::<Forwarded>().is_some() {
+    // Files are too large for a message.
+    if !is_command(&request) || is_multipart(request.headers()) || request.extensions().get::<Forwarded>().is_some() {
         return next(request).await;
     }
     let (parts, body) = request.into_parts();

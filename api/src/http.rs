@@ -29,6 +29,7 @@ mod fields;
 pub mod fresh;
 pub mod limits;
 pub mod live;
+mod markdown;
 mod money;
 pub mod openapi;
 mod origins;
@@ -39,6 +40,7 @@ pub mod reply;
 pub mod routes;
 pub mod sender;
 pub mod serving;
+pub mod upload;
 
 use origins::Browsers;
 
@@ -124,6 +126,10 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::orders::router())
         .nest("/api/v1", routes::escrow::router())
         .nest("/api/v1", routes::wallet::router())
+        .nest("/api/v1", routes::places::router())
+        .nest("/api/v1", routes::addresses::router())
+        .nest("/api/v1", routes::pages::router())
+        .nest("/api/v1", routes::uploads::router())
         .nest("/api/v1", routes::stores::router())
         .nest("/api/v1", routes::selling::router())
         .nest("/api/v1", routes::merchants::router())

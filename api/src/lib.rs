@@ -1,7 +1,7 @@
 //! The HTTP API of Tradepost and the one binary: a thin layer that turns requests into commands and queries.
 //!
 //! [`app`] is a running node, [`forward`] hands commands to the one that decides, [`http`] what it answers, [`cli`] how an
-//! operator starts it; [`observe`] what operators see of it; [`embedded`] is the private Postgres of a first run.
+//! operator starts it; [`observe`] what operators see of it; [`places`] where things can be sent, [`media`] uploaded pictures; [`embedded`] is the private Postgres of a first run.
 
 pub mod app;
 pub mod auth;
@@ -12,6 +12,8 @@ pub mod demo;
 pub mod embedded;
 pub mod forward;
 pub mod http;
+pub mod media;
 pub mod observe;
 pub mod outgoing;
+pub mod places;
 pub mod storefront;

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use domain::account::{self, Account, Capability, Challenge, Command, Granter, Identity, ProfileChanges};
 use domain::claim::{self, Claim};
+use domain::image::RemovalCause;
 use domain::session;
 use domain::store::Store;
 use domain::wallet::Wallet;
-use domain::{AccountId, ChallengeId, ClaimId, ListingId, Sealed, SessionId, Timestamp, WalletId};
+use domain::{AccountId, ChallengeId, ClaimId, ImageId, ListingId, Sealed, SessionId, Timestamp, WalletId};
 use eventstore::wrapping::StoredKey;
 
 use crate::engine::{Halt, World};
-use crate::{listings, sessions};
+use crate::{images, listings, sessions};
 
 /// Somebody who wants to join, with everything that took time already done.
 #[derive(Clone, Debug)]
@@ -55,8 +56,34 @@ pub fn get(world: &mut World<'_>, account: AccountId) -> Result<account::Registe
     Ok(world.get::<Account>(account)?.registered()?.clone())
 }
 
-/// Changes what others see of an account.
-pub fn change_profile(world: &mut World<'_>, account: AccountId, changes: ProfileChanges) -> Result<(), Halt> {
+/// Another public name for an account, which must not be somebody else's.
+#[derive(Clone, Debug)]
+pub struct Rename {
+    /// The name until now, to which the first of the claims belongs.
+    pub from: Sealed<String>,
+    /// The claim on it.
+    pub former: ClaimId,
+    /// The claim on the new name.
+    pub next: ClaimId,
+}
+
+/// Changes what others see of an account. Whoever changes the public name gives the former one up.
+pub fn change_profile(
+    world: &mut World<'_>,
+    account: AccountId,
+    changes: ProfileChanges,
+    rename: Option<&Rename>,
+) -> Result<(), Halt> {
+    if let Some(Rename { from, former, next }) = rename {
+        if get(world, account)?.identity.user_name != *from {
+            return Err(account::Error::UserNameChangedMeanwhile.into());
+        }
+        // Names that differ in nothing but their case are the same claim.
+        if former != next {
+            world.execute::<Claim>(*next, claim::Command::Claim { kind: claim::Kind::UserName, owner: account })?;
+            world.execute::<Claim>(*former, claim::Command::Release { owner: account })?;
+        }
+    }
     world.execute::<Account>(account, Command::ChangeProfile { changes })?;
     Ok(())
 }
@@ -197,16 +224,20 @@ pub fn revoke_sessions(world: &mut World<'_>, account: AccountId) -> Result<(), 
 pub struct Estate {
     /// The address to which the first of the claims belongs.
     pub email: Sealed<String>,
+    /// The public name to which the second belongs.
+    pub user_name: Sealed<String>,
     /// The claims on its e-mail address and its public name.
     pub claims: Vec<ClaimId>,
     /// What it offers.
     pub listings: Vec<ListingId>,
+    /// The pictures that it has uploaded.
+    pub images: Vec<ImageId>,
     /// Its wallets, which must be empty.
     pub wallets: Vec<WalletId>,
 }
 
-/// Forgets who an account is: its key goes, so that nobody can read what was sealed with it, its names are free, and
-/// what it offered is taken off. Money would be lost with it, so there must be none. Whoever is blocked stays so: the
+/// Forgets who an account is: its key goes, so that nobody can read what was sealed with it, its names are free,
+/// what it offered is taken off, and its pictures go. Money would be lost with it, so there must be none. Whoever is blocked stays so: the
 /// names are not free, and nobody can join with them again.
 pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Result<(), Halt> {
     for wallet in &estate.wallets {
@@ -221,6 +252,9 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
     if registered.identity.email != estate.email {
         return Err(account::Error::EmailChangedMeanwhile.into());
     }
+    if registered.identity.user_name != estate.user_name {
+        return Err(account::Error::UserNameChangedMeanwhile.into());
+    }
     if registered.unblocked().is_ok() {
         for claim in estate.claims.iter().copied().chain(registered.links) {
             world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
@@ -233,6 +267,9 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
     }
     for listing in &estate.listings {
         listings::archive(world, *listing, account)?;
+    }
+    for image in &estate.images {
+        images::remove(world, *image, RemovalCause::OwnerErased)?;
     }
     world.execute::<Account>(account, Command::Erase {})?;
     world.forget(account);

@@ -2,18 +2,21 @@
 //!
 //! [`engine`] is the decision loop, the only writer of the log. A use case is a plain function over its
 //! [`World`] and may read and change any aggregate in one unit of work; the modules named after nouns
-//! hold them. [`mail`], [`payments`] and [`timers`] are processes: they follow the log and send commands with deterministic keys,
+//! hold them. [`mail`], [`payments`], [`timers`] and the one of [`images`] are processes: they follow the log and send commands with deterministic keys,
 //! so running one twice does nothing twice. Outside effects happen in processes only.
 
 pub mod accounts;
+pub mod address_books;
 pub mod auctions;
 pub mod engine;
 pub mod escrows;
+pub mod images;
 #[cfg(test)]
 mod laws;
 pub mod listings;
 pub mod mail;
 pub mod orders;
+pub mod pages;
 pub mod payments;
 pub mod sessions;
 pub mod stores;

@@ -268,7 +268,7 @@ pub enum Event {
 
 event_versions!(Event {
     AccountRegistered = "2" | "1",
-    ProfileChanged = "1",
+    ProfileChanged = "2" | "1",
     EmailChallenged = "1",
     EmailVerified = "1",
     PasswordChallenged = "1",
@@ -333,6 +333,9 @@ pub enum Error {
     /// The account's address has changed since it was looked at.
     #[error("the e-mail address was changed meanwhile")]
     EmailChangedMeanwhile,
+    /// The account's public name has changed since it was looked at.
+    #[error("the user name was changed meanwhile")]
+    UserNameChangedMeanwhile,
     /// The password was replaced by somebody else.
     #[error("the password was changed meanwhile")]
     PasswordChangedMeanwhile,
@@ -584,8 +587,14 @@ impl Registered {
                 self.spared = *spared;
                 self.email_challenge = None;
             }
-            // A profile is shown by read models and decides nothing. The rest is the lifecycle's.
-            Event::ProfileChanged { .. } | Event::AccountRegistered { .. } | Event::AccountErased {} => {}
+            // The rest of a profile is shown by read models and decides nothing.
+            Event::ProfileChanged { changes } => {
+                if let Some(user_name) = &changes.user_name {
+                    self.identity.user_name = user_name.clone();
+                }
+            }
+            // These are the lifecycle's.
+            Event::AccountRegistered { .. } | Event::AccountErased {} => {}
         }
     }
 }

@@ -72,12 +72,15 @@ macro_rules! every_aggregate {
     ($then:ident) => {
         $then! {
             Account in account by AccountId,
+            AddressBook in address_book by AccountId,
             Auction in auction by AuctionId,
             Claim in claim by ClaimId,
             Escrow in escrow by OrderId,
+            Image in image by ImageId,
             Listing in listing by ListingId,
             Order in order by OrderId,
             OrderGroup in order_group by OrderGroupId,
+            Page in page by PageId,
             Session in session by SessionId,
             Stock in stock by ListingId,
             Store in store by AccountId,

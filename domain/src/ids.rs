@@ -92,6 +92,27 @@ id!(
     RefundId
 );
 
+id!(
+    /// One address in somebody's address book.
+    AddressId
+);
+id!(
+    /// A picture that somebody has uploaded.
+    ImageId
+);
+id!(
+    /// A page of content, by its slug.
+    PageId
+);
+id!(
+    /// A province, state or territory of a country.
+    ProvinceId
+);
+id!(
+    /// A city, town or district of a province.
+    CityId
+);
+
 impl From<ListingId> for AuctionId {
     fn from(id: ListingId) -> Self {
         Self(id.0)
@@ -113,5 +134,32 @@ impl WalletId {
         let mut name = owner.0.as_bytes().to_vec();
         name.extend_from_slice(currency.code().as_bytes());
         Self(Uuid::new_v5(&WALLETS, &name))
+    }
+}
+
+/// The name space of [`ProvinceId`]s and [`CityId`]s. Part of the storage format.
+const PLACES: Uuid = Uuid::from_u128(0x2b1f_7c04_5a6d_5e0b_9c3e_41d2_88a7_60f5);
+
+impl ProvinceId {
+    /// The province that has this code in its country, both as ISO 3166 writes them.
+    pub fn of(country: &str, code: &str) -> Self {
+        Self(Uuid::new_v5(&PLACES, format!("{country}-{code}").as_bytes()))
+    }
+}
+
+impl CityId {
+    /// The city that has this code in its province.
+    pub fn of(province: ProvinceId, code: &str) -> Self {
+        Self(Uuid::new_v5(&province.0, code.as_bytes()))
+    }
+}
+
+/// The name space of [`PageId`]s. Part of the storage format.
+const PAGES: Uuid = Uuid::from_u128(0x94b3_1a7e_6f02_5c8d_a1d5_7be0_33c9_08f6);
+
+impl PageId {
+    /// The page with this slug.
+    pub fn of(slug: &str) -> Self {
+        Self(Uuid::new_v5(&PAGES, slug.as_bytes()))
     }
 }

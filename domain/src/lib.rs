@@ -8,6 +8,7 @@
 //! tidy test of the workspace fails on the first one.
 
 pub mod account;
+pub mod address_book;
 pub mod aggregate;
 pub mod auction;
 pub mod claim;
@@ -15,12 +16,14 @@ pub mod escrow;
 pub mod fees;
 pub mod formats;
 pub mod ids;
+pub mod image;
 pub mod increments;
 pub mod ledger;
 pub mod listing;
 pub mod money;
 pub mod order;
 pub mod order_group;
+pub mod page;
 pub mod refusal;
 pub mod sealed;
 pub mod session;
@@ -33,8 +36,8 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AuctionId, ChallengeId, ClaimId, DepositId, HoldId, ListingId, OrderGroupId, OrderId, RefundId,
-    SessionId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, ChallengeId, CityId, ClaimId, DepositId, HoldId, ImageId, ListingId, OrderGroupId,
+    OrderId, PageId, ProvinceId, RefundId, SessionId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -18,7 +18,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "accounts",
     next: "accounts_next",
-    version: 3,
+    version: 4,
     about: &[account::Account::TYPE],
     ddl: include_str!("accounts.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -174,18 +174,21 @@ impl Profile {
     }
 
     fn change(&mut self, changes: &ProfileChanges, people: &PersonKeys) {
-        let ProfileChanges { display_name, phone, biography, avatar_url, language } = changes;
+        let ProfileChanges { user_name, display_name, phone, biography, avatar_url, language } = changes;
+        // An empty text clears.
+        let written = |text: &String| !text.is_empty();
         let set = |field: &mut Option<String>, change: &Option<Sealed<String>>| {
             if let Some(sealed) = change {
-                *field = people.open(sealed);
+                *field = people.open(sealed).filter(written);
             }
         };
+        set(&mut self.user_name, user_name);
         set(&mut self.display_name, display_name);
         set(&mut self.phone, phone);
         set(&mut self.biography, biography);
         set(&mut self.avatar_url, avatar_url);
         if let Some(language) = language {
-            self.language = Some(language.clone());
+            self.language = Some(language.clone()).filter(written);
         }
     }
 

@@ -156,7 +156,8 @@ struct Seller {
     closed: bool,
 }
 
-/// The listings that a batch is about, the sellers who are new or forgotten, and whose stores were closed or opened again.
+/// The listings that a batch is about, the sellers who are new, renamed or forgotten, and whose stores were closed or
+/// opened again.
 #[derive(Debug, Default)]
 struct Catalogue {
     listings: BTreeMap<Uuid, Row>,
@@ -209,8 +210,12 @@ impl Catalogue {
             account::Event::AccountErased {} => {
                 self.sellers.insert(id, Seller { id, user_name: None, closed: false });
             }
-            account::Event::ProfileChanged { .. }
-            | account::Event::EmailChallenged { .. }
+            account::Event::ProfileChanged { changes } => {
+                if let Some(user_name) = &changes.user_name {
+                    self.sellers.insert(id, Seller { id, user_name: people.open(user_name), closed: false });
+                }
+            }
+            account::Event::EmailChallenged { .. }
             | account::Event::EmailVerified { .. }
             | account::Event::PasswordChallenged { .. }
             | account::Event::PasswordChanged { .. }

@@ -13,13 +13,16 @@
 //! tables.
 
 pub mod accounts;
+pub mod addresses;
 pub mod auction_board;
 pub mod catalogue;
 pub mod digest;
 pub mod escrows;
+pub mod images;
 pub mod ledger;
 pub mod orders;
 pub mod page;
+pub mod pages;
 pub mod read_model;
 pub mod rebuild;
 mod rows;

@@ -5,7 +5,10 @@ use eventstore::follower::{Batch, Delivery, FollowError, Follower};
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
-use crate::{accounts, auction_board, catalogue, escrows, ledger, orders, sales, stores, wallet_statement};
+use crate::{
+    accounts, addresses, auction_board, catalogue, escrows, images, ledger, orders, pages, sales, stores,
+    wallet_statement,
+};
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
 pub(crate) type Apply = for<'a> fn(&'a mut PgConnection, &'a Batch) -> BoxFuture<'a, Result<(), FollowError>>;
@@ -63,12 +66,15 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 9] = [
+pub const ALL: [ReadModel; 12] = [
     accounts::MODEL,
+    addresses::MODEL,
     catalogue::MODEL,
     auction_board::MODEL,
     orders::MODEL,
+    pages::MODEL,
     escrows::MODEL,
+    images::MODEL,
     wallet_statement::MODEL,
     ledger::MODEL,
     sales::MODEL,

@@ -71,6 +71,7 @@ class Server:
             # Nobody else asks so much.
             "TRADEPOST_LIMITS__SENDER_PER_S": "0",
             "TRADEPOST_LIMITS__GUESSES_PER_MIN": "0",
+            "TRADEPOST_LIMITS__UPLOADS_PER_MIN": "0",
             "TRADEPOST_LIMITS__ACCOUNT_PER_S": "0",
         }
         self.environment = {**os.environ, **settings}
@@ -148,6 +149,16 @@ class Server:
         listings = items("/listings?limit=20", "admin") + items(f"/listings?limit=40&seller={mine}", "seller")
         auctions = items("/auctions?limit=20", "admin") + items(f"/auctions?status=closed&seller={mine}", "admin")
         orders = items("/orders?limit=40", "buyer") + items("/orders?limit=40", "seller")
+        # One province, so that every city that is known is in it.
+        province = items("/locations/provinces", "admin")[0]["id"]
+        cities = [city["id"] for city in items(f"/locations/provinces/{province}/cities", "admin")]
+        for who in tokens:
+            for recipient in ("Home", "Work"):
+                address = {"recipient": recipient, "line1": "1 Hill Road", "province_id": province, "city_id": cities[0]}
+                self.ask("POST", "/api/v1/addresses", address, tokens[who])
+        addresses = [address for who in tokens for address in items("/addresses", who)]
+        page = {"title": "Terms", "body": "# Be kind\n\nAnd [fair](https://example.com)."}
+        self.ask("PUT", "/api/v1/admin/pages/terms", page, tokens["admin"])
         disputed = items("/admin/escrow?status=disputed", "admin")
         stores = items("/stores?limit=40", "admin")
         return {
@@ -159,6 +170,10 @@ class Server:
                 "auctions": [auction["id"] for auction in auctions],
                 "orders": [order["id"] for order in orders] + [escrow["order_id"] for escrow in disputed],
                 "groups": [order["group_id"] for order in orders],
+                "addresses": [address["id"] for address in addresses],
+                "provinces": [province],
+                "cities": cities,
+                "pages": ["terms"],
                 # Not the seller of the log-ins, whose store would be removed for good.
                 "sellers": [store["id"] for store in stores if store["id"] != mine],
             },

@@ -117,6 +117,16 @@ impl Client {
         self.ask(&Method::POST, &format!("/api/v1{path}")).json(body)
     }
 
+    /// A change under `/api/v1`.
+    pub fn patch(&self, path: &str, body: &Value) -> Ask {
+        self.ask(&Method::PATCH, &format!("/api/v1{path}")).json(body)
+    }
+
+    /// Something written anew under `/api/v1`.
+    pub fn put(&self, path: &str, body: &Value) -> Ask {
+        self.ask(&Method::PUT, &format!("/api/v1{path}")).json(body)
+    }
+
     /// The removal of something under `/api/v1`.
     pub fn delete(&self, path: &str, body: &Value) -> Ask {
         self.ask(&Method::DELETE, &format!("/api/v1{path}")).json(body)

@@ -5,8 +5,8 @@
 //! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
 //! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild;
 //! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`collector`] takes what
-//! it traces; [`mailbox`] reads what it mails; [`openid`] is somebody else who knows people; [`real`] replays real
-//! records.
+//! it traces; [`mailbox`] reads what it mails; [`openid`] is somebody else who knows people, [`s3`] somebody
+//! else's storage; [`pictures`] draws what is uploaded; [`real`] replays real records.
 
 pub mod bazaar;
 pub mod checker;
@@ -22,6 +22,8 @@ pub mod metrics;
 pub mod models;
 pub mod nats;
 pub mod openid;
+pub mod pictures;
 pub mod real;
+pub mod s3;
 pub mod server;
 pub mod socket;

@@ -1,6 +1,7 @@
 //! What tests and loads set up at a marketplace: goods, accounts, the clock.
 
 use chrono::{DateTime, Utc};
+use domain::{CityId, ProvinceId};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
@@ -27,6 +28,15 @@ pub fn auction(start_cents: i64) -> Value {
     })
 }
 
+/// An address in Lahore, to be sent to `/addresses`.
+pub fn address(recipient: &str) -> Value {
+    let punjab = ProvinceId::of("PK", "PB");
+    json!({
+        "recipient": recipient, "phone": "+92 300 1234567", "line1": "12 Mall Road", "postal_code": "54000",
+        "province_id": punjab, "city_id": CityId::of(punjab, "lahore"),
+    })
+}
+
 /// A body with one field changed.
 #[must_use]
 pub fn with(mut body: Value, name: &str, value: impl Into<Value>) -> Value {
@@ -47,6 +57,12 @@ impl Client {
     pub async fn schedule(&self, auction: &Value) -> String {
         let answer = self.post("/auctions", auction).send().await.expect(201);
         answer.body["id"].as_str().or_fail("find the id of the auction").to_owned()
+    }
+
+    /// Keeps an address of somebody and tells its id.
+    pub async fn keep_address(&self, recipient: &str) -> String {
+        let answer = self.post("/addresses", &address(recipient)).send().await.expect(201);
+        answer.body["id"].as_str().or_fail("find the id of the address").to_owned()
     }
 
     /// Bids up to `cents`.

@@ -130,7 +130,7 @@ async fn exactly_what_waits_for_a_position_is_described_as_waiting() {
     let far = bazaar.server.database.log_head().await + 1_000;
     let reads = operations(&document).filter(|(method, path, _)| *method == "get" && !path.contains("/ws/"));
     let ask = async |path: &str, operation: &Value| {
-        let path = path.replace("{id}", &order).replace("{order_id}", &order);
+        let path = path.replace("{id}", &order).replace("{order_id}", &order).replace("{slug}", "terms");
         let answer = bazaar.staff.ask(&Method::GET, &path).since(far).send().await;
         let waits = answer.slug() == Some("projection-behind");
         assert_eq!(waits, takes(operation, "min_position"), "{path}: {} {}", answer.status, answer.text);

@@ -10,12 +10,12 @@ use tradepost_tests::client::{Answer, Client, PASSWORD};
 use tradepost_tests::collector::Collector;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
-use tradepost_tests::market::{listing, usd, with};
+use tradepost_tests::market::{address, listing, usd, with};
 use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 17] = [
+const CANARIES: [&str; 22] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -23,6 +23,11 @@ const CANARIES: [&str; 17] = [
     "canary-biography",
     "canary-avatar",
     "canary-street",
+    "canary-recipient",
+    "canary-line1",
+    "canary-line2",
+    "canary-number",
+    "canary-post",
     "canary-slug",
     "canary-brand",
     "canary-store",
@@ -91,6 +96,9 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
         "avatar_url": "https://example.com/canary-avatar.png",
     });
     ann.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
+    let home = with(with(address("canary-recipient"), "line1", "canary-line1"), "line2", "canary-line2");
+    let home = with(with(home, "phone", "canary-number"), "postal_code", "canary-post");
+    ann.post("/addresses", &home).send().await.expect(201);
     let store = json!({
         "slug": "canary-slug", "brand_name": "canary-brand", "biography": "canary-store", "logo": "/media/canary-logo",
         "business_address": "canary-office 1", "whatsapp": "https://wa.me/canary-whatsapp",
@@ -134,11 +142,11 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let seller = server.client().register_seller("seller").await;
     let (ann, tokens) = somebody(&server, &seller).await;
     let before = database.log_head().await;
-    for path in ["/auth/me", "/orders", "/listings", "/stores"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses"] {
         ann.get(path).since(before).send().await.expect(200);
     }
     // Shown while they are there, but for what nobody is shown.
-    for shown in &CANARIES[..15] {
+    for shown in &CANARIES[..20] {
         assert_ne!(tables_with(&database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -147,7 +155,7 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in ["/auth/me", "/orders", "/listings", "/stores"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses"] {
         seller.get(path).since(head).send().await.expect(200);
     }
     let told = stream(&nats, head).await;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod auctions;
 #[cfg(test)]
 mod auth;
@@ -58,7 +60,11 @@ mod operating;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod poison;
+#[cfg(test)]
+mod profiles;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
@@ -83,6 +89,8 @@ mod tidy;
 mod traces;
 #[cfg(test)]
 mod two_nodes;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod verify;
 #[cfg(test)]

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use api::config::Config;
+use image::ImageFormat;
 use serde_json::json;
 use sqlx::FromRow;
 use tokio::sync::watch;
+use tradepost_tests::bazaar::staff;
 use tradepost_tests::client::Client;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::load::{Load, seed};
 use tradepost_tests::market::{auction, listing, usd, with};
 use tradepost_tests::models;
+use tradepost_tests::pictures::picture;
 use tradepost_tests::server::InProcess;
 
 /// A marketplace in which a bit of everything has happened. All followers have taken it in.
@@ -18,6 +21,13 @@ async fn busy() -> TestDatabase {
     let server = InProcess::start().await;
     let address = watch::Sender::new(server.address().to_owned());
     a_bit_of_everything(&server.client()).await;
+    let clerk = staff(&server, "clerk").await;
+    let small = picture(ImageFormat::Png, 3, 3);
+    clerk.send_files("/upload/image", &[("file", &small)]).send().await.expect(201);
+    for (body, status) in [("Be *kind*.", 201), ("Be kind, and fair.", 200)] {
+        let page = json!({ "title": "Terms", "body": body });
+        clerk.put("/admin/pages/terms", &page).send().await.expect(status);
+    }
     let running = Load::prepare(&server.client(), vec![address.subscribe()], 8, seed()).await.start();
     while running.accepted() < 500 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -31,6 +41,9 @@ async fn a_bit_of_everything(nobody: &Client) {
     let (seller, buyer) = (nobody.register_seller("ann-sells").await, nobody.register("bob-buys").await);
     let profile = json!({ "display_name": "Ann", "phone": "+92 300", "biography": "Sells.", "language": "ur-PK" });
     seller.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
+    let home = seller.keep_address("Ann").await;
+    seller.keep_address("Bob").await;
+    seller.patch(&format!("/addresses/{home}"), &json!({ "line2": "Flat 3" })).send().await.expect(200);
     let store = json!({ "slug": "ann", "brand_name": "Ann's", "biography": "☂", "business_address": "1 Mall Road" });
     seller.ask(&reqwest::Method::PUT, "/api/v1/merchant/me").json(&store).send().await.expect(201);
     for number in 1..=5 {

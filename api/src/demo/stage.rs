@@ -188,7 +188,7 @@ impl<'a> Stage<'a> {
         let join = move |world: &mut World<'_>| {
             accounts::register(world, &newcomer)?;
             accounts::trust_email(world, account)?;
-            accounts::change_profile(world, account, profile.clone())?;
+            accounts::change_profile(world, account, profile.clone(), None)?;
             if let Some(about) = &store {
                 stores::open(world, account, about)?;
             }

@@ -112,6 +112,51 @@ impl<T> Command<T> {
     pub fn request(&self) -> commands::Request {
         self.request.clone()
     }
+
+    /// The same command with a body that follows from what was sent.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Command<U> {
+        let Self { caller, body, expected_version, request } = self;
+        Command { caller, body: change(body), expected_version, request }
+    }
+}
+
+/// Who sends a command, and under which key, before its body is read.
+#[derive(Debug)]
+pub(super) struct SentBy {
+    /// Who sends it.
+    pub(super) caller: Caller,
+    expected_version: Option<u64>,
+    key: Option<String>,
+    id: RequestId,
+    method: String,
+    path: String,
+}
+
+/// What the head of a request says of the command in it.
+pub(super) fn sent_by(request: &Request) -> Result<SentBy, Problem> {
+    let headers = request.headers();
+    let caller = admitted(request.extensions())?;
+    let (key, expected_version) = (idempotency_key(headers)?, expected_version(headers)?);
+    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    Ok(SentBy { caller, expected_version, key, id, method, path })
+}
+
+impl SentBy {
+    /// The command. `canonical` says the same for every way to send the same body.
+    pub(super) fn command<T>(self, body: T, canonical: &str) -> Command<T> {
+        let Self { caller, expected_version, key, id, method, path } = self;
+        let metadata = id.stamp(Metadata::by_account(caller.account));
+        let request = match key {
+            None => commands::Request::once(metadata),
+            Some(text) => {
+                let scope = caller.account.to_string();
+                let key = CommandKey::from_client(&scope, &text, &[&method, &path, canonical]);
+                commands::Request::keyed(metadata.with("command_key", text), key)
+            }
+        };
+        Command { caller, body, expected_version, request }
+    }
 }
 
 impl<S: Send + Sync, T> FromRequest<S> for Command<T>
@@ -121,24 +166,10 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let headers = request.headers();
-        let caller = admitted(request.extensions())?;
-        let key = idempotency_key(headers)?;
-        let expected_version = expected_version(headers)?;
-        let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
-        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let sender = sent_by(&request)?;
         let bytes = read_body(request, state).await?;
         let (body, canonical) = parse(&bytes)?;
-        let metadata = id.stamp(Metadata::by_account(caller.account));
-        let request = match key {
-            None => commands::Request::once(metadata),
-            Some(text) => {
-                let scope = caller.account.to_string();
-                let key = CommandKey::from_client(&scope, &text, &[&method, &path, &canonical]);
-                commands::Request::keyed(metadata.with("command_key", text), key)
-            }
-        };
-        Ok(Self { caller, body, expected_version, request })
+        Ok(sender.command(body, &canonical))
     }
 }
 

@@ -7,6 +7,7 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use eventstore::Position;
 use projections::ReadModel;
 use serde::Serialize;
 
@@ -50,6 +51,12 @@ impl Known {
     pub fn has(&self, tag: &Tag) -> bool {
         self.0.contains(&tag.0)
     }
+
+    /// Whether the client has this version of a single thing.
+    pub fn has_version(&self, version: u64, position: Position) -> bool {
+        let tag = format!("\"{version}.{position}\"");
+        self.0.iter().any(|known| known.trim_start_matches("W/") == tag)
+    }
 }
 
 /// A page, or word that it is as the client has it.
@@ -89,6 +96,12 @@ mod tests {
         let known = Known::from_headers(&headers);
         for (position, has) in [(7, true), (9, true), (11, true), (1, false), (70, false)] {
             assert_eq!(known.has(&Tag(format!("W/\"0.1.0.2.{position}\""))), has, "{position}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("\"3.70\", W/\"4.80\""));
+        let known = Known::from_headers(&headers);
+        for (version, position, has) in [(3, 70, true), (4, 80, true), (3, 80, false), (3, 7, false)] {
+            assert_eq!(known.has_version(version, position), has, "{version}.{position}");
         }
     }
 }

@@ -47,17 +47,22 @@ const FORGET_EVERY: Duration = Duration::from_secs(5);
 pub struct Limits {
     sender: Option<Limiter<IpNet>>,
     guesses: Option<Limiter<IpNet>>,
+    uploads: Option<(Limiter<IpNet>, Limiter<AccountId>)>,
     account: Option<Limiter<AccountId>>,
 }
 
 impl Limits {
     /// As they are set.
     pub fn new(settings: config::Limits) -> Self {
-        let config::Limits { sender_per_s, guesses_per_min, account_per_s } = settings;
+        let config::Limits { sender_per_s, guesses_per_min, uploads_per_min, account_per_s } = settings;
         let per_s = |rate: NonZeroU32| Quota::per_second(rate).allow_burst(rate.saturating_mul(BURST));
         Self {
             sender: NonZeroU32::new(sender_per_s).map(|rate| Limiter::new("sender", per_s(rate))),
             guesses: NonZeroU32::new(guesses_per_min).map(|rate| Limiter::new("guesses", Quota::per_minute(rate))),
+            uploads: NonZeroU32::new(uploads_per_min).map(|rate| {
+                let quota = Quota::per_minute(rate);
+                (Limiter::new("uploads", quota), Limiter::new("uploads", quota))
+            }),
             account: NonZeroU32::new(account_per_s).map(|rate| Limiter::new("account", per_s(rate))),
         }
     }
@@ -67,10 +72,18 @@ impl Limits {
         self.account.as_ref().map_or(Ok(()), |limit| limit.count(&account))
     }
 
+    /// Counts an upload of an account.
+    pub(super) fn upload(&self, account: AccountId) -> Result<(), Problem> {
+        self.uploads.as_ref().map_or(Ok(()), |(_, limit)| limit.count(&account))
+    }
+
     /// Counts a request by its canonical path.
     fn request(&self, sender: &Sender, method: &Method, path: &str) -> Result<(), Problem> {
         let sender = sender.counted();
         if let Some(limit) = self.guesses.as_ref().filter(|_| is_guess(method, path)) {
+            limit.count(&sender)?;
+        }
+        if let Some((limit, _)) = self.uploads.as_ref().filter(|_| is_upload(method, path)) {
             limit.count(&sender)?;
         }
         self.sender.as_ref().map_or(Ok(()), |limit| limit.count(&sender))
@@ -79,6 +92,10 @@ impl Limits {
     fn forget(&self) {
         self.sender.iter().chain(&self.guesses).for_each(Limiter::forget);
         self.account.iter().for_each(Limiter::forget);
+        if let Some((senders, accounts)) = &self.uploads {
+            senders.forget();
+            accounts.forget();
+        }
     }
 }
 
@@ -87,6 +104,13 @@ fn is_guess(method: &Method, path: &str) -> bool {
     let path = path.strip_prefix(BASE).unwrap_or_default();
     let is = |guess: &str| if guess.ends_with('/') { path.starts_with(guess) } else { path == guess };
     (*method == Method::POST || *method == Method::DELETE) && GUESSES.into_iter().any(is)
+}
+
+/// Whether a request brings pictures.
+fn is_upload(method: &Method, path: &str) -> bool {
+    let path = path.strip_prefix(BASE).unwrap_or_default();
+    let of_listing = path.strip_prefix("/listings/").is_some_and(|rest| rest.ends_with("/images"));
+    *method == Method::POST && (path.starts_with("/upload/") || of_listing)
 }
 
 /// One limit.
@@ -210,6 +234,21 @@ mod tests {
         log_in("2001:db8::2").unwrap_err();
         log_in("2001:db8:0:1::1").unwrap();
         limits.request(&sender("2001:db8::1"), &Method::POST, "/api/v1/auctions").unwrap();
+    }
+
+    #[test]
+    fn uploads_are_counted_by_sender_and_by_account() {
+        let limits = Limits::new(config::Limits { uploads_per_min: 1, ..config::Limits::OFF });
+        let ask = |ip: &str, path: &str| limits.request(&sender(ip), &Method::POST, path);
+        ask("192.0.2.1", "/api/v1/upload/image").unwrap();
+        ask("192.0.2.1", "/api/v1/upload/images").unwrap_err();
+        ask("192.0.2.2", "/api/v1/listings/7/images").unwrap();
+        ask("192.0.2.2", "/api/v1/upload/image").unwrap_err();
+        ask("192.0.2.2", "/api/v1/listings/7/publish").unwrap();
+        let ann = AccountId(Uuid::from_u128(1));
+        limits.upload(ann).unwrap();
+        limits.upload(ann).unwrap_err();
+        limits.upload(AccountId(Uuid::from_u128(2))).unwrap();
     }
 
     #[test]

@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
-    Money, Refusal, account, auction, claim, escrow, listing, order, order_group, session, stock, store, wallet,
+    Money, Refusal, account, address_book, auction, claim, escrow, image, listing, order, order_group, page, session,
+    stock, store, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -263,13 +264,16 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Account(error) => account_problem(error),
+            Refusal::AddressBook(error) => address_book_problem(error),
             Refusal::Auction(error) => auction_problem(error),
             Refusal::Claim(error) => claim_problem(error),
             Refusal::Escrow(error) => escrow_problem(error),
+            Refusal::Image(error) => image_problem(error),
             Refusal::Listing(error) => listing_problem(error),
             Refusal::Money(error) => money_problem(error),
             Refusal::Order(error) => order_problem(error),
             Refusal::OrderGroup(error) => order_group_problem(error),
+            Refusal::Page(error) => page_problem(error),
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
             Refusal::Store(error) => store_problem(error),
@@ -302,11 +306,22 @@ fn account_problem(error: account::Error) -> Problem {
             .with_money("held", held)
             .with_money("owed", owed),
         E::EmailChangedMeanwhile => conflict("email-changed", "Changed meanwhile", error),
+        E::UserNameChangedMeanwhile => conflict("user-name-changed", "Changed meanwhile", error),
         E::PasswordChangedMeanwhile => conflict("password-changed", "Changed meanwhile", error),
         E::Blocked { violations } => {
             Problem::new(StatusCode::FORBIDDEN, "account-blocked", "Account blocked", sentence(error))
                 .with("violations", violations)
         }
+    }
+}
+
+fn address_book_problem(error: address_book::Error) -> Problem {
+    use address_book::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("address"),
+        E::AlreadyAdded => conflict("already-exists", "Already exists", error),
+        E::Full { maximum } => rule("too-many-addresses", "Too many addresses", error).with("maximum", maximum),
+        E::SealedForAnother => Problem::internal(),
     }
 }
 
@@ -518,6 +533,20 @@ fn listing_problem(error: listing::Error) -> Problem {
         E::AuctionPublished => conflict("auction-published", "Published", error),
         E::AuctionRunning => conflict("auction-running", "Auction running", error),
     }
+}
+
+fn image_problem(error: image::Error) -> Problem {
+    match error {
+        image::Error::NotFound => Problem::not_found("image"),
+        image::Error::AlreadyStored => conflict("already-exists", "Already exists", error),
+    }
+}
+
+fn page_problem(error: page::Error) -> Problem {
+    let page::Error::LengthOutOfRange { longest_title, longest_body } = error;
+    rule("length-out-of-range", "Too long or empty", error)
+        .with("longest_title", longest_title)
+        .with("longest_body", longest_body)
 }
 
 fn money_problem(error: MoneyError) -> Problem {

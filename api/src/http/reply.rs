@@ -78,6 +78,15 @@ pub struct One<T> {
     pub position: Position,
 }
 
+impl<T> One<T> {
+    /// Word to a client that has this version of it already.
+    pub fn unchanged(version: u64, position: Position) -> Response {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        response.headers_mut().extend(etag(version, position));
+        response
+    }
+}
+
 impl<T: Serialize> IntoResponse for One<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.body).into_response();

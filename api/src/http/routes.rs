@@ -4,6 +4,7 @@ use axum::http::{StatusCode, Uri, header};
 
 use super::problem::Problem;
 
+pub mod addresses;
 pub mod admin;
 pub mod auctions;
 pub mod auth;
@@ -13,9 +14,12 @@ pub mod listings;
 pub mod merchants;
 pub mod metrics;
 pub mod orders;
+pub mod pages;
+pub mod places;
 pub mod sandbox;
 pub mod selling;
 pub mod stores;
+pub mod uploads;
 pub mod wallet;
 
 /// Nothing is served at this path.

@@ -30,6 +30,9 @@ impl Identity {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileChanges {
+    /// The public name. Whoever changes it claims the new one and gives the former up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<Sealed<String>>,
     /// The name shown to others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<Sealed<String>>,
@@ -53,7 +56,7 @@ impl ProfileChanges {
     }
 
     pub(super) fn sealed_fields(&self) -> impl Iterator<Item = &Sealed<String>> {
-        [&self.display_name, &self.phone, &self.biography, &self.avatar_url].into_iter().flatten()
+        [&self.user_name, &self.display_name, &self.phone, &self.biography, &self.avatar_url].into_iter().flatten()
     }
 }
 

@@ -43,6 +43,16 @@ fn fields_sealed_for_somebody_else_are_refused() {
 }
 
 #[test]
+fn another_public_name_is_the_accounts_from_then_on() {
+    let name = sealed(ANN, "other name");
+    let changes = ProfileChanges { user_name: Some(name.clone()), ..ProfileChanges::default() };
+    let renamed = given::<Account>([registered()]).and(Command::ChangeProfile { changes });
+    assert_eq!(renamed.state().registered().unwrap().identity.user_name, name);
+    let changes = ProfileChanges { user_name: Some(sealed(BOB, "name")), ..ProfileChanges::default() };
+    renamed.when(Command::ChangeProfile { changes }).then_refused(Error::SealedForAnother);
+}
+
+#[test]
 fn only_new_capabilities_are_granted() {
     given::<Account>([registered()]).when(grant([Capability::Buy, Capability::Staff])).then([
         Event::CapabilitiesGranted { capabilities: BTreeSet::from([Capability::Staff]), by: Granter::Operator },

@@ -26,6 +26,8 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
     assert_ne!(live, before);
     for (table, column) in [
         ("accounts.profiles", "coalesce(email, user_name, display_name, phone, biography, avatar_url)"),
+        ("addresses.addresses", "id"),
+        ("addresses.books", "owner_id"),
         ("catalogue.sellers", "user_name"),
         ("orders.orders", "ship_to"),
         (

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta};
 use domain::account::{self, Account, Capability, Challenge, Granter, Identity, ProfileChanges};
+use domain::address_book::AddressBook;
 use domain::auction::{self, Auction, Canceller, Terms};
 use domain::escrow::Escrow;
+use domain::image::Image;
 use domain::increments::Increments;
 use domain::listing::{self, ArchiveCause, AuctionPlan, Changes, Condition, Delivery, Details, Listing, Sale, Variant};
 use domain::order::Order;
 use domain::order_group::OrderGroup;
+use domain::page::Page;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
 use domain::wallet::{self, PaymentMethod, Wallet};
@@ -27,7 +30,10 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
+mod addresses;
+mod images;
 mod orders;
+mod pages;
 mod stores;
 
 /// Texts that a seller may type, some of which no table would take as they are.
@@ -76,6 +82,7 @@ pub(crate) struct History {
     unit: Unit,
     people: BTreeMap<Uuid, PersonKey>,
     pub(crate) accounts: Streams<Account>,
+    pub(crate) address_books: Streams<AddressBook>,
     pub(crate) listings: Streams<Listing>,
     pub(crate) auctions: Streams<Auction>,
     pub(crate) wallets: Streams<Wallet>,
@@ -83,6 +90,8 @@ pub(crate) struct History {
     pub(crate) orders: Streams<Order>,
     pub(crate) groups: Streams<OrderGroup>,
     pub(crate) escrows: Streams<Escrow>,
+    pub(crate) images: Streams<Image>,
+    pub(crate) pages: Streams<Page>,
     pub(crate) stores: Streams<Store>,
     deposits: Vec<(WalletId, DepositId)>,
     withdrawals: Vec<(WalletId, WithdrawalId)>,
@@ -147,6 +156,7 @@ impl History {
             unit: Unit::default(),
             people: BTreeMap::new(),
             accounts: Streams(BTreeMap::new()),
+            address_books: Streams(BTreeMap::new()),
             listings: Streams(BTreeMap::new()),
             auctions: Streams(BTreeMap::new()),
             wallets: Streams(BTreeMap::new()),
@@ -154,6 +164,8 @@ impl History {
             orders: Streams(BTreeMap::new()),
             groups: Streams(BTreeMap::new()),
             escrows: Streams(BTreeMap::new()),
+            images: Streams(BTreeMap::new()),
+            pages: Streams(BTreeMap::new()),
             stores: Streams(BTreeMap::new()),
             deposits: Vec::new(),
             withdrawals: Vec::new(),
@@ -181,7 +193,7 @@ impl History {
 
     /// One more command.
     pub(crate) fn go_on(&mut self) {
-        match self.random.random_range(0..140) {
+        match self.random.random_range(0..154) {
             0 => drop(self.register()),
             1..6 => self.change_account(),
             6..12 => drop(self.draft()),
@@ -192,6 +204,9 @@ impl History {
             66..76 => drop(self.deposit()),
             76..86 => self.withdraw_or_hold(),
             86..100 => self.report(),
+            140..148 => self.change_address_book(),
+            148..150 => self.publish_page(),
+            150..154 => self.upload_or_remove(),
             _ => self.trade(),
         }
         self.now += TimeDelta::milliseconds(self.random.random_range(0..2_000));
@@ -250,11 +265,12 @@ impl History {
         let text = self.text();
         let sealed = Some(self.people[&account.0].seal(text));
         let mut changes = ProfileChanges::default();
-        match self.random.random_range(0..5) {
+        match self.random.random_range(0..6) {
             0 => changes.display_name = sealed,
             1 => changes.phone = sealed,
             2 => changes.biography = sealed,
             3 => changes.avatar_url = sealed,
+            4 => changes.user_name = sealed,
             _ => changes.language = Some(text.to_owned()),
         }
         changes

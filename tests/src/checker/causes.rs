@@ -2,12 +2,15 @@
 //! what came of it.
 
 use domain::account::{self, Account, Challenge, SetBy};
+use domain::address_book::{self, AddressBook};
 use domain::auction::{self, Auction};
 use domain::claim::{self, Claim};
 use domain::escrow::{self, Escrow};
+use domain::image::{self, Image};
 use domain::listing::{self, Listing};
 use domain::order::{self, Order};
 use domain::order_group::{self, OrderGroup};
+use domain::page::{self, Page};
 use domain::session::{self, Session};
 use domain::stock::{self, Stock};
 use domain::store::{self, Store};
@@ -49,6 +52,9 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             let command = of_account(*id, event, next, &draft.get::<Account>(*id));
             draft.execute::<Account>(*id, command).map(drop)
         }
+        [DomainEvent::AddressBook(id, event), ..] => {
+            draft.execute::<AddressBook>(*id, of_address_book(*id, event.clone())).map(drop)
+        }
         [DomainEvent::Auction(id, event), rest @ ..] => {
             let next = rest.first().and_then(|next| match next {
                 DomainEvent::Auction(_, event) => Some(event),
@@ -66,12 +72,17 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             );
             draft.execute::<Escrow>(*id, command).map(drop)
         }
+        [DomainEvent::Image(id, event), ..] => draft.execute::<Image>(*id, of_image(event.clone())).map(drop),
         [DomainEvent::Listing(id, event), ..] => {
             let seller = draft.get::<Listing>(*id).offer().map_or(AccountId(Uuid::nil()), |offer| offer.seller);
             draft.execute::<Listing>(*id, of_listing(event, seller)).map(drop)
         }
         [DomainEvent::Order(id, event), ..] => draft.execute::<Order>(*id, of_order(event, now)).map(drop),
         [DomainEvent::OrderGroup(id, event), ..] => draft.execute::<OrderGroup>(*id, of_group(event, now)).map(drop),
+        [DomainEvent::Page(id, event), ..] => {
+            let page::Event::PagePublished { content, by } = event.clone();
+            draft.execute::<Page>(*id, page::Command::Publish { content, by }).map(drop)
+        }
         [DomainEvent::Session(id, event), ..] => {
             let command = of_session(event, &draft.get::<Session>(*id), now);
             draft.execute::<Session>(*id, command).map(drop)
@@ -94,6 +105,23 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             draft.execute::<Wallet>(*id, of_wallet(event.clone(), owner, spent)).map(drop)
         }
         [] => Ok(()),
+    }
+}
+
+fn of_address_book(owner: AccountId, event: address_book::Event) -> address_book::Command {
+    use address_book::{Command as C, Event as E};
+    match event {
+        E::AddressAdded { address, entry, default } => C::Add { owner, address, entry, default },
+        E::AddressChanged { address, changes } => C::Change { owner, address, changes },
+        E::AddressRemoved { address, default: _ } => C::Remove { address },
+        E::DefaultAddressChosen { address } => C::MakeDefault { address },
+    }
+}
+
+fn of_image(event: image::Event) -> image::Command {
+    match event {
+        image::Event::ImageStored { owner, stored } => image::Command::Store { owner, stored },
+        image::Event::ImageRemoved { stored: _, cause } => image::Command::Remove { cause },
     }
 }
 

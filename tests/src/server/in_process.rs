@@ -46,7 +46,7 @@ pub struct InProcess {
     address: String,
     quit: oneshot::Sender<()>,
     serving: JoinHandle<()>,
-    /// Where its messages go.
+    /// Where its messages and its uploads go.
     mail: TempDir,
 }
 
@@ -67,6 +67,9 @@ impl InProcess {
         settings.sandbox.enabled = true;
         let mail = TempDir::new().or_fail("make a folder for messages");
         settings.mail.folder = mail.path().join("mail");
+        if settings.media.folder == config::Media::default().folder {
+            settings.media.folder = mail.path().join("media");
+        }
         if settings.limits == config::Limits::default() {
             settings.limits = config::Limits::OFF;
         }

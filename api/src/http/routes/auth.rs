@@ -52,6 +52,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(login::ws_ticket))
         .routes(routes!(google::log_in))
         .routes(routes!(profile::me, profile::change_me))
+        .routes(routes!(profile::show, profile::patch, profile::put))
         .routes(routes!(password::change))
         .routes(routes!(password::ask_to_reset))
         .routes(routes!(password::reset))

@@ -1,16 +1,19 @@
-//! One's own profile.
+//! One's own profile: at `/auth/me`, and at `/profile` for clients that know it there.
+
+#![expect(clippy::trivially_copy_pass_by_ref, reason = "the signature of a check is garde's")]
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use commands::accounts;
+use commands::accounts::{self, Rename};
 use domain::account::{Account, ProfileChanges};
-use eventstore::sealing::PersonKey;
+use domain::claim::Kind;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::TAG;
+use super::{TAG, opened};
 use crate::app::App;
+use crate::auth::newcomer::{LONGEST_NAME, SHORTEST_NAME, is_name};
 use crate::http::extract::{Caller, Command, NoQuery, Read};
 use crate::http::openapi::{Conditional, Waits};
 use crate::http::problem::Problem;
@@ -45,7 +48,18 @@ pub(super) struct Profile {
 #[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])), params(Waits),
     responses((status = OK, body = Profile, description = "The account")))]
 pub(super) async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<Profile>, Problem> {
-    read.wait_for(&app, projections::accounts::MODEL.name).await?;
+    shown(&app, caller, &read).await
+}
+
+/// One's own profile: the same as `/auth/me`.
+#[utoipa::path(get, path = "/profile", tag = TAG, security(("bearer" = [])), params(Waits),
+    responses((status = OK, body = Profile, description = "The profile")))]
+pub(super) async fn show(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<Profile>, Problem> {
+    shown(&app, caller, &read).await
+}
+
+async fn shown(app: &App, caller: Caller, read: &Read<NoQuery>) -> Result<One<Profile>, Problem> {
+    read.wait_for(app, projections::accounts::MODEL.name).await?;
     let row = projections::accounts::get(&app.pool, caller.account).await?;
     let row = row.ok_or_else(|| Problem::not_found("account"))?;
     let version = row.version.unsigned_abs();
@@ -68,10 +82,32 @@ pub(super) async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuer
     Ok(One { body, version, position: row.position })
 }
 
+fn is_language(tag: &str, (): &()) -> garde::Result {
+    let mut parts = tag.split('-');
+    let first = parts.next().unwrap_or_default();
+    let of = |part: &str, least: usize| (least..=8).contains(&part.len());
+    let plain = first.bytes().all(|byte| byte.is_ascii_alphabetic()) && of(first, 2);
+    let rest = parts.clone().count() <= 3
+        && parts.all(|part| of(part, 1) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    let fits = tag.is_empty() || (plain && rest);
+    if fits { Ok(()) } else { Err(garde::Error::new("must be a tag such as `en` or `ur-PK`")) }
+}
+
+fn is_picture(address: &str, (): &()) -> garde::Result {
+    let path = ["https://", "http://", "/media/"].iter().find_map(|start| address.strip_prefix(start));
+    let visible = |path: &str| !path.is_empty() && path.bytes().all(|byte| byte.is_ascii_graphic());
+    let fits = address.is_empty() || path.is_some_and(visible);
+    if fits { Ok(()) } else { Err(garde::Error::new("must be an address: https://, http:// or /media/")) }
+}
+
 /// What is to change. What is not named stays; an empty text clears.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfilePatch {
+    /// Another public name, if nobody has it: letters, digits, `-`, `_` and `.`. Its case does not matter.
+    #[garde(length(chars, min = SHORTEST_NAME, max = LONGEST_NAME), inner(custom(is_name)))]
+    #[schema(example = "ann", min_length = 3, max_length = 40, pattern = "^[A-Za-z0-9._-]+$")]
+    user_name: Option<String>,
     #[garde(length(chars, max = 100))]
     #[schema(max_length = 100)]
     display_name: Option<String>,
@@ -81,12 +117,13 @@ pub(super) struct ProfilePatch {
     #[garde(length(chars, max = 2000))]
     #[schema(max_length = 2000)]
     biography: Option<String>,
-    #[garde(length(chars, max = 2000))]
-    #[schema(max_length = 2000)]
+    /// The address of a picture: of one that was uploaded here, or of another.
+    #[garde(length(chars, max = 2000), inner(custom(is_picture)))]
+    #[schema(max_length = 2000, pattern = "^((https?://|/media/)[!-~]+)?$", example = "https://example.com/ann.png")]
     avatar_url: Option<String>,
     /// A BCP 47 tag.
-    #[garde(length(chars, max = 35))]
-    #[schema(example = "ur-PK", max_length = 35)]
+    #[garde(length(chars, max = 35), inner(custom(is_language)))]
+    #[schema(example = "ur-PK", max_length = 35, pattern = "^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})?$")]
     language: Option<String>,
 }
 
@@ -103,12 +140,53 @@ pub(super) async fn change_me(
     State(app): State<App>,
     command: Command<ProfilePatch>,
 ) -> Result<Done<Changed>, Problem> {
+    change(&app, command).await
+}
+
+/// Changes one's own profile: the same as `/auth/me`.
+#[utoipa::path(patch, path = "/profile", tag = TAG, security(("bearer" = [])), request_body = ProfilePatch,
+    params(Conditional), responses((status = OK, body = Changed, description = "Changed")))]
+pub(super) async fn patch(State(app): State<App>, command: Command<ProfilePatch>) -> Result<Done<Changed>, Problem> {
+    change(&app, command).await
+}
+
+/// Writes one's own profile anew: what is not named is cleared, but for the public name, which stays.
+#[utoipa::path(put, path = "/profile", tag = TAG, security(("bearer" = [])), request_body = ProfilePatch,
+    params(Conditional), responses((status = OK, body = Changed, description = "Changed")))]
+pub(super) async fn put(State(app): State<App>, command: Command<ProfilePatch>) -> Result<Done<Changed>, Problem> {
+    let whole = |patch: ProfilePatch| ProfilePatch {
+        user_name: patch.user_name,
+        display_name: patch.display_name.or_else(cleared),
+        phone: patch.phone.or_else(cleared),
+        biography: patch.biography.or_else(cleared),
+        avatar_url: patch.avatar_url.or_else(cleared),
+        language: patch.language.or_else(cleared),
+    };
+    change(&app, command.map(whole)).await
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "stands where a field may be named or not")]
+fn cleared() -> Option<String> {
+    Some(String::new())
+}
+
+async fn change(app: &App, command: Command<ProfilePatch>) -> Result<Done<Changed>, Problem> {
     let account = command.caller.account;
-    let key = PersonKey::load(&app.pool, &app.wrapping, account).await?.ok_or_else(|| Problem::not_found("account"))?;
+    let (registered, key) = opened(app, account).await?;
     let (request, expected) = (command.request(), command.expected_version);
     let patch = command.body;
+    let former = registered.identity.user_name;
+    let known = key.open(&former).unwrap_or_default();
+    // To be called as before is no change.
+    let user_name = patch.user_name.filter(|name| *name != known);
+    let rename = user_name.as_ref().map(|name| Rename {
+        former: app.secret.claim(Kind::UserName, &known),
+        next: app.secret.claim(Kind::UserName, name),
+        from: former,
+    });
     let seal = |text: Option<String>| text.map(|text| key.seal(&text));
     let changes = ProfileChanges {
+        user_name: seal(user_name),
         display_name: seal(patch.display_name),
         phone: seal(patch.phone),
         biography: seal(patch.biography),
@@ -118,10 +196,45 @@ pub(super) async fn change_me(
     let changes_nothing = changes == ProfileChanges::default();
     let change = move |world: &mut commands::World<'_>| {
         world.expect_version::<Account>(account, expected)?;
-        accounts::change_profile(world, account, changes.clone())?;
+        accounts::change_profile(world, account, changes.clone(), rename.as_ref())?;
         Ok(Changed { version: world.version::<Account>(account)? })
     };
     let accepted = app.engine.submit(request, change).await?;
     let version = accepted.value.version;
     Ok(if changes_nothing { Done::ok(accepted) } else { Done::ok(accepted).at_version(version) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_a_tag_and_a_picture_is_an_address() {
+        for (tag, fits) in [
+            ("", true),
+            ("en", true),
+            ("ur-PK", true),
+            ("zh-Hant-HK", true),
+            ("e", false),
+            ("en-", false),
+            ("en_GB", false),
+            ("a-b-c", false),
+            ("اردو", false),
+            ("en-a-b-c-d", false),
+        ] {
+            assert_eq!(is_language(tag, &()).is_ok(), fits, "{tag}");
+        }
+        for (address, fits) in [
+            ("", true),
+            ("https://example.com/a.png", true),
+            ("/media/abc.png", true),
+            ("javascript:alert(1)", false),
+            ("data:image/svg+xml,x", false),
+            ("//example.com/a.png", false),
+            ("https://", false),
+            ("https://example.com/a b", false),
+        ] {
+            assert_eq!(is_picture(address, &()).is_ok(), fits, "{address}");
+        }
+    }
 }

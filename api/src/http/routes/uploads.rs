@@ -1,0 +1,230 @@
+//! Pictures: sent in, and shown.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use commands::images::{self, NewImage};
+use commands::{Accepted, CommandError, Halt, Request, World};
+use domain::image::{Format, Stored};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::http::extract::{Command, Id};
+use crate::http::openapi::Keyed;
+use crate::http::problem::Problem;
+use crate::http::reply::Done;
+use crate::http::upload::{FileBody, Files, OneFile, Upload};
+use crate::media::NotKept;
+use crate::media::picture::{MOST_PIXELS, Refused};
+
+const TAG: &str = "Uploads";
+
+/// The routes of this file.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(upload_one)).routes(routes!(upload_several)).routes(routes!(show))
+}
+
+/// A form with one picture.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only documents what is read piece by piece")]
+pub struct ImageForm {
+    #[schema(value_type = FileBody)]
+    file: String,
+}
+
+/// A form with a few pictures.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only documents what is read piece by piece")]
+pub struct ImagesForm {
+    #[schema(value_type = Vec<FileBody>, min_items = 1, max_items = 5)]
+    files: Vec<String>,
+}
+
+/// A picture that was uploaded.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct UploadedImage {
+    id: Uuid,
+    /// Where it is, on this host.
+    #[schema(example = "/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f.jpg")]
+    url: String,
+    /// Where its thumbnail is, which fits in 400 × 400 pixels.
+    #[schema(example = "/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f-thumb.jpg")]
+    thumbnail_url: String,
+    /// `jpeg` or `png`, whatever it was uploaded in.
+    #[schema(value_type = String, example = "jpeg")]
+    format: Format,
+    /// In pixels: at most 1920.
+    width: u32,
+    /// In pixels: at most 1080.
+    height: u32,
+    /// How large the file is.
+    bytes: u64,
+}
+
+impl UploadedImage {
+    fn of(image: &NewImage) -> Self {
+        let Stored { format, width, height, bytes, .. } = image.stored;
+        let (url, thumbnail_url) = (url(&image.stored.file()), url(&image.stored.thumbnail()));
+        Self { id: image.image.0, url, thumbnail_url, format, width, height, bytes }
+    }
+}
+
+/// Where a file is, on this host.
+pub(super) fn url(file: &str) -> String {
+    format!("/media/{file}")
+}
+
+/// Pictures that were uploaded.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct UploadedImages {
+    items: Vec<UploadedImage>,
+}
+
+/// Uploads a picture: JPEG, PNG, WebP or GIF by its content, whatever it is called.
+///
+/// It is drawn anew: turned upright, made to fit in 1920 × 1080, without what the file says besides, of an animation only
+/// the first picture. Stored as JPEG, or as PNG if it is one, a GIF, or partly transparent.
+#[utoipa::path(post, path = "/upload/image", tag = TAG, security(("bearer" = [])), params(Keyed),
+    request_body(content = ImageForm, content_type = "multipart/form-data"),
+    responses((status = CREATED, body = UploadedImage, description = "Stored"),
+        (status = PAYLOAD_TOO_LARGE, description = "The file or the form is too large"),
+        (status = UNSUPPORTED_MEDIA_TYPE, description = "The body is no form")))]
+async fn upload_one(State(app): State<App>, upload: Upload<OneFile>) -> Result<Done<UploadedImage>, Problem> {
+    let kept = Kept::keep(&app, &upload.command.body).await?;
+    let value = kept.images.first().map(UploadedImage::of).ok_or_else(Problem::internal)?;
+    let accepted = kept.note(&app, &upload.command, value).await?;
+    let location = accepted.value.url.clone();
+    Ok(Done::created(accepted, location))
+}
+
+/// Uploads up to five pictures: all of them, or none.
+#[utoipa::path(post, path = "/upload/images", tag = TAG, security(("bearer" = [])), params(Keyed),
+    request_body(content = ImagesForm, content_type = "multipart/form-data"),
+    responses((status = CREATED, body = UploadedImages, description = "Stored; Location is the first one's"),
+        (status = PAYLOAD_TOO_LARGE, description = "A file or the form is too large"),
+        (status = UNSUPPORTED_MEDIA_TYPE, description = "The body is no form")))]
+async fn upload_several(State(app): State<App>, upload: Upload<Files>) -> Result<Done<UploadedImages>, Problem> {
+    let kept = Kept::keep(&app, &upload.command.body).await?;
+    let items = kept.images.iter().map(UploadedImage::of).collect();
+    let accepted = kept.note(&app, &upload.command, UploadedImages { items }).await?;
+    let location = accepted.value.items.first().map(|image| image.url.clone()).unwrap_or_default();
+    Ok(Done::created(accepted, location))
+}
+
+/// Pictures whose files are written, and which the log does not know yet.
+#[derive(Debug)]
+pub(super) struct Kept {
+    images: Vec<NewImage>,
+}
+
+impl Kept {
+    /// Makes pictures of files and keeps them: all, or none.
+    pub(super) async fn keep(app: &App, files: &[Bytes]) -> Result<Self, Problem> {
+        let mut kept = Self { images: Vec::new() };
+        for (number, file) in files.iter().enumerate() {
+            match app.media.keep(file.clone()).await {
+                Ok(image) => kept.images.push(image),
+                Err(error) => {
+                    kept.drop_files(app).await;
+                    return Err(problem(&error, number));
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Says that they are there.
+    async fn note<T>(self, app: &App, command: &Command<Vec<Bytes>>, value: T) -> Result<Accepted<T>, Problem>
+    where
+        T: Clone + Serialize + DeserializeOwned + Send + 'static,
+    {
+        let owner = command.caller.account;
+        let store = move |world: &mut World<'_>, new: &[NewImage]| {
+            images::store(world, owner, new)?;
+            Ok(value.clone())
+        };
+        self.commit(app, command.request(), store).await
+    }
+
+    /// Commits what is to be said of them. Files of which it is certain that the log will never know go again.
+    pub(super) async fn commit<T>(
+        self,
+        app: &App,
+        request: Request,
+        mut decide: impl FnMut(&mut World<'_>, &[NewImage]) -> Result<T, Halt> + Send + 'static,
+    ) -> Result<Accepted<T>, Problem>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let images = self.images.clone();
+        let submitted = app.engine.submit(request, move |world| decide(world, &images)).await;
+        match &submitted {
+            Ok(accepted) if !accepted.replayed => {}
+            // It may have been carried out.
+            Err(CommandError::Unavailable) => {}
+            Ok(_) | Err(_) => self.drop_files(app).await,
+        }
+        Ok(submitted?)
+    }
+
+    async fn drop_files(&self, app: &App) {
+        for image in &self.images {
+            app.media.drop_files(&image.stored).await;
+        }
+    }
+}
+
+fn problem(error: &NotKept, number: usize) -> Problem {
+    let refused = |slug, title, detail: &str| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, slug, title, detail).with("file", number)
+    };
+    match error {
+        NotKept::Refused(Refused::NotAnImage) => {
+            refused("not-an-image", "Not an image", "The file is no JPEG, PNG, WebP or GIF.")
+        }
+        NotKept::Refused(Refused::Damaged) => refused("image-damaged", "Damaged", "The file is cut off or broken."),
+        NotKept::Refused(Refused::TooManyPixels { pixels }) => {
+            refused("image-too-large", "Too many pixels", "The picture has more than 25 million pixels.")
+                .with("maximum", MOST_PIXELS)
+                .with("offered", json!(pixels))
+        }
+        NotKept::Storage(error) => {
+            tracing::warn!(%error, "an upload could not be stored");
+            Problem::unavailable("The storage of uploads is not available.")
+        }
+        NotKept::Defect => {
+            tracing::error!(%error, "an upload");
+            Problem::internal()
+        }
+    }
+}
+
+/// An uploaded picture, or its thumbnail. It never changes.
+#[utoipa::path(get, path = "/media/{name}", tag = TAG,
+    params(("name" = String, Path, example = "9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f.jpg")),
+    responses((status = OK, description = "The picture",
+        content((FileBody = "image/jpeg"), (FileBody = "image/png")))))]
+async fn show(State(app): State<App>, Id(name): Id<String>) -> Result<Response, Problem> {
+    let found = app.media.file(&name).await.map_err(|error| {
+        tracing::warn!(%error, "a file could not be read");
+        Problem::unavailable("The storage of uploads is not available.")
+    })?;
+    let file = found.ok_or_else(|| Problem::not_found("file"))?;
+    let headers = [
+        (header::CONTENT_TYPE, file.media_type.to_owned()),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
+        // To be shown by pages of others, and saved under no other name than this.
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("inline; filename=\"{name}\"")),
+    ];
+    Ok((headers, file.bytes).into_response())
+}

@@ -1,0 +1,227 @@
+//! Uploaded pictures: made safe ([`picture`]), and kept as files in a folder or in S3-compatible storage.
+//!
+//! Files are named at random and never change. They are written before the log says that they are there, and deleted by
+//! a process after it says that they are not to be there any more.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use commands::images::{Files, NewImage, NotDeleted};
+use domain::ImageId;
+use domain::image::Stored;
+use eventstore::mint;
+use futures::future::BoxFuture;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config;
+use crate::http::problem::Problem;
+
+pub mod picture;
+mod whole;
+
+use picture::{Picture, Refused};
+
+/// How many pictures are decoded at a time: each may take more than 200 MiB.
+const AT_A_TIME: usize = 2;
+/// How many uploads are read at a time: each may take 26 MiB.
+const READ_AT_A_TIME: usize = 8;
+/// How long a storage elsewhere may take for one answer, and with all its retries.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+const RETRIED_FOR: Duration = Duration::from_secs(3);
+/// How many letters an id has in a name.
+const NAME_LETTERS: usize = 32;
+
+/// Why there is nowhere to keep files.
+#[derive(Debug, Error)]
+pub enum MediaError {
+    /// The folder cannot be made.
+    #[error("media.folder ({}) cannot be used: {source}", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The storage is not configured as it must be.
+    #[error("the storage of uploads cannot be used: {0}")]
+    Storage(#[from] object_store::Error),
+}
+
+/// Why a picture was not kept.
+#[derive(Debug, Error)]
+pub enum NotKept {
+    /// The file is none, or none that is taken.
+    #[error("the file is refused")]
+    Refused(Refused),
+    /// The storage did not take it.
+    #[error("the storage did not take a file: {0}")]
+    Storage(#[from] object_store::Error),
+    /// Decoding has panicked.
+    #[error("a picture could not be decoded because of a defect")]
+    Defect,
+}
+
+/// Where uploaded pictures are.
+#[derive(Debug)]
+pub struct Media {
+    storage: Arc<dyn ObjectStore>,
+    /// Of those that are decoded.
+    places: Arc<Semaphore>,
+    /// Of those that are read.
+    readers: Arc<Semaphore>,
+}
+
+/// A file and what it is.
+#[derive(Debug)]
+pub struct File {
+    /// Its media type.
+    pub media_type: &'static str,
+    /// What is in it.
+    pub bytes: Bytes,
+}
+
+impl Media {
+    /// As it is set: in a bucket if one is named, else in the folder, which is made.
+    pub fn open(settings: &config::Media) -> Result<Self, MediaError> {
+        let config::Media { folder, s3_bucket, s3_endpoint, s3_region, s3_access_key, s3_secret_key } = settings;
+        let storage: Arc<dyn ObjectStore> = match s3_bucket {
+            None => {
+                let made = fs::create_dir_all(folder);
+                made.map_err(|source| MediaError::Folder { folder: folder.clone(), source })?;
+                Arc::new(LocalFileSystem::new_with_prefix(folder)?)
+            }
+            Some(bucket) => {
+                crate::outgoing::choose_tls();
+                let options = ClientOptions::new().with_timeout(ANSWERS_WITHIN).with_connect_timeout(ANSWERS_WITHIN);
+                let retries = RetryConfig { retry_timeout: RETRIED_FOR, ..RetryConfig::default() };
+                let mut builder = AmazonS3Builder::new()
+                    .with_bucket_name(bucket)
+                    .with_region(s3_region)
+                    .with_client_options(options)
+                    .with_retry(retries);
+                if let Some(endpoint) = s3_endpoint {
+                    let plain = endpoint.starts_with("http://");
+                    builder = builder.with_endpoint(endpoint).with_allow_http(plain);
+                }
+                if let (Some(access), Some(secret)) = (s3_access_key, s3_secret_key) {
+                    builder = builder.with_access_key_id(access.expose()).with_secret_access_key(secret.expose());
+                }
+                Arc::new(builder.build()?)
+            }
+        };
+        let (places, readers) = (Arc::new(Semaphore::new(AT_A_TIME)), Arc::new(Semaphore::new(READ_AT_A_TIME)));
+        Ok(Self { storage, places, readers })
+    }
+
+    /// Waits until an upload may be read into memory: as long as the place is kept, it may be there.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        // Never closed.
+        self.readers.clone().acquire_owned().await.map_err(|_| Problem::internal())
+    }
+
+    /// Makes a picture of what somebody has sent, and writes its files.
+    pub async fn keep(&self, sent: Bytes) -> Result<NewImage, NotKept> {
+        // Never closed.
+        let place = self.places.clone().acquire_owned().await.map_err(|_| NotKept::Defect)?;
+        let reading = tokio::task::spawn_blocking(move || {
+            // Held here: whoever gives up waiting leaves the work behind, and its memory.
+            let _place = place;
+            Picture::read(&sent)
+        });
+        let picture = reading.await.map_err(|_| NotKept::Defect)?.map_err(NotKept::Refused)?;
+        let Picture { format, width, height, file, thumbnail } = picture;
+        let image = random_id();
+        let stored = Stored { name: image.0.simple().to_string(), format, width, height, bytes: file.len() as u64 };
+        self.storage.put(&Path::from(stored.thumbnail()), thumbnail.into()).await?;
+        if let Err(error) = self.storage.put(&Path::from(stored.file()), file.into()).await {
+            self.drop_files(&stored).await;
+            return Err(error.into());
+        }
+        Ok(NewImage { image, stored })
+    }
+
+    /// Deletes the files of a picture that the log never came to know. What cannot be deleted stays, named by nothing.
+    pub async fn drop_files(&self, stored: &Stored) {
+        for file in [stored.file(), stored.thumbnail()] {
+            if let Err(error) = self.delete(&file).await {
+                tracing::warn!(file, %error, "a file is left behind");
+            }
+        }
+    }
+
+    /// A file by its name; nothing if there is none.
+    pub async fn file(&self, name: &str) -> Result<Option<File>, object_store::Error> {
+        let Some(media_type) = media_type(name) else { return Ok(None) };
+        match self.storage.get(&Path::from(name)).await {
+            Ok(found) => Ok(Some(File { media_type, bytes: found.bytes().await? })),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Files for Media {
+    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), NotDeleted>> {
+        Box::pin(async move {
+            match self.storage.delete(&Path::from(name)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(NotDeleted(error.to_string())),
+            }
+        })
+    }
+}
+
+/// Random from end to end, unlike other ids: it names the files, which whoever knows it may see.
+fn random_id() -> ImageId {
+    ImageId(uuid::Builder::from_random_bytes(mint::secret()).into_uuid())
+}
+
+/// What a file is that has a name of ours; nothing for any other name.
+fn media_type(name: &str) -> Option<&'static str> {
+    let (name, ending) = name.split_once('.')?;
+    let random = name.strip_suffix("-thumb").unwrap_or(name);
+    let ours = random.len() == NAME_LETTERS
+        && random.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    match ending {
+        "jpg" if ours => Some("image/jpeg"),
+        "png" if ours => Some("image/png"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_random_and_only_such_names_lead_anywhere() {
+        let (one, other) = (random_id().0.simple().to_string(), random_id().0.simple().to_string());
+        assert_ne!(one, other);
+        assert_eq!(media_type(&format!("{one}.jpg")), Some("image/jpeg"));
+        assert_eq!(media_type(&format!("{one}-thumb.png")), Some("image/png"));
+        for name in [
+            one.clone(),
+            format!("{one}.svg"),
+            format!("{one}.jpg.html"),
+            format!("{}.jpg", one.to_uppercase()),
+            format!("{}.jpg", &one[1..]),
+            format!("{one}-thumb-thumb.jpg"),
+            format!("../{one}.jpg"),
+            format!("%2e%2e/{one}.jpg"),
+            "secret".to_owned(),
+            "é".repeat(16) + ".jpg",
+            String::new(),
+        ] {
+            assert_eq!(media_type(&name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Uploads through HTTP, kept in a folder and in a bucket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use api::config::{self, Config};
+use image::ImageFormat;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tradepost_tests::client::{Answer, Client, PASSWORD};
+use tradepost_tests::fail::OrFail;
+use tradepost_tests::pictures::{form, picture};
+use tradepost_tests::s3::S3;
+use tradepost_tests::server::InProcess;
+
+/// What was not deleted by then will not be.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn jpeg() -> Vec<u8> {
+    picture(ImageFormat::Jpeg, 640, 480)
+}
+
+/// The file of an answer's picture, as anybody gets it.
+async fn shown(server: &InProcess, url: &Value) -> Answer {
+    let path = url.as_str().or_fail("find the address of a picture");
+    server.client().ask(&reqwest::Method::GET, path).send().await
+}
+
+/// The same with what is in it.
+async fn fetched(server: &InProcess, path: &str) -> reqwest::Response {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    http.get(format!("{}{path}", server.address())).send().await.unwrap()
+}
+
+/// A server whose uploads are in this folder.
+async fn keeping_in(folder: &TempDir) -> InProcess {
+    let mut settings = Config::default();
+    settings.media.folder = folder.path().to_owned();
+    InProcess::start_with(settings).await
+}
+
+fn files_in(folder: &Path) -> usize {
+    std::fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+#[tokio::test]
+async fn a_picture_is_drawn_anew_kept_and_shown_to_anybody() {
+    let server = InProcess::start().await;
+    let ann = server.client().register("ann").await;
+    let sent = jpeg();
+    let uploaded = ann.send_files("/upload/image", &[("file", &sent)]).key("one").send().await.expect(201);
+    let told = ["format", "width", "height"].map(|field| uploaded.body[field].clone());
+    assert_eq!(told, [json!("jpeg"), json!(640), json!(480)]);
+    assert_eq!(uploaded.header("location"), uploaded.body["url"].as_str());
+    for (field, width) in [("url", 640), ("thumbnail_url", 400)] {
+        let url = uploaded.body[field].as_str().unwrap();
+        let answer = fetched(&server, url).await;
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("content-type"), "image/jpeg");
+        assert_eq!(header("cache-control"), "public, max-age=31536000, immutable");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert!(header("content-security-policy").starts_with("default-src 'none'"));
+        assert!(header("content-disposition").starts_with("inline"));
+        let file = answer.bytes().await.unwrap();
+        assert_ne!(file, sent);
+        assert_eq!(image::load_from_memory(&file).unwrap().width(), width);
+    }
+    // By another name of the route, under the same key: another request.
+    let again = || ann.send_files("/upload/image", &[("file", &sent)]).key("one").send();
+    let replayed = again().await.expect(201);
+    assert!(replayed.replayed());
+    assert_eq!(replayed.body, uploaded.body);
+    let other = picture(ImageFormat::Png, 10, 10);
+    let reused = ann.send_files("/upload/image", &[("file", &other)]).key("one").send().await;
+    reused.problem(422, "idempotency-key-reused");
+    ann.send_files("/merchant/upload-image", &[("file", &other)]).send().await.expect(201);
+    shown(&server, &json!("/media/00000000000000000000000000000000.jpg")).await.problem(404, "not-found");
+    shown(&server, &json!("/media/..%2Fsecret")).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn up_to_five_pictures_come_at_once_all_or_none() {
+    let folder = TempDir::new().unwrap();
+    let server = keeping_in(&folder).await;
+    let ann = server.client().register("ann").await;
+    let formats = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::WebP, ImageFormat::Jpeg];
+    let pictures = formats.map(|format| picture(format, 30, 20));
+    let fields: Vec<(&str, &[u8])> = pictures.iter().map(|file| ("files", file.as_slice())).collect();
+    let uploaded = ann.send_files("/upload/images", &fields).send().await.expect(201);
+    let items = uploaded.body["items"].as_array().unwrap();
+    let formats: Vec<&Value> = items.iter().map(|item| &item["format"]).collect();
+    assert_eq!(formats, ["jpeg", "png", "png", "jpeg", "jpeg"]);
+    for item in items {
+        shown(&server, &item["url"]).await.expect(200);
+        shown(&server, &item["thumbnail_url"]).await.expect(200);
+    }
+    assert_eq!(files_in(folder.path()), 10);
+    // Of a form with something that is no picture, nothing is left.
+    let broken = [fields[0], ("files", b"<html>".as_slice()), fields[1]];
+    let refused = ann.send_files("/upload/images", &broken).send().await.problem(422, "not-an-image");
+    assert_eq!(refused.body["file"], 1);
+    let cut = [fields[0], ("files", &pictures[1][..50])];
+    ann.send_files("/upload/images", &cut).send().await.problem(422, "image-damaged");
+    // And of an upload that is not taken, since its key was used for another.
+    ann.send_files("/upload/images", &fields[..1]).key("one").send().await.expect(201);
+    ann.send_files("/upload/images", &fields[..2]).key("one").send().await.problem(422, "idempotency-key-reused");
+    ann.send_files("/upload/images", &fields[..1]).key("one").send().await.expect(201);
+    assert_eq!(files_in(folder.path()), 12);
+}
+
+#[tokio::test]
+async fn a_form_that_is_none_or_brings_too_much_is_refused() {
+    let server = InProcess::start().await;
+    let ann = server.client().register("ann").await;
+    let small = picture(ImageFormat::Png, 3, 3);
+    let send = |path: &str, fields: &[(&str, &[u8])]| ann.send_files(path, fields).send();
+    let many = [("files", small.as_slice()); 6];
+    let refused = send("/upload/images", &many).await.problem(422, "invalid-field");
+    assert_eq!(refused.body["errors"][0]["code"], "too-many");
+    send("/upload/image", &many[..2]).await.problem(422, "invalid-field");
+    send("/upload/image", &[]).await.problem(422, "invalid-field");
+    send("/upload/image", &[("picture", &small)]).await.problem(422, "invalid-field");
+    let large = vec![0; 5 * 1024 * 1024 + 1];
+    let refused = send("/upload/image", &[("file", &large)]).await.problem(413, "too-large");
+    assert_eq!(refused.body["maximum_bytes"], 5 * 1024 * 1024);
+    // More than is read of any body.
+    let five = vec![0; 5 * 1024 * 1024];
+    send("/upload/images", &[("files", five.as_slice()); 6]).await.problem(422, "invalid-field");
+    let post = || ann.ask(&reqwest::Method::POST, "/api/v1/upload/image");
+    post().raw("application/json", "{}").send().await.problem(415, "unsupported-media-type");
+    post().raw("multipart/form-data", "x").send().await.problem(400, "malformed-form");
+    let (media_type, mut body) = form(&[("file", &small)]);
+    body.truncate(body.len() - 30);
+    post().raw(&media_type, body).send().await.problem(400, "malformed-form");
+    // No other route takes as much.
+    let filler = json!({ "display_name": "x".repeat(2 * 1024 * 1024) });
+    ann.patch("/profile", &filler).send().await.problem(413, "too-large");
+    // A picture of few bytes that says it has too many pixels.
+    let mut bomb = picture(ImageFormat::Png, 8, 8);
+    bomb[16..24].copy_from_slice(&[0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50]);
+    let crc = crc(&bomb[12..29]);
+    bomb[29..33].copy_from_slice(&crc.to_be_bytes());
+    let refused = send("/upload/image", &[("file", &bomb)]).await.problem(422, "image-too-large");
+    assert_eq!((&refused.body["maximum"], &refused.body["offered"]), (&json!(25_000_000), &json!(2_500_000_000_u64)));
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0xedb8_8320 };
+        }
+    }
+    !crc
+}
+
+#[tokio::test]
+async fn an_account_uploads_so_often_and_no_more() {
+    let limits = config::Limits { uploads_per_min: 2, ..config::Limits::OFF };
+    let server = InProcess::start_with(Config { limits, ..Config::default() }).await;
+    let ann = server.client().register("ann").await;
+    let small = picture(ImageFormat::Png, 3, 3);
+    for _ in 0..2 {
+        ann.send_files("/upload/image", &[("file", &small)]).send().await.expect(201);
+    }
+    let refused = ann.send_files("/upload/images", &[("files", &small)]).send().await.problem(429, "too-many-requests");
+    assert!(refused.header("retry-after").is_some());
+    ann.get("/profile").send().await.expect(200);
+}
+
+/// Deletes the account, and waits until the process that deletes files has seen it.
+async fn leave(server: &InProcess, client: &Client) {
+    client.delete("/auth/account", &json!({ "password": PASSWORD })).send().await.expect(200);
+    let head = server.database.log_head().await;
+    server.app.progress.wait_for(commands::images::NAME, head, PATIENCE).await.or_fail("wait for files to be deleted");
+}
+
+#[tokio::test]
+async fn whoever_leaves_takes_their_pictures_with_them() {
+    let folder = TempDir::new().unwrap();
+    let server = keeping_in(&folder).await;
+    let (ann, bob) = (server.client().register("ann").await, server.client().register("bob").await);
+    let hers = ann.send_files("/upload/image", &[("file", &jpeg())]).send().await.expect(201);
+    let his = bob.send_files("/upload/image", &[("file", &jpeg())]).send().await.expect(201);
+    ann.patch("/profile", &json!({ "avatar_url": hers.body["thumbnail_url"] })).send().await.expect(200);
+    leave(&server, &ann).await;
+    for field in ["url", "thumbnail_url"] {
+        shown(&server, &hers.body[field]).await.problem(404, "not-found");
+        shown(&server, &his.body[field]).await.expect(200);
+    }
+    assert_eq!(files_in(folder.path()), 2);
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_what_a_folder_would() {
+    let mut storage = S3::start().await;
+    let server = InProcess::start_with(Config { media: storage.settings(), ..Config::default() }).await;
+    let (ann, bob) = (server.client().register("ann").await, server.client().register("bob").await);
+    let uploaded = ann.send_files("/upload/image", &[("file", &jpeg())]).send().await.expect(201);
+    let names = ["url", "thumbnail_url"]
+        .map(|field| uploaded.body[field].as_str().unwrap().strip_prefix("/media/").unwrap().to_owned());
+    for name in &names {
+        let kept = storage.object(name).await.or_fail("find the object");
+        let answer = fetched(&server, &format!("/media/{name}")).await;
+        assert_eq!(answer.bytes().await.unwrap(), kept);
+    }
+    shown(&server, &json!("/media/00000000000000000000000000000000.jpg")).await.problem(404, "not-found");
+    leave(&server, &ann).await;
+    for name in &names {
+        assert_eq!(storage.object(name).await, None);
+    }
+    // While it is away, nothing is taken, and everything else goes on.
+    storage.kill().await;
+    let away = bob.send_files("/upload/image", &[("file", &jpeg())]).send().await.problem(503, "unavailable");
+    assert!(away.header("retry-after").is_some());
+    bob.get("/profile").send().await.expect(200);
+}

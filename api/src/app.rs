@@ -161,6 +161,11 @@ impl Parts {
         AuctionRules { soft_close_window_ms, increments: increments.clone() }
     }
 
+    /// How long a seller has to confirm what a guest has ordered.
+    pub fn confirmation_window(&self) -> TimeDelta {
+        TimeDelta::seconds(i64::from(self.settings.orders.confirm_within_s))
+    }
+
     /// How long an underbidder has to take a second chance.
     pub fn second_chance_window(&self) -> TimeDelta {
         TimeDelta::seconds(i64::from(self.settings.auctions.second_chance_s))
@@ -178,8 +183,10 @@ impl Parts {
 }
 
 fn sale_rules(settings: &Config) -> SaleRules {
-    let crate::config::Orders { fee_bps, inspection_physical_s, inspection_digital_s } = settings.orders;
-    SaleRules { fee_bps, inspection_physical_s, inspection_digital_s }
+    let crate::config::Orders { fee_bps, confirm_within_s: _, inspection_physical_s, inspection_digital_s } =
+        settings.orders;
+    let points_per_unit = settings.points.per_major_unit;
+    SaleRules { fee_bps, points_per_unit, inspection_physical_s, inspection_digital_s }
 }
 
 /// The processes, and the versions of what they keep.

@@ -88,7 +88,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     (
         "limits.guesses_per_min",
         "30",
-        "Of these, per minute, those that try a password, a token or a code; 0 turns this off.",
+        "Of these, per minute, those that try a password, a token or a code, or order as a guest; 0 turns this off.",
     ),
     ("limits.uploads_per_min", "20", "Uploads per minute of one sender, and of one account; 0 turns this off."),
     ("limits.account_per_s", "100", "Commands per second of one account, twice as many in a burst; 0 turns this off."),
@@ -157,6 +157,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "The marketplace's share of a sale, in basis points; frozen into an order when it is placed.",
     ),
     (
+        "orders.confirm_within_s",
+        "172800",
+        "Seconds that a seller has to confirm what a guest has ordered, for which its pieces are kept: an hour to 30 days.",
+    ),
+    (
         "orders.inspection_physical_s",
         "1209600",
         "Seconds that a buyer may inspect what was shipped, from its delivery: 1 to 30 days.",
@@ -165,6 +170,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "orders.inspection_digital_s",
         "172800",
         "Seconds that a buyer may inspect what is digital, from its delivery: 1 to 30 days.",
+    ),
+    (
+        "points.per_major_unit",
+        "1",
+        "Bonus points that a completed order earns per whole major unit of its currency, but at least a hundred minor ones; frozen into an order when it is placed, 0 turns this off.",
     ),
     (
         "places.files",
@@ -257,6 +267,8 @@ pub struct Config {
     pub auctions: Auctions,
     /// Rules of sales.
     pub orders: Orders,
+    /// Rules of bonus points.
+    pub points: Points,
     /// Provinces and cities.
     pub places: Places,
     /// Rules of stores.
@@ -394,10 +406,20 @@ pub struct Auctions {
 pub struct Orders {
     /// The marketplace's share of a sale, in basis points.
     pub fee_bps: u32,
+    /// Seconds that a seller has to confirm what a guest has ordered.
+    pub confirm_within_s: u32,
     /// Seconds that a buyer may inspect what was shipped.
     pub inspection_physical_s: u32,
     /// Seconds that a buyer may inspect what is digital.
     pub inspection_digital_s: u32,
+}
+
+/// Rules of bonus points. An order keeps those of the time when it was placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Points {
+    /// How many a completed order earns per whole major unit.
+    pub per_major_unit: u32,
 }
 
 /// Rules of stores.
@@ -552,9 +574,20 @@ impl Default for Auctions {
     }
 }
 
+impl Default for Points {
+    fn default() -> Self {
+        Self { per_major_unit: 1 }
+    }
+}
+
 impl Default for Orders {
     fn default() -> Self {
-        Self { fee_bps: 200, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 }
+        Self {
+            fee_bps: 200,
+            confirm_within_s: 172_800,
+            inspection_physical_s: 1_209_600,
+            inspection_digital_s: 172_800,
+        }
     }
 }
 
@@ -666,6 +699,7 @@ impl ConfigError {
 
 impl Config {
     /// The rules that types cannot express.
+    #[expect(clippy::too_many_lines, reason = "a line or so per rule")]
     fn check(&self, figment: &Figment) -> Result<(), ConfigError> {
         let secret_chars = self.auth.secret.as_ref().map(|secret| secret.expose().chars().count());
         let url = self.database.url.as_ref().map(Secret::expose);
@@ -731,7 +765,13 @@ impl Config {
                 (3_600..=2_592_000).contains(&self.auctions.second_chance_s),
                 "it must be from 3600 to 2592000",
             ),
+            ("points.per_major_unit", self.points.per_major_unit <= 1000, "it must be at most 1000"),
             ("orders.fee_bps", self.orders.fee_bps <= FULL_BPS, "it must be at most 10000"),
+            (
+                "orders.confirm_within_s",
+                (3_600..=2_592_000).contains(&self.orders.confirm_within_s),
+                "it must be from 3600 to 2592000",
+            ),
             ("orders.inspection_physical_s", is_inspection(self.orders.inspection_physical_s), INSPECTION_RULE),
             ("orders.inspection_digital_s", is_inspection(self.orders.inspection_digital_s), INSPECTION_RULE),
             ("engine.batch_max", (1..=4096).contains(&self.engine.batch_max), "it must be from 1 to 4096"),

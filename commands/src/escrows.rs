@@ -2,8 +2,9 @@
 //! commit.
 
 use domain::account::Capability;
-use domain::escrow::{Command, Disputant, Error, Escrow, Event, Phase, RefundCause, ReleaseCause, Status};
+use domain::escrow::{Command, Disputant, Error, Escrow, Event, Opened, Phase, RefundCause, ReleaseCause, Status};
 use domain::order::{self, Order, Role, Stage};
+use domain::points::{self, Points};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, Money, OrderId, RefundId, WalletId};
 
@@ -188,16 +189,42 @@ fn close_if_refunded(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> 
     Ok(())
 }
 
+/// Lets the buyer's bonus points follow what an escrow has done: they are earned with what the seller keeps.
+fn settle_points(world: &mut World<'_>, escrow: &Opened, order: OrderId, event: &Event) -> Result<(), Halt> {
+    let (terms, currency) = (&escrow.terms, escrow.terms.amount.currency());
+    let command = match event {
+        Event::EscrowReleased { kept, .. } | Event::EscrowSplit { kept, .. } => {
+            points::Command::Earn { order, currency, points: terms.points_for(*kept) }
+        }
+        Event::ReleaseRefunded { refund, amount, .. } => {
+            let left = escrow.remaining();
+            let points = terms.points_for(left.plus(*amount)?) - terms.points_for(left);
+            points::Command::TakeBack { order, refund: *refund, currency, points }
+        }
+        Event::EscrowOpened { .. }
+        | Event::EscrowFunded { .. }
+        | Event::EscrowVoided {}
+        | Event::InspectionStarted { .. }
+        | Event::InspectionReminded { .. }
+        | Event::EscrowDisputed { .. }
+        | Event::EscrowPartlyRefunded { .. }
+        | Event::EscrowRefunded { .. } => return Ok(()),
+    };
+    world.execute::<Points>(terms.buyer, command)?;
+    Ok(())
+}
+
 /// Lets the wallets follow what an escrow has done.
 fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(), Halt> {
-    let terms = world.get::<Escrow>(order)?.opened()?.terms.clone();
+    let escrow = world.get::<Escrow>(order)?.opened()?.clone();
+    let terms = &escrow.terms;
     let (buyer, seller, currency) = (terms.buyer, terms.seller, terms.amount.currency());
-    let mut to = |owner: AccountId, command: wallet::Command| {
-        world.execute::<Wallet>(WalletId::of(owner, currency), command).map(drop)
-    };
     let sale = |amount| wallet::Command::ReceiveSale { owner: seller, order, amount };
     let back = |refund, amount| wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
     for event in events {
+        let mut to = |owner: AccountId, command: wallet::Command| {
+            world.execute::<Wallet>(WalletId::of(owner, currency), command).map(drop)
+        };
         match event {
             Event::EscrowReleased { kept, fee, .. } => {
                 let payout = kept.minus(*fee)?;
@@ -227,6 +254,7 @@ fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(),
             | Event::InspectionReminded { .. }
             | Event::EscrowDisputed { .. } => {}
         }
+        settle_points(world, &escrow, order, event)?;
     }
     Ok(())
 }

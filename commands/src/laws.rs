@@ -12,6 +12,7 @@ use domain::escrow::{Escrow, Status};
 use domain::listing::{Condition, Delivery, Details, Listing, Sale};
 use domain::order::{Order, Stage};
 use domain::order_group::OrderGroup;
+use domain::points::Points;
 use domain::session::Session;
 use domain::stock::{Sku, Stock};
 use domain::store::Store;
@@ -33,7 +34,8 @@ use crate::payments::Outcome;
 use crate::timers::{Changes, Name};
 use crate::wallets;
 
-const RULES: SaleRules = SaleRules { fee_bps: 250, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
+const RULES: SaleRules =
+    SaleRules { fee_bps: 250, points_per_unit: 1, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
 const SELLERS: [AccountId; 2] = [AccountId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2))];
 const BUYERS: [AccountId; 2] = [AccountId(Uuid::from_u128(3)), AccountId(Uuid::from_u128(4))];
 const CLERK: AccountId = AccountId(Uuid::from_u128(5));
@@ -228,6 +230,7 @@ impl Market {
             assert_eq!(available, self.book(&LedgerAccount::Available(who)), "the wallet and the books");
             assert_eq!(-owed, self.book(&LedgerAccount::Receivable(who)), "the wallet and the books");
         }
+        let mut earned = BTreeMap::<AccountId, i64>::new();
         // The pieces of orders that stand, and of those that were given back, which may have been sent before.
         let (mut kept, mut refunded) = (BTreeMap::<ListingId, u32>::new(), BTreeMap::<ListingId, u32>::new());
         for order in self.orders.clone() {
@@ -238,14 +241,27 @@ impl Market {
             assert_eq!(held, if holds { escrow.remaining().minor() } else { 0 });
             assert_eq!(placed.stage.has_ended() || placed.stage == Stage::Placed, !holds, "{placed:?} {escrow:?}");
             self.check_clock(order, placed.stage, escrow.status(), placed.terms.group);
+            if matches!(escrow.status(), Status::Released | Status::Split) {
+                let points = escrow.remaining().minor() / 100 * i64::from(RULES.points_per_unit);
+                *earned.entry(placed.terms.buyer).or_default() += points;
+            }
             for line in &placed.terms.lines {
                 let pieces = match placed.stage {
                     Stage::Cancelled => continue,
                     Stage::Refunded => &mut refunded,
-                    Stage::Placed | Stage::Paid | Stage::Shipped | Stage::Delivered | Stage::Completed => &mut kept,
+                    Stage::Placed
+                    | Stage::Paid
+                    | Stage::Confirmed
+                    | Stage::Shipped
+                    | Stage::Delivered
+                    | Stage::Completed => &mut kept,
                 };
                 *pieces.entry(line.listing).or_default() += line.quantity;
             }
+        }
+        for buyer in BUYERS {
+            let points = self.state::<Points>(buyer).counts.get(&Currency::USD).copied().unwrap_or(0);
+            assert_eq!(points, earned.get(&buyer).copied().unwrap_or(0), "points are earned with what sellers keep");
         }
         for (listing, offered) in self.offered.clone() {
             let of = |pieces: &BTreeMap<ListingId, u32>| pieces.get(&listing).copied().unwrap_or(0);
@@ -285,6 +301,7 @@ fn blank(aggregate_type: &str) -> cache::Entry {
         Listing::TYPE => of::<Listing>(),
         Order::TYPE => of::<Order>(),
         OrderGroup::TYPE => of::<OrderGroup>(),
+        Points::TYPE => of::<Points>(),
         Session::TYPE => of::<Session>(),
         Stock::TYPE => of::<Stock>(),
         Store::TYPE => of::<Store>(),

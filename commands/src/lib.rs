@@ -10,6 +10,7 @@ pub mod address_books;
 pub mod auctions;
 pub mod engine;
 pub mod escrows;
+pub mod guests;
 pub mod images;
 #[cfg(test)]
 mod laws;

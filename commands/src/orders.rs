@@ -8,7 +8,7 @@ use domain::auction::{self, Auction};
 use domain::escrow::{self, Escrow, RefundCause};
 use domain::fees::{self, FeeLine};
 use domain::listing::{Delivery, Listing};
-use domain::order::{CancelCause, Command, Error, Line, Order, Origin, Placed, Role, Stage, Terms, Witness};
+use domain::order::{CancelCause, Command, Error, Line, Order, Origin, Payment, Placed, Role, Stage, Terms, Witness};
 use domain::order_group::{self, OrderGroup};
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::wallet::{self, Wallet};
@@ -17,6 +17,7 @@ use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Refu
 use crate::accounts;
 use crate::engine::{Halt, World};
 use crate::escrows;
+use crate::guests;
 use crate::stores;
 use crate::wallets;
 
@@ -30,6 +31,8 @@ pub const WIN_PAID_WITHIN: TimeDelta = TimeDelta::hours(24);
 pub struct SaleRules {
     /// The marketplace's share of every line, in basis points.
     pub fee_bps: u32,
+    /// How many bonus points a buyer earns per whole major unit.
+    pub points_per_unit: u32,
     /// How long a buyer may inspect what was shipped, in seconds.
     pub inspection_physical_s: u32,
     /// How long a buyer may inspect what is digital, in seconds.
@@ -97,6 +100,8 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
             origin: Origin::Checkout,
             delivery: if basket.has_physical { Delivery::Physical } else { Delivery::Digital },
             ship_to: cart.ship_to.clone().filter(|_| basket.has_physical),
+            payment: Payment::Escrow,
+            guest: None,
             lines: basket.lines,
         };
         for (listing, pieces) in pieces(&terms.lines) {
@@ -119,7 +124,7 @@ struct Basket {
     has_physical: bool,
 }
 
-fn summed(lines: &[CartLine]) -> Result<BTreeMap<(ListingId, Sku), u32>, Error> {
+pub(crate) fn summed(lines: &[CartLine]) -> Result<BTreeMap<(ListingId, Sku), u32>, Error> {
     let mut sums = BTreeMap::<_, u32>::new();
     for CartLine { listing, sku, quantity } in lines {
         let sum = sums.entry((*listing, sku.clone())).or_default();
@@ -131,14 +136,14 @@ fn summed(lines: &[CartLine]) -> Result<BTreeMap<(ListingId, Sku), u32>, Error> 
     Ok(sums)
 }
 
-fn check_currency<'a>(mut lines: impl Iterator<Item = &'a Line>) -> Result<(), Error> {
+pub(crate) fn check_currency<'a>(mut lines: impl Iterator<Item = &'a Line>) -> Result<(), Error> {
     let Some(first) = lines.next().map(|line| line.unit_price.currency()) else { return Ok(()) };
     let other = lines.map(|line| line.unit_price.currency()).find(|other| *other != first);
     other.map_or(Ok(()), |other| Err(Error::SeveralCurrencies { first, other }))
 }
 
 /// How many pieces of each listing an order is about.
-fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
+pub(crate) fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
     let mut pieces = BTreeMap::<ListingId, Pieces>::new();
     for line in lines {
         pieces.entry(line.listing).or_default().insert(line.sku.clone(), line.quantity);
@@ -157,7 +162,8 @@ fn place(world: &mut World<'_>, order: OrderId, terms: Terms, rules: SaleRules) 
     let Some(currency) = currency else { return Err(Error::NotFound.into()) };
     let amount = fees::gross(&lines, currency)?;
     let inspection_s = rules.inspection_s(delivery);
-    let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s };
+    let points_per_unit = rules.points_per_unit;
+    let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit };
     world.execute::<Escrow>(order, escrow::Command::Open { terms })?;
     Ok(())
 }
@@ -207,6 +213,8 @@ pub(crate) fn place_won(world: &mut World<'_>, ids: WinIds, win: Win, rules: Sal
         lines: vec![Line { listing, sku, title, quantity: 1, unit_price, shipping, fee_bps }],
         delivery: offer.delivery,
         ship_to: None,
+        payment: Payment::Escrow,
+        guest: None,
     };
     place(world, ids.order, terms, rules)?;
     let pay_by = world.now() + WIN_PAID_WITHIN;
@@ -343,7 +351,7 @@ pub(crate) fn paid_by_deposit(
     Ok((world.now() < pay_by && enough).then_some(spent))
 }
 
-fn reserved_listings(world: &mut World<'_>, order: OrderId) -> Result<Vec<ListingId>, Halt> {
+pub(crate) fn reserved_listings(world: &mut World<'_>, order: OrderId) -> Result<Vec<ListingId>, Halt> {
     let Placed { terms, .. } = world.get::<Order>(order)?.placed()?;
     Ok(match terms.origin.auction() {
         None => pieces(&terms.lines).into_keys().collect(),
@@ -399,9 +407,11 @@ pub fn cancel(
         Role::Seller => CancelCause::Seller { reason },
         Role::Staff => CancelCause::Staff { by, reason },
     };
-    match world.get::<Order>(order)?.placed()?.stage {
-        Stage::Placed => call_off_unpaid(world, order, cause),
-        _ => call_off_paid(world, order, cause, RefundCause::Cancelled, refund),
+    let Placed { terms, stage, .. } = world.get::<Order>(order)?.placed()?;
+    match (terms.payment.is_escrow(), *stage) {
+        (false, _) => guests::call_off(world, order, cause),
+        (true, Stage::Placed) => call_off_unpaid(world, order, cause),
+        (true, _) => call_off_paid(world, order, cause, RefundCause::Cancelled, refund),
     }
 }
 
@@ -447,12 +457,12 @@ pub fn ship(
     carrier: &str,
     tracking: Option<&str>,
 ) -> Result<(), Halt> {
-    sold_by(world, order, seller)?;
+    let in_cash = !sold_by(world, order, seller)?.terms.payment.is_escrow();
     let now = world.now();
     let (carrier, tracking) = (carrier.to_owned(), tracking.map(str::to_owned));
     world.execute::<Order>(order, Command::Ship { carrier, tracking, now })?;
     // What is disputed is not sent before the dispute is resolved.
-    escrows::require_funded(world, order)
+    if in_cash { Ok(()) } else { escrows::require_funded(world, order) }
 }
 
 /// Notes that an order has arrived: its buyer or staff may say so, its seller of digital goods alone. The inspection
@@ -464,6 +474,9 @@ pub fn deliver(world: &mut World<'_>, order: OrderId, by: AccountId) -> Result<(
         Role::Staff => Witness::Staff(by),
     };
     world.execute::<Order>(order, Command::Deliver { by })?;
+    if !world.get::<Order>(order)?.placed()?.terms.payment.is_escrow() {
+        return Ok(());
+    }
     let now = world.now();
     world.execute::<Escrow>(order, escrow::Command::Inspect { now })?;
     Ok(())

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use domain::auction::Auction;
 use domain::escrow::Escrow;
-use domain::order::Order;
+use domain::order::{GUEST_KNOWN_FOR, Order, Payment};
 use domain::order_group::OrderGroup;
 use domain::wallet::Wallet;
 use domain::{
@@ -36,7 +36,7 @@ use uuid::Uuid;
 use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
 use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Direction, Payments};
-use crate::{auctions, escrows, orders};
+use crate::{auctions, escrows, guests, orders};
 
 mod audit;
 
@@ -86,6 +86,10 @@ pub enum Kind {
     InspectionEnd,
     /// A dispute must have been resolved.
     DisputeDeadline,
+    /// A guest's order must have been confirmed.
+    ConfirmationDeadline,
+    /// Who a guest was is forgotten.
+    GuestForgetting,
 }
 
 /// Makes sure that the table is one of this version: another is emptied, and filled again from the log's beginning.
@@ -129,6 +133,8 @@ impl fmt::Display for Kind {
             Self::InspectionReminder => "inspection reminder",
             Self::InspectionEnd => "inspection end",
             Self::DisputeDeadline => "dispute deadline",
+            Self::ConfirmationDeadline => "confirmation deadline",
+            Self::GuestForgetting => "guest forgetting",
         })
     }
 }
@@ -147,7 +153,9 @@ impl Kind {
             | Self::DeliveryDispute
             | Self::InspectionReminder
             | Self::InspectionEnd
-            | Self::DisputeDeadline => None,
+            | Self::DisputeDeadline
+            | Self::ConfirmationDeadline
+            | Self::GuestForgetting => None,
         }
     }
 
@@ -164,6 +172,8 @@ impl Kind {
             Self::InspectionReminder => "remind",
             Self::InspectionEnd => "release",
             Self::DisputeDeadline => "refund disputed",
+            Self::ConfirmationDeadline => "lapse",
+            Self::GuestForgetting => "forget",
         }
     }
 
@@ -190,6 +200,8 @@ impl Kind {
                 let refund = RefundId(mint::id());
                 Box::new(move |world| escrows::refund_expired_dispute(world, order, refund))
             }
+            Self::ConfirmationDeadline => Box::new(move |world| guests::lapse(world, order)),
+            Self::GuestForgetting => Box::new(move |world| guests::forget(world, order)),
         }
     }
 }
@@ -290,15 +302,26 @@ impl Changes {
         match event {
             order::Event::OrderShipped { ask_at, dispute_at, .. } => {
                 self.off((Kind::ShippingDeadline, id, id));
-                self.set((Kind::DeliveryQuestion, id, id), *ask_at, set_by);
-                self.set((Kind::DeliveryDispute, id, id), *dispute_at, set_by);
+                for (kind, due_at) in [(Kind::DeliveryQuestion, ask_at), (Kind::DeliveryDispute, dispute_at)] {
+                    if let Some(due_at) = due_at {
+                        self.set((kind, id, id), *due_at, set_by);
+                    }
+                }
             }
             order::Event::DeliveryQuestioned {} => self.off((Kind::DeliveryQuestion, id, id)),
             order::Event::OrderDelivered { .. }
             | order::Event::OrderCompleted {}
             | order::Event::OrderCancelled { .. }
             | order::Event::OrderRefunded {} => self.off_all_of(id),
-            order::Event::OrderPlaced { .. } | order::Event::OrderPaid {} => {}
+            order::Event::OrderPlaced { terms } => {
+                if let Payment::CashOnDelivery { confirm_by } = terms.payment {
+                    self.set((Kind::ConfirmationDeadline, id, id), confirm_by, set_by);
+                    self.set((Kind::GuestForgetting, id, id), confirm_by + GUEST_KNOWN_FOR, set_by);
+                }
+            }
+            order::Event::OrderConfirmed {} => self.off((Kind::ConfirmationDeadline, id, id)),
+            order::Event::GuestForgotten {} => self.off((Kind::GuestForgetting, id, id)),
+            order::Event::OrderPaid {} => {}
         }
     }
 
@@ -344,6 +367,7 @@ impl Changes {
             Kind::InspectionReminder,
             Kind::InspectionEnd,
             Kind::DisputeDeadline,
+            Kind::ConfirmationDeadline,
         ] {
             self.off((kind, order, order));
         }

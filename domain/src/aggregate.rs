@@ -81,6 +81,7 @@ macro_rules! every_aggregate {
             Order in order by OrderId,
             OrderGroup in order_group by OrderGroupId,
             Page in page by PageId,
+            Points in points by AccountId,
             Session in session by SessionId,
             Stock in stock by ListingId,
             Store in store by AccountId,

@@ -17,6 +17,7 @@ use crate::fees::{self, FeeLine};
 use crate::ids::{AccountId, OrderId, RefundId};
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{Money, MoneyError};
+use crate::points;
 
 #[cfg(test)]
 mod laws;
@@ -118,6 +119,21 @@ pub struct Terms {
     pub amount: Money,
     /// How long the buyer may inspect what has arrived, in seconds.
     pub inspection_s: u32,
+    /// How many bonus points the buyer earns per whole major unit that the seller keeps.
+    #[serde(default, skip_serializing_if = "earns_nothing")]
+    pub points_per_unit: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn earns_nothing(points_per_unit: &u32) -> bool {
+    *points_per_unit == 0
+}
+
+impl Terms {
+    /// How many bonus points the buyer earns if the seller keeps so much.
+    pub fn points_for(&self, kept: Money) -> u64 {
+        points::earned_with(kept, self.points_per_unit)
+    }
 }
 
 /// Who disputes. Part of the storage format.
@@ -271,7 +287,7 @@ pub enum Event {
 }
 
 event_versions!(Event {
-    EscrowOpened = "1",
+    EscrowOpened = "2" | "1",
     EscrowFunded = "1",
     EscrowVoided = "1",
     InspectionStarted = "1",

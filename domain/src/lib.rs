@@ -24,6 +24,7 @@ pub mod money;
 pub mod order;
 pub mod order_group;
 pub mod page;
+pub mod points;
 pub mod refusal;
 pub mod sealed;
 pub mod session;

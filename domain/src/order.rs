@@ -5,6 +5,11 @@
 //! moves in the same commits; here is what was bought, at which prices, and where it is. Invariants: prices, charges,
 //! fee rates and the address are those of the purchase for ever; nothing is shipped before it is paid; what has ended
 //! stays so.
+//!
+//! What a guest orders in cash on delivery has no escrow: `Placed → Confirmed → Shipped → Completed`, the last once the
+//! seller has brought it and taken the money. What is not confirmed in time is called off. A guest is somebody without
+//! an account, whom an id of their own names in this one order; what they said of themselves is sealed with a key that
+//! lives no longer than the order needs it.
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -28,6 +33,9 @@ pub const ASKED_AFTER: TimeDelta = TimeDelta::days(30);
 /// So long after shipping without word of a delivery a dispute opens by itself.
 pub const DISPUTED_AFTER: TimeDelta = TimeDelta::days(45);
 
+/// So long after a guest's order had to be confirmed, what the guest said of themselves is forgotten.
+pub const GUEST_KNOWN_FOR: TimeDelta = TimeDelta::days(180);
+
 /// What is asked of an order.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -38,6 +46,21 @@ pub enum Command {
     },
     /// Note that it is paid.
     Pay {},
+    /// Confirm an order in cash: the guest was asked, and means it.
+    Confirm {
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Give up what was not confirmed in time.
+    Lapse {
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Forget who the guest was.
+    ForgetGuest {
+        /// The time of the decision.
+        now: Timestamp,
+    },
     /// Note that it is on its way.
     Ship {
         /// Who brings it.
@@ -87,6 +110,58 @@ pub struct Terms {
     /// Where to send it, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ship_to: Option<Sealed<String>>,
+    /// How it is paid.
+    #[serde(default, skip_serializing_if = "Payment::is_escrow")]
+    pub payment: Payment,
+    /// Who buys, if it is somebody without an account: `buyer` then names the guest of this one order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Guest>,
+}
+
+/// How an order is paid. Part of the storage format.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payment {
+    /// Into its escrow.
+    #[default]
+    Escrow,
+    /// In cash when it is delivered, without the marketplace, which charges nothing for it.
+    CashOnDelivery {
+        /// Called off then, unless the seller has confirmed it.
+        confirm_by: Timestamp,
+    },
+}
+
+impl Payment {
+    /// Whether the money goes through the marketplace.
+    pub fn is_escrow(&self) -> bool {
+        match self {
+            Self::Escrow => true,
+            Self::CashOnDelivery { .. } => false,
+        }
+    }
+}
+
+/// Somebody who buys without an account. Part of the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guest {
+    /// Name, phone and address for mail, as JSON.
+    pub contact: Sealed<String>,
+    /// How the seller asks whether they mean it.
+    pub confirmation: Confirmation,
+}
+
+/// How a seller asks a guest. Part of the storage format.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirmation {
+    /// By a message to their phone.
+    Whatsapp,
+    /// By a call.
+    Phone,
+    /// By mail.
+    Email,
 }
 
 /// How an order came about. Part of the storage format.
@@ -95,6 +170,8 @@ pub struct Terms {
 pub enum Origin {
     /// Out of a cart.
     Checkout,
+    /// By a guest at a store.
+    Storefront,
     /// By winning an auction.
     AuctionWon(AuctionId),
     /// By buying out of an auction at once.
@@ -108,7 +185,7 @@ impl Origin {
     pub fn is_binding(self) -> bool {
         match self {
             // Nobody has to take a second chance, nor is anybody punished for having taken one.
-            Self::Checkout | Self::SecondChance(_) => false,
+            Self::Checkout | Self::Storefront | Self::SecondChance(_) => false,
             Self::AuctionWon(_) | Self::BoughtNow(_) => true,
         }
     }
@@ -116,7 +193,7 @@ impl Origin {
     /// The auction that it came out of. Its one piece is not counted as stock.
     pub fn auction(self) -> Option<AuctionId> {
         match self {
-            Self::Checkout => None,
+            Self::Checkout | Self::Storefront => None,
             Self::AuctionWon(auction) | Self::BoughtNow(auction) | Self::SecondChance(auction) => Some(auction),
         }
     }
@@ -160,7 +237,7 @@ impl Line {
 pub enum Witness {
     /// The buyer.
     Buyer,
-    /// The seller, of digital goods only.
+    /// The seller, of digital goods and where they take the money at the door.
     Seller,
     /// Staff.
     Staff(AccountId),
@@ -189,6 +266,8 @@ pub enum CancelCause {
     },
     /// It was not paid in time.
     NotPaid,
+    /// It was not confirmed in time.
+    NotConfirmed,
     /// It was not shipped in time.
     NotShipped,
 }
@@ -198,7 +277,7 @@ impl CancelCause {
     fn is_of_buyer(&self) -> bool {
         match self {
             Self::Buyer { .. } => true,
-            Self::Seller { .. } | Self::Staff { .. } | Self::NotPaid | Self::NotShipped => false,
+            Self::Seller { .. } | Self::Staff { .. } | Self::NotPaid | Self::NotConfirmed | Self::NotShipped => false,
         }
     }
 }
@@ -214,6 +293,10 @@ pub enum Event {
     },
     /// It is paid.
     OrderPaid {},
+    /// Its seller has asked the guest, who means it.
+    OrderConfirmed {},
+    /// Who the guest was is forgotten.
+    GuestForgotten {},
     /// It is on its way.
     OrderShipped {
         /// Who brings it.
@@ -221,10 +304,12 @@ pub enum Event {
         /// The carrier's name for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tracking: Option<String>,
-        /// When the buyer is asked, if nobody has said that it arrived.
-        ask_at: Timestamp,
+        /// When the buyer is asked, if nobody has said that it arrived; a guest who pays at the door is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ask_at: Option<Timestamp>,
         /// When a dispute opens, if nobody has said so by then either.
-        dispute_at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dispute_at: Option<Timestamp>,
     },
     /// The buyer was asked whether it has arrived.
     DeliveryQuestioned {},
@@ -245,9 +330,11 @@ pub enum Event {
 }
 
 event_versions!(Event {
-    OrderPlaced = "1",
+    OrderPlaced = "2" | "1",
     OrderPaid = "1",
-    OrderShipped = "1",
+    OrderConfirmed = "1",
+    GuestForgotten = "1",
+    OrderShipped = "2" | "1",
     DeliveryQuestioned = "1",
     OrderDelivered = "1",
     OrderCompleted = "1",
@@ -308,6 +395,45 @@ pub enum Error {
     /// What is digital is not shipped.
     #[error("the order is digital and needs no shipping")]
     NeedsNoShipping,
+    /// What is digital is not handed over for cash.
+    #[error("what is digital cannot be paid on delivery")]
+    CashNeedsDelivery,
+    /// What is paid in cash is a guest's, and what a guest buys is paid in cash.
+    #[error("guests pay on delivery, and nobody else does")]
+    CashIsForGuests,
+    /// The store wants another payment.
+    #[error("this store takes no cash on delivery")]
+    NoCash,
+    /// Nobody sells under this name.
+    #[error("there is no such store")]
+    NoStore,
+    /// A field was sealed with somebody else's key, and would be forgotten with the wrong person.
+    #[error("a field of the order is sealed for somebody else")]
+    SealedForAnother,
+    /// Only what is paid in cash has to be confirmed.
+    #[error("this order is paid through escrow, and needs no confirmation")]
+    NeedsNoConfirmation,
+    /// The money of this order is between its seller and the guest.
+    #[error("this order is paid in cash on delivery")]
+    PaidInCash,
+    /// It was not confirmed in time.
+    #[error("this had to be confirmed by {confirm_by}")]
+    ConfirmationOverdue {
+        /// The deadline.
+        confirm_by: Timestamp,
+    },
+    /// There is still time to confirm it.
+    #[error("this may be confirmed until {confirm_by}")]
+    ConfirmationOpen {
+        /// The deadline.
+        confirm_by: Timestamp,
+    },
+    /// The seller may still have to ask the guest something.
+    #[error("who the guest is is kept until {forget_at}")]
+    TooEarlyToForget {
+        /// Until when.
+        forget_at: Timestamp,
+    },
     /// A seller cannot say that what was shipped has arrived.
     #[error("only the buyer or staff can say that something shipped has arrived")]
     SellerIsNoWitness,
@@ -364,6 +490,8 @@ pub enum Stage {
     Placed,
     /// Paid.
     Paid,
+    /// To be sent, and paid in cash.
+    Confirmed,
     /// On its way.
     Shipped,
     /// With the buyer.
@@ -382,6 +510,7 @@ impl Stage {
         match self {
             Self::Placed => "placed",
             Self::Paid => "paid",
+            Self::Confirmed => "confirmed",
             Self::Shipped => "shipped",
             Self::Delivered => "delivered",
             Self::Completed => "completed",
@@ -393,7 +522,7 @@ impl Stage {
     /// Whether nothing more happens to the goods.
     pub fn has_ended(self) -> bool {
         match self {
-            Self::Placed | Self::Paid | Self::Shipped | Self::Delivered => false,
+            Self::Placed | Self::Paid | Self::Confirmed | Self::Shipped | Self::Delivered => false,
             Self::Completed | Self::Cancelled | Self::Refunded => true,
         }
     }
@@ -407,6 +536,7 @@ impl std::fmt::Display for Stage {
 
 /// An order.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[expect(clippy::large_enum_variant, reason = "hardly any order was never placed")]
 pub enum Order {
     /// Never placed.
     #[default]
@@ -426,6 +556,8 @@ pub struct Placed {
     pub ask_at: Option<Timestamp>,
     /// When a dispute opens by itself, if it was shipped.
     pub dispute_at: Option<Timestamp>,
+    /// Whether it is forgotten who the guest was.
+    pub guest_forgotten: bool,
 }
 
 /// The most lines of one order.
@@ -463,7 +595,13 @@ impl Aggregate for Order {
         match (&mut *self, event) {
             (Self::Unplaced, Event::OrderPlaced { terms }) => {
                 let terms = terms.clone();
-                *self = Self::Placed(Placed { terms, stage: Stage::Placed, ask_at: None, dispute_at: None });
+                *self = Self::Placed(Placed {
+                    terms,
+                    stage: Stage::Placed,
+                    ask_at: None,
+                    dispute_at: None,
+                    guest_forgotten: false,
+                });
             }
             (Self::Placed(order), event) => order.evolve(event),
             // No decision leads here; a fold never fails.
@@ -476,6 +614,7 @@ fn place(terms: Terms) -> Result<Vec<Event>, Error> {
     if terms.buyer == terms.seller {
         return Err(Error::OwnItem);
     }
+    check_payment(&terms)?;
     let offered = terms.lines.len();
     if !(1..=MOST_LINES).contains(&offered) {
         return Err(Error::LinesOutOfRange { maximum: MOST_LINES, offered });
@@ -492,23 +631,32 @@ fn place(terms: Terms) -> Result<Vec<Event>, Error> {
     Ok(vec![Event::OrderPlaced { terms }])
 }
 
+fn check_payment(terms: &Terms) -> Result<(), Error> {
+    if terms.payment.is_escrow() != terms.guest.is_none() {
+        return Err(Error::CashIsForGuests);
+    }
+    let Some(guest) = &terms.guest else { return Ok(()) };
+    if !terms.delivery.is_physical() {
+        return Err(Error::CashNeedsDelivery);
+    }
+    let mut sealed = [Some(&guest.contact), terms.ship_to.as_ref()].into_iter().flatten();
+    if sealed.all(|field| field.of == terms.buyer) { Ok(()) } else { Err(Error::SealedForAnother) }
+}
+
 impl Placed {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match command {
             // Answered above: it is there already.
             Command::Place { .. } => Err(Error::AlreadyPlaced),
+            Command::Pay {} | Command::Refund {} if !self.terms.payment.is_escrow() => Err(Error::PaidInCash),
             Command::Pay {} => {
                 self.expect(Stage::Placed)?;
                 Ok(vec![Event::OrderPaid {}])
             }
-            Command::Ship { carrier, tracking, now } => {
-                if !self.terms.delivery.is_physical() {
-                    return Err(Error::NeedsNoShipping);
-                }
-                self.expect(Stage::Paid)?;
-                let (ask_at, dispute_at) = (now + ASKED_AFTER, now + DISPUTED_AFTER);
-                Ok(vec![Event::OrderShipped { carrier, tracking, ask_at, dispute_at }])
-            }
+            Command::Confirm { now } => self.confirm(now),
+            Command::Lapse { now } => self.lapse(now),
+            Command::ForgetGuest { now } => self.forget_guest(now),
+            Command::Ship { carrier, tracking, now } => self.ship(carrier, tracking, now),
             Command::AskForDelivery { now } => match (self.stage, self.ask_at) {
                 (Stage::Shipped, Some(ask_at)) if now < ask_at => Err(Error::TooEarlyToAsk { ask_at }),
                 (Stage::Shipped, Some(_)) => Ok(vec![Event::DeliveryQuestioned {}]),
@@ -519,13 +667,13 @@ impl Placed {
             Command::Complete {} => match self.stage {
                 Stage::Paid | Stage::Shipped | Stage::Delivered => Ok(vec![Event::OrderCompleted {}]),
                 Stage::Completed => Ok(vec![]),
-                status @ (Stage::Placed | Stage::Cancelled | Stage::Refunded) => {
+                status @ (Stage::Placed | Stage::Confirmed | Stage::Cancelled | Stage::Refunded) => {
                     Err(Error::WrongStage { status, needed: Stage::Delivered })
                 }
             },
             Command::Cancel { cause } => self.cancel(cause),
             Command::Refund {} => match self.stage {
-                Stage::Placed | Stage::Cancelled => self.expect(Stage::Paid).map(|()| vec![]),
+                Stage::Placed | Stage::Confirmed | Stage::Cancelled => self.expect(Stage::Paid).map(|()| vec![]),
                 Stage::Refunded => Ok(vec![]),
                 Stage::Paid | Stage::Shipped | Stage::Delivered | Stage::Completed => Ok(vec![Event::OrderRefunded {}]),
             },
@@ -536,9 +684,11 @@ impl Placed {
         match event {
             Event::OrderPlaced { .. } => {}
             Event::OrderPaid {} => self.stage = Stage::Paid,
+            Event::OrderConfirmed {} => self.stage = Stage::Confirmed,
+            Event::GuestForgotten {} => self.guest_forgotten = true,
             Event::OrderShipped { ask_at, dispute_at, .. } => {
                 self.stage = Stage::Shipped;
-                (self.ask_at, self.dispute_at) = (Some(*ask_at), Some(*dispute_at));
+                (self.ask_at, self.dispute_at) = (*ask_at, *dispute_at);
             }
             Event::DeliveryQuestioned {} => self.ask_at = None,
             Event::OrderDelivered { .. } => self.stage = Stage::Delivered,
@@ -553,7 +703,61 @@ impl Placed {
         if status == needed { Ok(()) } else { Err(Error::WrongStage { status, needed }) }
     }
 
+    fn ship(&self, carrier: String, tracking: Option<String>, now: Timestamp) -> Result<Vec<Event>, Error> {
+        if !self.terms.delivery.is_physical() {
+            return Err(Error::NeedsNoShipping);
+        }
+        let (needed, ask_at, dispute_at) = match self.terms.payment {
+            Payment::Escrow => (Stage::Paid, Some(now + ASKED_AFTER), Some(now + DISPUTED_AFTER)),
+            // Whoever pays at the door has nothing to dispute, and nobody to ask.
+            Payment::CashOnDelivery { .. } => (Stage::Confirmed, None, None),
+        };
+        self.expect(needed)?;
+        Ok(vec![Event::OrderShipped { carrier, tracking, ask_at, dispute_at }])
+    }
+
+    fn confirm(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        match (self.terms.payment, self.stage) {
+            (Payment::Escrow, _) => Err(Error::NeedsNoConfirmation),
+            (Payment::CashOnDelivery { .. }, Stage::Confirmed) => Ok(vec![]),
+            (Payment::CashOnDelivery { confirm_by }, Stage::Placed) if now >= confirm_by => {
+                Err(Error::ConfirmationOverdue { confirm_by })
+            }
+            (Payment::CashOnDelivery { .. }, _) => {
+                self.expect(Stage::Placed)?;
+                Ok(vec![Event::OrderConfirmed {}])
+            }
+        }
+    }
+
+    fn lapse(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        match (self.terms.payment, self.stage) {
+            (Payment::CashOnDelivery { confirm_by }, Stage::Placed) if now < confirm_by => {
+                Err(Error::ConfirmationOpen { confirm_by })
+            }
+            (Payment::CashOnDelivery { .. }, Stage::Placed) => {
+                Ok(vec![Event::OrderCancelled { cause: CancelCause::NotConfirmed }])
+            }
+            _ => Ok(vec![]),
+        }
+    }
+
+    fn forget_guest(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        match self.terms.payment {
+            Payment::CashOnDelivery { confirm_by } if now < confirm_by + GUEST_KNOWN_FOR => {
+                Err(Error::TooEarlyToForget { forget_at: confirm_by + GUEST_KNOWN_FOR })
+            }
+            Payment::CashOnDelivery { .. } if !self.guest_forgotten => Ok(vec![Event::GuestForgotten {}]),
+            Payment::CashOnDelivery { .. } | Payment::Escrow => Ok(vec![]),
+        }
+    }
+
     fn deliver(&self, by: Witness) -> Result<Vec<Event>, Error> {
+        if !self.terms.payment.is_escrow() {
+            // Whoever brings it takes the money, and that is all.
+            self.expect(Stage::Shipped)?;
+            return Ok(vec![Event::OrderDelivered { by }, Event::OrderCompleted {}]);
+        }
         if self.terms.delivery.is_physical() {
             if by == Witness::Seller {
                 return Err(Error::SellerIsNoWitness);
@@ -568,7 +772,9 @@ impl Placed {
     fn cancel(&self, cause: CancelCause) -> Result<Vec<Event>, Error> {
         match self.stage {
             Stage::Placed | Stage::Paid if cause.is_of_buyer() && self.terms.origin.is_binding() => Err(Error::Binding),
-            Stage::Placed | Stage::Paid => Ok(vec![Event::OrderCancelled { cause }]),
+            Stage::Placed | Stage::Paid | Stage::Confirmed => Ok(vec![Event::OrderCancelled { cause }]),
+            // What nobody wanted at the door comes back.
+            Stage::Shipped if !self.terms.payment.is_escrow() => Ok(vec![Event::OrderCancelled { cause }]),
             Stage::Cancelled => Ok(vec![]),
             status @ (Stage::Shipped | Stage::Delivered | Stage::Completed | Stage::Refunded) => {
                 Err(Error::TooLateToCancel { status })

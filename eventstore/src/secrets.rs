@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::claim::Kind;
-use domain::{AccountId, ChallengeId, ClaimId};
+use domain::{AccountId, ChallengeId, ClaimId, OrderId};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -54,6 +54,21 @@ impl RootSecret {
         Some((AccountId(id(account)?), ChallengeId(id(challenge)?)))
     }
 
+    /// What shows a guest's order to whoever has it. It follows from the order and this secret, so it is nowhere kept.
+    pub fn claim_token(&self, order: OrderId) -> String {
+        let hash = keyed_hash(&self.key(CLAIM_TOKENS), order.0.as_bytes());
+        URL_SAFE_NO_PAD.encode([order.0.as_bytes().as_slice(), &first_16(&hash)].concat())
+    }
+
+    /// Which order a token shows; nothing if it is none of ours.
+    pub fn read_claim_token(&self, token: &str) -> Option<OrderId> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (order, hash) = bytes.split_at_checked(16).filter(|(_, hash)| hash.len() == 16)?;
+        // Compares in constant time.
+        mac(&self.key(CLAIM_TOKENS), order)?.verify_truncated_left(hash).ok()?;
+        uuid::Uuid::from_slice(order).ok().map(OrderId)
+    }
+
     /// The claim on a unique value. Case and surrounding space do not make an address or a name different.
     pub fn claim(&self, kind: Kind, value: &str) -> ClaimId {
         let name = match kind {
@@ -66,6 +81,9 @@ impl RootSecret {
         ClaimId(uuid::Builder::from_custom_bytes(first_16(&hash)).into_uuid())
     }
 }
+
+/// The purpose of the key of claim tokens.
+const CLAIM_TOKENS: &str = "claim tokens";
 
 /// What a token is good for that was sent to a mailbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -112,6 +130,24 @@ mod tests {
         assert_ne!(claim, secret.claim(Kind::UserName, "ann@example.com"));
         assert_ne!(secret.claim(Kind::Identity, "issuer|a"), secret.claim(Kind::Identity, "issuer|A"));
         assert_ne!(claim, RootSecret::new(b"two").claim(Kind::Email, "ann@example.com"));
+    }
+
+    #[test]
+    fn a_claim_token_shows_its_own_order_only() {
+        let (secret, order) = (RootSecret::new(b"one"), OrderId(uuid::Uuid::from_u128(1)));
+        let token = secret.claim_token(order);
+        assert_eq!(token.len(), 43);
+        assert_eq!(secret.read_claim_token(&token), Some(order));
+        assert_eq!(RootSecret::new(b"two").read_claim_token(&token), None);
+        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        for index in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[index] ^= 1;
+            assert_eq!(secret.read_claim_token(&URL_SAFE_NO_PAD.encode(altered)), None, "byte {index}");
+        }
+        for text in ["", "x", &token[..40], &format!("{token}AAAA")] {
+            assert_eq!(secret.read_claim_token(text), None, "{text}");
+        }
     }
 
     #[test]

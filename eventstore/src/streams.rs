@@ -3,7 +3,9 @@
 //! A snapshot saves reading a long stream from its beginning; the truth it never is. It counts only for the rules that
 //! made it ([`domain::RULES`]): after a change of them streams are read whole, and their snapshots taken anew.
 
-use domain::{Aggregate, account, auction, claim, escrow, listing, order, order_group, session, stock, store, wallet};
+use domain::{
+    Aggregate, account, auction, claim, escrow, listing, order, order_group, points, session, stock, store, wallet,
+};
 use futures::TryStreamExt;
 use sqlx::{FromRow, PgExecutor, PgPool};
 use thiserror::Error;
@@ -206,6 +208,7 @@ fn is_fold(aggregate_type: &str, payloads: &[String], state: &str) -> bool {
         listing::Listing::TYPE => fold::<listing::Listing>,
         order::Order::TYPE => fold::<order::Order>,
         order_group::OrderGroup::TYPE => fold::<order_group::OrderGroup>,
+        points::Points::TYPE => fold::<points::Points>,
         session::Session::TYPE => fold::<session::Session>,
         stock::Stock::TYPE => fold::<stock::Stock>,
         store::Store::TYPE => fold::<store::Store>,

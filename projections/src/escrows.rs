@@ -337,7 +337,15 @@ mod tests {
 
     fn open() -> Command {
         let lines = vec![FeeLine { gross: usd(1_000), fee_bps: 1_000 }];
-        let terms = Terms { order: ORDER, buyer: ANN, seller: BOB, lines, amount: usd(1_000), inspection_s: 60 };
+        let terms = Terms {
+            order: ORDER,
+            buyer: ANN,
+            seller: BOB,
+            lines,
+            amount: usd(1_000),
+            inspection_s: 60,
+            points_per_unit: 0,
+        };
         Command::Open { terms }
     }
 

@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod orders;
 pub mod page;
 pub mod pages;
+pub mod points;
 pub mod read_model;
 pub mod rebuild;
 mod rows;

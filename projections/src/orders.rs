@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::listing::Delivery;
-use domain::order::{self, CancelCause, Event, Terms};
+use domain::order::{self, CancelCause, Confirmation, Event, Terms};
 use domain::stock::Sku;
 use domain::{
     AccountId, Aggregate, AuctionId, Currency, Money, OrderGroupId, OrderId, Timestamp, account, escrow, order_group,
@@ -27,7 +27,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "orders",
     next: "orders_next",
-    version: 1,
+    version: 2,
     about: &[account::Account::TYPE, escrow::Escrow::TYPE, order::Order::TYPE, order_group::OrderGroup::TYPE],
     ddl: include_str!("orders.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -48,6 +48,8 @@ pub struct Order {
     pub origin: Origin,
     /// Which auction was won or bought out, if it was one.
     pub auction_id: Option<Uuid>,
+    /// How it is paid.
+    pub payment: Payment,
     /// How it reaches its buyer.
     pub delivery: Text<Delivery>,
     /// Where it is.
@@ -62,12 +64,18 @@ pub struct Order {
     pub lines: Json<Vec<Line>>,
     /// Where to send it, as JSON; `None` if it need not be sent, or once the buyer is forgotten.
     pub ship_to: Option<String>,
-    /// By when it is to be paid.
+    /// Name, phone and address for mail of a guest, as JSON; `None` of accounts, or once the guest is forgotten.
+    pub contact: Option<String>,
+    /// How the seller asks a guest; `None` of accounts.
+    pub confirmation: Option<Text<Confirmation>>,
+    /// By when it is to be paid, or confirmed if it is paid in cash.
     pub pay_by: Timestamp,
     /// When it came into being.
     pub placed_at: Timestamp,
     /// When it was paid.
     pub paid_at: Option<Timestamp>,
+    /// When its seller has confirmed it, if it is paid in cash.
+    pub confirmed_at: Option<Timestamp>,
     /// When it was sent.
     pub shipped_at: Option<Timestamp>,
     /// Who brings it.
@@ -109,6 +117,26 @@ pub struct Line {
     pub total: i64,
 }
 
+/// How an order is paid.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Payment {
+    /// Into its escrow.
+    Escrow,
+    /// In cash when it is delivered, without the marketplace.
+    CashOnDelivery,
+}
+
+impl Payment {
+    fn of(payment: order::Payment) -> Self {
+        match payment {
+            order::Payment::Escrow => Self::Escrow,
+            order::Payment::CashOnDelivery { .. } => Self::CashOnDelivery,
+        }
+    }
+}
+
 /// How an order came about.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
@@ -116,6 +144,8 @@ pub struct Line {
 pub enum Origin {
     /// Out of a cart.
     Checkout,
+    /// By a guest at a store.
+    Storefront,
     /// By winning an auction.
     AuctionWon,
     /// By buying out of an auction at once.
@@ -128,6 +158,7 @@ impl Origin {
     fn of(origin: order::Origin) -> (Self, Option<AuctionId>) {
         match origin {
             order::Origin::Checkout => (Self::Checkout, None),
+            order::Origin::Storefront => (Self::Storefront, None),
             order::Origin::AuctionWon(auction) => (Self::AuctionWon, Some(auction)),
             order::Origin::BoughtNow(auction) => (Self::BoughtNow, Some(auction)),
             order::Origin::SecondChance(auction) => (Self::SecondChance, Some(auction)),
@@ -144,6 +175,8 @@ pub enum Status {
     Placed,
     /// Paid.
     Paid,
+    /// To be sent, and paid in cash.
+    Confirmed,
     /// On its way.
     Shipped,
     /// With the buyer.
@@ -171,6 +204,8 @@ pub enum Canceller {
     Staff,
     /// It was not paid in time.
     NotPaid,
+    /// It was not confirmed in time.
+    NotConfirmed,
     /// It was not shipped in time.
     NotShipped,
 }
@@ -182,6 +217,7 @@ impl Canceller {
             CancelCause::Seller { reason } => (Self::Seller, Some(reason.clone())),
             CancelCause::Staff { by: _, reason } => (Self::Staff, Some(reason.clone())),
             CancelCause::NotPaid => (Self::NotPaid, None),
+            CancelCause::NotConfirmed => (Self::NotConfirmed, None),
             CancelCause::NotShipped => (Self::NotShipped, None),
         }
     }
@@ -275,6 +311,8 @@ impl Changes {
         match event {
             Event::OrderPlaced { .. } => {}
             Event::OrderPaid {} => (order.status, order.paid_at) = (Status::Paid, at),
+            Event::OrderConfirmed {} => (order.status, order.confirmed_at) = (Status::Confirmed, at),
+            Event::GuestForgotten {} => (order.contact, order.ship_to) = (None, None),
             Event::OrderShipped { carrier, tracking, ask_at: _, dispute_at: _ } => {
                 (order.status, order.shipped_at) = (Status::Shipped, at);
                 (order.carrier, order.tracking) = (Some(carrier.clone()), tracking.clone());
@@ -375,10 +413,10 @@ impl Changes {
         let statement = "
             insert into orders select * from json_populate_recordset(null::orders, $1::json)
             on conflict on constraint orders_id do update set
-                (status, refunded, pay_by, paid_at, shipped_at, carrier, tracking, questioned_at, delivered_at, ended_at,
+                (status, refunded, ship_to, contact, pay_by, paid_at, confirmed_at, shipped_at, carrier, tracking, questioned_at, delivered_at, ended_at,
                     cancelled_by, cancel_reason, version, position)
-                = row (excluded.status, excluded.refunded, excluded.pay_by, excluded.paid_at, excluded.shipped_at,
-                    excluded.carrier, excluded.tracking, excluded.questioned_at, excluded.delivered_at,
+                = row (excluded.status, excluded.refunded, excluded.ship_to, excluded.contact, excluded.pay_by,
+                    excluded.paid_at, excluded.confirmed_at, excluded.shipped_at, excluded.carrier, excluded.tracking, excluded.questioned_at, excluded.delivered_at,
                     excluded.ended_at, excluded.cancelled_by, excluded.cancel_reason, excluded.version,
                     excluded.position)";
         rows::write(connection, statement, self.orders.into_values()).await?;
@@ -413,6 +451,7 @@ impl Order {
             seller_id: terms.seller.0,
             origin,
             auction_id: auction.map(|auction| auction.0),
+            payment: Payment::of(terms.payment),
             delivery: Text(terms.delivery),
             status: Status::Placed,
             currency: Text(currency),
@@ -420,10 +459,16 @@ impl Order {
             refunded: 0,
             lines: Json(lines),
             ship_to: terms.ship_to.as_ref().and_then(|ship_to| people.open(ship_to)),
-            // Until the same commit's group tells.
-            pay_by: placed_at,
+            contact: terms.guest.as_ref().and_then(|guest| people.open(&guest.contact)),
+            confirmation: terms.guest.as_ref().map(|guest| Text(guest.confirmation)),
+            pay_by: match terms.payment {
+                order::Payment::CashOnDelivery { confirm_by } => confirm_by,
+                // Until the same commit's group tells.
+                order::Payment::Escrow => placed_at,
+            },
             placed_at,
             paid_at: None,
+            confirmed_at: None,
             shipped_at: None,
             carrier: None,
             tracking: None,
@@ -636,6 +681,8 @@ mod tests {
             lines: vec![line(100, 2), line(80, 1)],
             delivery: Delivery::Physical,
             ship_to: Some(Sealed::from_ciphertext(ANN, "unreadable".to_owned())),
+            payment: order::Payment::Escrow,
+            guest: None,
         }
     }
 
@@ -652,8 +699,15 @@ mod tests {
             let (order, escrow) = (order::Order::default(), Escrow::default());
             let sale = Self { order, escrow, shown: Changes::default(), position: 0 };
             let lines = terms().lines.iter().map(|line| line.fee_line().unwrap()).collect();
-            let open =
-                escrow::Terms { order: ORDER, buyer: ANN, seller: BOB, lines, amount: usd(300), inspection_s: 60 };
+            let open = escrow::Terms {
+                order: ORDER,
+                buyer: ANN,
+                seller: BOB,
+                lines,
+                amount: usd(300),
+                inspection_s: 60,
+                points_per_unit: 0,
+            };
             sale.order(Command::Place { terms: terms() })
                 .escrow(escrow::Command::Open { terms: open })
                 .group(order_group::Event::OrderGroupPlaced { buyer: ANN, orders: vec![ORDER], pay_by: later() })

@@ -8,6 +8,7 @@ create table orders (
     seller_id uuid not null,
     origin text not null,
     auction_id uuid,
+    payment text not null,
     delivery text not null,
     status text not null,
     -- All amounts are minor units of it.
@@ -17,9 +18,13 @@ create table orders (
     lines json not null,
     -- Null once the buyer is forgotten.
     ship_to text,
+    -- Of a guest; null of accounts, and once the guest is forgotten.
+    contact text,
+    confirmation text,
     pay_by timestamptz not null,
     placed_at timestamptz not null,
     paid_at timestamptz,
+    confirmed_at timestamptz,
     shipped_at timestamptz,
     carrier text,
     tracking text,

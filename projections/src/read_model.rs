@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, auction_board, catalogue, escrows, images, ledger, orders, pages, sales, stores,
+    accounts, addresses, auction_board, catalogue, escrows, images, ledger, orders, pages, points, sales, stores,
     wallet_statement,
 };
 
@@ -66,7 +66,7 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 12] = [
+pub const ALL: [ReadModel; 13] = [
     accounts::MODEL,
     addresses::MODEL,
     catalogue::MODEL,
@@ -77,6 +77,7 @@ pub const ALL: [ReadModel; 12] = [
     images::MODEL,
     wallet_statement::MODEL,
     ledger::MODEL,
+    points::MODEL,
     sales::MODEL,
     stores::MODEL,
 ];

@@ -380,12 +380,13 @@ mod tests {
         };
         let lines = vec![line(3, "s", 2, 100), line(3, "m", 1, 300), line(4, "default", 1, 500)];
         let (group, origin, delivery) = (OrderGroupId(Uuid::from_u128(8)), Origin::Checkout, Delivery::Physical);
-        let terms = Terms { group, buyer: ANN, seller: BOB, origin, lines, delivery, ship_to: None };
+        let (ship_to, payment, guest) = (None, order::Payment::Escrow, None);
+        let terms = Terms { group, buyer: ANN, seller: BOB, origin, lines, delivery, ship_to, payment, guest };
         let mut sales = Sales::default();
         sales.take(&recorded(1, DomainEvent::Order(ORDER, order::Event::OrderPlaced { terms })));
         let lines = vec![FeeLine { gross: usd(1_000), fee_bps: 1_000 }];
-        let terms =
-            escrow::Terms { order: ORDER, buyer: ANN, seller: BOB, lines, amount: usd(1_000), inspection_s: 60 };
+        let (order, amount, inspection_s) = (ORDER, usd(1_000), 60);
+        let terms = escrow::Terms { order, buyer: ANN, seller: BOB, lines, amount, inspection_s, points_per_unit: 0 };
         let (mut state, mut position) = (Escrow::default(), 1);
         for command in [Command::Open { terms }].into_iter().chain(commands) {
             for event in state.decide(command).unwrap() {

@@ -32,6 +32,8 @@ mod escrows;
 #[cfg(test)]
 mod forgetting;
 #[cfg(test)]
+mod guests;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod identity;
@@ -61,6 +63,8 @@ mod operating;
 mod orders;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod points;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]

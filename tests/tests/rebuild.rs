@@ -69,8 +69,11 @@ async fn a_bit_of_everything(nobody: &Client) {
     let reason = json!({ "reason": "It was damaged." });
     seller.post(&format!("/auctions/{cancelled}/cancel"), &reason).send().await.expect(200);
     buyer.fund(5_000).await;
-    let item = seller.offer(&listing(1_500)).await;
-    buyer.check_out(&[(&item, 1)], "now").await.expect(201);
+    // Which earns points.
+    let bought = seller.offer(&listing(1_000)).await;
+    let order = tradepost_tests::bazaar::order_of(&buyer.check_out(&[(&bought, 1)], "now").await.expect(201));
+    seller.post(&format!("/orders/{order}/ship"), &json!({ "carrier": "Post" })).send().await.expect(200);
+    buyer.tell(&order, "confirm").await.expect(200);
     for method in ["sandbox-succeeds", "sandbox-declines", "sandbox-delays"] {
         buyer.withdraw(300, method).await.expect(202);
     }

@@ -33,7 +33,8 @@ use tokio::task::JoinSet;
 use super::BenchError;
 use super::scratch::Scratch;
 
-const RULES: SaleRules = SaleRules { fee_bps: 200, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
+const RULES: SaleRules =
+    SaleRules { fee_bps: 200, points_per_unit: 1, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
 /// Callers at a time who trade a marketplace up.
 const CALLERS: usize = 64;
 /// Who sells in turn.

@@ -77,7 +77,7 @@ pub(super) async fn wrap(app: &App, mut request: Request, next: impl AsyncFnOnce
     if let Some(place) = traced.as_ref().and_then(|traced| HeaderValue::from_str(&traced.traceparent()).ok()) {
         request.headers_mut().insert(TRACEPARENT, place);
     }
-    let span = tracing::info_span!("request", id, method = %request.method(), path = uri.path(), trace_id);
+    let span = tracing::info_span!("request", id, method = %request.method(), path = told(uri.path()), trace_id);
     let began = Instant::now();
     let limit = Duration::from_millis(app.settings.http.request_timeout_ms);
     let context = traced.as_ref().map(Traced::context).unwrap_or_default();
@@ -124,6 +124,12 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// The template of the route, without the ids in the path; `none` where nothing is served.
+/// A path as logs have it: without the token that shows a guest's order.
+fn told(path: &str) -> &str {
+    const SHOWN_BY_TOKEN: &str = "/guest/orders/";
+    path.find(SHOWN_BY_TOKEN).map_or(path, |start| &path[..start + SHOWN_BY_TOKEN.len()])
+}
+
 fn route(request: &Request) -> String {
     request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned()
 }

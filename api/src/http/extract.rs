@@ -187,11 +187,56 @@ where
         let conditional = request.headers().contains_key(header::IF_MATCH);
         let command = Command::from_request(request, state).await?;
         if conditional {
-            let detail = "This makes something new, which has no version yet: send no If-Match.";
-            return Err(Problem::bad_request("unexpected-if-match", detail));
+            return Err(unexpected_if_match());
         }
         Ok(Self(command))
     }
+}
+
+/// A command of somebody without an account. In whose name its key counts, the route tells.
+#[derive(Debug)]
+pub struct Unnamed<T> {
+    /// What is in it.
+    pub body: T,
+    key: Option<String>,
+    asked: [String; 3],
+    metadata: Metadata,
+}
+
+impl<T> Unnamed<T> {
+    /// What goes into the events, and the key among those of `scope`.
+    pub fn request(&self, scope: &[&str]) -> commands::Request {
+        let Some(text) = &self.key else { return commands::Request::once(self.metadata.clone()) };
+        let asked = self.asked.each_ref().map(String::as_str);
+        // No account is named so.
+        let key = CommandKey::from_client(&format!("guest {scope:?}"), text, &asked);
+        commands::Request::keyed(self.metadata.clone().with("command_key", text.clone()), key)
+    }
+}
+
+impl<S: Send + Sync, T> FromRequest<S> for Unnamed<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let headers = request.headers();
+        if headers.contains_key(header::IF_MATCH) {
+            return Err(unexpected_if_match());
+        }
+        let key = idempotency_key(headers)?;
+        let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let bytes = read_body(request, state).await?;
+        let (body, canonical) = parse(&bytes)?;
+        Ok(Self { body, key, asked: [method, path, canonical], metadata: id.stamp(Metadata::anonymous()) })
+    }
+}
+
+fn unexpected_if_match() -> Problem {
+    let detail = "This makes something new, which has no version yet: send no If-Match.";
+    Problem::bad_request("unexpected-if-match", detail)
 }
 
 /// A body with nothing in it, for commands that their path says in full.

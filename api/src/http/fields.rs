@@ -20,6 +20,14 @@ pub(super) fn is_slug(slug: &str, (): &()) -> garde::Result {
     check(letters && (1..=64).contains(&slug.len()), "must be 1 to 64 of a-z, 0-9 and `-`")
 }
 
+/// A number to call.
+pub(super) fn is_phone(phone: &str, (): &()) -> garde::Result {
+    let rest = phone.strip_prefix('+').unwrap_or(phone);
+    let letters = rest.bytes().all(|byte| byte.is_ascii_digit() || b" ().-".contains(&byte));
+    let begins = rest.starts_with(|first: char| first.is_ascii_digit());
+    check(letters && begins && (4..=38).contains(&rest.len()), "must be a phone number such as `+92 300 1234567`")
+}
+
 /// The pseudonym of a bidder.
 pub(super) fn is_alias(alias: &str, (): &()) -> garde::Result {
     let number = alias.strip_prefix("Bidder ").unwrap_or_default();

@@ -27,8 +27,8 @@ use crate::config;
 use crate::forward::Forwarded;
 use crate::observe::metrics::REQUESTS_REFUSED;
 
-/// Where somebody may guess a password, a token or a code, under [`BASE`]. Those with a slash at their end are folders.
-const GUESSES: [&str; 7] = [
+/// Where somebody may guess a password, a token or a code, or keep goods from others without an account, under [`BASE`]. Those with a slash at their end are folders.
+const GUESSES: [&str; 8] = [
     "/auth/login",
     "/auth/register",
     "/auth/refresh",
@@ -36,6 +36,7 @@ const GUESSES: [&str; 7] = [
     "/auth/password/",
     "/auth/email/",
     "/auth/account",
+    "/store/",
 ];
 /// How many seconds' worth may come at once.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);

@@ -274,6 +274,7 @@ impl From<Refusal> for Problem {
             Refusal::Order(error) => order_problem(error),
             Refusal::OrderGroup(error) => order_group_problem(error),
             Refusal::Page(error) => page_problem(error),
+            Refusal::Points(error) => match error {},
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
             Refusal::Store(error) => store_problem(error),
@@ -455,6 +456,22 @@ fn order_problem(error: order::Error) -> Problem {
             .with("actual", status.name())
             .with("needed", needed.name()),
         E::NeedsNoShipping => rule("needs-no-shipping", "Needs no shipping", error),
+        E::CashNeedsDelivery => rule("cash-needs-delivery", "Not for cash", error),
+        E::CashIsForGuests => rule("cash-is-for-guests", "Cash is for guests", error),
+        E::NoCash => rule("no-cash", "No cash on delivery", error),
+        E::NoStore => Problem::not_found("store"),
+        E::SealedForAnother => Problem::internal(),
+        E::NeedsNoConfirmation => rule("needs-no-confirmation", "Needs no confirmation", error),
+        E::PaidInCash => conflict("paid-in-cash", "Paid in cash", error),
+        E::ConfirmationOverdue { confirm_by } => {
+            conflict("confirmation-overdue", "Confirmation overdue", error).with("confirm_by", json!(confirm_by))
+        }
+        E::ConfirmationOpen { confirm_by } => {
+            conflict("not-overdue", "Not overdue", error).with("confirm_by", json!(confirm_by))
+        }
+        E::TooEarlyToForget { forget_at } => {
+            conflict("too-early", "Too early", error).with("forget_at", json!(forget_at))
+        }
         E::SellerIsNoWitness => {
             let title = "Not for the seller to say";
             Problem::new(StatusCode::FORBIDDEN, "seller-is-no-witness", title, sentence(error))

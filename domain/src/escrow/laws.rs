@@ -66,7 +66,7 @@ proptest! {
             lines.into_iter().map(|(gross, fee_bps)| FeeLine { gross: usd(gross), fee_bps }).collect();
         let amount = fees::gross(&lines, Currency::USD).unwrap();
         let order = OrderId(Uuid::nil());
-        let terms = Terms { order, buyer: BOB, seller: ANN, lines, amount, inspection_s: 1_209_600 };
+        let terms = Terms { order, buyer: BOB, seller: ANN, lines, amount, inspection_s: 1_209_600, points_per_unit: 1 };
         let mut escrow = Escrow::default();
         escrow.evolve(&Event::EscrowOpened { terms });
         let mut books = HashMap::<LedgerAccount, i64>::new();

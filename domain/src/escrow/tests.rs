@@ -28,7 +28,8 @@ fn days(count: i64) -> Timestamp {
 /// Two lines of 60.00 and 40.00 at 2 %.
 fn terms(inspection_s: u32) -> Terms {
     let lines = [6_000, 4_000].map(|minor| FeeLine { gross: usd(minor), fee_bps: 200 });
-    Terms { order: ORDER, buyer: BOB, seller: ANN, lines: lines.to_vec(), amount: usd(10_000), inspection_s }
+    let (lines, amount) = (lines.to_vec(), usd(10_000));
+    Terms { order: ORDER, buyer: BOB, seller: ANN, lines, amount, inspection_s, points_per_unit: 0 }
 }
 
 fn opened() -> Given<Escrow> {

@@ -35,6 +35,8 @@ fn terms(origin: Origin, delivery: Delivery) -> Terms {
         lines: vec![line(2)],
         delivery,
         ship_to: None,
+        payment: Payment::Escrow,
+        guest: None,
     }
 }
 
@@ -89,7 +91,7 @@ fn it_is_shipped_only_once_it_is_paid() {
     placed(Origin::Checkout).when(ship()).then_refused(refused(Stage::Placed));
     paid().and(ship()).when(ship()).then_refused(refused(Stage::Shipped));
     let (carrier, tracking) = ("Post".to_owned(), None);
-    let (ask_at, dispute_at) = (Timestamp::default() + ASKED_AFTER, Timestamp::default() + DISPUTED_AFTER);
+    let (ask_at, dispute_at) = (Some(Timestamp::default() + ASKED_AFTER), Some(Timestamp::default() + DISPUTED_AFTER));
     paid().when(ship()).then([Event::OrderShipped { carrier, tracking, ask_at, dispute_at }]);
 }
 
@@ -155,4 +157,89 @@ fn what_has_ended_stays_so() {
     completed().when(Command::Refund {}).then([Event::OrderRefunded {}]);
     let cancelled = paid().and(cancel(by_buyer()));
     cancelled.when(ship()).then_refused(Error::WrongStage { status: Stage::Cancelled, needed: Stage::Paid });
+}
+
+const GUEST: AccountId = AccountId(Uuid::from_u128(4));
+
+fn confirm_by() -> Timestamp {
+    Timestamp::default() + TimeDelta::hours(48)
+}
+
+fn in_cash(delivery: Delivery, sealed_for: AccountId) -> Terms {
+    let contact = Sealed::from_ciphertext(sealed_for, "name and phone".to_owned());
+    Terms {
+        buyer: GUEST,
+        payment: Payment::CashOnDelivery { confirm_by: confirm_by() },
+        guest: Some(Guest { contact, confirmation: Confirmation::Whatsapp }),
+        ..terms(Origin::Storefront, delivery)
+    }
+}
+
+fn ordered_in_cash() -> Given<Order> {
+    given::<Order>([Event::OrderPlaced { terms: in_cash(Delivery::Physical, GUEST) }])
+}
+
+fn confirmed() -> Given<Order> {
+    ordered_in_cash().and(Command::Confirm { now: Timestamp::default() })
+}
+
+#[test]
+fn guests_pay_on_delivery_and_nobody_else_does() {
+    let place = |terms| given::<Order>([]).when(Command::Place { terms });
+    place(in_cash(Delivery::Digital, GUEST)).then_refused(Error::CashNeedsDelivery);
+    place(in_cash(Delivery::Physical, BOB)).then_refused(Error::SealedForAnother);
+    place(Terms { guest: None, ..in_cash(Delivery::Physical, GUEST) }).then_refused(Error::CashIsForGuests);
+    let card = Terms { payment: Payment::Escrow, ..in_cash(Delivery::Physical, GUEST) };
+    place(card).then_refused(Error::CashIsForGuests);
+}
+
+#[test]
+fn what_is_paid_at_the_door_is_confirmed_sent_and_brought_by_its_seller() {
+    ordered_in_cash().when(ship()).then_refused(Error::WrongStage { status: Stage::Placed, needed: Stage::Confirmed });
+    let shipped = Event::OrderShipped { carrier: "Post".to_owned(), tracking: None, ask_at: None, dispute_at: None };
+    confirmed().when(ship()).then([shipped]);
+    let by = Witness::Seller;
+    confirmed()
+        .and(ship())
+        .when(Command::Deliver { by })
+        .then([Event::OrderDelivered { by }, Event::OrderCompleted {}]);
+    confirmed()
+        .when(Command::Deliver { by })
+        .then_refused(Error::WrongStage { status: Stage::Confirmed, needed: Stage::Shipped });
+    for money in [Command::Pay {}, Command::Refund {}] {
+        confirmed().when(money).then_refused(Error::PaidInCash);
+    }
+}
+
+#[test]
+fn what_is_not_confirmed_in_time_is_called_off() {
+    let confirm_by = confirm_by();
+    let before = confirm_by - TimeDelta::milliseconds(1);
+    ordered_in_cash().when(Command::Confirm { now: before }).then([Event::OrderConfirmed {}]);
+    ordered_in_cash().when(Command::Lapse { now: before }).then_refused(Error::ConfirmationOpen { confirm_by });
+    let late = Command::Confirm { now: confirm_by };
+    ordered_in_cash().when(late).then_refused(Error::ConfirmationOverdue { confirm_by });
+    let lapsed = Event::OrderCancelled { cause: CancelCause::NotConfirmed };
+    ordered_in_cash().when(Command::Lapse { now: confirm_by }).then([lapsed]);
+    confirmed().when(Command::Lapse { now: confirm_by }).then_nothing();
+    paid().when(Command::Confirm { now: before }).then_refused(Error::NeedsNoConfirmation);
+}
+
+#[test]
+fn what_nobody_wanted_at_the_door_is_called_off_by_its_seller() {
+    let cause = CancelCause::Seller { reason: "Nobody was there.".to_owned() };
+    confirmed().and(ship()).when(cancel(cause.clone())).then([Event::OrderCancelled { cause: cause.clone() }]);
+    let delivered = confirmed().and(ship()).and(Command::Deliver { by: Witness::Seller });
+    delivered.when(cancel(cause)).then_refused(Error::TooLateToCancel { status: Stage::Completed });
+}
+
+#[test]
+fn who_a_guest_was_is_forgotten_once_the_order_needs_it_no_more() {
+    let forget_at = confirm_by() + GUEST_KNOWN_FOR;
+    let early = Command::ForgetGuest { now: forget_at - TimeDelta::milliseconds(1) };
+    confirmed().when(early).then_refused(Error::TooEarlyToForget { forget_at });
+    confirmed().when(Command::ForgetGuest { now: forget_at }).then([Event::GuestForgotten {}]);
+    let forgotten = confirmed().and(Command::ForgetGuest { now: forget_at });
+    forgotten.when(Command::ForgetGuest { now: forget_at }).then_nothing();
+    paid().when(Command::ForgetGuest { now: forget_at }).then_nothing();
 }

@@ -50,6 +50,7 @@ async fn the_random_histories_tell_everything_that_can_happen() {
         domain::listing::Event::TYPES,
         domain::order::Event::TYPES,
         domain::order_group::Event::TYPES,
+        domain::points::Event::TYPES,
         domain::stock::Event::TYPES,
         domain::store::Event::TYPES,
         domain::wallet::Event::TYPES,

@@ -29,7 +29,7 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
         ("addresses.addresses", "id"),
         ("addresses.books", "owner_id"),
         ("catalogue.sellers", "user_name"),
-        ("orders.orders", "ship_to"),
+        ("(select * from orders.orders where payment = 'escrow') as escrow", "ship_to"),
         (
             "stores.stores",
             "coalesce(slug, brand_name, biography, logo, business_address, whatsapp, instagram, facebook)",

@@ -13,6 +13,7 @@ use domain::listing::{self, ArchiveCause, AuctionPlan, Changes, Condition, Deliv
 use domain::order::Order;
 use domain::order_group::OrderGroup;
 use domain::page::Page;
+use domain::points::Points;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
 use domain::wallet::{self, PaymentMethod, Wallet};
@@ -92,6 +93,7 @@ pub(crate) struct History {
     pub(crate) escrows: Streams<Escrow>,
     pub(crate) images: Streams<Image>,
     pub(crate) pages: Streams<Page>,
+    pub(crate) points: Streams<Points>,
     pub(crate) stores: Streams<Store>,
     deposits: Vec<(WalletId, DepositId)>,
     withdrawals: Vec<(WalletId, WithdrawalId)>,
@@ -166,6 +168,7 @@ impl History {
             escrows: Streams(BTreeMap::new()),
             images: Streams(BTreeMap::new()),
             pages: Streams(BTreeMap::new()),
+            points: Streams(BTreeMap::new()),
             stores: Streams(BTreeMap::new()),
             deposits: Vec::new(),
             withdrawals: Vec::new(),
@@ -224,11 +227,26 @@ impl History {
             password_hash: Some(seal("hash")),
         };
         let capabilities = [Capability::Sell, Capability::Buy].into();
-        self.people.insert(account.0, key.clone());
-        self.unit.people.push(Wrapping::default().wrap(&key));
+        self.keep(account, &key);
         self.account(account, account::Command::Register { account, identity, capabilities });
         self.commit();
         account
+    }
+
+    /// The key of somebody new.
+    fn introduce(&mut self, person: AccountId) -> PersonKey {
+        let key = PersonKey::mint(person);
+        self.keep(person, &key);
+        key
+    }
+
+    fn keep(&mut self, person: AccountId, key: &PersonKey) {
+        self.people.insert(person.0, key.clone());
+        self.unit.people.push(Wrapping::default().wrap(key));
+    }
+
+    fn forget(&mut self, person: AccountId) {
+        self.unit.forgotten.push(person);
     }
 
     fn change_account(&mut self) {

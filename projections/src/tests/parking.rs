@@ -84,9 +84,13 @@ impl TestDatabase {
 
 #[tokio::test]
 async fn what_was_parked_is_taken_late_and_gives_the_rows_of_a_rebuild() {
-    // Seeds in which nobody spends to the last cent what an event parked meanwhile takes too: the books refuse that as
-    // long as the event comes late, and only a rebuild takes it.
-    for seed in [21, 23, 24] {
+    // Three histories in which nobody spends to the last cent what an event parked meanwhile takes too: the books refuse
+    // that as long as the event comes late, and only a rebuild takes it.
+    let mut shown = 0;
+    'histories: for seed in 21..41 {
+        if shown == 3 {
+            return;
+        }
         let history = History::random(seed, 600);
         let mut test = TestDatabase::create().await;
         let head = test.append(&history.units).await;
@@ -105,11 +109,19 @@ async fn what_was_parked_is_taken_late_and_gives_the_rows_of_a_rebuild() {
                 .unwrap();
             follower::retry(&mut model, &mut connection, test.database.wrapping(), None).await.unwrap();
             let left = test.parked(&model).await;
+            let overdrawn = |event: &parking::ParkedEvent| {
+                event.error.as_ref().is_some_and(|error| error.contains("_not_negative"))
+            };
+            if left.iter().any(overdrawn) {
+                continue 'histories;
+            }
             assert!(left.is_empty(), "seed {seed}, {}: {left:?}", model.name);
             let different = verify(&test.database, model.name, |_, _| {}).await.unwrap();
             assert_eq!(different.differences, [], "seed {seed}, {}", model.name);
         }
+        shown += 1;
     }
+    panic!("hardly any history can be taken late: {shown}");
 }
 
 #[tokio::test]

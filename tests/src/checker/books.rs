@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use domain::escrow::{Escrow, Status};
-use domain::order::{Order, Origin, Stage};
+use domain::order::{Order, Placed, Stage};
 use domain::stock::{self, Pieces, Stock};
 use domain::wallet::Wallet;
 use domain::{AccountId, Currency, LedgerAccount, ListingId, Money, OrderId, Posting, WalletId};
@@ -176,6 +176,11 @@ impl Books {
     /// What is wrong with an order, its money and its pieces.
     fn faults_of(&self, id: OrderId) -> Vec<String> {
         let (order, escrow) = (self.replica.get::<Order>(id), self.replica.get::<Escrow>(id));
+        if let Ok(order) = order.placed()
+            && !order.terms.payment.is_escrow()
+        {
+            return self.faults_in_cash(id, order);
+        }
         let (Ok(order), Ok(escrow)) = (order.placed(), escrow.opened()) else {
             return vec![format!("order {id} and its escrow are not both there")];
         };
@@ -192,7 +197,23 @@ impl Books {
         if rests == holds {
             faults.push(format!("order {id} is {} and its escrow {}", order.stage, escrow.status()));
         }
-        for line in order.terms.lines.iter().filter(|_| order.terms.origin == Origin::Checkout) {
+        faults.extend(self.faults_of_pieces(id, order));
+        faults
+    }
+
+    /// What is paid at the door moves no money here.
+    fn faults_in_cash(&self, id: OrderId, order: &Placed) -> Vec<String> {
+        let mut faults = self.faults_of_pieces(id, order);
+        if self.replica.get::<Escrow>(id).opened().is_ok() {
+            faults.push(format!("order {id} is paid in cash, and has an escrow"));
+        }
+        faults
+    }
+
+    /// Pieces are kept for an order that waits, and for no other.
+    fn faults_of_pieces(&self, id: OrderId, order: &Placed) -> Vec<String> {
+        let mut faults = Vec::new();
+        for line in order.terms.lines.iter().filter(|_| order.terms.origin.auction().is_none()) {
             let reserved = self.replica.get::<Stock>(line.listing).reserved;
             let kept = reserved.get(&id).and_then(|pieces| pieces.get(&line.sku)).copied();
             let expected = (order.stage == Stage::Placed).then_some(line.quantity);

@@ -11,6 +11,7 @@ use domain::listing::{self, Listing};
 use domain::order::{self, Order};
 use domain::order_group::{self, OrderGroup};
 use domain::page::{self, Page};
+use domain::points::{self, Points};
 use domain::session::{self, Session};
 use domain::stock::{self, Stock};
 use domain::store::{self, Store};
@@ -83,6 +84,7 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             let page::Event::PagePublished { content, by } = event.clone();
             draft.execute::<Page>(*id, page::Command::Publish { content, by }).map(drop)
         }
+        [DomainEvent::Points(id, event), ..] => draft.execute::<Points>(*id, of_points(*event)).map(drop),
         [DomainEvent::Session(id, event), ..] => {
             let command = of_session(event, &draft.get::<Session>(*id), now);
             draft.execute::<Session>(*id, command).map(drop)
@@ -254,10 +256,13 @@ fn of_order(event: &order::Event, now: Timestamp) -> order::Command {
     match event.clone() {
         order::Event::OrderPlaced { terms } => order::Command::Place { terms },
         order::Event::OrderPaid {} => order::Command::Pay {},
+        order::Event::OrderConfirmed {} => order::Command::Confirm { now },
+        order::Event::GuestForgotten {} => order::Command::ForgetGuest { now },
         order::Event::OrderShipped { carrier, tracking, .. } => order::Command::Ship { carrier, tracking, now },
         order::Event::DeliveryQuestioned {} => order::Command::AskForDelivery { now },
         order::Event::OrderDelivered { by } => order::Command::Deliver { by },
         order::Event::OrderCompleted {} => order::Command::Complete {},
+        order::Event::OrderCancelled { cause: order::CancelCause::NotConfirmed } => order::Command::Lapse { now },
         order::Event::OrderCancelled { cause } => order::Command::Cancel { cause },
         order::Event::OrderRefunded {} => order::Command::Refund {},
     }
@@ -270,6 +275,15 @@ fn of_group(event: &order_group::Event, now: Timestamp) -> order_group::Command 
         }
         order_group::Event::OrderGroupPaid {} => order_group::Command::Pay { now },
         order_group::Event::OrderGroupExpired {} => order_group::Command::Expire { now },
+    }
+}
+
+fn of_points(event: points::Event) -> points::Command {
+    match event {
+        points::Event::PointsEarned { order, currency, points } => points::Command::Earn { order, currency, points },
+        points::Event::PointsTakenBack { order, refund, currency, points } => {
+            points::Command::TakeBack { order, refund, currency, points }
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use chrono::TimeDelta;
 use domain::account::{Account, Capability};
 use domain::escrow::{self, Disputant, Escrow, Phase, RefundCause, ReleaseCause};
 use domain::listing::{self, Delivery, Listing};
-use domain::order::{self, CancelCause, Line, Order, Origin, Placed, Role, Stage, Witness};
+use domain::order::{self, CancelCause, Line, Order, Origin, Payment, Placed, Role, Stage, Witness};
 use domain::order_group::{self, OrderGroup};
+use domain::points::{self, Points};
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, ListingId, Money, OrderGroupId, OrderId, RefundId, Refusal, WalletId, fees};
@@ -60,11 +61,22 @@ pub(super) fn check_out(
         };
         let origin = Origin::Checkout;
         let fee_lines = lines.iter().map(Line::fee_line).collect::<Result<Vec<_>, _>>()?;
-        let terms = order::Terms { group: minted.group, buyer, seller, origin, lines, delivery, ship_to: None };
+        let terms = order::Terms {
+            group: minted.group,
+            buyer,
+            seller,
+            origin,
+            lines,
+            delivery,
+            ship_to: None,
+            payment: Payment::Escrow,
+            guest: None,
+        };
         let currency = terms.lines[0].unit_price.currency();
         draft.execute::<Order>(order, order::Command::Place { terms })?;
         let amount = fees::gross(&fee_lines, currency)?;
-        let terms = escrow::Terms { order, buyer, seller, lines: fee_lines, amount, inspection_s };
+        let points_per_unit = config::Points::default().per_major_unit;
+        let terms = escrow::Terms { order, buyer, seller, lines: fee_lines, amount, inspection_s, points_per_unit };
         draft.execute::<Escrow>(order, escrow::Command::Open { terms })?;
         placed.push((order, seller, amount));
     }
@@ -342,7 +354,9 @@ fn give_back(
 
 /// The wallets follow their escrow.
 fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Result<(), Refusal> {
-    let escrow::Terms { buyer, seller, amount, .. } = draft.get::<Escrow>(order).opened()?.terms.clone();
+    let escrow = draft.get::<Escrow>(order).opened()?.clone();
+    let escrow::Terms { buyer, seller, amount, .. } = escrow.terms;
+    let earned = |kept: Money| escrow.terms.points_for(kept);
     let (buyers, sellers) = (WalletId::of(buyer, amount.currency()), WalletId::of(seller, amount.currency()));
     for event in events {
         match *event {
@@ -351,6 +365,8 @@ fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Re
                 if amount.is_positive() {
                     draft.execute::<Wallet>(sellers, wallet::Command::ReceiveSale { owner: seller, order, amount })?;
                 }
+                let (currency, points) = (kept.currency(), earned(kept));
+                draft.execute::<Points>(buyer, points::Command::Earn { order, currency, points })?;
             }
             escrow::Event::EscrowPartlyRefunded { refund, amount, .. }
             | escrow::Event::EscrowRefunded { refund, amount, .. } => {
@@ -362,6 +378,9 @@ fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Re
                 draft.execute::<Wallet>(sellers, give)?;
                 let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
                 draft.execute::<Wallet>(buyers, receive)?;
+                let left = escrow.remaining();
+                let (currency, points) = (amount.currency(), earned(left.plus(amount)?) - earned(left));
+                draft.execute::<Points>(buyer, points::Command::TakeBack { order, refund, currency, points })?;
             }
             // Nothing that a client of a load can ask for leads to another event that moves money to a wallet.
             _ => {}

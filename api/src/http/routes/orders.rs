@@ -14,6 +14,7 @@ use domain::{AccountId, DepositId, ListingId, Money, OrderGroupId, OrderId, Refu
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
+use projections::Text;
 use projections::orders as purchases;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -79,6 +80,12 @@ pub struct CartLineBody {
     quantity: u32,
 }
 
+impl From<CartLineBody> for CartLine {
+    fn from(CartLineBody { listing_id, sku, quantity }: CartLineBody) -> Self {
+        Self { listing: ListingId(listing_id), sku, quantity }
+    }
+}
+
 fn one() -> u32 {
     1
 }
@@ -90,33 +97,33 @@ fn one() -> u32 {
 pub struct Address {
     #[garde(length(chars, min = 1, max = 200))]
     #[schema(example = "Ann Lee", min_length = 1, max_length = 200)]
-    name: String,
+    pub(super) name: String,
     #[garde(length(chars, min = 1, max = 200))]
     #[schema(example = "12 Hill Road", min_length = 1, max_length = 200)]
-    line1: String,
+    pub(super) line1: String,
     #[garde(length(chars, max = 200))]
     #[schema(max_length = 200)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    line2: Option<String>,
+    pub(super) line2: Option<String>,
     #[garde(length(chars, min = 1, max = 100))]
     #[schema(example = "Leeds", min_length = 1, max_length = 100)]
-    city: String,
+    pub(super) city: String,
     #[garde(length(chars, max = 100))]
     #[schema(max_length = 100)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<String>,
+    pub(super) region: Option<String>,
     #[garde(length(chars, max = 20))]
     #[schema(max_length = 20)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    postal_code: Option<String>,
+    pub(super) postal_code: Option<String>,
     /// ISO 3166-1, two letters.
     #[garde(length(chars, min = 2, max = 2))]
     #[schema(example = "GB", min_length = 2, max_length = 2)]
-    country: String,
+    pub(super) country: String,
     #[garde(length(chars, max = 40))]
     #[schema(max_length = 40)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    phone: Option<String>,
+    pub(super) phone: Option<String>,
 }
 
 /// When a checkout is paid.
@@ -162,8 +169,7 @@ pub struct PlacedOrder {
 async fn check_out(State(app): State<App>, Creation(command): Creation<Cart>) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
     let Cart { lines, ship_to, pay } = command.body;
-    let line = |CartLineBody { listing_id, sku, quantity }| CartLine { listing: ListingId(listing_id), sku, quantity };
-    buy(&app, request, buyer, lines.into_iter().map(line).collect(), ship_to, pay).await
+    buy(&app, request, buyer, lines.into_iter().map(CartLine::from).collect(), ship_to, pay).await
 }
 
 /// One thing to be bought.
@@ -323,7 +329,7 @@ pub struct OrderChanged {
     /// Where the order is.
     #[schema(example = "shipped")]
     status: String,
-    /// Where its money is.
+    /// Where its money is; `none` if it is paid in cash.
     #[schema(example = "funded")]
     escrow: String,
     /// For `If-Match`.
@@ -343,7 +349,8 @@ pub(super) async fn change<T>(
         world.expect_version::<Order>(order, expected)?;
         decide(world)?;
         let status = world.get::<Order>(order)?.placed()?.stage.name().to_owned();
-        let escrow = world.get::<Escrow>(order)?.opened()?.status().name().to_owned();
+        // What is paid in cash has no escrow.
+        let escrow = world.get::<Escrow>(order)?.opened().map_or("none", |escrow| escrow.status().name()).to_owned();
         Ok(OrderChanged { id: order.0, status, escrow, version: world.version::<Order>(order)? })
     };
     Ok(Done::ok(app.engine.submit(command.request(), change).await?))
@@ -453,7 +460,7 @@ pub struct OrdersQuery {
     #[serde(rename = "as")]
     #[param(rename = "as", inline, value_type = Option<SideName>)]
     side: Option<purchases::Side>,
-    /// `placed`, `paid`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
+    /// `placed`, `paid`, `confirmed`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
     #[param(inline, value_type = Option<StatusName>)]
     status: Option<purchases::Status>,
     /// How many, 20 unless told, 100 at most.
@@ -465,7 +472,7 @@ pub struct OrdersQuery {
 
 words!(SideName: "buyer", "seller");
 
-words!(StatusName: "placed", "paid", "shipped", "delivered", "completed", "cancelled", "disputed", "refunded");
+words!(StatusName: "placed", "paid", "confirmed", "shipped", "delivered", "completed", "cancelled", "disputed", "refunded");
 
 /// What one buyer gets from one seller.
 #[derive(Debug, Serialize, ToSchema)]
@@ -474,10 +481,13 @@ pub struct OrderBody {
     group_id: Uuid,
     buyer_id: Uuid,
     seller_id: Uuid,
-    /// `checkout`, `auction_won`, `bought_now` or `second_chance`.
+    /// `checkout`, `storefront`, `auction_won`, `bought_now` or `second_chance`.
     #[schema(value_type = String, example = "checkout")]
     origin: purchases::Origin,
     auction_id: Option<Uuid>,
+    /// `escrow`, or `cash_on_delivery`.
+    #[schema(value_type = String, example = "escrow")]
+    payment: purchases::Payment,
     #[schema(value_type = String, example = "paid")]
     status: purchases::Status,
     #[schema(value_type = super::listings::DeliveryBody)]
@@ -490,10 +500,14 @@ pub struct OrderBody {
     refunded: Money,
     /// Where to send it.
     ship_to: Option<Address>,
+    /// Who buys, if it is somebody without an account who is not forgotten.
+    guest: Option<GuestBody>,
     placed_at: DateTime<Utc>,
-    /// By when it must be paid.
+    /// By when it must be paid, or confirmed if it is paid in cash.
     pay_by: DateTime<Utc>,
     paid_at: Option<DateTime<Utc>>,
+    /// When its seller has confirmed it, if it is paid in cash.
+    confirmed_at: Option<DateTime<Utc>>,
     shipped_at: Option<DateTime<Utc>>,
     carrier: Option<String>,
     tracking: Option<String>,
@@ -502,7 +516,7 @@ pub struct OrderBody {
     delivered_at: Option<DateTime<Utc>>,
     /// When it was completed, cancelled or refunded.
     ended_at: Option<DateTime<Utc>>,
-    /// `buyer`, `seller`, `staff`, or `not_paid` or `not_shipped` in time.
+    /// `buyer`, `seller`, `staff`, or `not_paid`, `not_confirmed` or `not_shipped` in time.
     #[schema(value_type = Option<String>)]
     cancelled_by: Option<purchases::Canceller>,
     cancel_reason: Option<String>,
@@ -526,8 +540,31 @@ pub struct LineBody {
     total: Money,
 }
 
+/// Somebody who buys without an account.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Guest)]
+pub struct GuestBody {
+    #[serde(flatten)]
+    contact: Contact,
+    /// How the seller asks whether they mean it: `whatsapp`, `phone` or `email`.
+    #[schema(value_type = String, example = "whatsapp")]
+    confirmation: domain::order::Confirmation,
+}
+
+/// How to reach a guest.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Contact {
+    #[schema(example = "Ann Lee")]
+    pub(super) name: String,
+    #[schema(example = "+92 300 1234567")]
+    pub(super) phone: String,
+    pub(super) email: Option<String>,
+}
+
 pub(super) fn order_body(row: purchases::Order) -> Result<OrderBody, Problem> {
     let currency = row.currency.0;
+    let contact: Option<Contact> = row.contact.and_then(|text| serde_json::from_str(&text).ok());
+    let guest = contact.zip(row.confirmation).map(|(contact, Text(confirmation))| GuestBody { contact, confirmation });
     let money = |minor| stored_money(minor, currency);
     let line = |line: purchases::Line| {
         Ok::<_, Problem>(LineBody {
@@ -545,6 +582,9 @@ pub(super) fn order_body(row: purchases::Order) -> Result<OrderBody, Problem> {
         total: money(row.total)?,
         refunded: money(row.refunded)?,
         ship_to: row.ship_to.and_then(|text| serde_json::from_str(&text).ok()),
+        guest,
+        payment: row.payment,
+        confirmed_at: row.confirmed_at,
         id: row.id,
         group_id: row.group_id,
         buyer_id: row.buyer_id,

@@ -8,15 +8,18 @@ use domain::auction::{self, Auction, Outcome, Sale};
 use domain::escrow::{self, Disputant, Escrow, Phase, RefundCause, ReleaseCause};
 use domain::fees;
 use domain::listing::Delivery;
-use domain::order::{self, CancelCause, Line, Order, Origin, Placed, Stage, Terms, Witness};
+use domain::order::{
+    self, CancelCause, Confirmation, Guest, Line, Order, Origin, Payment, Placed, Stage, Terms, Witness,
+};
 use domain::order_group::{self, OrderGroup};
+use domain::points;
 use domain::stock::{self, Pieces, Sku};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, WalletId};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use super::{History, method};
+use super::{History, Unit, happened, method};
 
 const FEE_BPS: u32 = 250;
 const CHECKOUT_PAID_WITHIN: TimeDelta = TimeDelta::minutes(15);
@@ -25,7 +28,9 @@ const WIN_PAID_WITHIN: TimeDelta = TimeDelta::hours(24);
 impl History {
     /// One more command about an order.
     pub(super) fn trade(&mut self) {
-        match self.random.random_range(0..10) {
+        match self.random.random_range(0..12) {
+            10 => self.attempt(Self::order_as_guest),
+            11 => self.attempt(Self::go_on_with_guest),
             0..3 => self.attempt(Self::check_out),
             3..6 => self.attempt(Self::pay_or_expire),
             _ => {
@@ -47,6 +52,7 @@ impl History {
             if let Some(order) = self.any_order() {
                 self.attempt(|history| history.mind_deadlines(order));
             }
+            self.attempt(Self::go_on_with_guest);
         }
     }
 
@@ -54,12 +60,12 @@ impl History {
     pub(super) fn attempt(&mut self, work: impl FnOnce(&mut Self) -> Option<()>) {
         let (accounts, wallets, stocks) = (self.accounts.clone(), self.wallets.clone(), self.stocks.clone());
         let (orders, groups, escrows) = (self.orders.clone(), self.groups.clone(), self.escrows.clone());
-        let auctions = self.auctions.clone();
+        let (auctions, points) = (self.auctions.clone(), self.points.clone());
         if work(self).is_none() {
-            self.unit.events.clear();
+            self.unit = Unit::default();
             (self.accounts, self.wallets, self.stocks) = (accounts, wallets, stocks);
             (self.orders, self.groups, self.escrows) = (orders, groups, escrows);
-            self.auctions = auctions;
+            (self.auctions, self.points) = (auctions, points);
         }
         self.commit();
     }
@@ -101,7 +107,8 @@ impl History {
                 self.stock(listing, stock::Command::Reserve { listing, order, pieces, until: pay_by })?;
             }
             let ship_to = delivery.is_physical().then(|| ship_to.clone());
-            self.place(order, Terms { group, buyer, seller, origin: Origin::Checkout, lines, delivery, ship_to })?;
+            let (origin, payment) = (Origin::Checkout, Payment::Escrow);
+            self.place(order, Terms { group, buyer, seller, origin, lines, delivery, ship_to, payment, guest: None })?;
             placed.push(order);
         }
         self.group(group, order_group::Command::Place { buyer, orders: placed, pay_by })?;
@@ -158,10 +165,94 @@ impl History {
         let lines = vec![Line { listing, sku, title, quantity: 1, unit_price, shipping, fee_bps }];
         let group = OrderGroupId(self.id());
         let (seller, delivery) = (offer.seller, offer.delivery);
-        let terms = Terms { group, buyer, seller, origin, lines, delivery, ship_to: None };
+        let terms = Terms {
+            group,
+            buyer,
+            seller,
+            origin,
+            lines,
+            delivery,
+            ship_to: None,
+            payment: Payment::Escrow,
+            guest: None,
+        };
         self.place(order, terms).unwrap();
         let pay_by = self.now + WIN_PAID_WITHIN;
         self.group(group, order_group::Command::Place { buyer, orders: vec![order], pay_by }).unwrap();
+    }
+
+    /// Somebody without an account orders something at a store, and pays when it is brought.
+    fn order_as_guest(&mut self) -> Option<()> {
+        let guest = AccountId(self.id());
+        let on_offer = self.listings.0.iter().filter_map(|(id, (listing, _))| {
+            let offer = listing.offered_to(guest).ok()?;
+            let sku = offer.sale.skus().into_iter().next()?;
+            offer.delivery.is_physical().then(|| (ListingId(*id), sku, offer.clone()))
+        });
+        let on_offer: Vec<_> = on_offer.collect();
+        let (listing, sku, offer) = on_offer.choose(&mut self.random)?.clone();
+        let unit_price = offer.price_of(&sku).ok()?;
+        let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency()));
+        let (order, confirm_by) = (OrderId(self.id()), self.now + WIN_PAID_WITHIN);
+        let key = self.introduce(guest);
+        let terms = Terms {
+            group: OrderGroupId(order.0),
+            buyer: guest,
+            seller: offer.seller,
+            origin: Origin::Storefront,
+            lines: vec![Line { listing, sku, title: offer.title, quantity: 1, unit_price, shipping, fee_bps: 0 }],
+            delivery: Delivery::Physical,
+            ship_to: Some(key.seal(self.text())),
+            payment: Payment::CashOnDelivery { confirm_by },
+            guest: Some(Guest { contact: key.seal(self.text()), confirmation: Confirmation::Whatsapp }),
+        };
+        for (listing, pieces) in pieces(&terms.lines) {
+            self.stock(listing, stock::Command::Reserve { listing, order, pieces, until: confirm_by })?;
+        }
+        self.order(order, order::Command::Place { terms }).map(drop)
+    }
+
+    /// Whatever may be done next with what a guest has ordered.
+    fn go_on_with_guest(&mut self) -> Option<()> {
+        let ordered = self.orders.0.iter().filter_map(|(id, (order, _))| match order {
+            Order::Placed(placed) if !placed.terms.payment.is_escrow() && !placed.guest_forgotten => {
+                Some((OrderId(*id), placed.clone()))
+            }
+            Order::Placed(_) | Order::Unplaced => None,
+        });
+        let ordered: Vec<_> = ordered.collect();
+        let (order, Placed { terms, stage, .. }) = ordered.choose(&mut self.random)?.clone();
+        let (now, reserved) = (self.now, self.reserved(order));
+        if happened(self.order(order, order::Command::ForgetGuest { now })) {
+            self.forget(terms.buyer);
+            return Some(());
+        }
+        if happened(self.order(order, order::Command::Lapse { now })) {
+            for listing in reserved.into_keys() {
+                self.stock(listing, stock::Command::Release { order })?;
+            }
+            return Some(());
+        }
+        match stage {
+            Stage::Placed => {
+                self.order(order, order::Command::Confirm { now })?;
+                for listing in reserved.into_keys() {
+                    self.stock(listing, stock::Command::Take { order })?;
+                }
+                Some(())
+            }
+            Stage::Confirmed if self.random.random_bool(0.2) => {
+                let cause = CancelCause::Seller { reason: self.text().to_owned() };
+                self.order(order, order::Command::Cancel { cause })?;
+                self.put_back(order)
+            }
+            Stage::Confirmed => {
+                let (carrier, tracking) = (self.text().to_owned(), None);
+                self.order(order, order::Command::Ship { carrier, tracking, now }).map(drop)
+            }
+            Stage::Shipped => self.order(order, order::Command::Deliver { by: Witness::Seller }).map(drop),
+            Stage::Paid | Stage::Delivered | Stage::Completed | Stage::Cancelled | Stage::Refunded => None,
+        }
     }
 
     fn place(&mut self, order: OrderId, terms: Terms) -> Option<()> {
@@ -170,7 +261,7 @@ impl History {
         let amount = fees::gross(&lines, terms.lines.first()?.unit_price.currency()).ok()?;
         let inspection_s = if delivery.is_physical() { 14 * 86_400 } else { 2 * 86_400 };
         self.order(order, order::Command::Place { terms })?;
-        let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s };
+        let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit: 1 };
         self.escrow(order, escrow::Command::Open { terms })?;
         Some(())
     }
@@ -414,7 +505,9 @@ impl History {
 
     /// Lets the wallets follow what an escrow has done.
     fn settle(&mut self, order: OrderId, events: &[escrow::Event]) -> Option<()> {
-        let escrow::Terms { buyer, seller, amount, .. } = self.opened(order)?.terms;
+        let escrow::Opened { terms, .. } = self.opened(order)?;
+        let remaining = self.opened(order)?.remaining();
+        let escrow::Terms { buyer, seller, amount, .. } = terms.clone();
         let (to_buyer, to_seller) = (WalletId::of(buyer, amount.currency()), WalletId::of(seller, amount.currency()));
         let back = |refund, amount| wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
         let sale = |kept: &Money, fee: &Money| {
@@ -427,6 +520,7 @@ impl History {
                     if let Some(sale) = sale(kept, fee) {
                         self.wallet(to_seller, sale)?;
                     }
+                    self.earn(order, &terms, *kept)?;
                 }
                 escrow::Event::EscrowPartlyRefunded { refund, amount, .. }
                 | escrow::Event::EscrowRefunded { refund, amount, .. } => {
@@ -437,12 +531,16 @@ impl History {
                     if let Some(sale) = sale(kept, fee) {
                         self.wallet(to_seller, sale)?;
                     }
+                    self.earn(order, &terms, *kept)?;
                 }
                 escrow::Event::ReleaseRefunded { refund, amount, from_available, owed, .. } => {
                     let (given, owed, refund) = (*from_available, *owed, *refund);
                     let give = wallet::Command::GiveRefund { owner: seller, order, refund, amount: given, owed };
                     self.wallet(to_seller, give)?;
                     self.wallet(to_buyer, back(refund, *amount))?;
+                    let points = terms.points_for(remaining.plus(*amount).ok()?) - terms.points_for(remaining);
+                    let currency = amount.currency();
+                    self.points(buyer, points::Command::TakeBack { order, refund, currency, points })?;
                 }
                 escrow::Event::EscrowOpened { .. }
                 | escrow::Event::EscrowFunded { .. }
@@ -453,6 +551,16 @@ impl History {
             }
         }
         Some(())
+    }
+
+    fn earn(&mut self, order: OrderId, terms: &escrow::Terms, kept: Money) -> Option<()> {
+        let (currency, points) = (kept.currency(), terms.points_for(kept));
+        self.points(terms.buyer, points::Command::Earn { order, currency, points }).map(drop)
+    }
+
+    fn points(&mut self, id: AccountId, command: points::Command) -> Option<Vec<points::Event>> {
+        let event_id = self.id();
+        self.points.execute(&mut self.unit, self.now, event_id, id, command)
     }
 
     fn order(&mut self, id: OrderId, command: order::Command) -> Option<Vec<order::Event>> {
@@ -498,7 +606,7 @@ impl History {
     /// What an order had reserved; an auction's piece is not counted.
     fn reserved(&self, order: OrderId) -> BTreeMap<ListingId, Pieces> {
         match self.placed(order) {
-            Some(Placed { terms, .. }) if terms.origin == Origin::Checkout => pieces(&terms.lines),
+            Some(Placed { terms, .. }) if terms.origin.auction().is_none() => pieces(&terms.lines),
             Some(_) | None => BTreeMap::new(),
         }
     }

@@ -1,0 +1,158 @@
+//! Use cases of guests, who order at a store without an account and pay in cash when it is brought.
+//!
+//! The pieces are kept until the seller has asked the guest, and are taken then; money and fees are none of the
+//! marketplace's. What guests say of themselves is sealed with a key of that one order.
+
+use chrono::TimeDelta;
+use domain::claim::Claim;
+use domain::escrow::Escrow;
+use domain::listing::{self, Delivery, Listing};
+use domain::order::{CancelCause, Command, Confirmation, Error, Guest, Line, Order, Origin, Payment, Stage, Terms};
+use domain::stock::{self, Stock};
+use domain::store::{PaymentPreference, Store};
+use domain::{AccountId, ClaimId, Money, OrderGroupId, OrderId, Sealed, Timestamp};
+use eventstore::wrapping::StoredKey;
+
+use crate::engine::{Halt, World};
+use crate::orders::{self, CartLine};
+use crate::stores;
+
+/// What a guest orders, with everything that took time already done.
+#[derive(Clone, Debug)]
+pub struct GuestOrder {
+    /// The claim on the name of the store.
+    pub store: ClaimId,
+    /// The id minted for the order.
+    pub order: OrderId,
+    /// The id minted for the guest.
+    pub guest: AccountId,
+    /// The key that seals what the guest says, as it is stored; committed with it.
+    pub key: StoredKey,
+    /// Name, phone and address for mail, as JSON.
+    pub contact: Sealed<String>,
+    /// Where to bring it, as JSON.
+    pub ship_to: Sealed<String>,
+    /// How the guest is asked.
+    pub confirmation: Confirmation,
+    /// What.
+    pub lines: Vec<CartLine>,
+}
+
+/// Places a guest's order, whose pieces are kept for so long while the seller asks the guest. Answers with what it
+/// costs and until when the seller has time.
+pub fn place(world: &mut World<'_>, new: &GuestOrder, confirm_within: TimeDelta) -> Result<(Money, Timestamp), Halt> {
+    let seller = taking_cash(world, new.store)?;
+    let (order, buyer) = (new.order, new.guest);
+    let confirm_by = world.now() + confirm_within;
+    let mut lines = Vec::new();
+    let mut delivery = Delivery::Physical;
+    for ((listing, sku), quantity) in orders::summed(&new.lines)? {
+        let offer = world.get::<Listing>(listing)?.offered_to(buyer)?.clone();
+        if offer.seller != seller {
+            return Err(listing::Error::NotFound.into());
+        }
+        if !offer.delivery.is_physical() {
+            delivery = Delivery::Digital;
+        }
+        let unit_price = offer.price_of(&sku)?;
+        let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
+        lines.push(Line { listing, sku, title: offer.title, quantity, unit_price, shipping, fee_bps: 0 });
+    }
+    orders::check_currency(lines.iter())?;
+    let total = total(&lines)?;
+    for (listing, pieces) in orders::pieces(&lines) {
+        world.execute::<Stock>(listing, stock::Command::Reserve { listing, order, pieces, until: confirm_by })?;
+    }
+    world.fresh::<Order>(order);
+    world.fresh::<Escrow>(order);
+    let terms = Terms {
+        // It is paid by itself.
+        group: OrderGroupId(order.0),
+        buyer,
+        seller,
+        origin: Origin::Storefront,
+        lines,
+        delivery,
+        ship_to: Some(new.ship_to.clone()),
+        payment: Payment::CashOnDelivery { confirm_by },
+        guest: Some(Guest { contact: new.contact.clone(), confirmation: new.confirmation }),
+    };
+    world.execute::<Order>(order, Command::Place { terms })?;
+    world.introduce(new.key.clone());
+    Ok((total, confirm_by))
+}
+
+/// Whose store it is, if it is open and takes cash.
+fn taking_cash(world: &mut World<'_>, claim: ClaimId) -> Result<AccountId, Halt> {
+    let seller = world.get::<Claim>(claim)?.owner().ok_or(Error::NoStore)?;
+    let preference = match world.get::<Store>(seller)? {
+        Store::Open(shop) => shop.about.payment_preference,
+        Store::Unopened | Store::Suspended(_) | Store::Removed(_) => return Err(Error::NoStore.into()),
+    };
+    stores::require_offering(world, seller)?;
+    match preference {
+        PaymentPreference::Any | PaymentPreference::CashOnDelivery => Ok(seller),
+        PaymentPreference::Card => Err(Error::NoCash.into()),
+    }
+}
+
+fn total(lines: &[Line]) -> Result<Money, Halt> {
+    let mut amounts = lines.iter().map(Line::gross);
+    let none = Error::LinesOutOfRange { maximum: domain::order::MOST_LINES, offered: 0 };
+    let first = amounts.next().ok_or(none)??;
+    Ok(amounts.try_fold(first, |sum, amount| sum.plus(amount?))?)
+}
+
+/// Notes that the guest means it, as the seller who has asked. The pieces are taken.
+pub fn confirm(world: &mut World<'_>, order: OrderId, seller: AccountId) -> Result<(), Halt> {
+    orders::sold_by(world, order, seller)?;
+    let now = world.now();
+    if world.execute::<Order>(order, Command::Confirm { now })?.is_empty() {
+        return Ok(());
+    }
+    for listing in orders::reserved_listings(world, order)? {
+        world.execute::<Stock>(listing, stock::Command::Take { order })?;
+    }
+    Ok(())
+}
+
+/// Gives an order up that was not confirmed in time: its pieces are free again.
+pub fn lapse(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    let now = world.now();
+    if world.execute::<Order>(order, Command::Lapse { now })?.is_empty() {
+        return Ok(());
+    }
+    release(world, order)
+}
+
+/// Calls an order off: what was not sent is for sale again.
+pub(crate) fn call_off(world: &mut World<'_>, order: OrderId, cause: CancelCause) -> Result<(), Halt> {
+    let stage = world.get::<Order>(order)?.placed()?.stage;
+    if world.execute::<Order>(order, Command::Cancel { cause })?.is_empty() {
+        return Ok(());
+    }
+    match stage {
+        Stage::Placed => release(world, order),
+        Stage::Confirmed => orders::put_back(world, order),
+        // What comes back from the door, the seller looks at first, and counts it then.
+        Stage::Paid | Stage::Shipped | Stage::Delivered | Stage::Completed | Stage::Cancelled | Stage::Refunded => {
+            Ok(())
+        }
+    }
+}
+
+fn release(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    for listing in orders::reserved_listings(world, order)? {
+        world.execute::<Stock>(listing, stock::Command::Release { order })?;
+    }
+    Ok(())
+}
+
+/// Forgets who a guest was: the key goes, and nobody can read what was sealed with it.
+pub fn forget(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    let (now, guest) = (world.now(), world.get::<Order>(order)?.placed()?.terms.buyer);
+    if !world.execute::<Order>(order, Command::ForgetGuest { now })?.is_empty() {
+        world.forget(guest);
+    }
+    Ok(())
+}

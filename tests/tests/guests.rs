@@ -1,0 +1,186 @@
+//! Guests order at a store without an account, and pay at the door.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tradepost_tests::bazaar::Bazaar;
+use tradepost_tests::client::Answer;
+use tradepost_tests::market::{listing, usd, with};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// What a guest sends for so many pieces.
+fn order(listing: &str, quantity: u32) -> Value {
+    json!({
+        "name": "Canary Lee", "phone": "+92 300 1234567", "confirmation": "whatsapp",
+        "address": { "line1": "12 Canary Road", "city": "Lahore", "country": "PK" },
+        "lines": [{ "listing_id": listing, "quantity": quantity }],
+    })
+}
+
+/// A marketplace whose seller has a store, and offers so many pieces at 100.00 and 5.00 for sending each.
+async fn store(stock: u32) -> (Bazaar, String) {
+    let bazaar = Bazaar::open().await;
+    let about = json!({ "slug": "corner", "brand_name": "Corner" });
+    let opened = bazaar.seller.ask(&Method::PUT, "/api/v1/merchant/me").json(&about).send().await;
+    assert!(opened.status < 300, "{}", opened.text);
+    let listing = bazaar.offer(stock).await;
+    (bazaar, listing)
+}
+
+async fn place(bazaar: &Bazaar, body: &Value) -> Answer {
+    bazaar.server.client().post("/store/corner/orders", body).send().await
+}
+
+fn id_of(placed: &Answer) -> String {
+    placed.body["order_id"].as_str().unwrap().to_owned()
+}
+
+async fn confirm(bazaar: &Bazaar, order: &str) -> Answer {
+    bazaar.seller.post(&format!("/merchant/orders/{order}/confirm"), &json!({})).send().await
+}
+
+/// How many pieces anybody may buy.
+async fn free(bazaar: &Bazaar, listing: &str) -> i64 {
+    let now = bazaar.wait(0).await;
+    let shown = bazaar.seller.get(&format!("/listings/{listing}")).since(now).send().await.expect(200).body;
+    shown["stock"].as_i64().unwrap_or_else(|| panic!("{shown}"))
+}
+
+#[tokio::test]
+async fn a_guest_orders_is_asked_and_pays_at_the_door() {
+    let (bazaar, listing) = store(3).await;
+    let placed = place(&bazaar, &order(&listing, 2)).await.expect(201);
+    assert_eq!(placed.body["total"], usd(21_000));
+    let (id, token) = (id_of(&placed), placed.body["claim_token"].as_str().unwrap().to_owned());
+    assert_eq!(placed.header("location"), Some(&*format!("/api/v1/guest/orders/{token}")));
+    assert_eq!(free(&bazaar, &listing).await, 1);
+    let ship = json!({ "carrier": "Courier" });
+    bazaar.seller.post(&format!("/orders/{id}/ship"), &ship).send().await.problem(409, "wrong-order-status");
+    confirm(&bazaar, &id).await.expect(200);
+    confirm(&bazaar, &id).await.expect(200);
+    bazaar.seller.post(&format!("/orders/{id}/ship"), &ship).send().await.expect(200);
+    let delivered = bazaar.seller.tell(&id, "deliver").await.expect(200);
+    assert_eq!((&delivered.body["status"], &delivered.body["escrow"]), (&json!("completed"), &json!("none")));
+    let nobody = bazaar.server.client();
+    let shown = nobody.get(&format!("/guest/orders/{token}")).since(delivered.at()).send().await.expect(200).body;
+    let expected = [
+        ("status", json!("completed")),
+        ("origin", json!("storefront")),
+        ("payment", json!("cash_on_delivery")),
+        ("total", usd(21_000)),
+    ];
+    for (field, value) in expected {
+        assert_eq!(shown[field], value, "{field}");
+    }
+    assert_eq!((&shown["guest"]["name"], &shown["ship_to"]["line1"]), (&json!("Canary Lee"), &json!("12 Canary Road")));
+    // Money and fees are none of the marketplace's.
+    assert_eq!((bazaar.purses().await.1, bazaar.book("escrow").await, bazaar.book("fee-income").await), (0, 0, 0));
+    assert_eq!(free(&bazaar, &listing).await, 1);
+    nobody.get(&format!("/escrow/{id}")).send().await.problem(401, "unauthenticated");
+    bazaar.seller.get(&format!("/escrow/{id}")).send().await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn what_is_not_confirmed_in_time_frees_its_pieces() {
+    let (bazaar, listing) = store(2).await;
+    let placed = place(&bazaar, &order(&listing, 2)).await.expect(201);
+    place(&bazaar, &order(&listing, 1)).await.problem(409, "out-of-stock");
+    bazaar.wait(48 * HOUR_MS).await;
+    confirm(&bazaar, &id_of(&placed)).await.problem(409, "wrong-order-status");
+    let token = placed.body["claim_token"].as_str().unwrap();
+    let now = bazaar.wait(0).await;
+    let shown = bazaar.server.client().get(&format!("/guest/orders/{token}")).since(now).send().await.expect(200).body;
+    assert_eq!((&shown["status"], &shown["cancelled_by"]), (&json!("cancelled"), &json!("not_confirmed")));
+    assert_eq!(free(&bazaar, &listing).await, 2);
+}
+
+#[tokio::test]
+async fn a_seller_calls_it_off_before_it_is_sent_or_when_nobody_wants_it() {
+    let (bazaar, listing) = store(3).await;
+    let reason = json!({ "reason": "Nobody was there." });
+    let cancel = async |id: &str| bazaar.seller.post(&format!("/orders/{id}/cancel"), &reason).send().await;
+    let waiting = id_of(&place(&bazaar, &order(&listing, 1)).await.expect(201));
+    let confirmed = id_of(&place(&bazaar, &order(&listing, 1)).await.expect(201));
+    let sent = id_of(&place(&bazaar, &order(&listing, 1)).await.expect(201));
+    for id in [&confirmed, &sent] {
+        confirm(&bazaar, id).await.expect(200);
+    }
+    bazaar.ship(&sent).await.expect(200);
+    assert_eq!(free(&bazaar, &listing).await, 0);
+    for (id, left) in [(&waiting, 1), (&confirmed, 2), (&sent, 2)] {
+        cancel(id).await.expect(200);
+        assert_eq!(free(&bazaar, &listing).await, left);
+    }
+    assert_eq!(bazaar.book("escrow").await, 0);
+}
+
+#[tokio::test]
+async fn only_the_seller_sees_who_a_guest_is_and_nothing_of_it_is_kept_for_ever() {
+    let (bazaar, listing) = store(2).await;
+    let placed = place(&bazaar, &order(&listing, 1)).await.expect(201);
+    let id = id_of(&placed);
+    let mine = bazaar.seller.get("/orders?as=seller").since(placed.at()).send().await.expect(200).body;
+    assert_eq!(mine["items"][0]["guest"]["phone"], "+92 300 1234567");
+    assert_eq!(mine["items"][0]["guest"]["confirmation"], "whatsapp");
+    bazaar.buyer.get(&format!("/orders/{id}")).send().await.problem(404, "not-found");
+    let other = bazaar.server.client().register_seller("other").await;
+    other.post(&format!("/merchant/orders/{id}/confirm"), &json!({})).send().await.problem(404, "not-found");
+    confirm(&bazaar, &id).await.expect(200);
+    bazaar.ship(&id).await.expect(200);
+    bazaar.seller.tell(&id, "deliver").await.expect(200);
+    // Neither a table nor the log tells it in clear, and in the end nobody can read it.
+    let forgotten = bazaar.wait(183 * DAY_MS).await;
+    let shown = bazaar.seller.get(&format!("/orders/{id}")).since(forgotten).send().await.expect(200);
+    assert_eq!((&shown.body["guest"], &shown.body["ship_to"]), (&json!(null), &json!(null)));
+    assert!(!shown.text.contains("Canary"), "{}", shown.text);
+    let keys: i64 = sqlx::query_scalar("select count(*) from person_keys where account_id = $1::uuid")
+        .bind(shown.body["buyer_id"].as_str().unwrap())
+        .fetch_one(&mut bazaar.server.database.connect().await)
+        .await
+        .unwrap();
+    assert_eq!(keys, 0);
+}
+
+#[tokio::test]
+async fn a_guest_who_asks_again_has_the_same_order_and_no_other_guest_has_it() {
+    let (bazaar, listing) = store(5).await;
+    let ask = async |body: &Value| bazaar.server.client().post("/store/corner/orders", body).key("one").send().await;
+    let first = ask(&order(&listing, 1)).await.expect(201);
+    let again = ask(&order(&listing, 1)).await.expect(201);
+    assert_eq!(first.body, again.body);
+    ask(&order(&listing, 2)).await.problem(422, "idempotency-key-reused");
+    let other = ask(&with(order(&listing, 1), "phone", "+92 300 7654321")).await.expect(201);
+    assert_ne!(first.body["order_id"], other.body["order_id"]);
+    assert_eq!(free(&bazaar, &listing).await, 3);
+    let kept: Vec<String> = sqlx::query_scalar("select to_json(k)::text from command_keys k")
+        .fetch_all(&mut bazaar.server.database.connect().await)
+        .await
+        .unwrap();
+    let token = first.body["claim_token"].as_str().unwrap();
+    assert!(kept.iter().all(|row| !row.contains(token) && !row.contains("Canary")), "{kept:?}");
+}
+
+#[tokio::test]
+async fn what_a_guest_cannot_have_is_refused() {
+    let (bazaar, item) = store(2).await;
+    let card = place(&bazaar, &with(order(&item, 1), "payment", "card")).await.problem(422, "invalid-field");
+    assert_eq!(card.body["errors"][0]["pointer"], "/payment");
+    let by_mail = place(&bazaar, &with(order(&item, 1), "confirmation", "email")).await.problem(422, "invalid-field");
+    assert_eq!(by_mail.body["errors"][0]["pointer"], "/email");
+    let nowhere = bazaar.server.client().post("/store/nowhere/orders", &order(&item, 1)).send().await;
+    nowhere.problem(404, "not-found");
+    let other = bazaar.server.client().register_seller("other").await;
+    let theirs = other.offer(&listing(1_000)).await;
+    place(&bazaar, &order(&theirs, 1)).await.problem(404, "not-found");
+    let digital = bazaar.seller.offer(&with(listing(1_000), "delivery", "digital")).await;
+    place(&bazaar, &order(&digital, 1)).await.problem(422, "cash-needs-delivery");
+    let about = json!({ "slug": "corner", "brand_name": "Corner", "payment_preference": "card" });
+    let changed = bazaar.seller.ask(&Method::PUT, "/api/v1/merchant/me").json(&about).send().await;
+    assert!(changed.status < 300, "{}", changed.text);
+    place(&bazaar, &order(&item, 1)).await.problem(422, "no-cash");
+    for token in ["x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        bazaar.server.client().get(&format!("/guest/orders/{token}")).send().await.problem(404, "not-found");
+    }
+    assert_eq!(free(&bazaar, &item).await, 2);
+}

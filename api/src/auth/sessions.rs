@@ -141,6 +141,13 @@ impl LiveSessions {
         Ok(standing)
     }
 
+    /// Looks at a session anew when it is next asked for.
+    pub fn forget(&self, session: SessionId) {
+        let mut known = self.known();
+        known.forgotten += 1;
+        known.sessions.pop(&session);
+    }
+
     /// To be told of what happens to sessions and accounts.
     pub fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.0.changes.subscribe()

@@ -100,16 +100,27 @@ async fn admit(app: &App, headers: &HeaderMap, access: Access) -> Result<Option<
         Access::Capability(needed) => Some(needed),
     };
     let caller = caller(app, headers).await?;
-    let (caller, standing) =
-        caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))?;
-    match needed {
-        Some(needed) if !standing.capabilities.contains(&needed) => Err(missing(needed)),
-        _ => Ok(Some(caller)),
+    let (caller, _) = caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))?;
+    if let Some(needed) = needed {
+        require(app, caller, needed).await?;
     }
+    Ok(Some(caller))
 }
 
-fn missing(needed: Capability) -> Problem {
-    Problem::from(domain::Refusal::from(domain::account::Error::MissingCapability { needed }))
+/// Refuses whoever lacks a capability.
+pub(super) async fn require(app: &App, caller: Caller, needed: Capability) -> Result<(), Problem> {
+    let missing = || Problem::from(domain::Refusal::from(domain::account::Error::MissingCapability { needed }));
+    if may(app, caller, needed).await? { Ok(()) } else { Err(missing()) }
+}
+
+/// Whether somebody has a capability. What is remembered of them may be a moment behind a grant that they have been told
+/// of, so nobody is refused by that alone.
+pub(super) async fn may(app: &App, caller: Caller, needed: Capability) -> Result<bool, Problem> {
+    if standing(app, caller).await?.capabilities.contains(&needed) {
+        return Ok(true);
+    }
+    app.sessions.forget(caller.session);
+    Ok(standing(app, caller).await?.capabilities.contains(&needed))
 }
 
 /// Who sends a request with these headers, if their session stands. A token that is not good is an error.

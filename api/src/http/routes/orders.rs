@@ -689,6 +689,5 @@ pub(super) async fn require_party(app: &App, caller: Caller, parties: &[Uuid], w
     if parties.contains(&caller.account.0) {
         return Ok(());
     }
-    let staff = access::standing(app, caller).await?.capabilities.contains(&Capability::Staff);
-    if staff { Ok(()) } else { Err(Problem::not_found(what)) }
+    if access::may(app, caller, Capability::Staff).await? { Ok(()) } else { Err(Problem::not_found(what)) }
 }

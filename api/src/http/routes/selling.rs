@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{Days, NaiveDate};
 use commands::orders;
+use domain::account::Capability;
 use domain::money::AMOUNT_LIMIT;
 use domain::{Currency, Money, OrderId, RefundId};
 use eventstore::mint;
@@ -22,8 +23,8 @@ use uuid::Uuid;
 
 use super::listings::{self, ListingBody};
 use super::orders::{OrderBody, OrderChanged, change, order_body};
-use super::stores::require_seller;
 use crate::app::App;
+use crate::http::access;
 use crate::http::extract::{Caller, Command, Id, Read};
 use crate::http::openapi::{Conditional, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -83,7 +84,7 @@ async fn merchant_orders(
     caller: Caller,
     read: Read<SideQuery>,
 ) -> Result<Json<Page<OrderBody>>, Problem> {
-    require_seller(&app, caller).await?;
+    access::require(&app, caller, Capability::Sell).await?;
     one_side(&app, caller, read, purchases::Side::Seller).await
 }
 
@@ -402,7 +403,7 @@ async fn dashboard(
     caller: Caller,
     read: Read<DashboardQuery>,
 ) -> Result<Json<Dashboard>, Problem> {
-    require_seller(&app, caller).await?;
+    access::require(&app, caller, Capability::Sell).await?;
     for model in [sales::MODEL, purchases::MODEL, catalogue::MODEL] {
         read.wait_for(&app, model.name).await?;
     }

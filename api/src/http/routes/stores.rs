@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::{Accepted, stores};
 use domain::AccountId;
-use domain::account::{self, Capability};
+use domain::account::Capability;
 use domain::store::{Kyc, PaymentPreference, Store};
 use eventstore::sealing::PersonKey;
 use projections::catalogue;
@@ -32,14 +32,6 @@ const TAG: &str = "Stores";
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(mine, put)).routes(routes!(list)).routes(routes!(show)).routes(routes!(user))
-}
-
-/// Refuses whoever may not sell, as their session stands.
-pub(super) async fn require_seller(app: &App, caller: Caller) -> Result<(), Problem> {
-    let needed = Capability::Sell;
-    let may_sell = access::standing(app, caller).await?.capabilities.contains(&needed);
-    let missing = || domain::Refusal::from(account::Error::MissingCapability { needed });
-    if may_sell { Ok(()) } else { Err(missing().into()) }
 }
 
 /// Whether a store sells.
@@ -123,7 +115,7 @@ pub(super) fn own_store(row: shops::Store) -> OwnStore {
         (status = FORBIDDEN, description = "The account may not sell"),
         (status = NOT_FOUND, description = "The account has no store")))]
 async fn mine(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<OwnStore>, Problem> {
-    require_seller(&app, caller).await?;
+    access::require(&app, caller, Capability::Sell).await?;
     read.wait_for(&app, shops::MODEL.name).await?;
     let row = shops::get(&app.pool, caller.account).await?.ok_or_else(|| Problem::not_found("store"))?;
     let (version, position) = (row.version.unsigned_abs(), row.position);

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use commands::images;
-use commands::listings::AuctionRules;
+use commands::listings::{AuctionRules, ListingRules};
 use commands::mail::{self, Folder, Mail, Mailbox};
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
-use commands::timers::{self, TimeTravel, TimerTable, Timers};
+use commands::timers::{self, Rules, TimeTravel, TimerTable, Timers};
 use commands::{Engine, EngineSettings};
 use domain::Timestamp;
 use eventstore::clock::Clock;
@@ -154,11 +154,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The rules of auctions that are scheduled from now on.
-    pub fn auction_rules(&self) -> AuctionRules {
-        let crate::config::Auctions { soft_close_window_s, increments, second_chance_s: _ } = &self.settings.auctions;
-        let soft_close_window_ms = u32::try_from(soft_close_window_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
-        AuctionRules { soft_close_window_ms, increments: increments.clone() }
+    /// The rules of listings that are published from now on.
+    pub fn listing_rules(&self) -> ListingRules {
+        let crate::config::Catalogue { review, review_s } = self.settings.catalogue;
+        let review = review.then(|| TimeDelta::seconds(i64::from(review_s)));
+        ListingRules { auctions: auction_rules(&self.settings), review }
     }
 
     /// How long a seller has to confirm what a guest has ordered.
@@ -180,6 +180,12 @@ impl Parts {
     pub fn sale_rules(&self) -> SaleRules {
         sale_rules(&self.settings)
     }
+}
+
+fn auction_rules(settings: &Config) -> AuctionRules {
+    let crate::config::Auctions { soft_close_window_s, increments, second_chance_s: _ } = &settings.auctions;
+    let soft_close_window_ms = u32::try_from(soft_close_window_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
+    AuctionRules { soft_close_window_ms, increments: increments.clone() }
 }
 
 fn sale_rules(settings: &Config) -> SaleRules {
@@ -384,7 +390,7 @@ impl Node {
                 pool: pool.clone(),
                 engine: engine.clone(),
                 payments,
-                rules: sale_rules(&settings),
+                rules: Rules { sales: sale_rules(&settings), auctions: auction_rules(&settings) },
                 clock: clock.clone(),
                 progress: progress.clone(),
                 head,

@@ -53,6 +53,12 @@ fn is_inspection(seconds: u32) -> bool {
     (86_400..=2_592_000).contains(&seconds)
 }
 
+const REVIEW_RULE: &str = "it must be from 60 to 2592000, which is a minute to 30 days";
+
+fn is_review(seconds: u32) -> bool {
+    (60..=2_592_000).contains(&seconds)
+}
+
 /// Every setting: its key, its default, and what it means. [`describe`] gives it out.
 const SETTINGS: &[(&str, &str, &str)] = &[
     ("http.bind", "127.0.0.1:8080", "Address and port that the server listens on."),
@@ -151,10 +157,16 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "86400",
         "Seconds that an underbidder has to take a second chance: an hour to 30 days.",
     ),
+    ("catalogue.review", "false", "Let the staff look at a listing before it is offered."),
+    (
+        "catalogue.review_s",
+        "86400",
+        "Seconds after which a listing that waits for the staff is offered all the same: a minute to 30 days.",
+    ),
     (
         "orders.fee_bps",
         "200",
-        "The marketplace's share of a sale, in basis points; frozen into an order when it is placed.",
+        "The marketplace's share of a sale, in basis points, unless its category has another; frozen into an order when it is placed.",
     ),
     (
         "orders.confirm_within_s",
@@ -265,6 +277,8 @@ pub struct Config {
     pub media: Media,
     /// Rules of auctions.
     pub auctions: Auctions,
+    /// Rules of listings.
+    pub catalogue: Catalogue,
     /// Rules of sales.
     pub orders: Orders,
     /// Rules of bonus points.
@@ -398,6 +412,16 @@ pub struct Auctions {
     pub increments: BTreeMap<Currency, Increments>,
     /// Seconds that an underbidder has to take what the winner did not pay.
     pub second_chance_s: u32,
+}
+
+/// Rules of listings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Catalogue {
+    /// Whether the staff looks at a listing before it is offered.
+    pub review: bool,
+    /// Seconds after which it is offered all the same.
+    pub review_s: u32,
 }
 
 /// Rules of sales. An order keeps those of the time when it was placed.
@@ -571,6 +595,12 @@ impl Default for Mail {
 impl Default for Auctions {
     fn default() -> Self {
         Self { soft_close_window_s: 120, increments: BTreeMap::new(), second_chance_s: 86_400 }
+    }
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self { review: false, review_s: 86_400 }
     }
 }
 
@@ -766,6 +796,7 @@ impl Config {
                 "it must be from 3600 to 2592000",
             ),
             ("points.per_major_unit", self.points.per_major_unit <= 1000, "it must be at most 1000"),
+            ("catalogue.review_s", is_review(self.catalogue.review_s), REVIEW_RULE),
             ("orders.fee_bps", self.orders.fee_bps <= FULL_BPS, "it must be at most 10000"),
             (
                 "orders.confirm_within_s",

@@ -54,7 +54,7 @@ pub fn place(world: &mut World<'_>, new: &GuestOrder, confirm_within: TimeDelta)
         if !offer.delivery.is_physical() {
             delivery = Delivery::Digital;
         }
-        let unit_price = offer.price_of(&sku)?;
+        let unit_price = offer.price_at(&sku, world.now())?;
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
         lines.push(Line { listing, sku, title: offer.title, quantity, unit_price, shipping, fee_bps: 0 });
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::TimeDelta;
 use domain::account::{self, Account, Capability, Identity};
 use domain::auction::Auction;
+use domain::category::Category;
 use domain::claim::Claim;
 use domain::escrow::{Escrow, Status};
 use domain::listing::{Condition, Delivery, Details, Listing, Sale};
@@ -28,14 +29,19 @@ use uuid::Uuid;
 
 use crate::engine::{Halt, World, cache};
 use crate::escrows::{self, Resolution};
-use crate::listings::{self, AuctionRules, NewListing};
+use crate::listings::{self, AuctionRules, ListingRules, NewListing};
 use crate::orders::{self, CartLine, Checkout, SaleRules};
 use crate::payments::Outcome;
-use crate::timers::{Changes, Name};
+use crate::timers::{Changes, Name, Rules};
 use crate::wallets;
 
 const RULES: SaleRules =
     SaleRules { fee_bps: 250, points_per_unit: 1, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
+
+fn timer_rules() -> Rules {
+    Rules { sales: RULES, auctions: AuctionRules::default() }
+}
+
 const SELLERS: [AccountId; 2] = [AccountId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2))];
 const BUYERS: [AccountId; 2] = [AccountId(Uuid::from_u128(3)), AccountId(Uuid::from_u128(4))];
 const CLERK: AccountId = AccountId(Uuid::from_u128(5));
@@ -111,13 +117,21 @@ impl Market {
             condition: Condition::New,
             delivery: if number == 3 { Delivery::Digital } else { Delivery::Physical },
             shipping: (number == 1).then(|| usd(333)),
+            attributes: BTreeMap::new(),
         };
         let price = usd(1_001 + 500 * i64::try_from(number).unwrap());
         let sale = Sale::FixedPrice { price, variants: vec![] };
-        let new = NewListing { listing, seller, details, sale, stock: BTreeMap::from([(Sku::default(), stock)]) };
+        let new = NewListing {
+            listing,
+            seller,
+            details,
+            sale,
+            stock: BTreeMap::from([(Sku::default(), stock)]),
+            discount: None,
+        };
         self.submit(|world| {
             listings::draft(world, &new)?;
-            listings::publish(world, listing, seller, &AuctionRules::default())
+            listings::publish(world, listing, seller, &ListingRules::default())
         })
         .unwrap();
         self.offered.insert(listing, stock);
@@ -204,7 +218,7 @@ impl Market {
         while let Some((name, due_at)) = self.next_due(to) {
             self.now = self.now.max(due_at);
             let (kind, id, _) = name;
-            let decide = kind.decision(id, RULES);
+            let decide = kind.decision(id, &timer_rules());
             let outcome = self.submit(decide);
             assert!(outcome.is_ok(), "{name:?} is refused at its time: {outcome:?}");
             assert_ne!(self.timers.get(&name), Some(&due_at), "{name:?} has fired and is still due");
@@ -296,6 +310,7 @@ fn blank(aggregate_type: &str) -> cache::Entry {
     match aggregate_type {
         Account::TYPE => of::<Account>(),
         Auction::TYPE => of::<Auction>(),
+        Category::TYPE => of::<Category>(),
         Claim::TYPE => of::<Claim>(),
         Escrow::TYPE => of::<Escrow>(),
         Listing::TYPE => of::<Listing>(),

@@ -8,6 +8,8 @@
 pub mod accounts;
 pub mod address_books;
 pub mod auctions;
+pub mod categories;
+mod change;
 pub mod engine;
 pub mod escrows;
 pub mod guests;
@@ -24,4 +26,5 @@ pub mod stores;
 pub mod timers;
 pub mod wallets;
 
+pub use change::Change;
 pub use engine::{Accepted, CommandError, CommandKey, Engine, EngineSettings, Halt, Request, World};

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
+use domain::account::Capability;
 use domain::auction::{self, Auction, Terms};
 use domain::increments::Increments;
-use domain::listing::{ArchiveCause, AuctionPlan, Changes, Command, Details, Listing, Sale};
+use domain::listing::{Approver, ArchiveCause, AuctionPlan, Changes, Command, Details, Discount, Listing, Offer, Sale};
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::{AccountId, Currency, ListingId, listing};
 
 use crate::engine::{Halt, World};
-use crate::stores;
+use crate::{accounts, categories, stores};
 
 /// Something to be offered.
 #[derive(Clone, Debug)]
@@ -24,16 +26,22 @@ pub struct NewListing {
     pub sale: Sale,
     /// How many pieces there are of each form; of a form that is not named there is one.
     pub stock: BTreeMap<Sku, u32>,
+    /// What is asked less for it, and when.
+    pub discount: Option<Discount>,
 }
 
 /// Writes a listing down.
 pub fn draft(world: &mut World<'_>, new: &NewListing) -> Result<(), Halt> {
     stores::require_open(world, new.seller)?;
+    categories::admit(world, &new.details.category, &new.details.attributes)?;
     world.fresh::<Listing>(new.listing);
     world.fresh::<Auction>(new.listing.into());
     world.fresh::<Stock>(new.listing);
     let (seller, details, sale) = (new.seller, new.details.clone(), new.sale.clone());
     world.execute::<Listing>(new.listing, Command::Draft { seller, details, sale })?;
+    if new.discount.is_some() {
+        set_discount(world, new.listing, seller, new.discount)?;
+    }
     count(world, new.listing, &new.stock)
 }
 
@@ -45,8 +53,57 @@ pub fn revise(
     changes: Changes,
     stock: &BTreeMap<Sku, u32>,
 ) -> Result<(), Halt> {
+    let Offer { category, attributes, .. } = world.get::<Listing>(listing)?.owned_by(by)?.clone();
+    let said = changes.attributes.as_ref().unwrap_or(&attributes);
+    match &changes.category {
+        Some(other) if *other != category => categories::admit(world, other, said)?,
+        _ if changes.attributes.is_some() => categories::check(world, &category, said)?,
+        _ => {}
+    }
     world.execute::<Listing>(listing, Command::Revise { by, changes })?;
     count(world, listing, stock)
+}
+
+/// Asks less for a listing for a while, or no longer.
+pub fn set_discount(
+    world: &mut World<'_>,
+    listing: ListingId,
+    by: AccountId,
+    discount: Option<Discount>,
+) -> Result<(), Halt> {
+    let now = world.now();
+    world.execute::<Listing>(listing, Command::SetDiscount { by, discount, now })?;
+    Ok(())
+}
+
+/// Notes that the window of a discount has opened or closed.
+pub fn turn_discount(world: &mut World<'_>, listing: ListingId) -> Result<(), Halt> {
+    let now = world.now();
+    world.execute::<Listing>(listing, Command::TurnDiscount { now })?;
+    Ok(())
+}
+
+/// Offers a listing no more for a while, or offers it again, as its seller.
+pub fn pause(world: &mut World<'_>, listing: ListingId, by: AccountId, paused: bool) -> Result<(), Halt> {
+    if paused {
+        world.execute::<Listing>(listing, Command::Pause { by })?;
+    } else {
+        stores::require_open(world, by)?;
+        world.execute::<Listing>(listing, Command::Resume { by })?;
+    }
+    Ok(())
+}
+
+/// Shows a listing with one more image, as its seller. Whose the image is, is known elsewhere.
+pub fn attach_image(world: &mut World<'_>, listing: ListingId, by: AccountId, image: &str) -> Result<(), Halt> {
+    world.execute::<Listing>(listing, Command::AttachImage { by, image: image.to_owned() })?;
+    Ok(())
+}
+
+/// Shows a listing without an image, as its seller.
+pub fn detach_image(world: &mut World<'_>, listing: ListingId, by: AccountId, image: &str) -> Result<(), Halt> {
+    world.execute::<Listing>(listing, Command::DetachImage { by, image: image.to_owned() })?;
+    Ok(())
 }
 
 /// States how many pieces of each form are free. A form that is not named keeps its count, or has one piece if it is
@@ -72,16 +129,75 @@ pub struct AuctionRules {
     pub increments: BTreeMap<Currency, Increments>,
 }
 
-/// Offers a listing. An auction starts at its planned time, or now.
-pub fn publish(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: &AuctionRules) -> Result<(), Halt> {
+/// What a deployment decides about listings.
+#[derive(Clone, Debug, Default)]
+pub struct ListingRules {
+    /// About those that are sold by auction.
+    pub auctions: AuctionRules,
+    /// How long the staff may look at a listing before it is offered; nothing if it is offered at once.
+    pub review: Option<TimeDelta>,
+}
+
+/// Offers a listing, or lets the staff look at it first. An auction starts at its planned time, or now.
+pub fn publish(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: &ListingRules) -> Result<(), Halt> {
     stores::require_open(world, by)?;
-    let published = world.execute::<Listing>(listing, Command::Publish { by })?;
-    let sale = world.get::<Listing>(listing)?.offer()?.sale.clone();
-    if let Sale::Auction(plan) = sale
-        && !published.is_empty()
+    let known = world.get::<Listing>(listing)?;
+    let Offer { category, attributes, .. } = known.owned_by(by)?.clone();
+    if matches!(known, Listing::Draft(_)) {
+        categories::admit(world, &category, &attributes)?;
+    }
+    let review_until = rules.review.map(|review| world.now() + review);
+    let events = world.execute::<Listing>(listing, Command::Publish { by, review_until })?;
+    schedule(world, listing, &events, &rules.auctions)
+}
+
+/// Lets a listing be offered that waits for it: as somebody of the staff, or because nobody of them has said no in time.
+pub fn approve(world: &mut World<'_>, listing: ListingId, by: Approver, rules: &AuctionRules) -> Result<(), Halt> {
+    if let Approver::Staff(by) = by {
+        accounts::require(world, by, Capability::Staff)?;
+    }
+    let now = world.now();
+    let events = world.execute::<Listing>(listing, Command::Approve { by, now })?;
+    schedule(world, listing, &events, rules)
+}
+
+/// Gives a listing back that waits to be offered, as somebody of the staff.
+pub fn reject(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
+    accounts::require(world, by, Capability::Staff)?;
+    world.execute::<Listing>(listing, Command::Reject { by, reason: reason.to_owned() })?;
+    Ok(())
+}
+
+/// Takes a listing away, as somebody of the staff. A running auction is cancelled first.
+pub fn remove(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
+    accounts::require(world, by, Capability::Staff)?;
+    world.execute::<Listing>(listing, Command::Remove { by, reason: reason.to_owned() })?;
+    Ok(())
+}
+
+/// Shows a listing first, or no longer, as somebody of the staff.
+pub fn feature(world: &mut World<'_>, listing: ListingId, by: AccountId, featured: bool) -> Result<(), Halt> {
+    accounts::require(world, by, Capability::Staff)?;
+    world.execute::<Listing>(listing, Command::Feature { by, featured })?;
+    Ok(())
+}
+
+/// Schedules the auction of a listing that is offered from these events on.
+fn schedule(
+    world: &mut World<'_>,
+    listing: ListingId,
+    events: &[listing::Event],
+    rules: &AuctionRules,
+) -> Result<(), Halt> {
+    let Offer { seller, sale, .. } = world.get::<Listing>(listing)?.offer()?.clone();
+    let reviewed = events.iter().any(|event| matches!(event, listing::Event::ListingApproved { .. }));
+    if let Sale::Auction(mut plan) = sale
+        && events.contains(&listing::Event::ListingPublished {})
     {
-        let terms = terms(&plan, by, world.now(), rules);
         let now = world.now();
+        // The time that a review took is not the seller's fault.
+        plan.starts_at = plan.starts_at.map(|starts_at| if reviewed { starts_at.max(now) } else { starts_at });
+        let terms = terms(&plan, seller, now, rules);
         world.execute::<Auction>(listing.into(), auction::Command::Schedule { terms, now })?;
     }
     Ok(())

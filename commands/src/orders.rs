@@ -15,6 +15,7 @@ use domain::wallet::{self, Wallet};
 use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, RefundId, Sealed, WalletId};
 
 use crate::accounts;
+use crate::categories;
 use crate::engine::{Halt, World};
 use crate::escrows;
 use crate::guests;
@@ -29,7 +30,7 @@ pub const WIN_PAID_WITHIN: TimeDelta = TimeDelta::hours(24);
 /// What a deployment decides about sales. Frozen into every order when it is placed.
 #[derive(Clone, Copy, Debug)]
 pub struct SaleRules {
-    /// The marketplace's share of every line, in basis points.
+    /// The marketplace's share of a line, in basis points, where its category says nothing else.
     pub fee_bps: u32,
     /// How many bonus points a buyer earns per whole major unit.
     pub points_per_unit: u32,
@@ -83,9 +84,10 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
     for ((listing, sku), quantity) in summed(&cart.lines)? {
         let offer = world.get::<Listing>(listing)?.offered_to(cart.buyer)?.clone();
         stores::require_offering(world, offer.seller)?;
-        let unit_price = offer.price_of(&sku)?;
+        let unit_price = offer.price_at(&sku, world.now())?;
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
-        let (title, fee_bps) = (offer.title, rules.fee_bps);
+        let fee_bps = categories::fee_bps(world, &offer.category)?.unwrap_or(rules.fee_bps);
+        let title = offer.title;
         let basket = baskets.entry(offer.seller).or_default();
         basket.has_physical |= offer.delivery.is_physical();
         basket.lines.push(Line { listing, sku, title, quantity, unit_price, shipping, fee_bps });
@@ -204,7 +206,8 @@ pub(crate) fn place_won(world: &mut World<'_>, ids: WinIds, win: Win, rules: Sal
     let offer = world.get::<Listing>(listing)?.offer()?.clone();
     let unit_price = win.price;
     let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency()));
-    let (sku, title, fee_bps) = (Sku::default(), offer.title, rules.fee_bps);
+    let fee_bps = categories::fee_bps(world, &offer.category)?.unwrap_or(rules.fee_bps);
+    let (sku, title) = (Sku::default(), offer.title);
     let terms = Terms {
         group: ids.group,
         buyer: win.buyer,

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use domain::auction::Auction;
 use domain::escrow::Escrow;
+use domain::listing::{Approver, Listing};
 use domain::order::{GUEST_KNOWN_FOR, Order, Payment};
 use domain::order_group::OrderGroup;
 use domain::wallet::Wallet;
 use domain::{
-    Aggregate, AuctionId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow, order, order_group,
-    wallet,
+    Aggregate, AuctionId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow, listing,
+    order, order_group, wallet,
 };
 use eventstore::Position;
 use eventstore::clock::Clock;
@@ -34,9 +35,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
+use crate::listings::AuctionRules;
 use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Direction, Payments};
-use crate::{auctions, escrows, guests, orders};
+use crate::{auctions, escrows, guests, listings, orders};
 
 mod audit;
 
@@ -57,7 +59,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-pub const VERSION: i32 = 2;
+pub const VERSION: i32 = 4;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -90,6 +92,19 @@ pub enum Kind {
     ConfirmationDeadline,
     /// Who a guest was is forgotten.
     GuestForgetting,
+    /// A listing is offered unless the staff has said no.
+    ReviewEnd,
+    /// The window of a discount opens or closes.
+    DiscountTurn,
+}
+
+/// What the commands of timers go by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What orders of closed auctions are placed under.
+    pub sales: SaleRules,
+    /// What auctions are scheduled under whose listing was let through.
+    pub auctions: AuctionRules,
 }
 
 /// Makes sure that the table is one of this version: another is emptied, and filled again from the log's beginning.
@@ -135,6 +150,8 @@ impl fmt::Display for Kind {
             Self::DisputeDeadline => "dispute deadline",
             Self::ConfirmationDeadline => "confirmation deadline",
             Self::GuestForgetting => "guest forgetting",
+            Self::ReviewEnd => "review end",
+            Self::DiscountTurn => "discount turn",
         })
     }
 }
@@ -155,7 +172,9 @@ impl Kind {
             | Self::InspectionEnd
             | Self::DisputeDeadline
             | Self::ConfirmationDeadline
-            | Self::GuestForgetting => None,
+            | Self::GuestForgetting
+            | Self::ReviewEnd
+            | Self::DiscountTurn => None,
         }
     }
 
@@ -174,17 +193,20 @@ impl Kind {
             Self::DisputeDeadline => "refund disputed",
             Self::ConfirmationDeadline => "lapse",
             Self::GuestForgetting => "forget",
+            Self::ReviewEnd => "approve",
+            Self::DiscountTurn => "turn",
         }
     }
 
     /// The command that is due; nothing to decide where a provider is asked first.
-    pub(crate) fn decision(self, id: Uuid, rules: SaleRules) -> Decide {
+    pub(crate) fn decision(self, id: Uuid, rules: &Rules) -> Decide {
+        let Rules { sales, auctions } = rules.clone();
         let order = OrderId(id);
         match self {
             Self::AuctionStart => Box::new(move |world| auctions::open(world, AuctionId(id))),
             Self::AuctionEnd => {
                 let ids = WinIds { group: OrderGroupId(mint::id()), order: OrderId(mint::id()) };
-                Box::new(move |world| auctions::close(world, AuctionId(id), ids, rules))
+                Box::new(move |world| auctions::close(world, AuctionId(id), ids, sales))
             }
             Self::DepositCheck | Self::WithdrawalCheck => Box::new(|_| Ok(())),
             Self::PaymentDeadline => Box::new(move |world| orders::expire(world, OrderGroupId(id))),
@@ -202,6 +224,10 @@ impl Kind {
             }
             Self::ConfirmationDeadline => Box::new(move |world| guests::lapse(world, order)),
             Self::GuestForgetting => Box::new(move |world| guests::forget(world, order)),
+            Self::ReviewEnd => {
+                Box::new(move |world| listings::approve(world, ListingId(id), Approver::Time, &auctions))
+            }
+            Self::DiscountTurn => Box::new(move |world| listings::turn_discount(world, ListingId(id))),
         }
     }
 }
@@ -227,7 +253,7 @@ impl Follower for TimerTable {
     }
 
     fn interest(&self) -> Interest {
-        Interest::In(&[Auction::TYPE, Escrow::TYPE, Order::TYPE, OrderGroup::TYPE, Wallet::TYPE])
+        Interest::In(&[Auction::TYPE, Escrow::TYPE, Listing::TYPE, Order::TYPE, OrderGroup::TYPE, Wallet::TYPE])
     }
 
     fn apply<'a>(
@@ -251,6 +277,7 @@ impl Changes {
             match &recorded.event {
                 DomainEvent::Auction(id, event) => changes.take_auction(id.0, event, set_by),
                 DomainEvent::Escrow(id, event) => changes.take_escrow(id.0, event, set_by),
+                DomainEvent::Listing(id, event) => changes.take_listing(id.0, event, set_by),
                 DomainEvent::Order(id, event) => changes.take_order(id.0, event, set_by),
                 DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
                 DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
@@ -287,6 +314,36 @@ impl Changes {
             | auction::Event::SaleForfeited { .. }
             | auction::Event::SecondChanceOffered { .. }
             | auction::Event::SecondChanceAccepted { .. } => {}
+        }
+    }
+
+    fn take_listing(&mut self, id: Uuid, event: &listing::Event, set_by: Uuid) {
+        let (review, discount) = ((Kind::ReviewEnd, id, id), (Kind::DiscountTurn, id, id));
+        match event {
+            listing::Event::ListingSubmitted { review_until } => self.set(review, *review_until, set_by),
+            listing::Event::ListingRejected { .. } | listing::Event::ListingPublished {} => self.off(review),
+            listing::Event::ListingArchived { .. } | listing::Event::ListingRemoved { .. } => {
+                self.off(review);
+                self.off(discount);
+            }
+            listing::Event::DiscountSet { discount: new } => {
+                // One whose window is open already says so in the same commit.
+                match new.and_then(|new| new.from.or(new.until)) {
+                    Some(due_at) => self.set(discount, due_at, set_by),
+                    None => self.off(discount),
+                }
+            }
+            listing::Event::DiscountOpened { until: Some(until) } => self.set(discount, *until, set_by),
+            listing::Event::DiscountOpened { until: None } | listing::Event::DiscountClosed {} => self.off(discount),
+            listing::Event::ListingDrafted { .. }
+            | listing::Event::ListingRevised { .. }
+            | listing::Event::ListingApproved { .. }
+            | listing::Event::ListingPaused {}
+            | listing::Event::ListingResumed {}
+            | listing::Event::ListingFeatured { .. }
+            | listing::Event::ListingUnfeatured { .. }
+            | listing::Event::ImageAttached { .. }
+            | listing::Event::ImageDetached { .. } => {}
         }
     }
 
@@ -543,8 +600,8 @@ pub struct Timers {
     pub engine: Engine,
     /// Who asks providers again.
     pub payments: Payments,
-    /// What orders of closed auctions are placed under.
-    pub rules: SaleRules,
+    /// What their commands go by.
+    pub rules: Rules,
     /// The marketplace's clock.
     pub clock: Clock,
     /// How far the table has followed the log.
@@ -680,7 +737,7 @@ impl Timers {
         let cause = set_by.to_string();
         let metadata = Metadata::by_process(NAME).with("causation", cause.clone());
         let request = Request::keyed(metadata, CommandKey::of_process(NAME, &cause, kind.step()));
-        match self.engine.submit(request, kind.decision(aggregate_id, self.rules)).await {
+        match self.engine.submit(request, kind.decision(aggregate_id, &self.rules)).await {
             // The same answer as before, and the row is still there: what fired it has led to nothing.
             Ok(accepted) => {
                 let shown = self.progress.position(NAME) >= accepted.position;

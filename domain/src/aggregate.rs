@@ -74,6 +74,7 @@ macro_rules! every_aggregate {
             Account in account by AccountId,
             AddressBook in address_book by AccountId,
             Auction in auction by AuctionId,
+            Category in category by CategoryId,
             Claim in claim by ClaimId,
             Escrow in escrow by OrderId,
             Image in image by ImageId,

@@ -112,6 +112,20 @@ id!(
     /// A city, town or district of a province.
     CityId
 );
+id!(
+    /// A category of goods; from its slug by [`CategoryId::of`].
+    CategoryId
+);
+
+/// The name space of [`CategoryId`]s. Part of the storage format.
+const CATEGORIES: Uuid = Uuid::from_u128(0x2c9b_8f57_41a6_5d0e_9a3d_c07e_55f1_8b62);
+
+impl CategoryId {
+    /// The one category that this slug names.
+    pub fn of(slug: &str) -> Self {
+        Self(Uuid::new_v5(&CATEGORIES, slug.as_bytes()))
+    }
+}
 
 impl From<ListingId> for AuctionId {
     fn from(id: ListingId) -> Self {

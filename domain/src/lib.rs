@@ -11,6 +11,7 @@ pub mod account;
 pub mod address_book;
 pub mod aggregate;
 pub mod auction;
+pub mod category;
 pub mod claim;
 pub mod escrow;
 pub mod fees;
@@ -37,8 +38,8 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, ChallengeId, CityId, ClaimId, DepositId, HoldId, ImageId, ListingId, OrderGroupId,
-    OrderId, PageId, ProvinceId, RefundId, SessionId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, DepositId, HoldId, ImageId, ListingId,
+    OrderGroupId, OrderId, PageId, ProvinceId, RefundId, SessionId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -1,21 +1,32 @@
 //! Something offered for sale, at a fixed price or by auction.
 //!
-//! `Absent → Draft → Active → Archived`, and a draft may be archived unpublished. The sale of an auction listing is
-//! the [`crate::auction`] of the same id; its terms rest here until the listing is published. Invariants: what is
-//! archived never comes back; the terms of an auction cannot change once it is published.
+//! `Absent → Draft → (Pending →) Active ⇄ Paused → Archived`, where `Pending` waits for a look of the staff if the
+//! marketplace wants one; a draft may be archived unpublished, and the staff may remove anything. The sale of an auction
+//! listing is the [`crate::auction`] of the same id; its terms rest here until the listing is published. Invariants:
+//! what is archived or removed never comes back; the terms of an auction cannot change once it is published; a discount
+//! is one of what is sold at a fixed price.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod details;
+mod discount;
+#[cfg(test)]
+mod tests;
 
-use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
+use crate::category::Attributes;
 use crate::ids::{AccountId, ListingId};
 use crate::money::{Currency, Money};
 use crate::stock::Sku;
+
+pub use details::{AuctionPlan, Changes, Condition, Delivery, Details, Sale, Variant};
+pub use discount::{Discount, Off};
+
+/// The most images of one listing.
+pub const MOST_IMAGES: usize = 10;
 
 /// What is asked of a listing.
 #[derive(Clone, Debug)]
@@ -36,8 +47,34 @@ pub enum Command {
         /// The new values.
         changes: Changes,
     },
-    /// Offer it.
+    /// Offer it, or ask the staff to let it be offered.
     Publish {
+        /// Who asks.
+        by: AccountId,
+        /// When it is offered at the latest, if the staff is to look at it first.
+        review_until: Option<Timestamp>,
+    },
+    /// Offer what waits for it.
+    Approve {
+        /// Who says so.
+        by: Approver,
+        /// The time.
+        now: Timestamp,
+    },
+    /// Give back what waits to be offered.
+    Reject {
+        /// Who of the staff.
+        by: AccountId,
+        /// Why.
+        reason: String,
+    },
+    /// Offer it no more for a while.
+    Pause {
+        /// Who asks.
+        by: AccountId,
+    },
+    /// Offer it again.
+    Resume {
         /// Who asks.
         by: AccountId,
     },
@@ -46,149 +83,48 @@ pub enum Command {
         /// Why.
         cause: ArchiveCause,
     },
-}
-
-/// What something is. Part of the storage format.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Details {
-    /// In a few words.
-    pub title: String,
-    /// In many.
-    pub description: String,
-    /// The slug of its category.
-    pub category: String,
-    /// Who made it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub brand: Option<String>,
-    /// How used it is.
-    pub condition: Condition,
-    /// How it reaches its buyer.
-    #[serde(default, skip_serializing_if = "Delivery::is_physical")]
-    pub delivery: Delivery,
-    /// What sending one piece costs the buyer; nothing if it is not named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shipping: Option<Money>,
-}
-
-/// How something reaches its buyer. Part of the storage format.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Delivery {
-    /// It is shipped.
-    #[default]
-    Physical,
-    /// It is handed over electronically and needs no shipping.
-    Digital,
-}
-
-impl Delivery {
-    /// Whether it is shipped.
-    pub fn is_physical(&self) -> bool {
-        *self == Self::Physical
-    }
-}
-
-/// How used something is. Part of the storage format.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Condition {
-    /// Never used.
-    New,
-    /// Used, and as good as new.
-    LikeNew,
-    /// Used, and shows it a little.
-    Good,
-    /// Used, and shows it.
-    Fair,
-    /// Does not work.
-    ForParts,
-}
-
-/// How something is sold. Part of the storage format.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
-pub enum Sale {
-    /// To whoever pays the price, while there is stock.
-    FixedPrice {
-        /// The price of a piece.
-        price: Money,
-        /// The forms in which it comes, such as sizes; none if there is only one.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        variants: Vec<Variant>,
+    /// Take it away, so that nobody but its seller sees it.
+    Remove {
+        /// Who of the staff.
+        by: AccountId,
+        /// Why.
+        reason: String,
     },
-    /// To the highest bidder.
-    Auction(AuctionPlan),
-}
-
-/// A form in which something comes. Part of the storage format.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Variant {
-    /// Names it within the listing.
-    pub sku: Sku,
-    /// What sets it apart, such as `size: M`.
-    pub options: BTreeMap<String, String>,
-    /// Its price, if it is another than the listing's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub price: Option<Money>,
-}
-
-/// The wishes of a seller for an auction; they become [`crate::auction::Terms`] when the listing is published.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuctionPlan {
-    /// The lowest first bid.
-    pub start_price: Money,
-    /// Below this secret price it is not sold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reserve_price: Option<Money>,
-    /// Ends the auction at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub buy_now_price: Option<Money>,
-    /// When it starts; at its publication if this is not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub starts_at: Option<Timestamp>,
-    /// How long it lasts from its start, in seconds.
-    pub duration_s: u32,
-}
-
-impl AuctionPlan {
-    /// When it starts and ends if it is published now.
-    pub fn times(&self, now: Timestamp) -> (Timestamp, Timestamp) {
-        let starts_at = self.starts_at.unwrap_or(now);
-        (starts_at, starts_at + TimeDelta::seconds(i64::from(self.duration_s)))
-    }
-}
-
-/// The parts of a listing that are to change. Part of the storage format.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Changes {
-    /// The new title.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// The new description.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// The new category.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub category: Option<String>,
-    /// The new brand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub brand: Option<String>,
-    /// The new condition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub condition: Option<Condition>,
-    /// The new way to its buyer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<Delivery>,
-    /// The new cost of sending one piece.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shipping: Option<Money>,
-    /// The new way of sale.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sale: Option<Sale>,
+    /// Show it first, or no longer.
+    Feature {
+        /// Who of the staff.
+        by: AccountId,
+        /// Whether.
+        featured: bool,
+    },
+    /// Ask less for it for a while, or no longer.
+    SetDiscount {
+        /// Who asks.
+        by: AccountId,
+        /// How much less, and when.
+        discount: Option<Discount>,
+        /// The time.
+        now: Timestamp,
+    },
+    /// Note that the window of its discount has opened or closed.
+    TurnDiscount {
+        /// The time.
+        now: Timestamp,
+    },
+    /// Show it with one more image.
+    AttachImage {
+        /// Who asks.
+        by: AccountId,
+        /// The name of the image.
+        image: String,
+    },
+    /// Show it without an image.
+    DetachImage {
+        /// Who asks.
+        by: AccountId,
+        /// The name of the image.
+        image: String,
+    },
 }
 
 /// Why a listing was taken off. Part of the storage format.
@@ -201,6 +137,16 @@ pub enum ArchiveCause {
     AuctionEnded,
     /// Its auction was called off.
     AuctionCancelled,
+}
+
+/// Who lets a listing be offered. Part of the storage format.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Approver {
+    /// Somebody of the staff.
+    Staff(AccountId),
+    /// The time within which the staff could have said no.
+    Time,
 }
 
 /// What happens to a listing. This is the storage format.
@@ -221,20 +167,95 @@ pub enum Event {
         /// The new values.
         changes: Changes,
     },
+    /// It waits for the staff.
+    ListingSubmitted {
+        /// When it is offered unless the staff says no.
+        review_until: Timestamp,
+    },
+    /// It may be offered, and is from the next event on.
+    ListingApproved {
+        /// Who said so.
+        by: Approver,
+    },
+    /// It was given back, and is a draft again.
+    ListingRejected {
+        /// Who of the staff.
+        by: AccountId,
+        /// Why.
+        reason: String,
+    },
     /// It is offered.
     ListingPublished {},
+    /// It is not offered for a while.
+    ListingPaused {},
+    /// It is offered again.
+    ListingResumed {},
     /// It is offered no more.
     ListingArchived {
         /// Why.
         cause: ArchiveCause,
     },
+    /// It was taken away.
+    ListingRemoved {
+        /// Who of the staff.
+        by: AccountId,
+        /// Why.
+        reason: String,
+    },
+    /// It is shown first.
+    ListingFeatured {
+        /// Who of the staff.
+        by: AccountId,
+    },
+    /// It is shown like any other.
+    ListingUnfeatured {
+        /// Who of the staff.
+        by: AccountId,
+    },
+    /// Less is asked for it for a while, or no longer.
+    DiscountSet {
+        /// How much less, and when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        discount: Option<Discount>,
+    },
+    /// From now on less is asked for it.
+    DiscountOpened {
+        /// Until when.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// The discount is over and gone.
+    DiscountClosed {},
+    /// It is shown with one more image, after those that it has.
+    ImageAttached {
+        /// The name of the image.
+        image: String,
+    },
+    /// It is shown without an image.
+    ImageDetached {
+        /// The name of the image.
+        image: String,
+    },
 }
 
 event_versions!(Event {
-    ListingDrafted = "2" | "1",
-    ListingRevised = "2" | "1",
+    ListingDrafted = "3" | "2" | "1",
+    ListingRevised = "3" | "2" | "1",
+    ListingSubmitted = "1",
+    ListingApproved = "1",
+    ListingRejected = "1",
     ListingPublished = "1",
+    ListingPaused = "1",
+    ListingResumed = "1",
     ListingArchived = "1",
+    ListingRemoved = "1",
+    ListingFeatured = "1",
+    ListingUnfeatured = "1",
+    DiscountSet = "1",
+    DiscountOpened = "1",
+    DiscountClosed = "1",
+    ImageAttached = "1",
+    ImageDetached = "1",
 });
 
 /// Why a listing refuses.
@@ -283,18 +304,57 @@ pub enum Error {
     /// It can be bought only while it is offered.
     #[error("the listing is not offered")]
     NotOffered,
-    /// An auction is won, not bought.
+    /// An auction is won, not bought, and has neither discounts nor pauses.
     #[error("the listing is sold by auction")]
     SoldByAuction,
     /// It is off for good.
     #[error("the listing is archived")]
     Archived,
+    /// The staff has taken it away.
+    #[error("the listing was removed by the staff")]
+    Removed,
     /// Bidders rely on the terms.
     #[error("how a published auction is sold, sent and delivered cannot change")]
     AuctionPublished,
     /// An auction is called off, not archived.
     #[error("the auction of this listing must be cancelled first")]
     AuctionRunning,
+    /// Only what waits can be let through or given back.
+    #[error("the listing does not wait for a review")]
+    NotPending,
+    /// A discount makes something cheaper.
+    #[error("a discount must be below the price {price}; {offered} was offered")]
+    NoDiscount {
+        /// The price.
+        price: Money,
+        /// What was asked.
+        offered: Money,
+    },
+    /// A discount is part of the price.
+    #[error("a discount is 1 to {maximum} basis points; {offered} were offered")]
+    DiscountOutOfRange {
+        /// Almost all of it.
+        maximum: u32,
+        /// What was asked.
+        offered: u32,
+    },
+    /// A discount ends after it begins, and not before it is set.
+    #[error("the discount would be over at {until}")]
+    DiscountOver {
+        /// Its end.
+        until: Timestamp,
+        /// The time.
+        now: Timestamp,
+    },
+    /// A listing has so many images.
+    #[error("a listing has at most {maximum} images")]
+    TooManyImages {
+        /// How many.
+        maximum: usize,
+    },
+    /// It has no such image.
+    #[error("the listing has no such image")]
+    NoSuchImage,
 }
 
 /// A listing.
@@ -305,10 +365,21 @@ pub enum Listing {
     Absent,
     /// Written down, not offered.
     Draft(Offer),
+    /// Waits for the staff.
+    Pending {
+        /// What is to be offered.
+        offer: Offer,
+        /// When it is offered unless the staff says no.
+        review_until: Timestamp,
+    },
     /// Offered.
     Active(Offer),
+    /// Not offered for a while.
+    Paused(Offer),
     /// Off for good.
     Archived(Offer),
+    /// Taken away by the staff.
+    Removed(Offer),
 }
 
 /// What a listing decides by, and what an order freezes of it. The rest is shown by read models and decides nothing.
@@ -320,10 +391,22 @@ pub struct Offer {
     pub sale: Sale,
     /// What it is, in a few words.
     pub title: String,
+    /// The slug of its category.
+    pub category: String,
+    /// What it says of itself.
+    pub attributes: Attributes,
     /// How it reaches its buyer.
     pub delivery: Delivery,
     /// What sending one piece costs.
     pub shipping: Option<Money>,
+    /// What is asked less for it, and when.
+    pub discount: Option<Discount>,
+    /// Whether the window of the discount was noted to be open. What a buyer pays goes by the time alone.
+    pub on_sale: bool,
+    /// Whether it is shown first.
+    pub featured: bool,
+    /// The names of its images, in the order in which they are shown.
+    pub images: Vec<String>,
 }
 
 impl Listing {
@@ -331,24 +414,52 @@ impl Listing {
     pub fn offer(&self) -> Result<&Offer, Error> {
         match self {
             Self::Absent => Err(Error::NotFound),
-            Self::Draft(offer) | Self::Active(offer) | Self::Archived(offer) => Ok(offer),
+            Self::Draft(offer)
+            | Self::Pending { offer, .. }
+            | Self::Active(offer)
+            | Self::Paused(offer)
+            | Self::Archived(offer)
+            | Self::Removed(offer) => Ok(offer),
         }
     }
 
     /// The offer, if the listing can be bought now.
     pub fn offered_to(&self, buyer: AccountId) -> Result<&Offer, Error> {
         match self {
-            // What was never published is there for its seller alone.
-            Self::Draft(offer) if offer.seller == buyer => Err(Error::NotOffered),
-            Self::Absent | Self::Draft(_) => Err(Error::NotFound),
+            // What was never published, or was taken away, is there for its seller alone.
+            Self::Draft(offer) | Self::Pending { offer, .. } | Self::Removed(offer) if offer.seller == buyer => {
+                Err(Error::NotOffered)
+            }
+            Self::Absent | Self::Draft(_) | Self::Pending { .. } | Self::Removed(_) => Err(Error::NotFound),
             Self::Active(offer) => Ok(offer),
-            Self::Archived(_) => Err(Error::NotOffered),
+            Self::Paused(_) | Self::Archived(_) => Err(Error::NotOffered),
         }
     }
 
     /// The offer, if the listing is `account`'s; somebody else's is as good as absent.
     pub fn owned_by(&self, account: AccountId) -> Result<&Offer, Error> {
         self.offer().and_then(|offer| if offer.seller == account { Ok(offer) } else { Err(Error::NotFound) })
+    }
+
+    /// The offer, if it can still change.
+    fn changeable(&self) -> Result<&Offer, Error> {
+        match self {
+            Self::Archived(_) => Err(Error::Archived),
+            Self::Removed(_) => Err(Error::Removed),
+            Self::Absent | Self::Draft(_) | Self::Pending { .. } | Self::Active(_) | Self::Paused(_) => self.offer(),
+        }
+    }
+
+    fn offer_mut(&mut self) -> Option<&mut Offer> {
+        match self {
+            Self::Absent => None,
+            Self::Draft(offer)
+            | Self::Pending { offer, .. }
+            | Self::Active(offer)
+            | Self::Paused(offer)
+            | Self::Archived(offer)
+            | Self::Removed(offer) => Some(offer),
+        }
     }
 }
 
@@ -360,47 +471,124 @@ impl Aggregate for Listing {
     type Error = Error;
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
-        match (self, command) {
-            (Self::Absent, Command::Draft { seller, details, sale }) => {
-                check_amounts(&sale, details.shipping)?;
-                Ok(vec![Event::ListingDrafted { seller, details, sale }])
-            }
-            (_, Command::Draft { .. }) => Err(Error::AlreadyDrafted),
-            (Self::Absent, Command::Revise { .. } | Command::Publish { .. } | Command::Archive { .. }) => {
-                Err(Error::NotFound)
-            }
-            (_, Command::Revise { by, changes }) => {
+        match command {
+            Command::Draft { seller, details, sale } => match self {
+                Self::Absent => {
+                    check_amounts(&sale, details.shipping)?;
+                    Ok(vec![Event::ListingDrafted { seller, details, sale }])
+                }
+                _ => Err(Error::AlreadyDrafted),
+            },
+            Command::Revise { by, changes } => {
                 self.owned_by(by)?;
                 self.revise(changes)
             }
-            (_, Command::Publish { by }) => {
+            Command::Publish { by, review_until } => {
                 self.owned_by(by)?;
-                self.publish()
+                self.publish(review_until)
             }
-            (_, Command::Archive { cause }) => self.archive(cause),
+            Command::Approve { by, now } => self.approve(by, now),
+            Command::Reject { by, reason } => match self {
+                Self::Pending { .. } => Ok(vec![Event::ListingRejected { by, reason }]),
+                _ => self.changeable().and(Err(Error::NotPending)),
+            },
+            Command::Pause { by } => {
+                self.owned_by(by)?;
+                match self {
+                    Self::Active(Offer { sale: Sale::Auction(_), .. }) => Err(Error::SoldByAuction),
+                    Self::Active(_) => Ok(vec![Event::ListingPaused {}]),
+                    Self::Paused(_) => Ok(vec![]),
+                    _ => self.changeable().and(Err(Error::NotOffered)),
+                }
+            }
+            Command::Resume { by } => {
+                self.owned_by(by)?;
+                match self {
+                    Self::Paused(_) => Ok(vec![Event::ListingResumed {}]),
+                    Self::Active(_) => Ok(vec![]),
+                    _ => self.changeable().and(Err(Error::NotOffered)),
+                }
+            }
+            Command::Archive { cause } => self.archive(cause),
+            Command::Remove { by, reason } => match self {
+                Self::Removed(_) => Ok(vec![]),
+                Self::Active(Offer { sale: Sale::Auction(_), .. }) => Err(Error::AuctionRunning),
+                _ => self.offer().map(|_| vec![Event::ListingRemoved { by, reason }]),
+            },
+            Command::Feature { by, featured } => Ok(match (self.changeable()?.featured, featured) {
+                (false, true) => vec![Event::ListingFeatured { by }],
+                (true, false) => vec![Event::ListingUnfeatured { by }],
+                (true, true) | (false, false) => vec![],
+            }),
+            Command::SetDiscount { by, discount, now } => {
+                self.owned_by(by)?;
+                set_discount(self.changeable()?, discount, now)
+            }
+            Command::TurnDiscount { now } => Ok(self.turn_discount(now)),
+            Command::AttachImage { by, image } => {
+                self.owned_by(by)?;
+                let images = &self.changeable()?.images;
+                match images.contains(&image) {
+                    true => Ok(vec![]),
+                    false if images.len() >= MOST_IMAGES => Err(Error::TooManyImages { maximum: MOST_IMAGES }),
+                    false => Ok(vec![Event::ImageAttached { image }]),
+                }
+            }
+            Command::DetachImage { by, image } => {
+                self.owned_by(by)?;
+                let there = self.changeable()?.images.contains(&image);
+                if there { Ok(vec![Event::ImageDetached { image }]) } else { Err(Error::NoSuchImage) }
+            }
         }
     }
 
     fn evolve(&mut self, event: &Event) {
+        if let Some(offer) = self.offer_mut() {
+            offer.take(event);
+        }
         *self = match (std::mem::take(self), event) {
-            (Self::Absent, Event::ListingDrafted { seller, details, sale }) => Self::Draft(Offer {
-                seller: *seller,
-                sale: sale.clone(),
-                title: details.title.clone(),
-                delivery: details.delivery,
-                shipping: details.shipping,
-            }),
-            (Self::Draft(offer), Event::ListingRevised { changes }) => Self::Draft(offer.revised(changes)),
-            (Self::Active(offer), Event::ListingRevised { changes }) => Self::Active(offer.revised(changes)),
-            (Self::Draft(offer), Event::ListingPublished {}) => Self::Active(offer),
-            (Self::Draft(offer) | Self::Active(offer), Event::ListingArchived { .. }) => Self::Archived(offer),
-            // No decision leads here; a fold never fails.
+            (Self::Absent, Event::ListingDrafted { seller, details, sale }) => {
+                Self::Draft(Offer::drafted(*seller, details, sale))
+            }
+            (Self::Draft(offer), Event::ListingSubmitted { review_until }) => {
+                Self::Pending { offer, review_until: *review_until }
+            }
+            (Self::Pending { offer, .. }, Event::ListingRejected { .. }) => Self::Draft(offer),
+            (Self::Draft(offer) | Self::Pending { offer, .. }, Event::ListingPublished {})
+            | (Self::Paused(offer), Event::ListingResumed {}) => Self::Active(offer),
+            (Self::Active(offer), Event::ListingPaused {}) => Self::Paused(offer),
+            (
+                Self::Draft(offer) | Self::Pending { offer, .. } | Self::Active(offer) | Self::Paused(offer),
+                Event::ListingArchived { .. },
+            ) => Self::Archived(offer),
+            (
+                Self::Draft(offer)
+                | Self::Pending { offer, .. }
+                | Self::Active(offer)
+                | Self::Paused(offer)
+                | Self::Archived(offer),
+                Event::ListingRemoved { .. },
+            ) => Self::Removed(offer),
+            // Either the offer has taken it, or no decision leads here; a fold never fails.
             (
                 state,
                 Event::ListingDrafted { .. }
                 | Event::ListingRevised { .. }
+                | Event::ListingSubmitted { .. }
+                | Event::ListingApproved { .. }
+                | Event::ListingRejected { .. }
                 | Event::ListingPublished {}
-                | Event::ListingArchived { .. },
+                | Event::ListingPaused {}
+                | Event::ListingResumed {}
+                | Event::ListingArchived { .. }
+                | Event::ListingRemoved { .. }
+                | Event::ListingFeatured { .. }
+                | Event::ListingUnfeatured { .. }
+                | Event::DiscountSet { .. }
+                | Event::DiscountOpened { .. }
+                | Event::DiscountClosed {}
+                | Event::ImageAttached { .. }
+                | Event::ImageDetached { .. },
             ) => state,
         };
     }
@@ -408,28 +596,42 @@ impl Aggregate for Listing {
 
 impl Listing {
     fn revise(&self, changes: Changes) -> Result<Vec<Event>, Error> {
-        match self {
-            Self::Absent => Err(Error::NotFound),
-            Self::Archived(_) => Err(Error::Archived),
-            Self::Active(offer @ Offer { sale: Sale::Auction(_), .. }) if offer.is_resold_by(&changes) => {
-                Err(Error::AuctionPublished)
-            }
-            Self::Active(_) if matches!(changes.sale, Some(Sale::Auction(_))) => Err(Error::AuctionPublished),
-            Self::Draft(offer) | Self::Active(offer) => {
-                let sale = changes.sale.as_ref().unwrap_or(&offer.sale);
-                check_amounts(sale, changes.shipping.or(offer.shipping))?;
-                let nothing = changes == Changes::default();
-                Ok(if nothing { vec![] } else { vec![Event::ListingRevised { changes }] })
+        let offer = self.changeable()?;
+        let published = matches!(self, Self::Active(_) | Self::Paused(_));
+        let auction = |sale: &Sale| matches!(sale, Sale::Auction(_));
+        if published
+            && (auction(&offer.sale) && offer.is_resold_by(&changes) || changes.sale.as_ref().is_some_and(auction))
+        {
+            return Err(Error::AuctionPublished);
+        }
+        let sale = changes.sale.as_ref().unwrap_or(&offer.sale);
+        check_amounts(sale, changes.shipping.or(offer.shipping))?;
+        if changes == Changes::default() {
+            return Ok(vec![]);
+        }
+        // A discount that the new way of sale cannot have goes with the old one.
+        let kept = offer.discount.is_none_or(|discount| discount.fits(sale));
+        let lost = (!kept).then_some(Event::DiscountSet { discount: None });
+        Ok([Event::ListingRevised { changes }].into_iter().chain(lost).collect())
+    }
+
+    fn publish(&self, review_until: Option<Timestamp>) -> Result<Vec<Event>, Error> {
+        match (self, review_until) {
+            (Self::Draft(_), None) => Ok(vec![Event::ListingPublished {}]),
+            (Self::Draft(_), Some(review_until)) => Ok(vec![Event::ListingSubmitted { review_until }]),
+            (Self::Paused(_), _) => Ok(vec![Event::ListingResumed {}]),
+            (Self::Absent | Self::Pending { .. } | Self::Active(_) | Self::Archived(_) | Self::Removed(_), _) => {
+                self.changeable().map(|_| vec![])
             }
         }
     }
 
-    fn publish(&self) -> Result<Vec<Event>, Error> {
+    fn approve(&self, by: Approver, now: Timestamp) -> Result<Vec<Event>, Error> {
         match self {
-            Self::Absent => Err(Error::NotFound),
-            Self::Draft(_) => Ok(vec![Event::ListingPublished {}]),
-            Self::Active(_) => Ok(vec![]),
-            Self::Archived(_) => Err(Error::Archived),
+            // It was submitted anew since that time was set.
+            Self::Pending { review_until, .. } if by == Approver::Time && now < *review_until => Ok(vec![]),
+            Self::Pending { .. } => Ok(vec![Event::ListingApproved { by }, Event::ListingPublished {}]),
+            _ => self.changeable().and(Err(Error::NotPending)),
         }
     }
 
@@ -440,32 +642,75 @@ impl Listing {
         match (self, cause) {
             (Self::Absent, _) => Err(Error::NotFound),
             (Self::Active(Offer { sale: Sale::Auction(_), .. }), ArchiveCause::Seller(_)) => Err(Error::AuctionRunning),
-            (Self::Draft(_) | Self::Active(_), _) => Ok(vec![Event::ListingArchived { cause }]),
-            (Self::Archived(_), _) => Ok(vec![]),
+            (Self::Draft(_) | Self::Pending { .. } | Self::Active(_) | Self::Paused(_), _) => {
+                Ok(vec![Event::ListingArchived { cause }])
+            }
+            (Self::Archived(_) | Self::Removed(_), _) => Ok(vec![]),
+        }
+    }
+
+    fn turn_discount(&self, now: Timestamp) -> Vec<Event> {
+        let Ok(Offer { discount: Some(discount), on_sale, .. }) = self.changeable() else { return vec![] };
+        if discount.is_over(now) {
+            vec![Event::DiscountClosed {}]
+        } else if discount.is_open(now) && !on_sale {
+            vec![Event::DiscountOpened { until: discount.until }]
+        } else {
+            vec![]
         }
     }
 }
 
-impl Sale {
-    /// The currency of all its amounts.
-    pub fn currency(&self) -> Currency {
-        match self {
-            Self::FixedPrice { price, .. } => price.currency(),
-            Self::Auction(plan) => plan.start_price.currency(),
-        }
+fn set_discount(offer: &Offer, discount: Option<Discount>, now: Timestamp) -> Result<Vec<Event>, Error> {
+    if discount == offer.discount {
+        return Ok(vec![]);
     }
-
-    /// The names of the forms that are counted apart; an auction sells one piece and counts nothing.
-    pub fn skus(&self) -> BTreeSet<Sku> {
-        match self {
-            Self::FixedPrice { variants, .. } if variants.is_empty() => BTreeSet::from([Sku::default()]),
-            Self::FixedPrice { variants, .. } => variants.iter().map(|variant| variant.sku.clone()).collect(),
-            Self::Auction(_) => BTreeSet::new(),
-        }
-    }
+    let Some(new) = discount else { return Ok(vec![Event::DiscountSet { discount }]) };
+    new.check(&offer.sale, now)?;
+    let opened = new.is_open(now).then_some(Event::DiscountOpened { until: new.until });
+    Ok([Event::DiscountSet { discount }].into_iter().chain(opened).collect())
 }
 
 impl Offer {
+    fn drafted(seller: AccountId, details: &Details, sale: &Sale) -> Self {
+        Self {
+            seller,
+            sale: sale.clone(),
+            title: details.title.clone(),
+            category: details.category.clone(),
+            attributes: details.attributes.clone(),
+            delivery: details.delivery,
+            shipping: details.shipping,
+            discount: None,
+            on_sale: false,
+            featured: false,
+            images: vec![],
+        }
+    }
+
+    /// Takes in what an event changes of the offer itself.
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::ListingRevised { changes } => self.revise(changes),
+            Event::ListingFeatured { .. } => self.featured = true,
+            Event::ListingUnfeatured { .. } => self.featured = false,
+            Event::DiscountSet { discount } => (self.discount, self.on_sale) = (*discount, false),
+            Event::DiscountOpened { .. } => self.on_sale = true,
+            Event::DiscountClosed {} => (self.discount, self.on_sale) = (None, false),
+            Event::ImageAttached { image } => self.images.push(image.clone()),
+            Event::ImageDetached { image } => self.images.retain(|known| known != image),
+            Event::ListingDrafted { .. }
+            | Event::ListingSubmitted { .. }
+            | Event::ListingApproved { .. }
+            | Event::ListingRejected { .. }
+            | Event::ListingPublished {}
+            | Event::ListingPaused {}
+            | Event::ListingResumed {}
+            | Event::ListingArchived { .. }
+            | Event::ListingRemoved { .. } => {}
+        }
+    }
+
     /// Whether something changes that a buyer agrees to: how it is sold, sent and delivered.
     fn is_resold_by(&self, changes: &Changes) -> bool {
         let Changes { sale, shipping, delivery, .. } = changes;
@@ -474,7 +719,7 @@ impl Offer {
             || delivery.is_some_and(|delivery| delivery != self.delivery)
     }
 
-    /// The price of one piece in the form that `sku` names.
+    /// The price of one piece in the form that `sku` names, as it is without a discount.
     pub fn price_of(&self, sku: &Sku) -> Result<Money, Error> {
         match &self.sale {
             Sale::Auction(_) => Err(Error::SoldByAuction),
@@ -487,14 +732,26 @@ impl Offer {
         }
     }
 
-    fn revised(self, changes: &Changes) -> Self {
-        Self {
-            seller: self.seller,
-            sale: changes.sale.clone().unwrap_or(self.sale),
-            title: changes.title.clone().unwrap_or(self.title),
-            delivery: changes.delivery.unwrap_or(self.delivery),
-            shipping: changes.shipping.or(self.shipping),
+    /// What one piece in the form that `sku` names costs at `now`.
+    pub fn price_at(&self, sku: &Sku, now: Timestamp) -> Result<Money, Error> {
+        let price = self.price_of(sku)?;
+        let discount = self.discount.filter(|discount| discount.is_open(now));
+        Ok(discount.map_or(price, |discount| discount.applied_to(price)))
+    }
+
+    fn revise(&mut self, changes: &Changes) {
+        fn set<T: Clone>(field: &mut T, change: Option<&T>) {
+            if let Some(change) = change {
+                field.clone_from(change);
+            }
         }
+        let Changes { title, category, delivery, shipping, sale, attributes, .. } = changes;
+        set(&mut self.sale, sale.as_ref());
+        set(&mut self.title, title.as_ref());
+        set(&mut self.category, category.as_ref());
+        set(&mut self.attributes, attributes.as_ref());
+        set(&mut self.delivery, delivery.as_ref());
+        self.shipping = shipping.or(self.shipping);
     }
 }
 
@@ -520,199 +777,6 @@ fn check_amounts(sale: &Sale, shipping: Option<Money>) -> Result<(), Error> {
             }
             let (variants, skus) = (variants.len(), sale.skus().len());
             if variants > skus { Err(Error::SkuRepeated { variants, skus }) } else { Ok(()) }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::testing::given;
-
-    const ANN: AccountId = AccountId(Uuid::from_u128(1));
-    const BOB: AccountId = AccountId(Uuid::from_u128(2));
-
-    fn fixed(minor: i64) -> Sale {
-        Sale::FixedPrice { price: Money::new(minor, Currency::USD).unwrap(), variants: vec![] }
-    }
-
-    fn auction() -> Sale {
-        let start_price = Money::new(100, Currency::USD).unwrap();
-        Sale::Auction(AuctionPlan {
-            start_price,
-            reserve_price: None,
-            buy_now_price: None,
-            starts_at: None,
-            duration_s: 3_600,
-        })
-    }
-
-    fn drafted(sale: Sale) -> Event {
-        let details = Details {
-            title: "Watch".to_owned(),
-            description: String::new(),
-            category: "watches".to_owned(),
-            brand: None,
-            condition: Condition::Good,
-            delivery: Delivery::Physical,
-            shipping: None,
-        };
-        Event::ListingDrafted { seller: ANN, details, sale }
-    }
-
-    fn price_change(sale: Sale) -> Changes {
-        Changes { sale: Some(sale), ..Changes::default() }
-    }
-
-    #[test]
-    fn a_draft_is_published_once() {
-        given::<Listing>([drafted(fixed(1))]).when(Command::Publish { by: ANN }).then([Event::ListingPublished {}]);
-        given::<Listing>([drafted(fixed(1)), Event::ListingPublished {}])
-            .when(Command::Publish { by: ANN })
-            .then_nothing();
-    }
-
-    #[test]
-    fn what_is_not_yours_is_not_there() {
-        for command in [
-            Command::Publish { by: BOB },
-            Command::Revise { by: BOB, changes: Changes::default() },
-            Command::Archive { cause: ArchiveCause::Seller(BOB) },
-        ] {
-            given::<Listing>([drafted(fixed(1))]).when(command.clone()).then_refused(Error::NotFound);
-            given::<Listing>([]).when(command).then_refused(Error::NotFound);
-        }
-    }
-
-    #[test]
-    fn a_price_is_above_zero() {
-        let offered = Money::zero(Currency::USD);
-        let change = Command::Revise { by: ANN, changes: price_change(fixed(0)) };
-        given::<Listing>([drafted(fixed(1))]).when(change).then_refused(Error::PriceNotPositive { offered });
-    }
-
-    #[test]
-    fn the_price_of_an_offer_may_change_but_not_how_an_auction_is_sold() {
-        let reprice = |sale: Sale| Command::Revise { by: ANN, changes: price_change(sale) };
-        let published = |sale: Sale| given::<Listing>([drafted(sale), Event::ListingPublished {}]);
-        published(fixed(1)).when(reprice(fixed(2))).then([Event::ListingRevised { changes: price_change(fixed(2)) }]);
-        published(auction()).when(reprice(fixed(2))).then_refused(Error::AuctionPublished);
-        published(fixed(1)).when(reprice(auction())).then_refused(Error::AuctionPublished);
-        let dearer = Changes { shipping: Some(Money::new(1, Currency::USD).unwrap()), ..Changes::default() };
-        let digital = Changes { delivery: Some(Delivery::Digital), ..Changes::default() };
-        for changes in [dearer, digital] {
-            let revise = || Command::Revise { by: ANN, changes: changes.clone() };
-            published(auction()).when(revise()).then_refused(Error::AuctionPublished);
-            published(fixed(1)).when(revise()).then([Event::ListingRevised { changes: changes.clone() }]);
-        }
-        // What stays as it is does not change.
-        let same = Changes { delivery: Some(Delivery::Physical), title: Some("x".to_owned()), ..Changes::default() };
-        let revise = Command::Revise { by: ANN, changes: same.clone() };
-        published(auction()).when(revise).then([Event::ListingRevised { changes: same }]);
-    }
-
-    #[test]
-    fn all_amounts_of_a_listing_are_in_one_currency_and_none_is_negative() {
-        let yen = |minor| Money::new(minor, Currency::JPY).unwrap();
-        let draft = |price: Option<Money>, shipping: Option<Money>| {
-            let sizes = ["s", "m"].map(|sku| Variant { sku: sku.parse().unwrap(), options: BTreeMap::new(), price });
-            let sale = Sale::FixedPrice { price: yen(100), variants: sizes.to_vec() };
-            match drafted(sale) {
-                Event::ListingDrafted { seller, details, sale } => {
-                    Command::Draft { seller, details: Details { shipping, ..details }, sale }
-                }
-                other => panic!("not a draft: {other:?}"),
-            }
-        };
-        let dollar = Money::new(1, Currency::USD).unwrap();
-        let wrong = Error::WrongCurrency { expected: Currency::JPY, offered: Currency::USD };
-        given::<Listing>([]).when(draft(Some(dollar), None)).then_refused(wrong);
-        given::<Listing>([]).when(draft(None, Some(dollar))).then_refused(wrong);
-        let negative = Error::ShippingNegative { offered: yen(-1) };
-        given::<Listing>([]).when(draft(None, Some(yen(-1)))).then_refused(negative);
-        let listing = given::<Listing>([]).and(draft(Some(yen(120)), Some(yen(0))));
-        let offer = listing.state().offer().unwrap();
-        assert_eq!(offer.price_of(&"m".parse().unwrap()), Ok(yen(120)));
-        assert_eq!(offer.price_of(&Sku::default()), Err(Error::NoSuchVariant { variants: 2 }));
-    }
-
-    #[test]
-    fn two_variants_of_one_name_are_refused() {
-        let variant = Variant { sku: Sku::default(), options: BTreeMap::new(), price: None };
-        let price = Money::new(1, Currency::USD).unwrap();
-        let sale = Sale::FixedPrice { price, variants: vec![variant.clone(), variant] };
-        let revise = Command::Revise { by: ANN, changes: price_change(sale) };
-        given::<Listing>([drafted(fixed(1))]).when(revise).then_refused(Error::SkuRepeated { variants: 2, skus: 1 });
-    }
-
-    #[test]
-    fn a_running_auction_is_not_archived_by_its_seller() {
-        let cause = ArchiveCause::Seller(ANN);
-        let published = || given::<Listing>([drafted(auction()), Event::ListingPublished {}]);
-        published().when(Command::Archive { cause }).then_refused(Error::AuctionRunning);
-        let ended = ArchiveCause::AuctionEnded;
-        published().when(Command::Archive { cause: ended }).then([Event::ListingArchived { cause: ended }]);
-    }
-
-    #[test]
-    fn what_is_archived_stays_archived() {
-        let cause = ArchiveCause::Seller(ANN);
-        let archived = || given::<Listing>([drafted(fixed(1)), Event::ListingArchived { cause }]);
-        archived().when(Command::Publish { by: ANN }).then_refused(Error::Archived);
-        archived().when(Command::Archive { cause }).then_nothing();
-    }
-
-    fn any_sale() -> impl Strategy<Value = Sale> {
-        prop_oneof![(0..3_i64).prop_map(fixed), Just(auction())]
-    }
-
-    fn any_command() -> impl Strategy<Value = Command> {
-        let account = || prop::sample::select(vec![ANN, BOB]);
-        prop_oneof![
-            1 => (account(), any_sale()).prop_map(|(by, sale)| match drafted(sale) {
-                Event::ListingDrafted { details, sale, .. } => Command::Draft { seller: by, details, sale },
-                other => panic!("not a draft: {other:?}"),
-            }),
-            3 => (account(), prop::option::of(any_sale())).prop_map(|(by, sale)| {
-                Command::Revise { by, changes: Changes { sale, ..Changes::default() } }
-            }),
-            2 => account().prop_map(|by| Command::Publish { by }),
-            1 => account().prop_map(|by| Command::Archive { cause: ArchiveCause::Seller(by) }),
-            1 => prop::sample::select(vec![ArchiveCause::AuctionEnded, ArchiveCause::AuctionCancelled])
-                .prop_map(|cause| Command::Archive { cause }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn the_terms_of_a_published_auction_stand_and_what_is_archived_is_off_for_good(
-            commands in prop::collection::vec(any_command(), 0..30),
-        ) {
-            let json = |value: &Listing| serde_json::to_value(value).unwrap();
-            let mut listing = Listing::default();
-            for command in commands {
-                let before = listing.clone();
-                for event in listing.decide(command).iter().flatten() {
-                    let read: Event = serde_json::from_str(&serde_json::to_string(event).unwrap()).unwrap();
-                    prop_assert_eq!(&read, event);
-                    listing.evolve(&read);
-                }
-                match (&before, &listing) {
-                    (Listing::Archived(_), after) => prop_assert_eq!(json(after), json(&before)),
-                    (Listing::Active(was), Listing::Active(is) | Listing::Archived(is)) => {
-                        let auction = |sale: &Sale| matches!(sale, Sale::Auction(_));
-                        prop_assert!(was.sale == is.sale || !(auction(&was.sale) || auction(&is.sale)));
-                    }
-                    (Listing::Active(_), after) => prop_assert!(false, "withdrawn to {after:?}"),
-                    (Listing::Absent | Listing::Draft(_), _) => {}
-                }
-                if let (Ok(was), Ok(is)) = (before.offer(), listing.offer()) {
-                    prop_assert_eq!(was.seller, is.seller);
-                }
-            }
         }
     }
 }

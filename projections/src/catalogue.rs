@@ -3,29 +3,38 @@
 //! Draft, offered and archived listings of both kinds. What was never published is shown to its seller alone. An
 //! auction's listing shows what lists need of the auction; the [`crate::auction_board`] tells the rest. What is sold at
 //! a fixed price shows how many pieces are free, which the pieces kept for orders are not, and is sold out without one.
+//! While the window of its discount is open it shows what is asked, and goes by that in every list.
+
+mod search;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use domain::listing::{self, Changes, Condition, Delivery, Details, Event, Sale};
+use domain::category::Attributes;
+use domain::listing::{self, Changes, Condition, Delivery, Details, Discount, Event, Sale};
 use domain::stock::{self, Sku, Stock};
-use domain::{AccountId, Aggregate, Currency, ListingId, Money, Timestamp, account, auction, store};
+use domain::{Aggregate, Currency, Money, Timestamp, account, auction, store};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
 use eventstore::sealing::PersonKeys;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use crate::page::{Page, PageError};
 use crate::{ReadModel, Text, rows};
+
+pub use search::{
+    Cursor, Filter, PriceRange, Sort, active_by_category, counts_of, get, get_all, kept_by, offered_by, page,
+};
 
 /// The read model.
 pub const MODEL: ReadModel = ReadModel {
     name: "catalogue",
     next: "catalogue_next",
-    version: 5,
+    version: 6,
     about: &[
         account::Account::TYPE,
         auction::Auction::TYPE,
@@ -64,8 +73,18 @@ pub struct Listing {
     pub shipping: Option<i64>,
     /// The fixed price, or what the auction stands at, in minor units.
     pub price_minor: i64,
+    /// What is asked while it is on sale, in minor units; nothing while it is not.
+    pub sale_minor: Option<i64>,
     /// The currency of the price.
     pub currency: Text<Currency>,
+    /// What is asked less for it, and when: now, or at some time to come.
+    pub discount: Option<Json<Discount>>,
+    /// What it says of itself.
+    pub attributes: Json<Attributes>,
+    /// The names of its images, in the order in which they are shown.
+    pub images: Json<Vec<String>>,
+    /// Whether the staff has it shown first.
+    pub featured: bool,
     /// The forms in which it comes; none if there is only one.
     pub variants: Json<Vec<Variant>>,
     /// How many pieces are free, of all forms together; `None` for an auction.
@@ -82,6 +101,10 @@ pub struct Listing {
     pub published_at: Option<Timestamp>,
     /// When it was taken off.
     pub archived_at: Option<Timestamp>,
+    /// When it is offered at the latest, while it waits for the staff.
+    pub review_until: Option<Timestamp>,
+    /// Why the staff has given it back, or taken it away.
+    pub reason: Option<String>,
     /// How many events its own stream has; its auction and its stock have streams and versions of their own.
     pub version: i64,
     /// Where the last event is that changed this row, its auction's and its stock's included.
@@ -97,6 +120,8 @@ pub struct Variant {
     pub options: BTreeMap<String, String>,
     /// Its price in minor units, if it is another than the listing's.
     pub price: Option<i64>,
+    /// What is asked for it while it is on sale, in minor units.
+    pub sale: Option<i64>,
     /// How many pieces are free.
     pub free: i64,
 }
@@ -109,7 +134,34 @@ struct Row {
     listing: Listing,
     /// As the domain itself folds them: a release names its order alone.
     pieces: Json<Stock>,
+    /// Where it is in its life, whatever its stock.
+    stage: Stage,
+    /// Whether the window of its discount is open.
+    on_sale: bool,
 }
+
+/// Where a listing is in its life, whatever its stock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+enum Stage {
+    Draft,
+    Pending,
+    Offered,
+    Paused,
+    Archived,
+    Removed,
+}
+
+/// What of the table is shown.
+macro_rules! columns {
+    () => {
+        "id, seller_id, kind, status, title, description, category, brand, condition, delivery, shipping, price_minor,
+        sale_minor, currency, discount, attributes, images, featured, variants, stock, starts_at, ends_at, bids, created_at,
+        published_at, archived_at, review_until, reason, version, position"
+    };
+}
+use columns;
 
 /// A listing and the name of its seller.
 #[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
@@ -140,12 +192,18 @@ pub enum Kind {
 pub enum Status {
     /// Written down, not offered.
     Draft,
+    /// Waits for the staff.
+    Pending,
     /// Offered.
     Active,
     /// Offered at a fixed price, without a free piece: it is active again as soon as there is one.
     SoldOut,
+    /// Not offered for a while.
+    Paused,
     /// Off for good.
     Archived,
+    /// Taken away by the staff; there for its seller alone.
+    Removed,
 }
 
 #[derive(Debug, Serialize)]
@@ -233,18 +291,13 @@ impl Catalogue {
     fn take_listing(&mut self, id: Uuid, event: &Event, recorded: &Recorded) {
         if let Event::ListingDrafted { seller, details, sale } = event {
             let listing = Listing::drafted(id, seller.0, details, sale, recorded.recorded_at);
-            self.listings.insert(id, Row { listing, pieces: Json::default() });
+            let pieces = Json::default();
+            self.listings.insert(id, Row { listing, pieces, stage: Stage::Draft, on_sale: false });
         }
         let Some(row) = self.listings.get_mut(&id) else { return };
-        let listing = &mut row.listing;
-        match event {
-            Event::ListingDrafted { .. } => {}
-            Event::ListingRevised { changes } => listing.revise(changes),
-            Event::ListingPublished {} => listing.published_at = Some(recorded.recorded_at),
-            Event::ListingArchived { .. } => listing.archived_at = Some(recorded.recorded_at),
-        }
-        (listing.version, listing.position) = (recorded.sequence, recorded.position);
-        row.show_pieces();
+        row.take(event, recorded.recorded_at);
+        (row.listing.version, row.listing.position) = (recorded.sequence, recorded.position);
+        row.show();
     }
 
     async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
@@ -256,33 +309,30 @@ impl Catalogue {
         if ids.is_empty() {
             return Ok(Self::default());
         }
-        let statement = "
-            select id, seller_id, kind, status, title, description, category, brand, condition, delivery, shipping,
-                price_minor, currency, variants, stock, starts_at, ends_at, bids, created_at, published_at, archived_at,
-                version, position, pieces
-            from listings where id = any($1)";
+        let statement = concat!("select ", columns!(), ", pieces, stage, on_sale from listings where id = any($1)");
         let listings: Vec<Row> = sqlx::query_as(statement).bind(ids).fetch_all(connection).await?;
         let listings = listings.into_iter().map(|row| (row.listing.id, row)).collect();
         Ok(Self { listings, ..Self::default() })
     }
 
     async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
-        let statement = "
-            insert into listings (id, seller_id, kind, status, title, description, category, brand, condition, delivery,
-                shipping, price_minor, currency, variants, stock, starts_at, ends_at, bids, created_at, published_at,
-                archived_at, version, position, pieces)
-            select id, seller_id, kind, status, title, description, category, brand, condition, delivery, shipping,
-                price_minor, currency, variants, stock, starts_at, ends_at, bids, created_at, published_at, archived_at,
-                version, position, pieces
-            from json_populate_recordset(null::listings, $1::json)
+        let statement = concat!(
+            "insert into listings (",
+            columns!(),
+            ", pieces, stage, on_sale) select ",
+            columns!(),
+            ", pieces, stage, on_sale from json_populate_recordset(null::listings, $1::json)
             on conflict on constraint listings_id do update set
-                (kind, status, title, description, category, brand, condition, delivery, shipping, price_minor, currency,
-                    variants, stock, starts_at, ends_at, bids, published_at, archived_at, version, position, pieces)
+                (kind, status, title, description, category, brand, condition, delivery, shipping, price_minor, sale_minor,
+                    currency, discount, attributes, images, featured, variants, stock, starts_at, ends_at, bids,
+                    published_at, archived_at, review_until, reason, version, position, pieces, stage, on_sale)
                 = row (excluded.kind, excluded.status, excluded.title, excluded.description, excluded.category,
                     excluded.brand, excluded.condition, excluded.delivery, excluded.shipping, excluded.price_minor,
-                    excluded.currency, excluded.variants, excluded.stock, excluded.starts_at, excluded.ends_at,
-                    excluded.bids, excluded.published_at, excluded.archived_at, excluded.version, excluded.position,
-                    excluded.pieces)";
+                    excluded.sale_minor, excluded.currency, excluded.discount, excluded.attributes, excluded.images,
+                    excluded.featured, excluded.variants, excluded.stock, excluded.starts_at, excluded.ends_at,
+                    excluded.bids, excluded.published_at, excluded.archived_at, excluded.review_until, excluded.reason,
+                    excluded.version, excluded.position, excluded.pieces, excluded.stage, excluded.on_sale)",
+        );
         rows::write(connection, statement, self.listings.into_values()).await?;
         let statement = "
             insert into sellers select * from json_populate_recordset(null::sellers, $1::json)
@@ -297,34 +347,81 @@ impl Catalogue {
 }
 
 impl Row {
+    /// Takes an event of its own in.
+    fn take(&mut self, event: &Event, at: Timestamp) {
+        let Self { listing, stage, on_sale, .. } = self;
+        match event {
+            // It is what made the row.
+            Event::ListingDrafted { .. } => {}
+            Event::ListingRevised { changes } => listing.revise(changes),
+            Event::ListingSubmitted { review_until } => {
+                (*stage, listing.review_until, listing.reason) = (Stage::Pending, Some(*review_until), None);
+            }
+            Event::ListingApproved { .. } => listing.review_until = None,
+            Event::ListingRejected { reason, .. } => {
+                (*stage, listing.review_until, listing.reason) = (Stage::Draft, None, Some(reason.clone()));
+            }
+            Event::ListingPublished {} => {
+                (*stage, listing.published_at, listing.reason) = (Stage::Offered, Some(at), None);
+            }
+            Event::ListingPaused {} => *stage = Stage::Paused,
+            Event::ListingResumed {} => *stage = Stage::Offered,
+            Event::ListingArchived { .. } => {
+                (*stage, listing.archived_at, listing.review_until) = (Stage::Archived, Some(at), None);
+            }
+            Event::ListingRemoved { reason, .. } => {
+                (*stage, listing.review_until, listing.reason) = (Stage::Removed, None, Some(reason.clone()));
+            }
+            Event::ListingFeatured { .. } => listing.featured = true,
+            Event::ListingUnfeatured { .. } => listing.featured = false,
+            Event::DiscountSet { discount } => (listing.discount, *on_sale) = (discount.map(Json), false),
+            Event::DiscountOpened { .. } => *on_sale = true,
+            Event::DiscountClosed {} => (listing.discount, *on_sale) = (None, false),
+            Event::ImageAttached { image } => listing.images.push(image.clone()),
+            Event::ImageDetached { image } => listing.images.retain(|known| known != image),
+        }
+    }
+
     /// Takes an event of its stock in.
     fn take_stock(&mut self, event: &stock::Event) {
         self.pieces.evolve(event);
-        self.show_pieces();
+        self.show();
     }
 
-    /// Shows what follows from the pieces: how many are free, and whether it is sold out.
-    fn show_pieces(&mut self) {
-        let Self { listing, pieces } = self;
+    /// Shows what follows from the pieces: how many are free, whether it is sold out, and what is asked.
+    fn show(&mut self) {
+        let Self { listing, pieces, stage, on_sale } = self;
+        let discount = listing.discount.as_deref().filter(|_| *on_sale && listing.kind == Kind::FixedPrice);
+        let currency = listing.currency.0;
+        let reduced = |minor| {
+            let price = Money::new(minor, currency).ok()?;
+            Some(discount?.applied_to(price).minor())
+        };
+        listing.sale_minor = reduced(listing.price_minor);
         for variant in &mut *listing.variants {
             variant.free = i64::from(pieces.free_of(&variant.sku));
+            variant.sale = reduced(variant.price.unwrap_or(listing.price_minor));
         }
         listing.stock = match listing.kind {
             Kind::FixedPrice => Some(pieces.free.values().copied().map(i64::from).sum()),
             Kind::Auction => None,
         };
-        listing.status = match (listing.archived_at, listing.published_at, listing.stock) {
-            (Some(_), _, _) => Status::Archived,
-            (None, None, _) => Status::Draft,
-            (None, Some(_), Some(0)) => Status::SoldOut,
-            (None, Some(_), Some(_) | None) => Status::Active,
+        listing.status = match (stage, listing.stock) {
+            (Stage::Draft, _) => Status::Draft,
+            (Stage::Pending, _) => Status::Pending,
+            (Stage::Offered, Some(0)) => Status::SoldOut,
+            (Stage::Offered, Some(_) | None) => Status::Active,
+            (Stage::Paused, _) => Status::Paused,
+            (Stage::Archived, _) => Status::Archived,
+            (Stage::Removed, _) => Status::Removed,
         };
     }
 }
 
 impl Listing {
     fn drafted(id: Uuid, seller_id: Uuid, details: &Details, sale: &Sale, created_at: Timestamp) -> Self {
-        let Details { title, description, category, brand, condition, delivery, shipping } = details.clone();
+        let Details { title, description, category, brand, condition, delivery, shipping, attributes } =
+            details.clone();
         let Terms { kind, price, variants, starts_at, ends_at } = Terms::of(sale);
         Self {
             id,
@@ -339,7 +436,12 @@ impl Listing {
             delivery: Text(delivery),
             shipping: shipping.map(Money::minor),
             price_minor: price.minor(),
+            sale_minor: None,
             currency: Text(price.currency()),
+            discount: None,
+            attributes: Json(attributes),
+            images: Json::default(),
+            featured: false,
             variants: Json(variants),
             stock: None,
             starts_at,
@@ -348,19 +450,23 @@ impl Listing {
             created_at,
             published_at: None,
             archived_at: None,
+            review_until: None,
+            reason: None,
             version: 0,
             position: 0,
         }
     }
 
     fn revise(&mut self, changes: &Changes) {
-        let Changes { title, description, category, brand, condition, delivery, shipping, sale } = changes.clone();
+        let Changes { title, description, category, brand, condition, delivery, shipping, sale, attributes } =
+            changes.clone();
         set(&mut self.title, title);
         set(&mut self.description, description);
         set(&mut self.category, category);
         set(&mut self.brand, brand.map(Some));
         set(&mut self.condition, condition.map(Text));
         set(&mut self.delivery, delivery.map(Text));
+        set(&mut self.attributes, attributes.map(Json));
         set(&mut self.shipping, shipping.map(|shipping| Some(shipping.minor())));
         if let Some(sale) = sale {
             let Terms { kind, price, variants, starts_at, ends_at } = Terms::of(&sale);
@@ -403,6 +509,11 @@ impl Listing {
 
     fn set_price(&mut self, price: Money) {
         (self.price_minor, self.currency) = (price.minor(), Text(price.currency()));
+    }
+
+    /// What is asked for it now, in minor units.
+    pub fn asked_minor(&self) -> i64 {
+        self.sale_minor.unwrap_or(self.price_minor)
     }
 
     fn listed_at(&self) -> Timestamp {
@@ -451,418 +562,6 @@ impl Variant {
     /// A form of which no piece was counted yet.
     fn of(variant: &listing::Variant) -> Self {
         let listing::Variant { sku, options, price } = variant.clone();
-        Self { sku, options, price: price.map(Money::minor), free: 0 }
-    }
-}
-
-/// Which listings to show. The default is everything active: what is sold out is not.
-#[derive(Clone, Debug)]
-pub struct Filter {
-    /// Who looks. What was never published is shown to its seller alone.
-    pub viewer: Option<AccountId>,
-    /// Where in their life; `None` for anywhere.
-    pub status: Option<Status>,
-    /// Whose.
-    pub seller: Option<AccountId>,
-    /// Of which category.
-    pub category: Option<String>,
-    /// Sold how.
-    pub kind: Option<Kind>,
-    /// How used.
-    pub condition: Option<Condition>,
-    /// Made by whom, exactly as written.
-    pub brand: Option<String>,
-    /// At which price.
-    pub price: Option<PriceRange>,
-    /// With which words in title, brand or description, as one types them into a search engine.
-    pub words: Option<String>,
-}
-
-impl Default for Filter {
-    fn default() -> Self {
-        Self {
-            viewer: None,
-            status: Some(Status::Active),
-            seller: None,
-            category: None,
-            kind: None,
-            condition: None,
-            brand: None,
-            price: None,
-            words: None,
-        }
-    }
-}
-
-/// Prices of one currency, bounds included.
-#[derive(Clone, Copy, Debug)]
-pub struct PriceRange {
-    /// Prices in this currency.
-    pub currency: Currency,
-    /// At least this, in minor units.
-    pub from: Option<i64>,
-    /// At most this, in minor units.
-    pub to: Option<i64>,
-}
-
-/// In which order.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sort {
-    /// What was published last, first.
-    #[default]
-    Newest,
-    /// The cheapest first, each currency by itself.
-    PriceAsc,
-    /// The dearest first, each currency by itself.
-    PriceDesc,
-    /// Auctions only, by their end.
-    EndingSoon,
-}
-
-/// Where a page ends: the sort key of its last row.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields, tag = "sort")]
-pub enum Cursor {
-    /// In [`Sort::Newest`].
-    Newest {
-        /// Since when it is new to the reader.
-        listed_at: Timestamp,
-        /// The listing.
-        id: Uuid,
-    },
-    /// In [`Sort::PriceAsc`].
-    PriceAsc {
-        /// The price's currency.
-        currency: Text<Currency>,
-        /// The price in minor units.
-        price: i64,
-        /// The listing.
-        id: Uuid,
-    },
-    /// In [`Sort::PriceDesc`].
-    PriceDesc {
-        /// The price's currency.
-        currency: Text<Currency>,
-        /// The price in minor units.
-        price: i64,
-        /// The listing.
-        id: Uuid,
-    },
-    /// In [`Sort::EndingSoon`].
-    EndingSoon {
-        /// When the auction ends.
-        ends_at: Timestamp,
-        /// The listing.
-        id: Uuid,
-    },
-}
-
-impl Cursor {
-    fn after(Offer { listing, .. }: &Offer, sort: Sort) -> Self {
-        let (id, currency, price) = (listing.id, listing.currency, listing.price_minor);
-        match (sort, listing.ends_at) {
-            (Sort::PriceAsc, _) => Self::PriceAsc { currency, price, id },
-            (Sort::PriceDesc, _) => Self::PriceDesc { currency, price, id },
-            (Sort::EndingSoon, Some(ends_at)) => Self::EndingSoon { ends_at, id },
-            (Sort::Newest | Sort::EndingSoon, _) => Self::Newest { listed_at: listing.listed_at(), id },
-        }
-    }
-}
-
-/// Up to the condition on what the viewer may see, whose id follows. A seller's name is looked up for the rows of the
-/// page alone: of a join the planner may make one over everything that the filter lets pass.
-const VISIBLE: &str = "
-    select id, seller_id, kind, status, title, description, category, brand, condition, delivery, shipping, price_minor,
-        currency, variants, stock, starts_at, ends_at, bids, created_at, published_at, archived_at, version, position,
-        (select user_name from catalogue.sellers where sellers.seller_id = listings.seller_id) as seller_name
-    from catalogue.listings
-    where (published_at is not null
-        and not seller_id = any(array(select seller_id from catalogue.sellers where closed)) or seller_id = ";
-
-/// One listing, if the viewer may see it.
-pub async fn get(
-    executor: impl PgExecutor<'_>,
-    listing: ListingId,
-    viewer: Option<AccountId>,
-) -> Result<Option<Offer>, sqlx::Error> {
-    let mut query = QueryBuilder::new(VISIBLE);
-    query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = ").push_bind(listing.0);
-    query.build_query_as().fetch_optional(executor).await
-}
-
-/// Several listings, as far as the viewer may see them, in no order.
-pub async fn get_all(
-    executor: impl PgExecutor<'_>,
-    listings: &[ListingId],
-    viewer: Option<AccountId>,
-) -> Result<Vec<Offer>, sqlx::Error> {
-    let ids: Vec<Uuid> = listings.iter().map(|listing| listing.0).collect();
-    let mut query = QueryBuilder::new(VISIBLE);
-    query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = any(").push_bind(ids).push(")");
-    query.build_query_as().fetch_all(executor).await
-}
-
-/// What a seller has not taken off, of those that are sold at a fixed price or were never offered.
-pub async fn kept_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<ListingId>, sqlx::Error> {
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "select id from catalogue.listings
-         where seller_id = $1 and archived_at is null and (kind = 'fixed_price' or published_at is null)",
-    )
-    .bind(seller.0)
-    .fetch_all(executor)
-    .await?;
-    Ok(ids.into_iter().map(ListingId).collect())
-}
-
-/// How many listings a seller has in each status; nothing of a status in which there is none.
-pub async fn counts_of(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<(Status, i64)>, sqlx::Error> {
-    sqlx::query_as(
-        "select status, count(*) from catalogue.listings where seller_id = $1 group by status order by status",
-    )
-    .bind(seller.0)
-    .fetch_all(executor)
-    .await
-}
-
-/// How many listings of a seller everybody may buy or bid for.
-pub async fn offered_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(
-        "select count(*) from catalogue.listings
-         where seller_id = $1 and status = 'active'
-            and not exists (select from catalogue.sellers where seller_id = $1 and closed)",
-    )
-    .bind(seller.0)
-    .fetch_one(executor)
-    .await
-}
-
-/// Listings after a cursor, at most `limit`.
-pub async fn page(
-    executor: impl PgExecutor<'_>,
-    filter: &Filter,
-    sort: Sort,
-    after: Option<Cursor>,
-    limit: u32,
-) -> Result<Page<Offer, Cursor>, PageError> {
-    let mut query = QueryBuilder::new(VISIBLE);
-    query.push_bind(filter.viewer.map(|viewer| viewer.0)).push(")");
-    if let Some(status) = filter.status {
-        query.push(" and status = ").push_bind(status);
-    }
-    if let Some(seller) = filter.seller {
-        query.push(" and seller_id = ").push_bind(seller.0);
-    }
-    if let Some(category) = &filter.category {
-        // The first condition is the index's.
-        query.push(" and left(category, 64) = left(").push_bind(rows::stored(category)).push(", 64)");
-        query.push(" and category = ").push_bind(rows::stored(category));
-    }
-    if let Some(kind) = filter.kind {
-        query.push(" and kind = ").push_bind(kind);
-    }
-    if let Some(condition) = filter.condition {
-        query.push(" and condition = ").push_bind(Text(condition));
-    }
-    if let Some(brand) = &filter.brand {
-        query.push(" and brand = ").push_bind(rows::stored(brand));
-    }
-    if let Some(PriceRange { currency, from, to }) = filter.price {
-        query.push(" and currency = ").push_bind(Text(currency));
-        query.push(" and price_minor between ").push_bind(from.unwrap_or(i64::MIN));
-        query.push(" and ").push_bind(to.unwrap_or(i64::MAX));
-    }
-    if let Some(words) = &filter.words {
-        query.push(" and words @@ websearch_to_tsquery('english', ").push_bind(rows::stored(words)).push(")");
-    }
-    if sort == Sort::EndingSoon {
-        query.push(" and kind = 'auction' and ends_at is not null");
-    }
-    match (sort, after) {
-        (_, None) => {}
-        (Sort::Newest, Some(Cursor::Newest { listed_at, id })) => {
-            query.push(" and (listed_at, id) < (").push_bind(listed_at).push(", ").push_bind(id).push(")");
-        }
-        (Sort::PriceAsc, Some(Cursor::PriceAsc { currency, price, id })) => {
-            query.push(" and (currency, price_minor, id) > (").push_bind(currency).push(", ").push_bind(price);
-            query.push(", ").push_bind(id).push(")");
-        }
-        (Sort::PriceDesc, Some(Cursor::PriceDesc { currency, price, id })) => {
-            query.push(" and (currency, price_minor, id) < (").push_bind(currency).push(", ").push_bind(price);
-            query.push(", ").push_bind(id).push(")");
-        }
-        (Sort::EndingSoon, Some(Cursor::EndingSoon { ends_at, id })) => {
-            query.push(" and (ends_at, id) > (").push_bind(ends_at).push(", ").push_bind(id).push(")");
-        }
-        (Sort::Newest | Sort::PriceAsc | Sort::PriceDesc | Sort::EndingSoon, Some(_)) => {
-            return Err(PageError::CursorOfAnotherSort);
-        }
-    }
-    query.push(match sort {
-        Sort::Newest => " order by listed_at desc, id desc",
-        Sort::PriceAsc => " order by currency, price_minor, id",
-        Sort::PriceDesc => " order by currency desc, price_minor desc, id desc",
-        Sort::EndingSoon => " order by ends_at, id",
-    });
-    query.push(" limit ").push_bind(Page::<Offer, Cursor>::rows_to_fetch(limit));
-    let offers = query.build_query_as().fetch_all(executor).await?;
-    Ok(Page::of(offers, limit, |offer| Cursor::after(offer, sort)))
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::OrderId;
-    use domain::listing::{ArchiveCause, AuctionPlan};
-    use domain::stock::Pieces;
-
-    use super::*;
-    use crate::tests::history::recorded;
-
-    const ID: Uuid = Uuid::from_u128(7);
-
-    fn drafted(sale: Sale) -> DomainEvent {
-        let details = Details {
-            title: "Watch".to_owned(),
-            description: "It runs".to_owned(),
-            category: "watches".to_owned(),
-            brand: Some("Zenith".to_owned()),
-            condition: Condition::Good,
-            delivery: Delivery::Physical,
-            shipping: None,
-        };
-        let seller = AccountId(Uuid::from_u128(1));
-        DomainEvent::Listing(ListingId(ID), Event::ListingDrafted { seller, details, sale })
-    }
-
-    fn usd(minor: i64) -> Money {
-        Money::new(minor, Currency::USD).unwrap()
-    }
-
-    fn fixed(minor: i64) -> Sale {
-        Sale::FixedPrice { price: usd(minor), variants: vec![] }
-    }
-
-    fn listing(event: Event) -> DomainEvent {
-        DomainEvent::Listing(ListingId(ID), event)
-    }
-
-    fn shown(events: impl IntoIterator<Item = DomainEvent>) -> Option<Listing> {
-        let mut catalogue = Catalogue::default();
-        for (position, event) in (1..).zip(events) {
-            catalogue.take(&recorded(position, event), &PersonKeys::default());
-        }
-        catalogue.listings.remove(&ID).map(|row| row.listing)
-    }
-
-    #[test]
-    fn a_change_changes_what_it_names_and_nothing_else() {
-        let before = shown([drafted(fixed(5))]).unwrap();
-        let changes = Changes { title: Some("Clock".to_owned()), sale: Some(fixed(6)), ..Changes::default() };
-        let after = shown([drafted(fixed(5)), listing(Event::ListingRevised { changes })]).unwrap();
-        let expected = Listing { title: "Clock".to_owned(), price_minor: 6, version: 2, position: 2, ..before };
-        assert_eq!(after, expected);
-    }
-
-    #[test]
-    fn what_was_published_and_archived_tells_when() {
-        let archived = Event::ListingArchived { cause: ArchiveCause::AuctionEnded };
-        let row = shown([drafted(fixed(5)), listing(Event::ListingPublished {}), listing(archived)]).unwrap();
-        let at = |position| Some(recorded(position, drafted(fixed(5))).recorded_at);
-        assert_eq!((row.status, row.published_at, row.archived_at), (Status::Archived, at(2), at(3)));
-    }
-
-    #[test]
-    fn an_auction_moves_the_row_and_not_the_listings_version() {
-        let ends_at = Timestamp::default();
-        let extended = DomainEvent::Auction(ID_OF_AUCTION, auction::Event::AuctionExtended { ends_at });
-        let opened = DomainEvent::Auction(ID_OF_AUCTION, auction::Event::AuctionOpened {});
-        let row = shown([drafted(fixed(5)), extended, opened]).unwrap();
-        assert_eq!((row.version, row.position, row.ends_at), (1, 2, Some(ends_at)), "an opening shows nothing new");
-    }
-
-    const ID_OF_AUCTION: domain::AuctionId = domain::AuctionId(ID);
-
-    #[test]
-    fn an_event_of_something_unknown_is_no_failure() {
-        assert_eq!(shown([listing(Event::ListingPublished {})]), None);
-        assert_eq!(shown([counted(&[("default", 1)])]), None);
-    }
-
-    const ORDER: OrderId = OrderId(Uuid::from_u128(9));
-
-    fn pieces(counts: &[(&str, u32)]) -> Pieces {
-        counts.iter().map(|(sku, count)| (sku.parse().unwrap(), *count)).collect()
-    }
-
-    fn stock(event: stock::Event) -> DomainEvent {
-        DomainEvent::Stock(ListingId(ID), event)
-    }
-
-    fn counted(counts: &[(&str, u32)]) -> DomainEvent {
-        stock(stock::Event::StockCounted { free: pieces(counts) })
-    }
-
-    fn reserved(counts: &[(&str, u32)]) -> DomainEvent {
-        stock(stock::Event::StockReserved { order: ORDER, pieces: pieces(counts), until: Timestamp::default() })
-    }
-
-    fn published(stocked: impl IntoIterator<Item = DomainEvent>) -> Listing {
-        let before = [drafted(fixed(5)), counted(&[("default", 2)]), listing(Event::ListingPublished {})];
-        shown(before.into_iter().chain(stocked)).unwrap()
-    }
-
-    #[test]
-    fn what_has_no_free_piece_is_sold_out_until_there_is_one_again() {
-        let all = || reserved(&[("default", 2)]);
-        let released = || stock(stock::Event::StockReleased { order: ORDER });
-        let taken = || stock(stock::Event::StockTaken { order: ORDER });
-        let returned = || stock(stock::Event::StockReturned { order: ORDER, pieces: pieces(&[("default", 1)]) });
-        let state = |row: Listing| (row.status, row.stock);
-        assert_eq!(state(published([])), (Status::Active, Some(2)));
-        assert_eq!(state(published([reserved(&[("default", 1)])])), (Status::Active, Some(1)));
-        assert_eq!(state(published([all()])), (Status::SoldOut, Some(0)));
-        assert_eq!(state(published([all(), released()])), (Status::Active, Some(2)));
-        assert_eq!(state(published([all(), taken()])), (Status::SoldOut, Some(0)));
-        assert_eq!(state(published([all(), taken(), returned()])), (Status::Active, Some(1)));
-        assert_eq!(state(published([all(), taken(), released()])), (Status::SoldOut, Some(0)), "it is sold");
-        let archived = listing(Event::ListingArchived { cause: ArchiveCause::AuctionEnded });
-        assert_eq!(state(published([all(), archived])), (Status::Archived, Some(0)));
-    }
-
-    #[test]
-    fn pieces_move_the_row_and_not_the_listings_version() {
-        let row = published([reserved(&[("default", 1)])]);
-        assert_eq!((row.version, row.position), (1 + 2, 4));
-    }
-
-    #[test]
-    fn each_form_shows_its_price_and_its_free_pieces() {
-        let variant = |sku: &str, price: Option<i64>| listing::Variant {
-            sku: sku.parse().unwrap(),
-            options: [("size".to_owned(), sku.to_owned())].into(),
-            price: price.map(usd),
-        };
-        let sale = Sale::FixedPrice { price: usd(5), variants: vec![variant("m", None), variant("s", Some(4))] };
-        let events = [drafted(sale), counted(&[("m", 3), ("s", 1)]), reserved(&[("m", 2)])];
-        let row = shown(events.clone()).unwrap();
-        let forms: Vec<_> = row.variants.iter().map(|form| (form.sku.to_string(), form.price, form.free)).collect();
-        assert_eq!(forms, [("m".to_owned(), None, 1), ("s".to_owned(), Some(4), 1)]);
-        assert_eq!(row.stock, Some(2));
-        let changes = Changes { sale: Some(fixed(6)), ..Changes::default() };
-        let row = shown(events.into_iter().chain([listing(Event::ListingRevised { changes })])).unwrap();
-        assert_eq!(*row.variants, [], "it comes in one form from now on");
-    }
-
-    #[test]
-    fn an_auction_counts_no_pieces_and_is_never_sold_out() {
-        let plan = AuctionPlan {
-            start_price: usd(5),
-            reserve_price: None,
-            buy_now_price: None,
-            starts_at: None,
-            duration_s: 60,
-        };
-        let row = shown([drafted(Sale::Auction(plan)), listing(Event::ListingPublished {})]).unwrap();
-        assert_eq!((row.status, row.stock), (Status::Active, None));
+        Self { sku, options, price: price.map(Money::minor), sale: None, free: 0 }
     }
 }

@@ -15,7 +15,14 @@ create table listings (
     shipping bigint,
     -- Minor units: the fixed price, or what an auction stands at.
     price_minor bigint not null,
+    -- Minor units: what is asked while it is on sale.
+    sale_minor bigint,
     currency text not null,
+    discount json,
+    -- What it says of itself under the names that its category has given.
+    attributes jsonb not null,
+    images json not null,
+    featured boolean not null,
     -- The forms in which it comes: sku, options, price and free pieces of each.
     variants json not null,
     -- Free pieces of all forms; null for an auction. Without one the status is sold_out.
@@ -26,10 +33,18 @@ create table listings (
     created_at timestamptz not null,
     published_at timestamptz,
     archived_at timestamptz,
+    review_until timestamptz,
+    reason text,
     version bigint not null,
     position bigint not null,
     -- What is free of each form and what is kept for which order, from which variants, stock and status follow.
     pieces json not null,
+    -- Where it is in its life, whatever its stock.
+    stage text not null,
+    -- Whether the window of its discount is open.
+    on_sale boolean not null,
+    -- By what lists compare prices.
+    asked_minor bigint not null generated always as (coalesce(sale_minor, price_minor)) stored,
     -- Since when it is new to the reader.
     listed_at timestamptz not null generated always as (coalesce(published_at, created_at)) stored,
     -- Cut, because a tsvector of more than a megabyte is an error.
@@ -43,8 +58,8 @@ create index listings_newest on listings (status, listed_at, id);
 create index listings_of_seller on listings (seller_id, listed_at, id);
 -- Cut, because an entry of more than 2,700 bytes is an error.
 create index listings_in_category on listings (left(category, 64), status, listed_at, id);
-create index listings_in_category_by_price on listings (left(category, 64), status, currency, price_minor, id);
-create index listings_by_price on listings (status, currency, price_minor, id);
+create index listings_in_category_by_price on listings (left(category, 64), status, currency, asked_minor, id);
+create index listings_by_price on listings (status, currency, asked_minor, id);
 create index listings_ending_soon on listings (status, ends_at, id) where ends_at is not null;
 -- Without a list of pending entries, which whoever finds it full has to work off: a tenth of a second.
 create index listings_words on listings using gin (words) with (fastupdate = off);

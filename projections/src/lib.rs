@@ -16,6 +16,7 @@ pub mod accounts;
 pub mod addresses;
 pub mod auction_board;
 pub mod catalogue;
+pub mod categories;
 pub mod digest;
 pub mod escrows;
 pub mod images;

@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, auction_board, catalogue, escrows, images, ledger, orders, pages, points, sales, stores,
-    wallet_statement,
+    accounts, addresses, auction_board, catalogue, categories, escrows, images, ledger, orders, pages, points, sales,
+    stores, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -66,10 +66,11 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 13] = [
+pub const ALL: [ReadModel; 14] = [
     accounts::MODEL,
     addresses::MODEL,
     catalogue::MODEL,
+    categories::MODEL,
     auction_board::MODEL,
     orders::MODEL,
     pages::MODEL,

@@ -141,6 +141,7 @@ fn body(route: &Route) -> Value {
         }
         ("POST", "/addresses") => address("Ann"),
         ("PUT", "/admin/pages/{slug}") => json!({ "title": "Terms", "body": "Be kind." }),
+        ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
         (_, path) if path.starts_with("/admin/merchants/{id}") => json!({ "reason": "Their papers." }),
         _ => json!({}),

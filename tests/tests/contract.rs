@@ -143,6 +143,9 @@ async fn exactly_what_waits_for_a_position_is_described_as_waiting() {
 #[tokio::test]
 async fn the_words_of_a_query_parameter_are_those_that_are_taken() {
     let bazaar = Bazaar::open().await;
+    let category = json!({ "slug": "clerk", "name": "Of clerks" });
+    let defined = bazaar.staff.post("/admin/categories", &category).send().await.expect(201);
+    bazaar.staff.get("/categories/clerk").since(defined.at()).send().await.expect(200);
     let document = document(&bazaar.staff).await;
     let opened = open_store(&bazaar.staff).await;
     bazaar.staff.get("/store/clerk").since(opened).send().await.expect(200);

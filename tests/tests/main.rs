@@ -14,6 +14,8 @@ mod backup;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod catalogue;
+#[cfg(test)]
 mod checkouts;
 #[cfg(test)]
 mod cold_start;

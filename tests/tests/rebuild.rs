@@ -20,8 +20,8 @@ use tradepost_tests::server::InProcess;
 async fn busy() -> TestDatabase {
     let server = InProcess::start().await;
     let address = watch::Sender::new(server.address().to_owned());
-    a_bit_of_everything(&server.client()).await;
     let clerk = staff(&server, "clerk").await;
+    a_bit_of_everything(&server.client(), &clerk).await;
     let small = picture(ImageFormat::Png, 3, 3);
     clerk.send_files("/upload/image", &[("file", &small)]).send().await.expect(201);
     for (body, status) in [("Be *kind*.", 201), ("Be kind, and fair.", 200)] {
@@ -37,7 +37,7 @@ async fn busy() -> TestDatabase {
     server.stop().await
 }
 
-async fn a_bit_of_everything(nobody: &Client) {
+async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let (seller, buyer) = (nobody.register_seller("ann-sells").await, nobody.register("bob-buys").await);
     let profile = json!({ "display_name": "Ann", "phone": "+92 300", "biography": "Sells.", "language": "ur-PK" });
     seller.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
@@ -46,6 +46,11 @@ async fn a_bit_of_everything(nobody: &Client) {
     seller.patch(&format!("/addresses/{home}"), &json!({ "line2": "Flat 3" })).send().await.expect(200);
     let store = json!({ "slug": "ann", "brand_name": "Ann's", "biography": "☂", "business_address": "1 Mall Road" });
     seller.ask(&reqwest::Method::PUT, "/api/v1/merchant/me").json(&store).send().await.expect(201);
+    let category = json!({
+        "slug": "watches", "name": "Watches", "fee_bps": 300,
+        "attributes": [{ "name": "year", "label": "Year", "kind": "integer" }],
+    });
+    staff.post("/admin/categories", &category).send().await.expect(201);
     for number in 1..=5 {
         let drafted = seller.post("/listings", &listing(100 * number)).send().await.expect(201);
         let path = format!("/listings/{}", drafted.body["id"].as_str().unwrap_or_default());
@@ -53,7 +58,8 @@ async fn a_bit_of_everything(nobody: &Client) {
             seller.post(&format!("{path}/publish"), &json!({})).send().await.expect(200);
         }
         let full = format!("/api/v1{path}");
-        let changes = json!({ "title": format!("Watch \"{number}\" \\ \n ☂"), "brand": "" });
+        let changes = json!({ "title": format!("Watch \"{number}\" \\ \n ☂"), "brand": "", "attributes": { "year": 1_989 },
+            "discount": { "bps": 1_000 } });
         seller.ask(&reqwest::Method::PATCH, &full).json(&changes).send().await.expect(200);
         if number == 5 {
             seller.ask(&reqwest::Method::DELETE, &full).send().await.expect(200);

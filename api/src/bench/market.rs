@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use commands::accounts::{self, Newcomer};
 use commands::auctions;
 use commands::escrows;
-use commands::listings::{self, AuctionRules, NewListing};
+use commands::listings::{self, ListingRules, NewListing};
 use commands::orders::{self, CartLine, Checkout, SaleRules};
 use commands::payments::Outcome;
 use commands::wallets;
@@ -143,14 +143,15 @@ impl Market {
             condition: Condition::New,
             delivery: Delivery::Physical,
             shipping: Some(usd(450)?),
+            attributes: BTreeMap::new(),
         };
         let stock = match sale {
             Sale::FixedPrice { .. } => BTreeMap::from([(Sku::default(), PIECES)]),
             Sale::Auction(_) => BTreeMap::new(),
         };
-        let new = NewListing { listing, seller, details, sale, stock };
+        let new = NewListing { listing, seller, details, sale, stock, discount: None };
         self.submit(seller, observer, move |world| listings::draft(world, &new)).await?;
-        let publish = move |world: &mut World<'_>| listings::publish(world, listing, seller, &AuctionRules::default());
+        let publish = move |world: &mut World<'_>| listings::publish(world, listing, seller, &ListingRules::default());
         self.submit(seller, observer, publish).await?;
         Ok(listing)
     }

@@ -124,8 +124,8 @@ impl Readers {
             Question::Page => {
                 let from = CHEAPEST + i64::try_from(turn).unwrap_or_default() * 7_919 % (DEAREST - CHEAPEST) / 2;
                 let price = PriceRange { currency: Currency::USD, from: Some(from), to: Some(DEAREST) };
-                let (category, price) = (Some("stationery".to_owned()), Some(price));
-                let filter = catalogue::Filter { category, price, ..catalogue::Filter::default() };
+                let (categories, price) = (vec!["stationery".to_owned()], Some(price));
+                let filter = catalogue::Filter { categories, price, ..catalogue::Filter::default() };
                 !catalogue::page(pool, &filter, Sort::PriceAsc, None, PAGE).await?.items.is_empty()
             }
             Question::Search => {

@@ -1,6 +1,6 @@
 //! What is sold: made from words that fit together, each title once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use domain::listing::{Condition, Delivery, Details};
 
@@ -17,7 +17,10 @@ mod phones;
 mod records;
 mod tools;
 mod toys;
+mod tree;
 mod watches;
+
+pub(super) use tree::definitions;
 
 /// Every category.
 pub(super) const CATEGORIES: [&Category; 12] = [
@@ -155,6 +158,7 @@ impl Stock {
             delivery: Delivery::Physical,
             // In whose currency, the shop decides.
             shipping: None,
+            attributes: BTreeMap::new(),
         };
         Good { details, worth }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use commands::accounts;
 use commands::auctions;
+use commands::categories;
 use commands::escrows::{self, Resolution};
 use commands::listings::{self, NewListing};
 use commands::orders::{self, CartLine, Checkout, WinIds};
@@ -32,7 +33,7 @@ use super::sales::Step;
 use super::story::{self, Act, Bidder, Lot, Story};
 use projections::orders::{self as purchases, Filter, Side, Status};
 
-use super::{DemoError, FOLLOWERS_PATIENCE, PROCESS, STORY_VERSION, people};
+use super::{DemoError, FOLLOWERS_PATIENCE, PROCESS, STORY_VERSION, goods, people};
 use crate::app::App;
 use crate::auth::newcomer::newcomer;
 
@@ -194,6 +195,9 @@ impl<'a> Stage<'a> {
             }
             if is_admin {
                 accounts::grant(world, account, BTreeSet::from(Capability::ALL), Granter::Operator)?;
+                for definition in goods::definitions() {
+                    categories::define(world, &definition, account)?;
+                }
             }
             Ok(account)
         };
@@ -229,8 +233,8 @@ impl<'a> Stage<'a> {
         // Shops have a few of some things.
         let pieces = u32::try_from(place % 4).unwrap_or(0) * u32::from(place.is_multiple_of(3)) + 1;
         let stock = sale.skus().into_iter().map(|sku| (sku, pieces)).collect();
-        let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock };
-        let rules = self.app.auction_rules();
+        let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock, discount: None };
+        let rules = self.app.listing_rules();
         let list = move |world: &mut World<'_>| {
             listings::draft(world, &new)?;
             if publish {

@@ -21,10 +21,14 @@ pub struct Tag(String);
 impl Tag {
     /// What `model` shows to `viewer` now.
     pub fn of(app: &App, model: &ReadModel, viewer: Option<Caller>) -> Self {
-        let (release, version) = (env!("CARGO_PKG_VERSION"), model.version);
-        let position = app.progress.changed_at(model.name);
+        Self::of_several(app, &[model], viewer)
+    }
+
+    /// What these read models together show to `viewer` now.
+    pub fn of_several(app: &App, models: &[&ReadModel], viewer: Option<Caller>) -> Self {
+        let shown = models.iter().map(|model| format!(".{}.{}", model.version, app.progress.changed_at(model.name)));
         let viewer = viewer.map(|viewer| format!(".{}", viewer.account)).unwrap_or_default();
-        Self(format!("W/\"{release}.{version}.{position}{viewer}\""))
+        Self(format!("W/\"{}{}{viewer}\"", env!("CARGO_PKG_VERSION"), shown.collect::<String>()))
     }
 
     /// The same, and what another model shows now.

@@ -337,7 +337,7 @@ fn without_nul(schema: &mut RefOr<Schema>) {
             if let Some(AdditionalProperties::RefOr(values)) = object.additional_properties.as_deref_mut() {
                 without_nul(values);
                 let names = ObjectBuilder::new().schema_type(Type::String).pattern(Some(NO_NUL));
-                object.property_names = Some(Box::new(names.into()));
+                object.property_names.get_or_insert_with(|| Box::new(names.into()));
             }
         }
         Schema::Array(array) => {

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
-    Money, Refusal, account, address_book, auction, claim, escrow, image, listing, order, order_group, page, session,
-    stock, store, wallet,
+    Money, Refusal, account, address_book, auction, category, claim, escrow, image, listing, order, order_group, page,
+    session, stock, store, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -266,6 +266,7 @@ impl From<Refusal> for Problem {
             Refusal::Account(error) => account_problem(error),
             Refusal::AddressBook(error) => address_book_problem(error),
             Refusal::Auction(error) => auction_problem(error),
+            Refusal::Category(error) => category_problem(error),
             Refusal::Claim(error) => claim_problem(error),
             Refusal::Escrow(error) => escrow_problem(error),
             Refusal::Image(error) => image_problem(error),
@@ -515,6 +516,28 @@ fn stock_problem(error: stock::Error) -> Problem {
     }
 }
 
+fn category_problem(error: category::Error) -> Problem {
+    use category::Error as E;
+    let field = |pointer: String, code| Problem::invalid_field(pointer, code, error.to_string());
+    match error {
+        E::NotFound => Problem::not_found("category"),
+        E::AlreadyDefined => conflict("already-exists", "Already exists", error),
+        E::Closed => conflict("category-closed", "Category closed", error),
+        E::NoSuchParent => field("/parent".to_owned(), "unknown"),
+        E::Cycle => field("/parent".to_owned(), "cycle"),
+        E::TooDeep { deepest } => rule("category-too-deep", "Too deep", error).with("maximum", deepest),
+        E::FeeOutOfRange { maximum, offered } => {
+            rule("fee-out-of-range", "Fee out of range", error).with("maximum", maximum).with("offered", offered)
+        }
+        E::AttributeRepeated { .. } => field("/attributes".to_owned(), "repeated"),
+        E::OptionsWrong { .. } => field("/attributes".to_owned(), "options"),
+        E::UnknownAttribute { attribute } => field(format!("/attributes/{attribute}"), "unknown"),
+        E::WrongKind { attribute, .. } => field(format!("/attributes/{attribute}"), "wrong-kind"),
+        E::NotAnOption { attribute, .. } => field(format!("/attributes/{attribute}"), "not-an-option"),
+        E::AttributeMissing { attribute } => field(format!("/attributes/{attribute}"), "missing"),
+    }
+}
+
 fn store_problem(error: store::Error) -> Problem {
     use store::Error as E;
     let forbidden = |slug, title| Problem::new(StatusCode::FORBIDDEN, slug, title, sentence(error));
@@ -549,6 +572,19 @@ fn listing_problem(error: listing::Error) -> Problem {
         E::Archived => conflict("listing-archived", "Archived", error),
         E::AuctionPublished => conflict("auction-published", "Published", error),
         E::AuctionRunning => conflict("auction-running", "Auction running", error),
+        E::Removed => conflict("listing-removed", "Removed", error),
+        E::NotPending => conflict("not-pending", "Not pending", error),
+        E::NoDiscount { price, offered } => {
+            rule("no-discount", "No discount", error).with_money("price", price).with_money("offered", offered)
+        }
+        E::DiscountOutOfRange { maximum, offered } => rule("discount-out-of-range", "Discount out of range", error)
+            .with("maximum", maximum)
+            .with("offered", offered),
+        E::DiscountOver { until, now } => {
+            rule("discount-over", "Discount over", error).with("until", json!(until)).with("now", json!(now))
+        }
+        E::TooManyImages { maximum } => rule("too-many-images", "Too many images", error).with("maximum", maximum),
+        E::NoSuchImage => Problem::not_found("image"),
     }
 }
 

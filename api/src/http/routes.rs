@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod admin;
 pub mod auctions;
 pub mod auth;
+pub mod categories;
 pub mod escrow;
 pub mod guests;
 pub mod health;

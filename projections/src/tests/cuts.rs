@@ -40,12 +40,14 @@ async fn rows_do_not_depend_on_whether_units_of_work_were_cut() {
 
 #[tokio::test]
 async fn the_random_histories_tell_everything_that_can_happen() {
-    let histories: Vec<_> = (1..=12).map(|seed| History::random(seed, 1_500)).collect();
+    let histories = (1..=12).map(|seed| History::random(seed, 1_500));
+    let histories: Vec<_> = histories.chain((1..=6).map(|seed| History::of_catalogue(seed, 2_000))).collect();
     let events = histories.iter().flat_map(|history| &history.units).flat_map(|unit| &unit.events);
     let told: std::collections::BTreeSet<_> = events.clone().map(|event| event.event_type).collect();
     let kinds = [
         domain::account::Event::TYPES,
         domain::auction::Event::TYPES,
+        domain::category::Event::TYPES,
         domain::escrow::Event::TYPES,
         domain::listing::Event::TYPES,
         domain::order::Event::TYPES,

@@ -6,10 +6,14 @@ use chrono::{DateTime, TimeDelta};
 use domain::account::{self, Account, Capability, Challenge, Granter, Identity, ProfileChanges};
 use domain::address_book::AddressBook;
 use domain::auction::{self, Auction, Canceller, Terms};
+use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
 use domain::escrow::Escrow;
 use domain::image::Image;
 use domain::increments::Increments;
-use domain::listing::{self, ArchiveCause, AuctionPlan, Changes, Condition, Delivery, Details, Listing, Sale, Variant};
+use domain::listing::{
+    self, Approver, ArchiveCause, AuctionPlan, Changes, Condition, Delivery, Details, Discount, Listing, Off, Offer,
+    Sale, Variant,
+};
 use domain::order::Order;
 use domain::order_group::OrderGroup;
 use domain::page::Page;
@@ -18,8 +22,8 @@ use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
-    AccountId, Aggregate, AuctionId, ChallengeId, ClaimId, Currency, DepositId, Event, HoldId, ListingId, Money,
-    OrderId, SessionId, Timestamp, WalletId, WithdrawalId,
+    AccountId, Aggregate, AuctionId, CategoryId, ChallengeId, ClaimId, Currency, DepositId, Event, HoldId, ListingId,
+    Money, OrderId, SessionId, Timestamp, WalletId, WithdrawalId,
 };
 use eventstore::event::{DomainEvent, Metadata, NewEvent, RecordedEvent};
 use eventstore::follower::Recorded;
@@ -84,6 +88,11 @@ pub(crate) struct History {
     people: BTreeMap<Uuid, PersonKey>,
     pub(crate) accounts: Streams<Account>,
     pub(crate) address_books: Streams<AddressBook>,
+    pub(crate) categories: Streams<Category>,
+    /// Draws what happens to categories, so that everything else happens as if there were none.
+    random_of_categories: StdRng,
+    /// Whether listings are reviewed, paused, removed, reduced and shown with images too.
+    catalogue: bool,
     pub(crate) listings: Streams<Listing>,
     pub(crate) auctions: Streams<Auction>,
     pub(crate) wallets: Streams<Wallet>,
@@ -159,6 +168,9 @@ impl History {
             people: BTreeMap::new(),
             accounts: Streams(BTreeMap::new()),
             address_books: Streams(BTreeMap::new()),
+            categories: Streams(BTreeMap::new()),
+            random_of_categories: StdRng::seed_from_u64(seed + 2_000_000),
+            catalogue: false,
             listings: Streams(BTreeMap::new()),
             auctions: Streams(BTreeMap::new()),
             wallets: Streams(BTreeMap::new()),
@@ -214,6 +226,10 @@ impl History {
         }
         self.now += TimeDelta::milliseconds(self.random.random_range(0..2_000));
         self.keep_stores();
+        self.keep_categories();
+        if self.catalogue && self.random.random_bool(0.1) {
+            self.show_any_otherwise();
+        }
     }
 
     pub(crate) fn register(&mut self) -> AccountId {
@@ -348,7 +364,7 @@ impl History {
             1 => drop(self.listing(listing, listing::Command::Archive { cause: ArchiveCause::Seller(by) })),
             _ => {
                 let currency = self.amount().currency();
-                let Details { title, description, category, brand, condition, delivery, shipping } =
+                let Details { title, description, category, brand, condition, delivery, shipping, attributes: _ } =
                     self.details(currency);
                 let mut changes = Changes::default();
                 match self.random.random_range(0..7) {
@@ -364,6 +380,129 @@ impl History {
                 }
             }
         }
+        self.commit();
+    }
+
+    /// A history in which listings are reviewed, paused, removed, reduced, featured and shown with images too.
+    pub(crate) fn of_catalogue(seed: u64, commands: usize) -> Self {
+        let mut history = Self { catalogue: true, ..Self::new(seed) };
+        for _ in 0..6 {
+            history.register();
+        }
+        for _ in 0..commands {
+            history.go_on();
+        }
+        history
+    }
+
+    fn keep_categories(&mut self) {
+        std::mem::swap(&mut self.random, &mut self.random_of_categories);
+        if self.random.random_bool(0.03) {
+            self.change_category();
+        }
+        std::mem::swap(&mut self.random, &mut self.random_of_categories);
+    }
+
+    fn show_any_otherwise(&mut self) {
+        let Some(listing) = self.any_listing() else { return };
+        let Ok(by) = self.listings.state(listing).offer().map(|offer| offer.seller) else { return };
+        if self.random.random_bool(0.2) {
+            let changes = Changes { attributes: Some(self.attributes()), ..Changes::default() };
+            self.listing(listing, listing::Command::Revise { by, changes });
+        } else {
+            self.show_otherwise(listing, by);
+        }
+        self.commit();
+    }
+
+    /// Everything about a listing that is neither what it is nor how it is sold.
+    fn show_otherwise(&mut self, listing: ListingId, by: AccountId) {
+        use listing::Command as C;
+        let (now, reason, featured) = (self.now, self.text().to_owned(), self.random.random_bool(0.7));
+        let image = self.random.random_range(0..4).to_string();
+        let pending = self.any_listing_that(|listing| matches!(listing, Listing::Pending { .. }));
+        let command = match self.random.random_range(0..14) {
+            0 => C::Publish { by, review_until: Some(now + TimeDelta::seconds(60)) },
+            1 | 2 => return self.approve(pending.unwrap_or(listing)),
+            3 => return drop(self.listing(pending.unwrap_or(listing), C::Reject { by, reason })),
+            4 => return self.pause_any(),
+            5 => C::Resume { by },
+            6 if self.random.random_bool(0.2) => C::Remove { by, reason },
+            6 | 7 => return self.feature_any(featured),
+            8 | 9 => {
+                let discount = self.random.random_bool(0.8).then(|| self.discount());
+                C::SetDiscount { by, discount, now }
+            }
+            10 | 11 => {
+                let reduced = |listing: &Listing| listing.offer().is_ok_and(|offer| offer.discount.is_some());
+                let listing = self.any_listing_that(reduced).unwrap_or(listing);
+                return drop(self.listing(listing, C::TurnDiscount { now }));
+            }
+            12 => C::AttachImage { by, image },
+            _ => C::DetachImage { by, image },
+        };
+        self.listing(listing, command);
+    }
+
+    fn pause_any(&mut self) {
+        let offered = self.any_listing_that(|listing| match listing {
+            Listing::Active(offer) => matches!(offer.sale, Sale::FixedPrice { .. }),
+            _ => false,
+        });
+        let Some(listing) = offered else { return };
+        let Ok(by) = self.listings.state(listing).offer().map(|offer| offer.seller) else { return };
+        self.listing(listing, listing::Command::Pause { by });
+    }
+
+    fn feature_any(&mut self, featured: bool) {
+        let by = self.anybody();
+        let shown = |listing: &Listing| matches!(listing, Listing::Active(offer) if offer.featured != featured);
+        if let Some(listing) = self.any_listing_that(shown) {
+            self.listing(listing, listing::Command::Feature { by, featured });
+        }
+    }
+
+    fn discount(&mut self) -> Discount {
+        let now = self.now;
+        let off = if self.random.random() {
+            Off::Price(self.amount())
+        } else {
+            Off::Bps(self.random.random_range(1..10_000))
+        };
+        let from = self.random.random_bool(0.5).then(|| now + TimeDelta::seconds(self.random.random_range(-60..600)));
+        let until = self.random.random_bool(0.5).then(|| now + TimeDelta::seconds(self.random.random_range(0..600)));
+        Discount { off, from, until }
+    }
+
+    fn change_category(&mut self) {
+        let slug = *CATEGORIES.choose(&mut self.random).unwrap();
+        let parent =
+            CATEGORIES.choose(&mut self.random).filter(|parent| **parent < slug).map(|parent| (*parent).to_owned());
+        let kind = if self.random.random() { AttributeKind::Integer } else { AttributeKind::Text };
+        let attribute = Attribute {
+            name: "year".parse().unwrap(),
+            label: self.text().to_owned(),
+            kind,
+            unit: None,
+            required: false,
+            filterable: true,
+        };
+        let definition = Definition {
+            slug: slug.to_owned(),
+            name: self.text().to_owned(),
+            parent,
+            sort_order: self.random.random_range(-2..3),
+            attributes: if self.random.random() { vec![attribute] } else { vec![] },
+            fee_bps: self.random.random_bool(0.5).then(|| self.random.random_range(0..1_000)),
+        };
+        let by = self.anybody();
+        let command = match self.random.random_range(0..4) {
+            0 | 1 => category::Command::Define { definition, by },
+            2 => category::Command::Revise { definition, by },
+            _ => category::Command::Close { by },
+        };
+        let event_id = self.id();
+        self.categories.execute(&mut self.unit, self.now, event_id, CategoryId::of(slug), command);
         self.commit();
     }
 
@@ -383,10 +522,24 @@ impl History {
     /// As the write side does it: the auction is scheduled in the same commit.
     pub(crate) fn publish(&mut self, listing: ListingId) {
         let Ok(offer) = self.listings.state(listing).offer().cloned() else { return };
-        let published = self.listing(listing, listing::Command::Publish { by: offer.seller });
-        if let Sale::Auction(plan) = offer.sale
-            && happened(published)
+        let publish = listing::Command::Publish { by: offer.seller, review_until: None };
+        let published = self.listing(listing, publish);
+        self.schedule(listing, &offer, published);
+    }
+
+    fn approve(&mut self, listing: ListingId) {
+        let Ok(offer) = self.listings.state(listing).offer().cloned() else { return };
+        let by = if self.random.random() { Approver::Time } else { Approver::Staff(self.anybody()) };
+        let approved = self.listing(listing, listing::Command::Approve { by, now: self.now });
+        self.schedule(listing, &offer, approved);
+    }
+
+    fn schedule(&mut self, listing: ListingId, offer: &Offer, events: Option<Vec<listing::Event>>) {
+        if let Sale::Auction(plan) = &offer.sale
+            && events.is_some_and(|events| events.contains(&listing::Event::ListingPublished {}))
         {
+            let mut plan = plan.clone();
+            plan.starts_at = plan.starts_at.map(|starts_at| starts_at.max(self.now));
             let (starts_at, ends_at) = plan.times(self.now);
             let terms = Terms {
                 seller: offer.seller,
@@ -570,6 +723,12 @@ impl History {
         listings.choose(&mut self.random).copied().map(ListingId)
     }
 
+    fn any_listing_that(&mut self, is_such: impl Fn(&Listing) -> bool) -> Option<ListingId> {
+        let such: Vec<Uuid> =
+            self.listings.0.iter().filter(|(_, (listing, _))| is_such(listing)).map(|(id, _)| *id).collect();
+        such.choose(&mut self.random).copied().map(ListingId)
+    }
+
     fn any_live_auction(&mut self) -> Option<AuctionId> {
         let live = self.auctions.0.iter().filter(|(_, (auction, _))| matches!(auction, Auction::Live(_)));
         let live: Vec<Uuid> = live.map(|(id, _)| *id).collect();
@@ -593,7 +752,23 @@ impl History {
                 .random
                 .random_bool(0.5)
                 .then(|| Money::new(self.random.random_range(0..500), currency).unwrap()),
+            attributes: if self.catalogue { self.attributes() } else { Attributes::new() },
         }
+    }
+
+    fn attributes(&mut self) -> Attributes {
+        let mut attributes = Attributes::new();
+        if self.random.random_bool(0.5) {
+            let year = AttributeValue::Integer(self.random.random_range(1_990..1_993));
+            attributes.insert("year".parse().unwrap(), year);
+        }
+        if self.random.random_bool(0.3) {
+            attributes.insert("runs".parse().unwrap(), AttributeValue::Boolean(self.random.random()));
+        }
+        if self.random.random_bool(0.3) {
+            attributes.insert("said".parse().unwrap(), AttributeValue::Text(self.text().to_owned()));
+        }
+        attributes
     }
 
     fn sale(&mut self) -> Sale {

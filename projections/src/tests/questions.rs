@@ -14,7 +14,7 @@ use super::history::{History, TEXTS};
 use crate::auction_board::{self, Activity, Auction, Message};
 use crate::catalogue::{self, Filter, Kind, Offer, PriceRange, Sort, Status};
 use crate::page::{Page, PageError};
-use crate::{Text, accounts, stores, wallet_statement};
+use crate::{Text, accounts, categories, stores, wallet_statement};
 
 /// Walks through a list page by page.
 pub(crate) async fn walk<R, C, F, E>(mut page: impl FnMut(Option<C>) -> F) -> Vec<R>
@@ -44,9 +44,10 @@ async fn everything(pool: &PgPool, history: &History) -> Vec<Offer> {
     offers
 }
 
-/// Whether everybody sees what a seller offers: their store is not closed.
-fn sells(history: &History, offer: &Offer) -> bool {
-    history.stores.state(AccountId(offer.listing.seller_id)).may_sell().is_ok()
+/// Whether everybody sees it: it was offered and not taken away, and its seller's store is not closed.
+fn is_public(history: &History, offer: &Offer) -> bool {
+    let seller = history.stores.state(AccountId(offer.listing.seller_id));
+    offer.listing.published_at.is_some() && offer.listing.status != Status::Removed && seller.may_sell().is_ok()
 }
 
 fn ids(offers: &[Offer]) -> Vec<Uuid> {
@@ -60,14 +61,14 @@ async fn every_listing_is_on_exactly_one_page_in_every_order() {
     let active: Vec<Offer> = everything(&test.pool, &history)
         .await
         .into_iter()
-        .filter(|offer| offer.listing.status == Status::Active && sells(&history, offer))
+        .filter(|offer| offer.listing.status == Status::Active && is_public(&history, offer))
         .collect();
     assert!(active.len() > 6, "{}", active.len());
     for sort in [Sort::Newest, Sort::PriceAsc, Sort::PriceDesc, Sort::EndingSoon] {
         let (pool, filter) = (&test.pool, &Filter::default());
         let walked = walk(|cursor| catalogue::page(pool, filter, sort, cursor, 3)).await;
         let mut expected = active.clone();
-        let price = |offer: &Offer| (offer.listing.currency, offer.listing.price_minor, offer.listing.id);
+        let price = |offer: &Offer| (offer.listing.currency, offer.listing.asked_minor(), offer.listing.id);
         match sort {
             Sort::Newest => {
                 expected.sort_by_key(|offer| std::cmp::Reverse((offer.listing.published_at, offer.listing.id)));
@@ -105,23 +106,28 @@ type Shown = fn(&Offer, AccountId) -> bool;
 
 #[tokio::test]
 async fn filters_leave_exactly_what_they_name() {
-    let history = History::random(22, 2_000);
+    let history = History::of_catalogue(22, 3_000);
     let test = TestDatabase::showing(&history.units).await;
     let all = everything(&test.pool, &history).await;
-    let is_public = |offer: &Offer| offer.listing.published_at.is_some() && sells(&history, offer);
-    let public: Vec<Offer> = all.into_iter().filter(is_public).collect();
+    let public: Vec<Offer> = all.into_iter().filter(|offer| is_public(&history, offer)).collect();
     let seller = AccountId(public[0].listing.seller_id);
     let price = PriceRange { currency: Currency::JPY, from: Some(5_000), to: Some(12_000) };
     let any = || Filter { status: None, ..Filter::default() };
-    let filters: [(Filter, Shown); 10] = [
+    let filters: [(Filter, Shown); 14] = [
         (any(), |_, _| true),
         (Filter::default(), |offer, _| offer.listing.status == Status::Active),
         (Filter { status: Some(Status::Archived), ..any() }, |offer, _| offer.listing.status == Status::Archived),
         (Filter { status: Some(Status::SoldOut), ..any() }, |offer, _| {
             offer.listing.status == Status::SoldOut && offer.listing.stock == Some(0)
         }),
+        (Filter { status: Some(Status::Paused), ..any() }, |offer, _| offer.listing.status == Status::Paused),
+        (Filter { on_sale: Some(true), ..any() }, |offer, _| offer.listing.sale_minor.is_some()),
+        (Filter { featured: Some(true), ..any() }, |offer, _| offer.listing.featured),
+        (Filter { categories: vec!["coins".to_owned(), "books".to_owned()], ..any() }, |offer, _| {
+            offer.listing.category != "watches"
+        }),
         (Filter { seller: Some(seller), ..any() }, |offer, seller| offer.listing.seller_id == seller.0),
-        (Filter { category: Some("coins".to_owned()), ..any() }, |offer, _| offer.listing.category == "coins"),
+        (Filter { categories: vec!["coins".to_owned()], ..any() }, |offer, _| offer.listing.category == "coins"),
         (Filter { kind: Some(Kind::FixedPrice), ..any() }, |offer, _| offer.listing.kind == Kind::FixedPrice),
         (Filter { condition: Some(Condition::LikeNew), ..any() }, |offer, _| {
             offer.listing.condition == Text(Condition::LikeNew)
@@ -130,7 +136,7 @@ async fn filters_leave_exactly_what_they_name() {
             offer.listing.brand.as_deref() == Some("Zenith")
         }),
         (Filter { price: Some(price), ..any() }, |offer, _| {
-            offer.listing.currency == Text(Currency::JPY) && (5_000..=12_000).contains(&offer.listing.price_minor)
+            offer.listing.currency == Text(Currency::JPY) && (5_000..=12_000).contains(&offer.listing.asked_minor())
         }),
     ];
     for (filter, shown) in filters {
@@ -141,6 +147,38 @@ async fn filters_leave_exactly_what_they_name() {
         assert_eq!(walked.len(), expected.len(), "{filter:?}");
         assert_eq!(ids(&walked).into_iter().collect::<BTreeSet<_>>(), expected, "{filter:?}");
     }
+}
+
+#[tokio::test]
+async fn the_tree_of_categories_is_what_the_domain_says() {
+    let history = History::random(29, 3_000);
+    let test = TestDatabase::showing(&history.units).await;
+    let tree = categories::tree(&test.pool).await.unwrap();
+    let mut defined = 0;
+    for (id, (category, version)) in &history.categories.0 {
+        let Ok(definition) = category.definition() else { continue };
+        let shown = tree.get(&definition.slug).unwrap();
+        assert_eq!((shown.id, shown.version), (*id, version.cast_signed()));
+        let name = definition.name.replace('\0', "\u{fffd}");
+        assert_eq!((&shown.name, &shown.parent), (&name, &definition.parent));
+        assert_eq!(shown.fee_bps, definition.fee_bps.map(i64::from));
+        assert_eq!(shown.closed, matches!(category, domain::category::Category::Closed(_)));
+        assert!(
+            tree.with_all_below(&definition.slug)
+                .iter()
+                .all(|slug| { tree.upwards(slug).iter().any(|above| above.slug == definition.slug) })
+        );
+        defined += 1;
+    }
+    assert!(defined > 1);
+    let counts = catalogue::active_by_category(&test.pool).await.unwrap();
+    let everything = Filter::default();
+    let active = walk(|cursor| catalogue::page(&test.pool, &everything, Sort::Newest, cursor, 50)).await;
+    for (slug, count) in &counts {
+        let listed = active.iter().filter(|offer| offer.listing.category == *slug).count();
+        assert_eq!(usize::try_from(*count).unwrap(), listed, "{slug}");
+    }
+    assert_eq!(usize::try_from(counts.values().sum::<i64>()).unwrap(), active.len());
 }
 
 #[tokio::test]
@@ -176,19 +214,18 @@ async fn what_was_never_published_is_shown_to_its_seller_alone() {
     for offer in &all {
         let (id, seller) = (ListingId(offer.listing.id), AccountId(offer.listing.seller_id));
         assert_eq!(catalogue::get(&test.pool, id, Some(seller)).await.unwrap().as_ref(), Some(offer));
-        let public = offer.listing.published_at.is_some() && sells(&history, offer);
+        let public = is_public(&history, offer);
         for viewer in [None, Some(stranger)] {
             assert_eq!(catalogue::get(&test.pool, id, viewer).await.unwrap().is_some(), public);
         }
     }
     let listings: Vec<_> = all.iter().map(|offer| ListingId(offer.listing.id)).collect();
     let shown = catalogue::get_all(&test.pool, &listings, None).await.unwrap();
-    let is_public = |offer: &&Offer| offer.listing.published_at.is_some() && sells(&history, offer);
-    assert_eq!(shown.len(), all.iter().filter(is_public).count());
+    assert_eq!(shown.len(), all.iter().filter(|offer| is_public(&history, offer)).count());
     for status in [None, Some(Status::Draft), Some(Status::Archived)] {
         let filter = Filter { status, viewer: Some(stranger), ..Filter::default() };
         let page = catalogue::page(&test.pool, &filter, Sort::Newest, None, 1_000).await.unwrap();
-        assert!(page.items.iter().all(|offer| offer.listing.published_at.is_some()));
+        assert!(page.items.iter().all(|offer| is_public(&history, offer)));
     }
 }
 

@@ -193,9 +193,9 @@ async fn the_escrows_of_an_account_are_those_that_hold_money_and_staff_see_all()
 
 #[tokio::test]
 async fn a_listing_shows_the_pieces_that_the_domain_says_are_free() {
-    let history = History::random(35, 2_500);
+    let history = History::of_catalogue(35, 2_500);
     let test = TestDatabase::showing(&history.units).await;
-    let (mut sold_out, mut forms) = (0, 0);
+    let (mut sold_out, mut forms, mut on_sale) = (0, 0, 0);
     for (id, (listing, _)) in &history.listings.0 {
         let Ok(offer) = listing.offer() else { continue };
         let stock = history.stocks.state(ListingId(*id));
@@ -216,14 +216,25 @@ async fn a_listing_shows_the_pieces_that_the_domain_says_are_free() {
         let status = match listing {
             Listing::Absent => unreachable!("it has an offer"),
             Listing::Draft(_) => catalogue::Status::Draft,
+            Listing::Pending { .. } => catalogue::Status::Pending,
+            Listing::Paused(_) => catalogue::Status::Paused,
+            Listing::Removed(_) => catalogue::Status::Removed,
             Listing::Active(_) if shown.stock == Some(0) => catalogue::Status::SoldOut,
             Listing::Active(_) => catalogue::Status::Active,
             Listing::Archived(_) => catalogue::Status::Archived,
         };
         assert_eq!(shown.status, status);
+        let json = serde_json::to_string(&offer.attributes).unwrap().replace("\\u0000", "\u{fffd}");
+        assert_eq!(serde_json::to_string(&shown.attributes).unwrap(), json);
+        assert_eq!((shown.images.0, shown.featured), (offer.images.clone(), offer.featured));
+        assert_eq!(shown.discount.map(|discount| discount.0), offer.discount);
+        let reduced = offer.discount.filter(|_| offer.on_sale);
+        let price = domain::Money::new(shown.price_minor, shown.currency.0).unwrap();
+        assert_eq!(shown.sale_minor, reduced.map(|discount| discount.applied_to(price).minor()));
+        on_sale += usize::from(shown.sale_minor.is_some());
         sold_out += usize::from(status == catalogue::Status::SoldOut);
     }
-    assert!(sold_out > 0 && forms > 0);
+    assert!(sold_out > 0 && forms > 0 && on_sale > 0);
 }
 
 /// What the seller, in one currency, has sold, by one way to count it: orders, gross, refunded, fees, paid out, held.

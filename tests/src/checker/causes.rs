@@ -4,6 +4,7 @@
 use domain::account::{self, Account, Challenge, SetBy};
 use domain::address_book::{self, AddressBook};
 use domain::auction::{self, Auction};
+use domain::category::{self, Category};
 use domain::claim::{self, Claim};
 use domain::escrow::{self, Escrow};
 use domain::image::{self, Image};
@@ -63,6 +64,7 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             });
             draft.execute::<Auction>(*id, of_auction(event, next, now)).map(drop)
         }
+        [DomainEvent::Category(id, event), ..] => draft.execute::<Category>(*id, of_category(event.clone())).map(drop),
         [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),
         [DomainEvent::Escrow(id, event), ..] => {
             let command = of_escrow(
@@ -75,8 +77,9 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
         }
         [DomainEvent::Image(id, event), ..] => draft.execute::<Image>(*id, of_image(event.clone())).map(drop),
         [DomainEvent::Listing(id, event), ..] => {
-            let seller = draft.get::<Listing>(*id).offer().map_or(AccountId(Uuid::nil()), |offer| offer.seller);
-            draft.execute::<Listing>(*id, of_listing(event, seller)).map(drop)
+            let listing = draft.get::<Listing>(*id);
+            let seller = listing.offer().map_or(AccountId(Uuid::nil()), |offer| offer.seller);
+            draft.execute::<Listing>(*id, of_listing(event, &listing, seller, now)).map(drop)
         }
         [DomainEvent::Order(id, event), ..] => draft.execute::<Order>(*id, of_order(event, now)).map(drop),
         [DomainEvent::OrderGroup(id, event), ..] => draft.execute::<OrderGroup>(*id, of_group(event, now)).map(drop),
@@ -243,12 +246,37 @@ fn of_escrow(
     }
 }
 
-fn of_listing(event: &listing::Event, seller: AccountId) -> listing::Command {
+/// A discount that counts at once says so in a second event, and what is approved is published by a second: nothing leads
+/// to those.
+fn of_listing(event: &listing::Event, listing: &Listing, seller: AccountId, now: Timestamp) -> listing::Command {
+    use listing::{Command as C, Event as E};
+    let by = seller;
     match event.clone() {
-        listing::Event::ListingDrafted { seller, details, sale } => listing::Command::Draft { seller, details, sale },
-        listing::Event::ListingRevised { changes } => listing::Command::Revise { by: seller, changes },
-        listing::Event::ListingPublished {} => listing::Command::Publish { by: seller },
-        listing::Event::ListingArchived { cause } => listing::Command::Archive { cause },
+        E::ListingDrafted { seller, details, sale } => C::Draft { seller, details, sale },
+        E::ListingRevised { changes } => C::Revise { by, changes },
+        E::ListingSubmitted { review_until } => C::Publish { by, review_until: Some(review_until) },
+        E::ListingPublished {} if matches!(listing, Listing::Pending { .. }) => C::TurnDiscount { now },
+        E::ListingPublished {} => C::Publish { by, review_until: None },
+        E::ListingApproved { by } => C::Approve { by, now },
+        E::ListingRejected { by, reason } => C::Reject { by, reason },
+        E::ListingPaused {} => C::Pause { by },
+        E::ListingResumed {} => C::Resume { by },
+        E::ListingArchived { cause } => C::Archive { cause },
+        E::ListingRemoved { by, reason } => C::Remove { by, reason },
+        E::ListingFeatured { by } => C::Feature { by, featured: true },
+        E::ListingUnfeatured { by } => C::Feature { by, featured: false },
+        E::DiscountSet { discount } => C::SetDiscount { by, discount, now },
+        E::DiscountOpened { .. } | E::DiscountClosed {} => C::TurnDiscount { now },
+        E::ImageAttached { image } => C::AttachImage { by, image },
+        E::ImageDetached { image } => C::DetachImage { by, image },
+    }
+}
+
+fn of_category(event: category::Event) -> category::Command {
+    match event {
+        category::Event::CategoryDefined { definition, by } => category::Command::Define { definition, by },
+        category::Event::CategoryRevised { definition, by } => category::Command::Revise { definition, by },
+        category::Event::CategoryClosed { by } => category::Command::Close { by },
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn check_out(
         let offer = draft.get::<Listing>(listing).offered_to(buyer)?.clone();
         let seller = draft.get::<Account>(offer.seller).require(Capability::Sell);
         seller.map_err(|_| listing::Error::NotOffered)?;
-        let unit_price = offer.price_of(&sku)?;
+        let unit_price = offer.price_at(&sku, draft.now())?;
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
         let (lines, physical) = baskets.entry(offer.seller).or_default();
         *physical |= offer.delivery.is_physical();

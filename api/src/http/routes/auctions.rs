@@ -9,6 +9,7 @@ use commands::listings::{self, NewListing};
 use commands::orders::WinIds;
 use commands::stores;
 use domain::auction::Auction;
+use domain::category::Attributes;
 use domain::listing::{Details, Sale};
 use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Timestamp};
 use eventstore::{log, mint};
@@ -19,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody};
+use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody, are_attributes, attributes_schema};
 use crate::app::App;
 use crate::http::extract::{Caller, Command, Creation, Id, MaybeCaller, NoQuery, Nothing, READ_PATIENCE, Read};
 use crate::http::fields::{is_alias, is_near, is_slug, is_title};
@@ -91,6 +92,10 @@ pub struct NewAuctionBody {
     /// How long it lasts, in seconds: a minute to sixty days.
     #[schema(example = 604_800, minimum = 60, maximum = 5_184_000)]
     duration_s: u32,
+    #[garde(custom(are_attributes))]
+    #[serde(default)]
+    #[schema(schema_with = attributes_schema)]
+    attributes: Attributes,
 }
 
 /// What a command has done to an auction.
@@ -105,7 +110,8 @@ fn changed(world: &mut commands::World<'_>, auction: AuctionId) -> Result<Auctio
     Ok(AuctionChanged { id: auction.0, version: world.version::<Auction>(auction)? })
 }
 
-/// Offers something by auction: makes the listing and publishes it in one step.
+/// Offers something by auction: makes the listing and publishes it in one step. Where the staff looks at listings first,
+/// the auction is there once it has been let through.
 #[utoipa::path(post, path = "/auctions", tag = TAG, security(("bearer" = [])), request_body = NewAuctionBody,
     params(Keyed),
     responses((status = CREATED, body = AuctionChanged, description = "Scheduled, or open if it starts now")))]
@@ -113,15 +119,15 @@ async fn create(
     State(app): State<App>,
     Creation(command): Creation<NewAuctionBody>,
 ) -> Result<Done<AuctionChanged>, Problem> {
-    let (request, seller, rules) = (command.request(), command.caller.account, app.auction_rules());
-    let NewAuctionBody { title, description, category, brand, condition, delivery, shipping, .. } =
+    let (request, seller, rules) = (command.request(), command.caller.account, app.listing_rules());
+    let NewAuctionBody { title, description, category, brand, condition, delivery, shipping, attributes, .. } =
         command.body.clone();
-    let (brand, condition) = (brand.filter(|brand| !brand.is_empty()), condition.into());
-    let details = Details { title, description, category, brand, condition, delivery: delivery.into(), shipping };
+    let (brand, condition, delivery) = (brand.filter(|brand| !brand.is_empty()), condition.into(), delivery.into());
+    let details = Details { title, description, category, brand, condition, delivery, shipping, attributes };
     let NewAuctionBody { start_price, reserve_price, buy_now_price, starts_at, duration_s, .. } = command.body;
     let plan = AuctionPlanBody { start_price, reserve_price, buy_now_price, starts_at, duration_s };
     let (listing, sale) = (ListingId(mint::id()), Sale::Auction(plan.into()));
-    let new = NewListing { listing, seller, details, sale, stock: BTreeMap::new() };
+    let new = NewListing { listing, seller, details, sale, stock: BTreeMap::new(), discount: None };
     let needs_verification = app.settings.stores.needs_verification;
     let create = move |world: &mut commands::World<'_>| {
         stores::require_standing(world, seller, needs_verification)?;

@@ -4,37 +4,47 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use commands::Change;
 use commands::listings::{self, NewListing};
 use commands::stores;
-use domain::listing::{AuctionPlan, Changes, Condition, Delivery, Details, Listing, Sale, Variant};
+use domain::category::Attributes;
+use domain::listing::{AuctionPlan, Changes, Condition, Delivery, Details, Discount, Listing, Sale, Variant};
 use domain::stock::Sku;
-use domain::{AccountId, Currency, ListingId, Money};
+use domain::{ListingId, Money};
 use eventstore::mint;
 use garde::Validate;
 use projections::catalogue;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 use utoipa::openapi::{Object, ObjectBuilder, RefOr, Schema, Type};
-use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
 use crate::http::fields::{is_near, is_slug, is_title};
-use crate::http::fresh::{Fresh, Tag};
-use crate::http::money::stored_money;
-use crate::http::openapi::{Conditional, CurrencyCode, Keyed, MoneyBody, Revalidates, Waits, words};
-use crate::http::pages::{Cursor, Page, page_limit};
+use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
 
-const TAG: &str = "Catalogue";
+pub mod details;
+pub mod search;
+pub mod shown;
+
+pub use details::DiscountBody;
+pub(super) use details::{are_attributes, attributes_schema};
+pub use search::{SortName, StatusName};
+pub use shown::ListingBody;
+pub(super) use shown::body;
+
+pub(super) const TAG: &str = "Catalogue";
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list, draft))
+        .routes(routes!(search::list, draft))
+        .routes(routes!(search::list_category))
         .routes(routes!(show, patch, put, archive))
         .routes(routes!(publish))
 }
@@ -198,6 +208,12 @@ pub struct NewListingBody {
     /// An auction. Either this or `price`.
     #[garde(dive)]
     auction: Option<AuctionPlanBody>,
+    #[garde(custom(are_attributes))]
+    #[serde(default)]
+    #[schema(schema_with = attributes_schema)]
+    attributes: Attributes,
+    #[garde(dive)]
+    discount: Option<DiscountBody>,
 }
 
 /// What is for sale: what it is, how it is sold, and how many pieces there are of each form.
@@ -205,9 +221,10 @@ type Goods = (Details, Sale, BTreeMap<Sku, u32>);
 
 impl NewListingBody {
     fn parts(self) -> Result<Goods, Problem> {
-        let Self { title, description, category, brand, condition, delivery, shipping, .. } = self;
+        let Self { title, description, category, brand, condition, delivery, shipping, attributes, .. } = self;
         let (brand, condition) = (brand.filter(|brand| !brand.is_empty()), condition.into());
-        let details = Details { title, description, category, brand, condition, delivery: delivery.into(), shipping };
+        let delivery = delivery.into();
+        let details = Details { title, description, category, brand, condition, delivery, shipping, attributes };
         let (sale, stock) = sale(self.price, self.auction, self.stock, self.variants)?;
         Ok((details, sale.ok_or_else(either_or)?, stock))
     }
@@ -265,8 +282,9 @@ async fn draft(
     Creation(command): Creation<NewListingBody>,
 ) -> Result<Done<ListingChanged>, Problem> {
     let (request, seller) = (command.request(), command.caller.account);
+    let discount = command.body.discount.unwrap_or_default().discount()?;
     let (details, sale, stock) = command.body.parts()?;
-    let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock };
+    let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock, discount };
     let accepted = app
         .engine
         .submit(request, move |world| {
@@ -276,185 +294,6 @@ async fn draft(
         .await?;
     let ListingChanged { id, version } = accepted.value;
     Ok(Done::created(accepted, format!("/api/v1/listings/{id}")).at_version(version))
-}
-
-/// Which listings to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct ListingsQuery {
-    /// Words in title, brand or description.
-    q: Option<String>,
-    category: Option<String>,
-    brand: Option<String>,
-    #[param(inline, value_type = Option<ConditionBody>)]
-    condition: Option<Condition>,
-    #[param(inline, value_type = Option<KindName>)]
-    kind: Option<catalogue::Kind>,
-    /// `active` unless told; `sold_out` shows what has no free piece, `archived` what is offered no more, `draft` one's
-    /// own drafts.
-    #[param(inline, value_type = Option<StatusName>)]
-    status: Option<catalogue::Status>,
-    seller: Option<uuid::Uuid>,
-    /// The currency of `min_price` and `max_price`.
-    #[param(value_type = Option<CurrencyCode>, example = "USD")]
-    currency: Option<Currency>,
-    /// In minor units; takes `currency`.
-    min_price: Option<i64>,
-    /// In minor units; takes `currency`.
-    max_price: Option<i64>,
-    /// `newest` unless told, `price_asc`, `price_desc` or `ending_soon`.
-    #[param(inline, value_type = Option<SortName>)]
-    sort: Option<catalogue::Sort>,
-    /// How many, 20 unless told, 100 at most.
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<catalogue::Cursor>>,
-}
-
-words!(KindName: "fixed_price", "auction");
-
-words!(StatusName: "draft", "active", "sold_out", "archived");
-
-words!(SortName: "newest", "price_asc", "price_desc", "ending_soon");
-
-impl ListingsQuery {
-    fn filter(self, viewer: Option<AccountId>) -> Result<catalogue::Filter, Problem> {
-        let price = match (self.currency, self.min_price, self.max_price) {
-            (None, None, None) => None,
-            (Some(currency), from, to) => Some(catalogue::PriceRange { currency, from, to }),
-            (None, _, _) => {
-                let detail = "prices compare in one currency: give it with min_price and max_price";
-                return Err(Problem::invalid_field("?currency", "missing", detail));
-            }
-        };
-        Ok(catalogue::Filter {
-            viewer,
-            status: Some(self.status.unwrap_or(catalogue::Status::Active)),
-            seller: self.seller.map(AccountId),
-            category: self.category,
-            kind: self.kind,
-            condition: self.condition,
-            brand: self.brand,
-            price,
-            words: self.q,
-        })
-    }
-}
-
-/// A listing.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ListingBody {
-    id: uuid::Uuid,
-    /// `fixed_price` or `auction`; an auction is at `/auctions/{id}` too.
-    #[schema(value_type = String, example = "auction")]
-    kind: catalogue::Kind,
-    /// `draft`, `active`, `sold_out` while no piece is free, or `archived`.
-    #[schema(value_type = String, example = "active")]
-    status: catalogue::Status,
-    title: String,
-    description: String,
-    category: String,
-    brand: Option<String>,
-    #[schema(value_type = ConditionBody)]
-    condition: Condition,
-    seller: SellerBody,
-    #[schema(value_type = DeliveryBody)]
-    delivery: Delivery,
-    /// What sending a piece costs the buyer.
-    #[schema(value_type = MoneyBody)]
-    shipping: Money,
-    /// The price of a piece; of an auction the visible price as it stands.
-    #[schema(value_type = MoneyBody)]
-    price: Money,
-    /// How many pieces are free, of all forms together; nothing is told of an auction.
-    stock: Option<i64>,
-    /// The forms in which it comes, if there are several.
-    variants: Vec<ListedVariant>,
-    /// When an auction ends.
-    ends_at: Option<DateTime<Utc>>,
-    /// How many bids an auction has.
-    bids: Option<i32>,
-    created_at: DateTime<Utc>,
-    published_at: Option<DateTime<Utc>>,
-    archived_at: Option<DateTime<Utc>>,
-    /// For `If-Match`.
-    version: u64,
-}
-
-/// A form in which something comes.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ListedVariant {
-    #[schema(value_type = String, example = "jumper-m")]
-    sku: Sku,
-    #[schema(example = json!({ "size": "M" }))]
-    options: BTreeMap<String, String>,
-    #[schema(value_type = MoneyBody)]
-    price: Money,
-    /// How many pieces are free.
-    stock: i64,
-}
-
-/// Who sells.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SellerBody {
-    id: uuid::Uuid,
-    name: Option<String>,
-}
-
-pub(super) fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
-    let catalogue::Offer { listing: row, seller_name } = offer;
-    let is_auction = row.kind == catalogue::Kind::Auction;
-    let money = |minor| stored_money(minor, row.currency.0);
-    let variant = |variant: catalogue::Variant| {
-        let price = money(variant.price.unwrap_or(row.price_minor))?;
-        Ok::<_, Problem>(ListedVariant { sku: variant.sku, options: variant.options, price, stock: variant.free })
-    };
-    Ok(ListingBody {
-        price: money(row.price_minor)?,
-        shipping: money(row.shipping.unwrap_or(0))?,
-        variants: row.variants.0.into_iter().map(variant).collect::<Result<_, _>>()?,
-        delivery: row.delivery.0,
-        stock: row.stock,
-        version: row.version.unsigned_abs(),
-        id: row.id,
-        kind: row.kind,
-        status: row.status,
-        title: row.title,
-        description: row.description,
-        category: row.category,
-        brand: row.brand.filter(|brand| !brand.is_empty()),
-        condition: row.condition.0,
-        seller: SellerBody { id: row.seller_id, name: seller_name },
-        ends_at: row.ends_at,
-        bids: is_auction.then_some(row.bids),
-        created_at: row.created_at,
-        published_at: row.published_at,
-        archived_at: row.archived_at,
-    })
-}
-
-/// What is offered.
-#[utoipa::path(get, path = "/listings", tag = TAG, security((), ("bearer" = [])), params(ListingsQuery, Waits, Revalidates),
-    responses((status = OK, body = Page<ListingBody>, description = "A page"),
-        (status = NOT_MODIFIED, description = "As the client has it")))]
-async fn list(
-    State(app): State<App>,
-    MaybeCaller(caller): MaybeCaller,
-    read: Read<ListingsQuery>,
-) -> Result<Fresh<Page<ListingBody>>, Problem> {
-    read.wait_for(&app, catalogue::MODEL.name).await?;
-    let tag = Tag::of(&app, &catalogue::MODEL, caller);
-    if read.known.has(&tag) {
-        return Ok(Fresh::Unchanged(tag));
-    }
-    let mut query = read.query;
-    let (limit, sort) = (page_limit(query.limit)?, query.sort.unwrap_or_default());
-    let cursor = query.cursor.take().map(|cursor| cursor.0);
-    let filter = query.filter(caller.map(|caller| caller.account))?;
-    let page = catalogue::page(&app.pool, &filter, sort, cursor, limit).await?;
-    Page::of(page, body).map(|page| Fresh::Changed(tag, page))
 }
 
 /// A listing. A draft is there for its seller alone.
@@ -510,6 +349,15 @@ pub struct ListingPatch {
     /// How a draft is sold by auction.
     #[garde(dive)]
     auction: Option<AuctionPlanBody>,
+    /// All that it says of itself from now on.
+    #[garde(inner(custom(are_attributes)))]
+    #[schema(schema_with = attributes_schema, required = false)]
+    attributes: Option<Attributes>,
+    /// The discount from now on; an empty one takes it back.
+    #[garde(dive)]
+    discount: Option<DiscountBody>,
+    /// Offers it no more for a while, or again.
+    paused: Option<bool>,
 }
 
 /// Changes parts of a listing. How a published auction is sold cannot change.
@@ -533,8 +381,13 @@ async fn patch(
         delivery: patch.delivery.map(Delivery::from),
         shipping: patch.shipping,
         sale,
+        attributes: patch.attributes,
     };
-    revise(&app, id, &command, Revision { changes, stock, keep_variants }).await
+    let discount = match patch.discount {
+        Some(body) => Change::To(body.discount()?),
+        None => Change::Kept,
+    };
+    revise(&app, id, &command, Revision { changes, stock, keep_variants, discount, paused: patch.paused }).await
 }
 
 /// Replaces a listing. How a published auction is sold cannot change.
@@ -546,6 +399,7 @@ async fn put(
     Id(id): Id<ListingId>,
     command: Command<NewListingBody>,
 ) -> Result<Done<ListingChanged>, Problem> {
+    let discount = command.body.discount.unwrap_or_default().discount()?;
     let (details, sale, stock) = command.body.clone().parts()?;
     let changes = Changes {
         title: Some(details.title),
@@ -556,8 +410,10 @@ async fn put(
         delivery: Some(details.delivery),
         shipping: Some(details.shipping.unwrap_or(Money::zero(sale.currency()))),
         sale: Some(sale),
+        attributes: Some(details.attributes),
     };
-    revise(&app, id, &command, Revision { changes, stock, keep_variants: false }).await
+    let discount = Change::To(discount);
+    revise(&app, id, &command, Revision { changes, stock, keep_variants: false, discount, paused: None }).await
 }
 
 /// What is to become of a listing.
@@ -567,6 +423,9 @@ struct Revision {
     stock: BTreeMap<Sku, u32>,
     /// Whether a new price leaves the forms as they are.
     keep_variants: bool,
+    discount: Change<Discount>,
+    /// Whether it is not to be offered for a while.
+    paused: Option<bool>,
 }
 
 async fn revise<T>(
@@ -580,13 +439,19 @@ async fn revise<T>(
     let revise = move |world: &mut commands::World<'_>| {
         world.get::<Listing>(id)?.owned_by(by)?;
         world.expect_version::<Listing>(id, expected)?;
-        let Revision { mut changes, stock, keep_variants } = revision.clone();
+        let Revision { mut changes, stock, keep_variants, discount, paused } = revision.clone();
         if let (true, Some(Sale::FixedPrice { variants, .. })) = (keep_variants, &mut changes.sale)
             && let Sale::FixedPrice { variants: kept, .. } = &world.get::<Listing>(id)?.offer()?.sale
         {
             variants.clone_from(kept);
         }
         listings::revise(world, id, by, changes, &stock)?;
+        if let Change::To(discount) = discount {
+            listings::set_discount(world, id, by, discount)?;
+        }
+        if let Some(paused) = paused {
+            listings::pause(world, id, by, paused)?;
+        }
         changed(world, id)
     };
     let accepted = app.engine.submit(command.request(), revise).await?;
@@ -623,7 +488,7 @@ async fn publish(
     Id(id): Id<ListingId>,
     command: Command<Nothing>,
 ) -> Result<Done<ListingChanged>, Problem> {
-    let (by, expected, rules) = (command.caller.account, command.expected_version, app.auction_rules());
+    let (by, expected, rules) = (command.caller.account, command.expected_version, app.listing_rules());
     let needs_verification = app.settings.stores.needs_verification;
     let publish = move |world: &mut commands::World<'_>| {
         world.get::<Listing>(id)?.owned_by(by)?;

@@ -88,7 +88,7 @@ impl History {
         let mut baskets = BTreeMap::<AccountId, (Vec<Line>, Delivery)>::new();
         for ((listing, sku), quantity) in cart {
             let offer = self.listings.state(listing).offered_to(buyer).ok()?.clone();
-            let unit_price = offer.price_of(&sku).ok()?;
+            let unit_price = offer.price_at(&sku, self.now).ok()?;
             let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity).ok()?;
             let (lines, delivery) = baskets.entry(offer.seller).or_insert((Vec::new(), Delivery::Digital));
             if offer.delivery.is_physical() {

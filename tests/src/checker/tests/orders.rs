@@ -24,6 +24,7 @@ impl Marketplace {
             condition: Condition::Good,
             delivery: Delivery::Physical,
             shipping: None,
+            attributes: BTreeMap::new(),
         };
         let sale = Sale::FixedPrice { price: usd(1_000), variants: vec![] };
         let drafted = listing::Event::ListingDrafted { seller: SELLER, details, sale };

@@ -1,0 +1,299 @@
+//! Questions to the catalogue: one listing, several, and pages of those that a filter leaves.
+
+use std::collections::BTreeMap;
+
+use domain::listing::Condition;
+use domain::{AccountId, Currency, ListingId, Timestamp};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgExecutor, QueryBuilder};
+use uuid::Uuid;
+
+use super::{Kind, Offer, Status, columns};
+use crate::page::{Page, PageError};
+use crate::{Text, rows};
+
+/// Which listings to show. The default is everything active: what is sold out is not.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Who looks. What was never published is shown to its seller alone.
+    pub viewer: Option<AccountId>,
+    /// Where in their life; `None` for anywhere.
+    pub status: Option<Status>,
+    /// Whose.
+    pub seller: Option<AccountId>,
+    /// Of one of these categories; of any if there is none.
+    pub categories: Vec<String>,
+    /// Sold how.
+    pub kind: Option<Kind>,
+    /// How used.
+    pub condition: Option<Condition>,
+    /// Made by whom, exactly as written.
+    pub brand: Option<String>,
+    /// Whether less is asked than usual.
+    pub on_sale: Option<bool>,
+    /// Whether the staff has it shown first.
+    pub featured: Option<bool>,
+    /// At which price.
+    pub price: Option<PriceRange>,
+    /// With which words in title, brand or description, as one types them into a search engine.
+    pub words: Option<String>,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            viewer: None,
+            status: Some(Status::Active),
+            seller: None,
+            categories: Vec::new(),
+            kind: None,
+            condition: None,
+            brand: None,
+            on_sale: None,
+            featured: None,
+            price: None,
+            words: None,
+        }
+    }
+}
+
+/// Prices of one currency, bounds included.
+#[derive(Clone, Copy, Debug)]
+pub struct PriceRange {
+    /// Prices in this currency.
+    pub currency: Currency,
+    /// At least this, in minor units.
+    pub from: Option<i64>,
+    /// At most this, in minor units.
+    pub to: Option<i64>,
+}
+
+/// In which order.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// What was published last, first.
+    #[default]
+    Newest,
+    /// The cheapest first, each currency by itself.
+    PriceAsc,
+    /// The dearest first, each currency by itself.
+    PriceDesc,
+    /// Auctions only, by their end.
+    EndingSoon,
+}
+
+/// Where a page ends: the sort key of its last row.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields, tag = "sort")]
+pub enum Cursor {
+    /// In [`Sort::Newest`].
+    Newest {
+        /// Since when it is new to the reader.
+        listed_at: Timestamp,
+        /// The listing.
+        id: Uuid,
+    },
+    /// In [`Sort::PriceAsc`].
+    PriceAsc {
+        /// The price's currency.
+        currency: Text<Currency>,
+        /// The price in minor units.
+        price: i64,
+        /// The listing.
+        id: Uuid,
+    },
+    /// In [`Sort::PriceDesc`].
+    PriceDesc {
+        /// The price's currency.
+        currency: Text<Currency>,
+        /// The price in minor units.
+        price: i64,
+        /// The listing.
+        id: Uuid,
+    },
+    /// In [`Sort::EndingSoon`].
+    EndingSoon {
+        /// When the auction ends.
+        ends_at: Timestamp,
+        /// The listing.
+        id: Uuid,
+    },
+}
+
+impl Cursor {
+    fn after(Offer { listing, .. }: &Offer, sort: Sort) -> Self {
+        let (id, currency, price) = (listing.id, listing.currency, listing.asked_minor());
+        match (sort, listing.ends_at) {
+            (Sort::PriceAsc, _) => Self::PriceAsc { currency, price, id },
+            (Sort::PriceDesc, _) => Self::PriceDesc { currency, price, id },
+            (Sort::EndingSoon, Some(ends_at)) => Self::EndingSoon { ends_at, id },
+            (Sort::Newest | Sort::EndingSoon, _) => Self::Newest { listed_at: listing.listed_at(), id },
+        }
+    }
+}
+
+/// Up to the condition on what the viewer may see, whose id follows. A seller's name is looked up for the rows of the
+/// page alone: of a join the planner may make one over everything that the filter lets pass.
+const VISIBLE: &str = concat!(
+    "select ",
+    columns!(),
+    ", (select user_name from catalogue.sellers where sellers.seller_id = listings.seller_id) as seller_name
+    from catalogue.listings
+    where (published_at is not null and status <> 'removed'
+        and not seller_id = any(array(select seller_id from catalogue.sellers where closed)) or seller_id = ",
+);
+
+/// One listing, if the viewer may see it.
+pub async fn get(
+    executor: impl PgExecutor<'_>,
+    listing: ListingId,
+    viewer: Option<AccountId>,
+) -> Result<Option<Offer>, sqlx::Error> {
+    let mut query = QueryBuilder::new(VISIBLE);
+    query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = ").push_bind(listing.0);
+    query.build_query_as().fetch_optional(executor).await
+}
+
+/// Several listings, as far as the viewer may see them, in no order.
+pub async fn get_all(
+    executor: impl PgExecutor<'_>,
+    listings: &[ListingId],
+    viewer: Option<AccountId>,
+) -> Result<Vec<Offer>, sqlx::Error> {
+    let ids: Vec<Uuid> = listings.iter().map(|listing| listing.0).collect();
+    let mut query = QueryBuilder::new(VISIBLE);
+    query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = any(").push_bind(ids).push(")");
+    query.build_query_as().fetch_all(executor).await
+}
+
+/// What a seller has not taken off, of those that are sold at a fixed price or were never offered.
+pub async fn kept_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<ListingId>, sqlx::Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from catalogue.listings
+         where seller_id = $1 and archived_at is null and status <> 'removed' and (kind = 'fixed_price' or published_at is null)",
+    )
+    .bind(seller.0)
+    .fetch_all(executor)
+    .await?;
+    Ok(ids.into_iter().map(ListingId).collect())
+}
+
+/// How many listings a seller has in each status; nothing of a status in which there is none.
+pub async fn counts_of(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<(Status, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "select status, count(*) from catalogue.listings where seller_id = $1 group by status order by status",
+    )
+    .bind(seller.0)
+    .fetch_all(executor)
+    .await
+}
+
+/// How many listings of a seller everybody may buy or bid for.
+pub async fn offered_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(*) from catalogue.listings
+         where seller_id = $1 and status = 'active'
+            and not exists (select from catalogue.sellers where seller_id = $1 and closed)",
+    )
+    .bind(seller.0)
+    .fetch_one(executor)
+    .await
+}
+
+/// How many active listings each category has, those below it not included.
+pub async fn active_by_category(executor: impl PgExecutor<'_>) -> Result<BTreeMap<String, i64>, sqlx::Error> {
+    let counts: Vec<(String, i64)> =
+        sqlx::query_as("select category, count(*) from catalogue.listings where status = 'active' and seller_id not in (select seller_id from catalogue.sellers where closed)
+             group by category")
+            .fetch_all(executor)
+            .await?;
+    Ok(counts.into_iter().collect())
+}
+
+/// Listings after a cursor, at most `limit`.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    sort: Sort,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<Offer, Cursor>, PageError> {
+    let mut query = QueryBuilder::new(VISIBLE);
+    query.push_bind(filter.viewer.map(|viewer| viewer.0)).push(")");
+    if let Some(status) = filter.status {
+        query.push(" and status = ").push_bind(status);
+    }
+    if let Some(seller) = filter.seller {
+        query.push(" and seller_id = ").push_bind(seller.0);
+    }
+    // The first condition of either is the index's, which is in the lists' order for one category alone.
+    match filter.categories.as_slice() {
+        [] => {}
+        [category] => {
+            query.push(" and left(category, 64) = left(").push_bind(rows::stored(category)).push(", 64)");
+            query.push(" and category = ").push_bind(rows::stored(category));
+        }
+        several => {
+            let names: Vec<String> = several.iter().map(|category| rows::stored(category)).collect();
+            let cut: Vec<String> = names.iter().map(|name| name.chars().take(64).collect()).collect();
+            query.push(" and left(category, 64) = any(").push_bind(cut);
+            query.push(") and category = any(").push_bind(names).push(")");
+        }
+    }
+    if let Some(kind) = filter.kind {
+        query.push(" and kind = ").push_bind(kind);
+    }
+    if let Some(condition) = filter.condition {
+        query.push(" and condition = ").push_bind(Text(condition));
+    }
+    if let Some(brand) = &filter.brand {
+        query.push(" and brand = ").push_bind(rows::stored(brand));
+    }
+    if let Some(on_sale) = filter.on_sale {
+        query.push(" and on_sale = ").push_bind(on_sale);
+    }
+    if let Some(featured) = filter.featured {
+        query.push(" and featured = ").push_bind(featured);
+    }
+    if let Some(PriceRange { currency, from, to }) = filter.price {
+        query.push(" and currency = ").push_bind(Text(currency));
+        query.push(" and asked_minor between ").push_bind(from.unwrap_or(i64::MIN));
+        query.push(" and ").push_bind(to.unwrap_or(i64::MAX));
+    }
+    if let Some(words) = &filter.words {
+        query.push(" and words @@ websearch_to_tsquery('english', ").push_bind(rows::stored(words)).push(")");
+    }
+    if sort == Sort::EndingSoon {
+        query.push(" and kind = 'auction' and ends_at is not null");
+    }
+    match (sort, after) {
+        (_, None) => {}
+        (Sort::Newest, Some(Cursor::Newest { listed_at, id })) => {
+            query.push(" and (listed_at, id) < (").push_bind(listed_at).push(", ").push_bind(id).push(")");
+        }
+        (Sort::PriceAsc, Some(Cursor::PriceAsc { currency, price, id })) => {
+            query.push(" and (currency, asked_minor, id) > (").push_bind(currency).push(", ").push_bind(price);
+            query.push(", ").push_bind(id).push(")");
+        }
+        (Sort::PriceDesc, Some(Cursor::PriceDesc { currency, price, id })) => {
+            query.push(" and (currency, asked_minor, id) < (").push_bind(currency).push(", ").push_bind(price);
+            query.push(", ").push_bind(id).push(")");
+        }
+        (Sort::EndingSoon, Some(Cursor::EndingSoon { ends_at, id })) => {
+            query.push(" and (ends_at, id) > (").push_bind(ends_at).push(", ").push_bind(id).push(")");
+        }
+        (Sort::Newest | Sort::PriceAsc | Sort::PriceDesc | Sort::EndingSoon, Some(_)) => {
+            return Err(PageError::CursorOfAnotherSort);
+        }
+    }
+    query.push(match sort {
+        Sort::Newest => " order by listed_at desc, id desc",
+        Sort::PriceAsc => " order by currency, asked_minor, id",
+        Sort::PriceDesc => " order by currency desc, asked_minor desc, id desc",
+        Sort::EndingSoon => " order by ends_at, id",
+    });
+    query.push(" limit ").push_bind(Page::<Offer, Cursor>::rows_to_fetch(limit));
+    let offers = query.build_query_as().fetch_all(executor).await?;
+    Ok(Page::of(offers, limit, |offer| Cursor::after(offer, sort)))
+}

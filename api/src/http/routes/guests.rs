@@ -151,10 +151,10 @@ async fn order(
     let GuestOrderBody { name, phone, email, address, confirmation, payment, lines } = command.body.clone();
     if payment == GuestPayment::Card {
         let detail = "this version takes no cards of guests: choose cash_on_delivery, or order with an account";
-        return Err(Problem::invalid_field("/payment", "unsupported", detail));
+        return Err(Problem::invalid_field("/payment", "unknown", detail));
     }
     if confirmation == ConfirmationBody::Email && email.is_none() {
-        return Err(Problem::invalid_field("/email", "required", "is needed to confirm by mail"));
+        return Err(Problem::invalid_field("/email", "missing", "is needed to confirm by mail"));
     }
     let request = command.request(&[&slug, &phone]);
     let key = PersonKey::mint(AccountId(mint::id()));

@@ -118,7 +118,7 @@ pub(super) async fn list_category(
     tree.get(&slug).ok_or_else(|| Problem::not_found("category"))?;
     match &read.query.category {
         Some(named) if !tree.with_all_below(&slug).contains(named) => {
-            return Err(Problem::invalid_field("?category", "invalid", "must be in the category of the path"));
+            return Err(Problem::invalid_field("?category", "either-or", "must be in the category of the path"));
         }
         Some(_) => {}
         None => read.query.category = Some(slug),

@@ -69,6 +69,12 @@ impl RootSecret {
         uuid::Uuid::from_slice(order).ok().map(OrderId)
     }
 
+    /// What stands for something of which nobody is to know what it is, within one purpose.
+    pub fn pseudonym(&self, purpose: &str, of: &str) -> uuid::Uuid {
+        let hash = keyed_hash(&self.key(purpose), of.as_bytes());
+        uuid::Builder::from_custom_bytes(first_16(&hash)).into_uuid()
+    }
+
     /// The claim on a unique value. Case and surrounding space do not make an address or a name different.
     pub fn claim(&self, kind: Kind, value: &str) -> ClaimId {
         let name = match kind {
@@ -77,8 +83,7 @@ impl RootSecret {
             Kind::StoreSlug => format!("store-slug:{}", value.trim().to_lowercase()),
             Kind::Identity => format!("identity:{value}"),
         };
-        let hash = keyed_hash(&self.key("claims"), name.as_bytes());
-        ClaimId(uuid::Builder::from_custom_bytes(first_16(&hash)).into_uuid())
+        ClaimId(self.pseudonym("claims", &name))
     }
 }
 

@@ -43,13 +43,22 @@ create table listings (
     stage text not null,
     -- Whether the window of its discount is open.
     on_sale boolean not null,
+    -- Pieces sold, less those that came back unsent.
+    sold bigint not null,
+    -- First views of each viewer and day, and favourites that are ones now.
+    views bigint not null default 0,
+    favorites bigint not null default 0,
+    -- The one number by which lists are by popularity: a bid counts as ten views, a favourite as twenty, a piece sold as
+    -- fifty.
+    popularity bigint not null generated always as (50 * sold + 20 * favorites + 10 * bids + views) stored,
     -- By what lists compare prices.
     asked_minor bigint not null generated always as (coalesce(sale_minor, price_minor)) stored,
     -- Since when it is new to the reader.
     listed_at timestamptz not null generated always as (coalesce(published_at, created_at)) stored,
     -- Cut, because a tsvector of more than a megabyte is an error.
     words tsvector not null generated always as
-        (to_tsvector('english', title || ' ' || coalesce(brand, '') || ' ' || left(description, 100000))) stored,
+        (setweight(to_tsvector('english', title), 'A') || setweight(to_tsvector('english', coalesce(brand, '')), 'B')
+            || setweight(to_tsvector('english', left(description, 100000)), 'C')) stored,
     constraint listings_id primary key (id),
     constraint listings_stock_not_negative check (stock >= 0)
 );
@@ -60,6 +69,7 @@ create index listings_of_seller on listings (seller_id, listed_at, id);
 create index listings_in_category on listings (left(category, 64), status, listed_at, id);
 create index listings_in_category_by_price on listings (left(category, 64), status, currency, asked_minor, id);
 create index listings_by_price on listings (status, currency, asked_minor, id);
+create index listings_popular on listings (status, popularity, id);
 create index listings_ending_soon on listings (status, ends_at, id) where ends_at is not null;
 -- Without a list of pending entries, which whoever finds it full has to work off: a tenth of a second.
 create index listings_words on listings using gin (words) with (fastupdate = off);
@@ -77,3 +87,33 @@ create table sellers (
 
 -- They are few.
 create index sellers_closed on sellers (seller_id) where closed;
+
+-- The words of titles and brands that were ever offered.
+-- Serves: words that are similar to one, or begin with it.
+create table terms (
+    term text not null,
+    constraint terms_term primary key (term)
+);
+
+create index terms_similar on terms using gist (term public.gist_trgm_ops);
+create index terms_beginning on terms (term text_pattern_ops);
+
+-- What somebody wants to find again.
+-- Serves: somebody's, the last first.
+create table favorites (
+    account_id uuid not null,
+    listing_id uuid not null,
+    added_at timestamptz not null,
+    constraint favorites_of_account primary key (account_id, listing_id)
+);
+
+create index favorites_last on favorites (account_id, added_at, listing_id);
+
+-- How much interest there is in each listing, also in one whose own events are yet to come.
+create table interest (
+    listing_id uuid not null,
+    views bigint not null,
+    favorites bigint not null,
+    position bigint not null,
+    constraint interest_of_listing primary key (listing_id)
+);

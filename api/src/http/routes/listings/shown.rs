@@ -62,6 +62,10 @@ pub struct ListingBody {
     ends_at: Option<DateTime<Utc>>,
     /// How many bids an auction has.
     bids: Option<i32>,
+    /// How often somebody has looked at it: once for each viewer and day.
+    views: i64,
+    /// Of how many it is a favourite.
+    favorites: i64,
     created_at: DateTime<Utc>,
     published_at: Option<DateTime<Utc>>,
     archived_at: Option<DateTime<Utc>>,
@@ -119,7 +123,7 @@ pub struct SellerBody {
 }
 
 pub(in crate::http::routes) fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
-    let catalogue::Offer { listing: row, seller_name } = offer;
+    let catalogue::Offer { listing: row, seller_name, views, favorites, .. } = offer;
     let is_auction = row.kind == catalogue::Kind::Auction;
     let money = |minor| stored_money(minor, row.currency.0);
     let variant = |variant: catalogue::Variant| {
@@ -153,6 +157,8 @@ pub(in crate::http::routes) fn body(offer: catalogue::Offer) -> Result<ListingBo
         seller: SellerBody { id: row.seller_id, name: seller_name },
         ends_at: row.ends_at,
         bids: is_auction.then_some(row.bids),
+        views,
+        favorites,
         created_at: row.created_at,
         published_at: row.published_at,
         archived_at: row.archived_at,

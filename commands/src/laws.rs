@@ -245,6 +245,7 @@ impl Market {
             assert_eq!(-owed, self.book(&LedgerAccount::Receivable(who)), "the wallet and the books");
         }
         let mut earned = BTreeMap::<AccountId, i64>::new();
+        let mut spent = 0;
         // The pieces of orders that stand, and of those that were given back, which may have been sent before.
         let (mut kept, mut refunded) = (BTreeMap::<ListingId, u32>::new(), BTreeMap::<ListingId, u32>::new());
         for order in self.orders.clone() {
@@ -255,8 +256,17 @@ impl Market {
             assert_eq!(held, if holds { escrow.remaining().minor() } else { 0 });
             assert_eq!(placed.stage.has_ended() || placed.stage == Stage::Placed, !holds, "{placed:?} {escrow:?}");
             self.check_clock(order, placed.stage, escrow.status(), placed.terms.group);
+            // What points have paid and has not come back, the marketplace has paid.
+            let [whole, due] = [escrow.terms.amount, escrow.terms.due()].map(Money::minor);
+            let left = if matches!(escrow.status(), Status::Voided) {
+                0
+            } else {
+                whole - due - (escrow.refunded.minor() * (whole - due) * 2 + whole) / (whole * 2)
+            };
+            *earned.entry(placed.terms.buyer).or_default() -= left;
+            spent += if escrow.status() == Status::AwaitingPayment { 0 } else { left };
             if matches!(escrow.status(), Status::Released | Status::Split) {
-                let points = escrow.remaining().minor() / 100 * i64::from(RULES.points_per_unit);
+                let points = i64::try_from(escrow.points_earned()).unwrap();
                 *earned.entry(placed.terms.buyer).or_default() += points;
             }
             for line in &placed.terms.lines {
@@ -273,6 +283,7 @@ impl Market {
                 *pieces.entry(line.listing).or_default() += line.quantity;
             }
         }
+        assert_eq!(-spent, self.book(&LedgerAccount::MarketingExpense), "points and what they have cost");
         for buyer in BUYERS {
             let points = self.state::<Points>(buyer).counts.get(&Currency::USD).copied().unwrap_or(0);
             assert_eq!(points, earned.get(&buyer).copied().unwrap_or(0), "points are earned with what sellers keep");
@@ -396,7 +407,12 @@ impl Act {
             sku: Sku::default(),
             quantity: *quantity,
         };
+        let there = market.state::<Points>(buyer).counts.get(&Currency::USD).copied().unwrap_or(0).max(0);
+        // Mostly some of what is there, now and then more.
+        let points =
+            if self.kind == 0 { 0 } else { there.unsigned_abs() * (self.permille.unsigned_abs() + 100) / 1_000 };
         let cart = Checkout {
+            points,
             buyer,
             lines: self.lines.iter().map(line).collect(),
             ship_to: None,

@@ -10,6 +10,7 @@ use domain::fees::{self, FeeLine};
 use domain::listing::{Delivery, Listing};
 use domain::order::{CancelCause, Command, Error, Line, Order, Origin, Payment, Placed, Role, Stage, Terms, Witness};
 use domain::order_group::{self, OrderGroup};
+use domain::points::Points;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, RefundId, Sealed, WalletId};
@@ -69,6 +70,8 @@ pub struct Checkout {
     pub lines: Vec<CartLine>,
     /// Where to send it, as JSON.
     pub ship_to: Option<Sealed<String>>,
+    /// How many of the buyer's bonus points pay for a part of it.
+    pub points: u64,
     /// The id of the group.
     pub group: OrderGroupId,
     /// Ids for the orders, at least one per line: there cannot be more sellers.
@@ -93,8 +96,9 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
         basket.lines.push(Line { listing, sku, title, quantity, unit_price, shipping, fee_bps });
     }
     check_currency(baskets.values().flat_map(|basket| &basket.lines))?;
+    let shares = points_shares(&baskets, cart.points)?;
     let mut placed = Vec::new();
-    for ((seller, basket), &order) in baskets.into_iter().zip(&cart.orders) {
+    for (((seller, basket), &order), from_points) in baskets.into_iter().zip(&cart.orders).zip(shares) {
         let terms = Terms {
             group: cart.group,
             buyer: cart.buyer,
@@ -109,7 +113,8 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
         for (listing, pieces) in pieces(&terms.lines) {
             world.execute::<Stock>(listing, stock::Command::Reserve { listing, order, pieces, until: pay_by })?;
         }
-        place(world, order, terms, rules)?;
+        redeem(world, order, cart.buyer, from_points)?;
+        place(world, order, terms, from_points, rules)?;
         placed.push(order);
     }
     if placed.is_empty() {
@@ -117,6 +122,34 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
     }
     place_group(world, cart.group, cart.buyer, placed.clone(), pay_by)?;
     Ok(placed)
+}
+
+/// What of each basket is paid with so many points: as large a part of each.
+fn points_shares(baskets: &BTreeMap<AccountId, Basket>, points: u64) -> Result<Vec<Option<Money>>, Halt> {
+    let mut amounts = Vec::new();
+    for basket in baskets.values() {
+        let mut lines = basket.lines.iter().map(Line::gross);
+        // There is no basket without a line.
+        let first = lines.next().ok_or(Error::NotFound)??;
+        amounts.push(lines.try_fold(first, |sum, line| sum.plus(line?))?);
+    }
+    if points == 0 {
+        return Ok(vec![None; amounts.len()]);
+    }
+    let price = sum_of(amounts.iter().copied())?.ok_or(Error::NotFound)?;
+    let more = domain::points::Error::MoreThanPrice { price, offered: points };
+    let minor = i64::try_from(points).ok().filter(|minor| *minor <= price.minor()).ok_or(more)?;
+    let weights: Vec<u64> = amounts.iter().map(|amount| amount.minor().unsigned_abs()).collect();
+    let shares = Money::new(minor, price.currency())?.split(&weights);
+    Ok(shares.into_iter().map(|share| Some(share).filter(|share| share.is_positive())).collect())
+}
+
+/// Pays for a part of an order with points.
+fn redeem(world: &mut World<'_>, order: OrderId, buyer: AccountId, from_points: Option<Money>) -> Result<(), Halt> {
+    let Some(part) = from_points else { return Ok(()) };
+    let (currency, points) = (part.currency(), part.minor().unsigned_abs());
+    world.execute::<Points>(buyer, domain::points::Command::Redeem { order, currency, points })?;
+    Ok(())
 }
 
 /// What one seller sends.
@@ -153,7 +186,13 @@ pub(crate) fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
     pieces
 }
 
-fn place(world: &mut World<'_>, order: OrderId, terms: Terms, rules: SaleRules) -> Result<(), Halt> {
+fn place(
+    world: &mut World<'_>,
+    order: OrderId,
+    terms: Terms,
+    from_points: Option<Money>,
+    rules: SaleRules,
+) -> Result<(), Halt> {
     let Terms { buyer, seller, delivery, .. } = terms;
     let lines = terms.lines.iter().map(Line::fee_line).collect::<Result<Vec<FeeLine>, _>>()?;
     let currency = terms.lines.first().map(|line| line.unit_price.currency());
@@ -165,7 +204,7 @@ fn place(world: &mut World<'_>, order: OrderId, terms: Terms, rules: SaleRules) 
     let amount = fees::gross(&lines, currency)?;
     let inspection_s = rules.inspection_s(delivery);
     let points_per_unit = rules.points_per_unit;
-    let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit };
+    let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit, from_points };
     world.execute::<Escrow>(order, escrow::Command::Open { terms })?;
     Ok(())
 }
@@ -219,7 +258,7 @@ pub(crate) fn place_won(world: &mut World<'_>, ids: WinIds, win: Win, rules: Sal
         payment: Payment::Escrow,
         guest: None,
     };
-    place(world, ids.order, terms, rules)?;
+    place(world, ids.order, terms, None, rules)?;
     let pay_by = world.now() + WIN_PAID_WITHIN;
     place_group(world, ids.group, win.buyer, vec![ids.order], pay_by)
 }
@@ -254,20 +293,23 @@ pub fn role_in(world: &mut World<'_>, order: OrderId, account: AccountId) -> Res
     }
 }
 
-/// What of a group still waits to be paid, order by order.
+/// What of a group still waits to be paid with money, order by order.
 pub fn outstanding(world: &mut World<'_>, group: OrderGroupId) -> Result<Vec<(OrderId, Money)>, Halt> {
     let orders = world.get::<OrderGroup>(group)?.placed()?.orders.clone();
     let mut outstanding = Vec::new();
     for order in orders {
         if world.get::<Order>(order)?.placed()?.stage == Stage::Placed {
-            outstanding.push((order, world.get::<Escrow>(order)?.opened()?.terms.amount));
+            outstanding.push((order, world.get::<Escrow>(order)?.opened()?.terms.due()));
         }
     }
     Ok(outstanding)
 }
 
 fn total(outstanding: &[(OrderId, Money)]) -> Result<Option<Money>, Halt> {
-    let mut amounts = outstanding.iter().map(|(_, amount)| *amount);
+    sum_of(outstanding.iter().map(|(_, amount)| *amount))
+}
+
+fn sum_of(mut amounts: impl Iterator<Item = Money>) -> Result<Option<Money>, Halt> {
     let Some(first) = amounts.next() else { return Ok(None) };
     Ok(Some(amounts.try_fold(first, Money::plus)?))
 }
@@ -310,7 +352,10 @@ pub(crate) fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Opti
         }
     }
     for (order, amount) in outstanding {
-        world.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+        // Points may have paid for all of it.
+        if amount.is_positive() {
+            world.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+        }
         world.execute::<Escrow>(order, escrow::Command::Fund { now })?;
         world.execute::<Order>(order, Command::Pay {})?;
         for listing in reserved_listings(world, order)? {
@@ -386,7 +431,11 @@ fn call_off_unpaid(world: &mut World<'_>, order: OrderId, cause: CancelCause) ->
     // A seller who calls a win off has nothing to offer again; a second chance leaves the way free however it ends.
     let forfeits = cause == CancelCause::NotPaid || !origin.is_binding();
     world.execute::<Order>(order, Command::Cancel { cause })?;
-    world.execute::<Escrow>(order, escrow::Command::Void {})?;
+    let voided = world.execute::<Escrow>(order, escrow::Command::Void {})?;
+    if !voided.is_empty() {
+        let part = world.get::<Escrow>(order)?.opened()?.terms.points_part();
+        escrows::give_points_back(world, order, RefundId(order.0), Some(part))?;
+    }
     if let Some(auction) = origin.auction().filter(|_| forfeits) {
         world.execute::<Auction>(auction, auction::Command::Forfeit { buyer, order })?;
     }

@@ -1,10 +1,12 @@
 //! The bonus points of an account: earned with every order of its that is completed, and taken back with what of it is
 //! refunded afterwards.
 //!
-//! Points are no money: no ledger account knows of them, and nobody is paid out in them. Each belongs to the currency of
-//! the order that it was earned with. The [`crate::escrow`] of the order says how many there are to earn or to take
-//! back, in whose commits they move; as an escrow is released once, an order earns once. Invariant: the points of an
-//! account are those that its orders earn with what their sellers keep. What was taken back and is not there any more is
+//! They pay for orders of the same currency, each for one of its smallest unit, which the marketplace makes good; what
+//! of such an order goes back comes back as points, never as money. Points are no money: nobody is paid out in them.
+//! Each belongs to the currency of the order that it was earned with. The [`crate::escrow`] of the order says how many
+//! there are to earn, to give back or to take back, in whose commits they move; as an escrow is released once, an order
+//! earns once. Invariant: the points of an account are those that its orders earn with what their sellers keep, less
+//! those that its orders were paid with and that did not come back. What was taken back and is not there any more is
 //! owed: the count is then below zero.
 
 use std::collections::BTreeMap;
@@ -24,6 +26,26 @@ pub enum Command {
     Earn {
         /// The order.
         order: OrderId,
+        /// Of which currency.
+        currency: Currency,
+        /// How many.
+        points: u64,
+    },
+    /// Pay for an order.
+    Redeem {
+        /// The order.
+        order: OrderId,
+        /// Of which currency.
+        currency: Currency,
+        /// How many.
+        points: u64,
+    },
+    /// Take in what comes back of what was paid for an order.
+    GiveBack {
+        /// The order.
+        order: OrderId,
+        /// The movement.
+        refund: RefundId,
         /// Of which currency.
         currency: Currency,
         /// How many.
@@ -55,6 +77,26 @@ pub enum Event {
         /// How many.
         points: u64,
     },
+    /// Some have paid for an order.
+    PointsRedeemed {
+        /// The order.
+        order: OrderId,
+        /// Of which currency.
+        currency: Currency,
+        /// How many.
+        points: u64,
+    },
+    /// Some came back of what was paid for an order.
+    PointsGivenBack {
+        /// The order.
+        order: OrderId,
+        /// The movement.
+        refund: RefundId,
+        /// Of which currency.
+        currency: Currency,
+        /// How many.
+        points: u64,
+    },
     /// Some were taken back, since money went back.
     PointsTakenBack {
         /// The order.
@@ -68,22 +110,42 @@ pub enum Event {
     },
 }
 
-event_versions!(Event { PointsEarned = "1", PointsTakenBack = "1" });
+event_versions!(Event { PointsEarned = "1", PointsRedeemed = "1", PointsGivenBack = "1", PointsTakenBack = "1" });
 
 impl Event {
     /// Of which order it is, in which currency, and what it adds.
     pub fn change(&self) -> (OrderId, Currency, i64) {
         let count = |points: u64| i64::try_from(points).unwrap_or(i64::MAX);
         match *self {
-            Self::PointsEarned { order, currency, points } => (order, currency, count(points)),
-            Self::PointsTakenBack { order, currency, points, .. } => (order, currency, -count(points)),
+            Self::PointsEarned { order, currency, points } | Self::PointsGivenBack { order, currency, points, .. } => {
+                (order, currency, count(points))
+            }
+            Self::PointsRedeemed { order, currency, points }
+            | Self::PointsTakenBack { order, currency, points, .. } => (order, currency, -count(points)),
         }
     }
 }
 
-/// Points are never refused.
+/// Why points are refused, with the rule's numbers.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum Error {}
+pub enum Error {
+    /// Nobody pays with what they do not have.
+    #[error("{requested} points were to pay and {available} are there")]
+    NotEnough {
+        /// How many there are; below zero is owed.
+        available: i64,
+        /// How many were to pay.
+        requested: u64,
+    },
+    /// What is bought costs less.
+    #[error("{offered} points were to pay for {price}")]
+    MoreThanPrice {
+        /// What it costs.
+        price: Money,
+        /// How many points were to pay.
+        offered: u64,
+    },
+}
 
 /// The points of an account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -102,7 +164,20 @@ impl Aggregate for Points {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         Ok(match command {
             // Small change earns nothing.
-            Command::Earn { points: 0, .. } | Command::TakeBack { points: 0, .. } => vec![],
+            Command::Earn { points: 0, .. }
+            | Command::Redeem { points: 0, .. }
+            | Command::GiveBack { points: 0, .. }
+            | Command::TakeBack { points: 0, .. } => vec![],
+            Command::Redeem { order, currency, points } => {
+                let available = self.counts.get(&currency).copied().unwrap_or(0);
+                if i64::try_from(points).map_or(true, |requested| requested > available) {
+                    return Err(Error::NotEnough { available, requested: points });
+                }
+                vec![Event::PointsRedeemed { order, currency, points }]
+            }
+            Command::GiveBack { order, refund, currency, points } => {
+                vec![Event::PointsGivenBack { order, refund, currency, points }]
+            }
             Command::Earn { order, currency, points } => vec![Event::PointsEarned { order, currency, points }],
             Command::TakeBack { order, refund, currency, points } => {
                 vec![Event::PointsTakenBack { order, refund, currency, points }]
@@ -148,6 +223,19 @@ mod tests {
         let points = given::<Points>([]).and(earn(105)).and(take_back(5));
         assert_eq!(points.state().counts[&Currency::USD], 100);
         assert_eq!(points.and(take_back(150)).state().counts[&Currency::USD], -50);
+    }
+
+    #[test]
+    fn an_order_is_paid_with_points_that_are_there() {
+        let redeem = |points| Command::Redeem { order: ORDER, currency: Currency::USD, points };
+        let earned = || given::<Points>([]).and(earn(100));
+        earned().when(redeem(101)).then_refused(Error::NotEnough { available: 100, requested: 101 });
+        let other = Command::Redeem { order: ORDER, currency: Currency::JPY, points: 1 };
+        earned().when(other).then_refused(Error::NotEnough { available: 0, requested: 1 });
+        let spent = earned().and(redeem(100)).and(take_back(100));
+        assert_eq!(spent.state().counts[&Currency::USD], -100);
+        let back = Command::GiveBack { order: ORDER, refund: REFUND, currency: Currency::USD, points: 100 };
+        assert_eq!(spent.and(back).state().counts[&Currency::USD], 0);
     }
 
     #[test]

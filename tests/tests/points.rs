@@ -60,3 +60,59 @@ async fn what_went_back_before_earns_nothing_and_a_split_what_is_kept() {
     bazaar.resolve(&split, &json!({ "outcome": "split", "to_buyer": usd(5_000) })).await.expect(200);
     assert_eq!(count(&bazaar).await, 55);
 }
+
+#[tokio::test]
+async fn points_pay_for_a_part_and_come_back_as_points() {
+    let bazaar = Bazaar::open().await;
+    bazaar.complete().await;
+    let listing = bazaar.offer(3).await;
+    let cart = |points: i64, pay: &str| {
+        let lines = json!([{ "listing_id": listing, "quantity": 1 }]);
+        json!({ "lines": lines, "pay": pay, "points": points })
+    };
+    let check_out = async |points, pay| bazaar.buyer.post("/orders", &cart(points, pay)).send().await;
+    let refused = check_out(106, "now").await.problem(422, "not-enough-points");
+    assert_eq!((&refused.body["available"], &refused.body["requested"]), (&json!(105), &json!(106)));
+    check_out(10_501, "now").await.problem(422, "more-points-than-price");
+    let (before, _) = bazaar.purses().await;
+    let bought = check_out(105, "now").await.expect(201);
+    assert_eq!(bought.body["total"], usd(10_395));
+    let order = tradepost_tests::bazaar::order_of(&bought);
+    assert_eq!((bazaar.purses().await.0, count(&bazaar).await), (before - 10_395, 0));
+    assert_eq!((bazaar.book("escrow").await, bazaar.book("marketing-expense").await), (10_500, -105));
+    let shown = bazaar.buyer.get(&format!("/orders/{order}")).send().await.expect(200).body;
+    assert_eq!((&shown["total"], &shown["from_points"]), (&usd(10_500), &usd(105)));
+    // A third of it goes back: a third of the points, and the rest as money.
+    let refund = async |body: Value| bazaar.seller.post(&format!("/orders/{order}/refund"), &body).send().await;
+    refund(json!({ "amount": usd(3_500) })).await.expect(200);
+    assert_eq!((bazaar.purses().await.0, count(&bazaar).await), (before - 10_395 + 3_465, 35));
+    refund(json!({})).await.expect(200);
+    assert_eq!((bazaar.purses().await.0, count(&bazaar).await), (before, 105));
+    assert_eq!((bazaar.book("escrow").await, bazaar.book("marketing-expense").await), (0, 0));
+    refund(json!({})).await.problem(409, "wrong-escrow-status");
+    assert_eq!((bazaar.purses().await.0, count(&bazaar).await), (before, 105));
+    // What is not paid in time gives them back too.
+    check_out(100, "later").await.expect(201);
+    assert_eq!(count(&bazaar).await, 5);
+    bazaar.wait(tradepost_tests::bazaar::MINUTE_MS * 15).await;
+    assert_eq!(count(&bazaar).await, 105);
+}
+
+#[tokio::test]
+async fn a_seller_is_paid_in_full_and_points_earn_no_points() {
+    let bazaar = Bazaar::open().await;
+    bazaar.complete().await;
+    let listing = bazaar.offer(1).await;
+    let (_, before) = bazaar.purses().await;
+    let cart = json!({ "lines": [{ "listing_id": listing }], "pay": "now", "points": 105 });
+    let order = tradepost_tests::bazaar::order_of(&bazaar.buyer.post("/orders", &cart).send().await.expect(201));
+    bazaar.ship(&order).await.expect(200);
+    bazaar.buyer.tell(&order, "confirm").await.expect(200);
+    assert_eq!(bazaar.purses().await.1, before + 10_290);
+    assert_eq!(count(&bazaar).await, 103, "103.95 was paid with money");
+    bazaar.seller.post(&format!("/orders/{order}/refund"), &json!({})).send().await.expect(200);
+    assert_eq!((bazaar.purses().await.1, count(&bazaar).await), (before, 105));
+    assert_eq!((bazaar.book("marketing-expense").await, bazaar.book("escrow").await), (0, 0));
+    bazaar.seller.post(&format!("/orders/{order}/refund"), &json!({})).send().await.problem(422, "amount-not-positive");
+    assert_eq!((bazaar.purses().await.1, count(&bazaar).await), (before, 105));
+}

@@ -179,7 +179,7 @@ impl Market {
             .map(|listing| CartLine { listing, sku: Sku::default(), quantity: 1 })
             .collect();
         let orders: Vec<_> = lines.iter().map(|_| OrderId(mint::id())).collect();
-        let cart = Checkout { buyer, lines, ship_to: None, group: OrderGroupId(mint::id()), orders };
+        let cart = Checkout { buyer, lines, ship_to: None, points: 0, group: OrderGroupId(mint::id()), orders };
         let checkout = move |world: &mut World<'_>| {
             let placed = orders::checkout(world, &cart, RULES)?;
             let seller =

@@ -60,13 +60,15 @@ proptest! {
     #[test]
     fn what_was_paid_in_is_held_or_has_gone_to_somebody_to_the_cent(
         lines in prop::collection::vec((1..100_000_i64, 0..=10_000_u32), 1..6),
+        points in 0..=1_000_i64,
         wishes in prop::collection::vec(any_wish(), 0..30),
     ) {
         let lines: Vec<FeeLine> =
             lines.into_iter().map(|(gross, fee_bps)| FeeLine { gross: usd(gross), fee_bps }).collect();
         let amount = fees::gross(&lines, Currency::USD).unwrap();
         let order = OrderId(Uuid::nil());
-        let terms = Terms { order, buyer: BOB, seller: ANN, lines, amount, inspection_s: 1_209_600, points_per_unit: 1 };
+        let from_points = Some(usd(amount.minor() * points / 1_000)).filter(|part| part.is_positive());
+        let terms = Terms { order, buyer: BOB, seller: ANN, lines, amount, inspection_s: 1_209_600, points_per_unit: 1, from_points };
         let mut escrow = Escrow::default();
         escrow.evolve(&Event::EscrowOpened { terms });
         let mut books = HashMap::<LedgerAccount, i64>::new();
@@ -96,7 +98,16 @@ proptest! {
             // The buyer has paid what has not come back; the seller has it but for the fee and what is held.
             let paid = !matches!(after.phase, Phase::AwaitingPayment | Phase::Voided);
             if paid {
-                prop_assert_eq!(-book(LedgerAccount::Available(BOB)), after.remaining().minor());
+                let [money, of_points] =
+                    [LedgerAccount::Available(BOB), LedgerAccount::MarketingExpense].map(|account| -book(account));
+                prop_assert_eq!(money + of_points, after.remaining().minor());
+                // Points come back as points, and no more of them than went in.
+                let part = from_points.map_or(0, Money::minor);
+                prop_assert!((0..=part).contains(&of_points), "{of_points} of {part}");
+                prop_assert!((0..=amount.minor() - part).contains(&money), "{money} of {amount}");
+                if after.remaining().minor() == 0 {
+                    prop_assert_eq!((money, of_points), (0, 0));
+                }
             }
             // Before an inspection nobody is paid.
             let released = matches!(after.phase, Phase::Released { .. });

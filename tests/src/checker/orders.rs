@@ -76,7 +76,16 @@ pub(super) fn check_out(
         draft.execute::<Order>(order, order::Command::Place { terms })?;
         let amount = fees::gross(&fee_lines, currency)?;
         let points_per_unit = config::Points::default().per_major_unit;
-        let terms = escrow::Terms { order, buyer, seller, lines: fee_lines, amount, inspection_s, points_per_unit };
+        let terms = escrow::Terms {
+            order,
+            buyer,
+            seller,
+            lines: fee_lines,
+            amount,
+            inspection_s,
+            points_per_unit,
+            from_points: None,
+        };
         draft.execute::<Escrow>(order, escrow::Command::Open { terms })?;
         placed.push((order, seller, amount));
     }
@@ -146,7 +155,7 @@ fn outstanding(draft: &Draft<'_>, group: OrderGroupId) -> Result<Vec<(OrderId, M
     let mut outstanding = Vec::new();
     for order in draft.get::<OrderGroup>(group).placed()?.orders.clone() {
         if draft.get::<Order>(order).placed()?.stage == Stage::Placed {
-            outstanding.push((order, draft.get::<Escrow>(order).opened()?.terms.amount));
+            outstanding.push((order, draft.get::<Escrow>(order).opened()?.terms.due()));
         }
     }
     Ok(outstanding)
@@ -356,7 +365,6 @@ fn give_back(
 fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Result<(), Refusal> {
     let escrow = draft.get::<Escrow>(order).opened()?.clone();
     let escrow::Terms { buyer, seller, amount, .. } = escrow.terms;
-    let earned = |kept: Money| escrow.terms.points_for(kept);
     let (buyers, sellers) = (WalletId::of(buyer, amount.currency()), WalletId::of(seller, amount.currency()));
     for event in events {
         match *event {
@@ -365,9 +373,10 @@ fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Re
                 if amount.is_positive() {
                     draft.execute::<Wallet>(sellers, wallet::Command::ReceiveSale { owner: seller, order, amount })?;
                 }
-                let (currency, points) = (kept.currency(), earned(kept));
+                let (currency, points) = (kept.currency(), escrow.points_earned());
                 draft.execute::<Points>(buyer, points::Command::Earn { order, currency, points })?;
             }
+            // No client of a load pays with points, so all that goes back is money.
             escrow::Event::EscrowPartlyRefunded { refund, amount, .. }
             | escrow::Event::EscrowRefunded { refund, amount, .. } => {
                 let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
@@ -378,8 +387,7 @@ fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Re
                 draft.execute::<Wallet>(sellers, give)?;
                 let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
                 draft.execute::<Wallet>(buyers, receive)?;
-                let left = escrow.remaining();
-                let (currency, points) = (amount.currency(), earned(left.plus(amount)?) - earned(left));
+                let (currency, points) = (amount.currency(), escrow.points_lost_with(amount));
                 draft.execute::<Points>(buyer, points::Command::TakeBack { order, refund, currency, points })?;
             }
             // Nothing that a client of a load can ask for leads to another event that moves money to a wallet.

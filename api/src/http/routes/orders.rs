@@ -62,7 +62,15 @@ pub struct Cart {
     ship_to: Option<Address>,
     #[serde(default)]
     pay: PayWhen,
+    /// How many bonus points pay for a part of it, a minor unit each. What of that is refunded comes back as points.
+    #[garde(range(max = MOST_POINTS))]
+    #[serde(default)]
+    #[schema(maximum = 9_007_199_254_740_991_u64, minimum = 0, default = 0)]
+    points: u64,
 }
+
+/// More points than any cart costs.
+const MOST_POINTS: u64 = (1 << 53) - 1;
 
 /// A number of equal pieces.
 #[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
@@ -146,7 +154,7 @@ pub struct CheckedOut {
     status: String,
     /// One order per seller.
     orders: Vec<PlacedOrder>,
-    /// What all of them cost together.
+    /// What all of them cost together, less what points have paid.
     #[schema(value_type = MoneyBody)]
     total: Money,
     /// By when they must be paid.
@@ -158,6 +166,7 @@ pub struct CheckedOut {
 pub struct PlacedOrder {
     id: Uuid,
     seller_id: Uuid,
+    /// What it costs, less what points have paid.
     #[schema(value_type = MoneyBody)]
     total: Money,
 }
@@ -168,8 +177,8 @@ pub struct PlacedOrder {
         (status = NOT_FOUND, description = "There is no such listing")))]
 async fn check_out(State(app): State<App>, Creation(command): Creation<Cart>) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
-    let Cart { lines, ship_to, pay } = command.body;
-    buy(&app, request, buyer, lines.into_iter().map(CartLine::from).collect(), ship_to, pay).await
+    let Cart { lines, ship_to, pay, points } = command.body;
+    buy(&app, request, buyer, lines.into_iter().map(CartLine::from).collect(), ship_to, (pay, points)).await
 }
 
 /// One thing to be bought.
@@ -203,7 +212,7 @@ async fn purchase(
 ) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
     let Purchase { sku, quantity, ship_to, pay } = command.body;
-    buy(&app, request, buyer, vec![CartLine { listing, sku, quantity }], ship_to, pay).await
+    buy(&app, request, buyer, vec![CartLine { listing, sku, quantity }], ship_to, (pay, 0)).await
 }
 
 async fn buy(
@@ -212,7 +221,7 @@ async fn buy(
     buyer: AccountId,
     lines: Vec<CartLine>,
     ship_to: Option<Address>,
-    pay: PayWhen,
+    (pay, points): (PayWhen, u64),
 ) -> Result<Done<CheckedOut>, Problem> {
     let rules = app.sale_rules();
     let ship_to = match ship_to {
@@ -220,7 +229,7 @@ async fn buy(
         None => None,
     };
     let orders = lines.iter().map(|_| OrderId(mint::id())).collect();
-    let cart = Checkout { buyer, lines, ship_to, group: OrderGroupId(mint::id()), orders };
+    let cart = Checkout { buyer, lines, ship_to, points, group: OrderGroupId(mint::id()), orders };
     let check_out = move |world: &mut commands::World<'_>| {
         let placed = orders::checkout(world, &cart, rules)?;
         let checked_out = checked_out(world, cart.group, pay)?;
@@ -495,6 +504,9 @@ pub struct OrderBody {
     lines: Vec<LineBody>,
     #[schema(value_type = MoneyBody)]
     total: Money,
+    /// What of it bonus points have paid.
+    #[schema(value_type = MoneyBody)]
+    from_points: Money,
     /// What has gone back to the buyer.
     #[schema(value_type = MoneyBody)]
     refunded: Money,
@@ -581,6 +593,7 @@ pub(super) fn order_body(row: purchases::Order) -> Result<OrderBody, Problem> {
         lines: row.lines.0.into_iter().map(line).collect::<Result<_, _>>()?,
         total: money(row.total)?,
         refunded: money(row.refunded)?,
+        from_points: money(row.from_points)?,
         ship_to: row.ship_to.and_then(|text| serde_json::from_str(&text).ok()),
         guest,
         payment: row.payment,

@@ -61,7 +61,8 @@ pub struct PointsBalance {
 /// Some points that came or went.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PointsEntry {
-    /// `earned` with an order that was completed, or `taken_back` with what of it was refunded.
+    /// `earned` with an order that was completed, `redeemed` to pay for one, `given_back` of what was paid, or `taken_back`
+    /// with what was refunded of an order that had earned them.
     #[schema(value_type = String, example = "earned")]
     kind: points::Kind,
     #[schema(value_type = CurrencyCode, example = "USD")]

@@ -3,8 +3,8 @@
 //! A request passes, from the outside in: [`serving`] (its connection), [`paths`] (every path a client may know becomes
 //! the canonical one), [`origins`] (what browsers are told), [`envelope`] (who sends it, request id, span, time limit,
 //! panics and errors become problems), [`limits`] (how much its sender may ask), [`forward`] (commands go to the node
-//! that decides), [`access`] (who may use it), then its route. Reading a request is in [`extract`], answering in [`reply`], and what refusals look
-//! like in [`problem`] alone.
+//! that decides), [`access`] (who may use it), then its route. Reading a request is in [`extract`], answering in
+//! [`reply`], and what refusals look like in [`problem`] alone.
 
 use std::collections::BTreeMap;
 

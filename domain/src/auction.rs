@@ -1,11 +1,11 @@
 //! The sale of one listing by proxy bidding: second price, public increments, soft close.
 //!
 //! `Unscheduled → Live → Closed | Cancelled`. A live auction takes bids from its start to its end, whether or not the
-//! start has been announced yet. Once whoever has won did not pay, the seller may give underbidders a second chance, one
-//! after the other, each once, at their own highest bid and never below the reserve. Bidders name a maximum; the price moves only as far as it takes to beat the
-//! runner-up. Invariants: the price never falls and never passes the leader's maximum; the leader holds the highest
-//! maximum, the earlier one on a tie; nothing changes after the end. The rules are numbered as in the domain rules
-//! under "Proxy bidding".
+//! start has been announced yet. Bidders name a maximum; the price moves only as far as it takes to beat the
+//! runner-up. Once whoever has won did not pay, the seller may give underbidders a second chance, one after the other,
+//! each once, at their own highest bid and never below the reserve. Invariants: the price never falls and never passes
+//! the leader's maximum; the leader holds the highest maximum, the earlier one on a tie; no bid is taken after the end.
+//! The rules are numbered as in the domain rules under "Proxy bidding".
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -32,6 +32,7 @@ pub use second_chance::{MOST_UNDERBIDDERS, Sale, Underbid};
 pub const SHORTEST: TimeDelta = TimeDelta::seconds(60);
 /// The longest auction, from its start.
 pub const LONGEST: TimeDelta = TimeDelta::days(60);
+
 /// What is asked of an auction.
 #[derive(Clone, Debug)]
 pub enum Command {

@@ -100,7 +100,7 @@ async fn admit(app: &App, headers: &HeaderMap, access: Access) -> Result<Option<
         Access::Capability(needed) => Some(needed),
     };
     let caller = caller(app, headers).await?;
-    let (caller, _) = caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))?;
+    let caller = caller.ok_or_else(|| Problem::unauthenticated("This takes an access token: log in first."))?;
     if let Some(needed) = needed {
         require(app, caller, needed).await?;
     }
@@ -124,7 +124,7 @@ pub(super) async fn may(app: &App, caller: Caller, needed: Capability) -> Result
 }
 
 /// Who sends a request with these headers, if their session stands. A token that is not good is an error.
-pub(super) async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<(Caller, Arc<Standing>)>, Problem> {
+pub(super) async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
@@ -132,7 +132,8 @@ pub(super) async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<(Cal
     });
     let token = token.ok_or_else(|| Problem::unauthenticated("Authorization must be `Bearer <access token>`."))?;
     let caller = app.tokens.verify(token).map_err(|_| not_good())?;
-    Ok(Some((caller, standing(app, caller).await?)))
+    standing(app, caller).await?;
+    Ok(Some(caller))
 }
 
 /// What a caller may do, if their session stands.

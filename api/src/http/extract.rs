@@ -60,8 +60,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = access::caller(&App::from_ref(state), &parts.headers).await?;
-        Ok(Self(caller.map(|(caller, _)| caller)))
+        Ok(Self(access::caller(&App::from_ref(state), &parts.headers).await?))
     }
 }
 

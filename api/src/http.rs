@@ -122,6 +122,7 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
     let router = OpenApiRouter::with_openapi(openapi::base())
         .nest("/api/v1", routes::auth::router())
         .nest("/api/v1", routes::listings::router())
+        .nest("/api/v1", routes::listing_images::router())
         .nest("/api/v1", routes::categories::router())
         .nest("/api/v1", routes::auctions::router())
         .nest("/api/v1", routes::orders::router())

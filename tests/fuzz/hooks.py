@@ -52,7 +52,7 @@ KINDS = {
     "merchants": "sellers",
     "users": "sellers",
 }
-FIELDS = {"listing_id": "listings", "order_id": "orders", "province_id": "provinces", "city_id": "cities"}
+FIELDS = {"listing_id": "listings", "image_id": "images", "order_id": "orders", "province_id": "provinces", "city_id": "cities"}
 
 # The same for things whose paths have a name of theirs instead of an id.
 SLUGS = {"store": "stores"}

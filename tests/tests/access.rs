@@ -4,11 +4,13 @@
 use api::http::access::{Access, of_route};
 use api::http::{openapi, paths};
 use domain::account::Capability;
+use image::ImageFormat;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tradepost_tests::bazaar::Bazaar;
 use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::market::{address, auction, listing, usd};
+use tradepost_tests::pictures::picture;
 
 /// What everybody is told who has not logged in.
 const LOG_IN: &str = "This takes an access token: log in first.";
@@ -58,6 +60,7 @@ fn every_route_that_is_served_is_in_the_table() {
 /// Things of a seller and a buyer that paths can name.
 struct Things {
     listing: String,
+    image: String,
     auction: String,
     order: String,
     group: String,
@@ -68,7 +71,9 @@ impl Things {
     async fn of(bazaar: &Bazaar) -> Self {
         let offered = bazaar.offer(3).await;
         let bought = bazaar.buyer.check_out(&[(&offered, 1)], "later").await.expect(201);
+        let image = send_picture(&bazaar.seller, &format!("/listings/{offered}/images")).await.expect(201);
         let things = Self {
+            image: image.body["items"][0]["id"].as_str().unwrap().to_owned(),
             auction: bazaar.seller.schedule(&auction(1_000)).await,
             order: tradepost_tests::bazaar::order_of(&bought),
             group: bought.body["group_id"].as_str().unwrap().to_owned(),
@@ -87,7 +92,7 @@ impl Things {
     /// Things that nobody has.
     fn of_nobody() -> Self {
         let id = || eventstore::mint::id().to_string();
-        Self { listing: id(), auction: id(), order: id(), group: id(), address: id() }
+        Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id() }
     }
 
     fn name(&self, path: &str) -> String {
@@ -100,6 +105,7 @@ impl Things {
             Some("pages" | "admin") if path.contains("{slug}") => "terms",
             _ => &self.order,
         };
+        let path = path.replace("{image_id}", &self.image);
         path.replace("{id}", id).replace("{order_id}", id).replace("{slug}", id)
     }
 }
@@ -148,7 +154,16 @@ fn body(route: &Route) -> Value {
     }
 }
 
+async fn send_picture(client: &Client, path: &str) -> Answer {
+    let small = picture(ImageFormat::Png, 3, 3);
+    client.send_files(path, &[("files", &small)]).send().await
+}
+
 async fn ask(client: &Client, route: &Route, things: &Things) -> Answer {
+    // It is looked at whether something is a form before it is known whom it is for.
+    if (route.method.as_str(), route.path) == ("POST", "/listings/{id}/images") {
+        return send_picture(client, &things.name(route.path)).await;
+    }
     let ask = client.ask(&route.method, &format!("/api/v1{}", things.name(route.path)));
     if route.method == Method::GET { ask.send().await } else { ask.json(&body(route)).send().await }
 }

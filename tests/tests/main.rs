@@ -52,6 +52,8 @@ mod kill_server;
 #[cfg(test)]
 mod kill_server_orders;
 #[cfg(test)]
+mod listing_images;
+#[cfg(test)]
 mod live;
 #[cfg(test)]
 mod metrics;

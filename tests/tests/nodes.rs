@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use image::ImageFormat;
 use serde_json::json;
 use tokio::sync::watch;
 use tradepost_tests::checker::{Log, assert_kept};
@@ -12,6 +13,7 @@ use tradepost_tests::load::{Load, seed};
 use tradepost_tests::market::auction;
 use tradepost_tests::models;
 use tradepost_tests::nats::NatsServer;
+use tradepost_tests::pictures::picture;
 use tradepost_tests::server::Spawned;
 use tradepost_tests::socket::Socket;
 use uuid::Uuid;
@@ -125,8 +127,15 @@ async fn answers_through_another_node_are_those_of_the_node_that_decides() {
         assert!(again.replayed());
         assert_eq!(again.body["id"], created.body["id"]);
     }
-    // Refusals too: of a rule, of a body, of a stranger.
     let id = created.body["id"].as_str().unwrap().to_owned();
+    // Pictures are too large to be handed on: whichever node gets them decides.
+    let small = picture(ImageFormat::Png, 3, 3);
+    for node in [&other, &deciding] {
+        let seller = seller.at(node.address());
+        let sent = seller.send_files(&format!("/listings/{id}/images"), &[("files", &small)]).key("picture");
+        assert_eq!(sent.send().await.expect(201).replayed(), node.address() == deciding.address());
+    }
+    // Refusals too: of a rule, of a body, of a stranger.
     let refused = seller.bid(&id, 2_000).await;
     assert!((400..500).contains(&refused.status) && refused.problem_fault().is_none(), "{}", refused.text);
     let instance = refused.body["instance"].as_str().map(str::to_owned);

@@ -61,6 +61,10 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
         let changes = json!({ "title": format!("Watch \"{number}\" \\ \n ☂"), "brand": "", "attributes": { "year": 1_989 },
             "discount": { "bps": 1_000 } });
         seller.ask(&reqwest::Method::PATCH, &full).json(&changes).send().await.expect(200);
+        if number == 4 {
+            let small = picture(ImageFormat::Png, 3, 3);
+            seller.send_files(&format!("{path}/images"), &[("files", &small)]).send().await.expect(201);
+        }
         if number == 5 {
             seller.ask(&reqwest::Method::DELETE, &full).send().await.expect(200);
         }

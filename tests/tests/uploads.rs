@@ -1,6 +1,5 @@
 //! Uploads through HTTP, kept in a folder and in a bucket.
 
-use std::path::Path;
 use std::time::Duration;
 
 use api::config::{self, Config};
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tradepost_tests::client::{Answer, Client, PASSWORD};
 use tradepost_tests::fail::OrFail;
-use tradepost_tests::pictures::{form, picture};
+use tradepost_tests::pictures::{bomb, files_in, form, picture};
 use tradepost_tests::s3::S3;
 use tradepost_tests::server::InProcess;
 
@@ -37,10 +36,6 @@ async fn keeping_in(folder: &TempDir) -> InProcess {
     let mut settings = Config::default();
     settings.media.folder = folder.path().to_owned();
     InProcess::start_with(settings).await
-}
-
-fn files_in(folder: &Path) -> usize {
-    std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
 #[tokio::test]
@@ -136,23 +131,8 @@ async fn a_form_that_is_none_or_brings_too_much_is_refused() {
     let filler = json!({ "display_name": "x".repeat(2 * 1024 * 1024) });
     ann.patch("/profile", &filler).send().await.problem(413, "too-large");
     // A picture of few bytes that says it has too many pixels.
-    let mut bomb = picture(ImageFormat::Png, 8, 8);
-    bomb[16..24].copy_from_slice(&[0, 0, 0xc3, 0x50, 0, 0, 0xc3, 0x50]);
-    let crc = crc(&bomb[12..29]);
-    bomb[29..33].copy_from_slice(&crc.to_be_bytes());
-    let refused = send("/upload/image", &[("file", &bomb)]).await.problem(422, "image-too-large");
+    let refused = send("/upload/image", &[("file", &bomb())]).await.problem(422, "image-too-large");
     assert_eq!((&refused.body["maximum"], &refused.body["offered"]), (&json!(25_000_000), &json!(2_500_000_000_u64)));
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0xedb8_8320 };
-        }
-    }
-    !crc
 }
 
 #[tokio::test]

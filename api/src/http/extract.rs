@@ -78,6 +78,19 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
     }
 }
 
+/// Several ids in the path. As with [`Id`], what cannot be one names nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Ids<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|ids| Self(ids.0)).map_err(|_| Problem::not_found("thing"))
+    }
+}
+
 /// A JSON body that has been read and validated.
 #[derive(Debug)]
 pub struct Body<T>(pub T);

@@ -12,6 +12,7 @@ pub mod categories;
 pub mod escrow;
 pub mod guests;
 pub mod health;
+pub mod listing_images;
 pub mod listings;
 pub mod merchants;
 pub mod metrics;

@@ -76,11 +76,37 @@ impl UploadedImage {
         let (url, thumbnail_url) = (url(&image.stored.file()), url(&image.stored.thumbnail()));
         Self { id: image.image.0, url, thumbnail_url, format, width, height, bytes }
     }
+
+    /// Where it is, on this host.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
 }
 
 /// Where a file is, on this host.
-pub(super) fn url(file: &str) -> String {
+fn url(file: &str) -> String {
     format!("/media/{file}")
+}
+
+/// A picture as others see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ShownImage {
+    id: Uuid,
+    /// Where it is, on this host.
+    #[schema(example = "/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f.jpg")]
+    url: String,
+    /// Where its thumbnail is, which fits in 400 × 400 pixels.
+    #[schema(example = "/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f-thumb.jpg")]
+    thumbnail_url: String,
+}
+
+impl ShownImage {
+    /// The picture whose file is called so; none if no picture is.
+    pub(super) fn of(file: &str) -> Option<Self> {
+        let (name, ending) = file.split_once('.')?;
+        let id = Uuid::parse_str(name).ok()?;
+        Some(Self { id, url: url(file), thumbnail_url: url(&format!("{name}-thumb.{ending}")) })
+    }
 }
 
 /// Pictures that were uploaded.
@@ -100,7 +126,7 @@ pub struct UploadedImages {
         (status = UNSUPPORTED_MEDIA_TYPE, description = "The body is no form")))]
 async fn upload_one(State(app): State<App>, upload: Upload<OneFile>) -> Result<Done<UploadedImage>, Problem> {
     let kept = Kept::keep(&app, &upload.command.body).await?;
-    let value = kept.images.first().map(UploadedImage::of).ok_or_else(Problem::internal)?;
+    let value = kept.uploaded().next().ok_or_else(Problem::internal)?;
     let accepted = kept.note(&app, &upload.command, value).await?;
     let location = accepted.value.url.clone();
     Ok(Done::created(accepted, location))
@@ -114,7 +140,7 @@ async fn upload_one(State(app): State<App>, upload: Upload<OneFile>) -> Result<D
         (status = UNSUPPORTED_MEDIA_TYPE, description = "The body is no form")))]
 async fn upload_several(State(app): State<App>, upload: Upload<Files>) -> Result<Done<UploadedImages>, Problem> {
     let kept = Kept::keep(&app, &upload.command.body).await?;
-    let items = kept.images.iter().map(UploadedImage::of).collect();
+    let items = kept.uploaded().collect();
     let accepted = kept.note(&app, &upload.command, UploadedImages { items }).await?;
     let location = accepted.value.items.first().map(|image| image.url.clone()).unwrap_or_default();
     Ok(Done::created(accepted, location))
@@ -140,6 +166,11 @@ impl Kept {
             }
         }
         Ok(kept)
+    }
+
+    /// What their sender is told of them.
+    pub(super) fn uploaded(&self) -> impl Iterator<Item = UploadedImage> {
+        self.images.iter().map(UploadedImage::of)
     }
 
     /// Says that they are there.

@@ -16,6 +16,7 @@ use super::{ConditionBody, DeliveryBody};
 use crate::http::money::stored_money;
 use crate::http::openapi::MoneyBody;
 use crate::http::problem::Problem;
+use crate::http::routes::uploads::ShownImage;
 
 /// A listing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,8 +51,8 @@ pub struct ListingBody {
     discount: Option<ShownDiscount>,
     #[schema(schema_with = attributes_schema)]
     attributes: Attributes,
-    /// The names of its images, in the order in which they are shown.
-    images: Vec<String>,
+    /// In the order in which they are shown; the first is its cover.
+    images: Vec<ShownImage>,
     /// Whether the staff has it shown first.
     featured: bool,
     /// How many pieces are free, of all forms together; nothing is told of an auction.
@@ -120,6 +121,9 @@ pub struct SellerBody {
 
 pub(in crate::http::routes) fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
     let catalogue::Offer { listing: row, seller_name } = offer;
+    // Nobody shows what somebody has left behind who is forgotten: it is deleted.
+    let files = if seller_name.is_some() { row.images.0 } else { Vec::new() };
+    let images = files.iter().filter_map(|file| ShownImage::of(file)).collect();
     let is_auction = row.kind == catalogue::Kind::Auction;
     let money = |minor| stored_money(minor, row.currency.0);
     let variant = |variant: catalogue::Variant| {
@@ -133,7 +137,7 @@ pub(in crate::http::routes) fn body(offer: catalogue::Offer) -> Result<ListingBo
         sale_price: row.sale_minor.map(money).transpose()?,
         discount: row.discount.map(|discount| discount.0.into()),
         attributes: row.attributes.0,
-        images: row.images.0,
+        images,
         featured: row.featured,
         review_until: row.review_until,
         reason: row.reason,

@@ -191,8 +191,9 @@ fn auction_rules(settings: &Config) -> AuctionRules {
 fn sale_rules(settings: &Config) -> SaleRules {
     let crate::config::Orders { fee_bps, confirm_within_s: _, inspection_physical_s, inspection_digital_s } =
         settings.orders;
-    let points_per_unit = settings.points.per_major_unit;
-    SaleRules { fee_bps, points_per_unit, inspection_physical_s, inspection_digital_s }
+    let crate::config::Points { per_major_unit: points_per_unit, worth_minor_units: point_worth_minor } =
+        settings.points;
+    SaleRules { fee_bps, points_per_unit, point_worth_minor, inspection_physical_s, inspection_digital_s }
 }
 
 /// The processes, and the versions of what they keep.

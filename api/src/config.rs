@@ -189,6 +189,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "Bonus points that a completed order earns per whole major unit of its currency, but at least a hundred minor ones; frozen into an order when it is placed, 0 turns this off.",
     ),
     (
+        "points.worth_minor_units",
+        "1",
+        "What a bonus point pays at a checkout, in minor units of its currency; frozen into an order when it is placed, 0 lets points pay for nothing.",
+    ),
+    (
         "places.files",
         "",
         "Files, with commas between, of the provinces and cities of further countries, each in the form of api/places/pk.toml; one of a country that is part of the program takes its place.",
@@ -442,8 +447,10 @@ pub struct Orders {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Points {
-    /// How many a completed order earns per whole major unit.
+    /// How many a completed order earns per whole major unit that was paid with money.
     pub per_major_unit: u32,
+    /// What each pays at a checkout, in minor units.
+    pub worth_minor_units: u32,
 }
 
 /// Rules of stores.
@@ -606,7 +613,7 @@ impl Default for Catalogue {
 
 impl Default for Points {
     fn default() -> Self {
-        Self { per_major_unit: 1 }
+        Self { per_major_unit: 1, worth_minor_units: 1 }
     }
 }
 
@@ -796,6 +803,7 @@ impl Config {
                 "it must be from 3600 to 2592000",
             ),
             ("points.per_major_unit", self.points.per_major_unit <= 1000, "it must be at most 1000"),
+            ("points.worth_minor_units", self.points.worth_minor_units <= 1000, "it must be at most 1000"),
             ("catalogue.review_s", is_review(self.catalogue.review_s), REVIEW_RULE),
             ("orders.fee_bps", self.orders.fee_bps <= FULL_BPS, "it must be at most 10000"),
             (

@@ -193,12 +193,11 @@ fn close_if_refunded(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> 
 fn settle_points(world: &mut World<'_>, escrow: &Opened, order: OrderId, event: &Event) -> Result<(), Halt> {
     let (terms, currency) = (&escrow.terms, escrow.terms.amount.currency());
     let command = match event {
-        Event::EscrowReleased { kept, .. } | Event::EscrowSplit { kept, .. } => {
-            points::Command::Earn { order, currency, points: terms.points_for(*kept) }
+        Event::EscrowReleased { .. } | Event::EscrowSplit { .. } => {
+            points::Command::Earn { order, currency, points: escrow.points_earned() }
         }
         Event::ReleaseRefunded { refund, amount, .. } => {
-            let left = escrow.remaining();
-            let points = terms.points_for(left.plus(*amount)?) - terms.points_for(left);
+            let points = escrow.points_lost_with(*amount);
             points::Command::TakeBack { order, refund: *refund, currency, points }
         }
         Event::EscrowOpened { .. }
@@ -220,32 +219,42 @@ fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(),
     let terms = &escrow.terms;
     let (buyer, seller, currency) = (terms.buyer, terms.seller, terms.amount.currency());
     let sale = |amount| wallet::Command::ReceiveSale { owner: seller, order, amount };
-    let back = |refund, amount| wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
+    // The part that points had paid comes back as points.
+    let back = |world: &mut World<'_>, refund: RefundId, whole: Money, from_points: Option<Money>| {
+        let amount = whole.minus(from_points.unwrap_or(Money::zero(currency)))?;
+        if amount.is_positive() {
+            let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
+            world.execute::<Wallet>(WalletId::of(buyer, currency), receive)?;
+        }
+        let points = escrow.points_back_with(whole);
+        world.execute::<Points>(buyer, points::Command::GiveBack { order, refund, currency, points }).map(drop)
+    };
     for event in events {
-        let mut to = |owner: AccountId, command: wallet::Command| {
+        let to = |world: &mut World<'_>, owner: AccountId, command: wallet::Command| {
             world.execute::<Wallet>(WalletId::of(owner, currency), command).map(drop)
         };
         match event {
             Event::EscrowReleased { kept, fee, .. } => {
                 let payout = kept.minus(*fee)?;
                 if payout.is_positive() {
-                    to(seller, sale(payout))?;
+                    to(world, seller, sale(payout))?;
                 }
             }
-            Event::EscrowPartlyRefunded { refund, amount, .. } | Event::EscrowRefunded { refund, amount, .. } => {
-                to(buyer, back(*refund, *amount))?;
+            Event::EscrowPartlyRefunded { refund, amount, from_points, .. }
+            | Event::EscrowRefunded { refund, amount, from_points, .. } => {
+                back(world, *refund, *amount, *from_points)?;
             }
-            Event::EscrowSplit { to_buyer, kept, fee, .. } => {
-                to(buyer, back(RefundId(order.0), *to_buyer))?;
+            Event::EscrowSplit { to_buyer, kept, fee, from_points, .. } => {
+                back(world, RefundId(order.0), *to_buyer, *from_points)?;
                 let payout = kept.minus(*fee)?;
                 if payout.is_positive() {
-                    to(seller, sale(payout))?;
+                    to(world, seller, sale(payout))?;
                 }
             }
-            Event::ReleaseRefunded { refund, amount, from_available, owed, .. } => {
+            Event::ReleaseRefunded { refund, amount, from_available, owed, from_points, .. } => {
                 let (refund, given, owed) = (*refund, *from_available, *owed);
-                to(seller, wallet::Command::GiveRefund { owner: seller, order, refund, amount: given, owed })?;
-                to(buyer, back(refund, *amount))?;
+                to(world, seller, wallet::Command::GiveRefund { owner: seller, order, refund, amount: given, owed })?;
+                back(world, refund, *amount, *from_points)?;
             }
             Event::EscrowOpened { .. }
             | Event::EscrowFunded { .. }

@@ -35,8 +35,14 @@ use crate::payments::Outcome;
 use crate::timers::{Changes, Name, Rules};
 use crate::wallets;
 
-const RULES: SaleRules =
-    SaleRules { fee_bps: 250, points_per_unit: 1, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
+/// So many points that they pay for much, and of a worth that divides no price.
+const RULES: SaleRules = SaleRules {
+    fee_bps: 250,
+    points_per_unit: 10,
+    point_worth_minor: 7,
+    inspection_physical_s: 1_209_600,
+    inspection_digital_s: 172_800,
+};
 
 fn timer_rules() -> Rules {
     Rules { sales: RULES, auctions: AuctionRules::default() }
@@ -245,6 +251,8 @@ impl Market {
             assert_eq!(-owed, self.book(&LedgerAccount::Receivable(who)), "the wallet and the books");
         }
         let mut earned = BTreeMap::<AccountId, i64>::new();
+        let mut spent = 0;
+        let mut due_of_groups = BTreeMap::<OrderGroupId, Vec<Option<i64>>>::new();
         // The pieces of orders that stand, and of those that were given back, which may have been sent before.
         let (mut kept, mut refunded) = (BTreeMap::<ListingId, u32>::new(), BTreeMap::<ListingId, u32>::new());
         for order in self.orders.clone() {
@@ -254,9 +262,22 @@ impl Market {
             let holds = matches!(escrow.status(), Status::Funded | Status::Inspection | Status::Disputed);
             assert_eq!(held, if holds { escrow.remaining().minor() } else { 0 });
             assert_eq!(placed.stage.has_ended() || placed.stage == Stage::Placed, !holds, "{placed:?} {escrow:?}");
+            let waits = placed.stage == Stage::Placed;
+            due_of_groups.entry(placed.terms.group).or_default().push(waits.then(|| escrow.terms.due().minor()));
             self.check_clock(order, placed.stage, escrow.status(), placed.terms.group);
+            // What points have paid and has not come back, the marketplace has paid.
+            let [whole, due] = [escrow.terms.amount, escrow.terms.due()].map(Money::minor);
+            let left = if matches!(escrow.status(), Status::Voided) {
+                0
+            } else {
+                whole - due - (escrow.refunded.minor() * (whole - due) * 2 + whole) / (whole * 2)
+            };
+            // A point that has come back in part has not come back.
+            let worth = i64::from(RULES.point_worth_minor);
+            *earned.entry(placed.terms.buyer).or_default() -= (left + worth - 1) / worth;
+            spent += if escrow.status() == Status::AwaitingPayment { 0 } else { left };
             if matches!(escrow.status(), Status::Released | Status::Split) {
-                let points = escrow.remaining().minor() / 100 * i64::from(RULES.points_per_unit);
+                let points = i64::try_from(escrow.points_earned()).unwrap();
                 *earned.entry(placed.terms.buyer).or_default() += points;
             }
             for line in &placed.terms.lines {
@@ -273,6 +294,11 @@ impl Market {
                 *pieces.entry(line.listing).or_default() += line.quantity;
             }
         }
+        for (group, waiting) in due_of_groups {
+            let waiting: Vec<i64> = waiting.into_iter().flatten().collect();
+            assert!(waiting.is_empty() || waiting.iter().sum::<i64>() > 0, "{group:?} waits for nothing");
+        }
+        assert_eq!(-spent, self.book(&LedgerAccount::MarketingExpense), "points and what they have cost");
         for buyer in BUYERS {
             let points = self.state::<Points>(buyer).counts.get(&Currency::USD).copied().unwrap_or(0);
             assert_eq!(points, earned.get(&buyer).copied().unwrap_or(0), "points are earned with what sellers keep");
@@ -396,7 +422,12 @@ impl Act {
             sku: Sku::default(),
             quantity: *quantity,
         };
+        let there = market.state::<Points>(buyer).counts.get(&Currency::USD).copied().unwrap_or(0).max(0);
+        // Mostly some of what is there, now and then more; often more than the price, of which all is paid then.
+        let points =
+            if self.kind == 0 { 0 } else { there.unsigned_abs() * (self.permille.unsigned_abs() + 100) / 1_000 };
         let cart = Checkout {
+            points,
             buyer,
             lines: self.lines.iter().map(line).collect(),
             ship_to: None,
@@ -406,8 +437,10 @@ impl Act {
         let now = self.permille < 400;
         market.submit(|world| {
             let placed = orders::checkout(world, &cart, RULES)?;
+            // Points may have paid for all of it.
+            let waits = !orders::outstanding(world, cart.group)?.is_empty();
             match placed.first() {
-                Some(first) if now => orders::pay(world, *first, buyer),
+                Some(first) if now && waits => orders::pay(world, *first, buyer),
                 _ => Ok(()),
             }
         })

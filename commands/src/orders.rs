@@ -10,6 +10,7 @@ use domain::fees::{self, FeeLine};
 use domain::listing::{Delivery, Listing};
 use domain::order::{CancelCause, Command, Error, Line, Order, Origin, Payment, Placed, Role, Stage, Terms, Witness};
 use domain::order_group::{self, OrderGroup};
+use domain::points::{self, Points, Redeemed};
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, RefundId, Sealed, WalletId};
@@ -32,8 +33,10 @@ pub const WIN_PAID_WITHIN: TimeDelta = TimeDelta::hours(24);
 pub struct SaleRules {
     /// The marketplace's share of a line, in basis points, where its category says nothing else.
     pub fee_bps: u32,
-    /// How many bonus points a buyer earns per whole major unit.
+    /// How many bonus points a buyer earns per whole major unit that is paid with money.
     pub points_per_unit: u32,
+    /// What a bonus point pays, in minor units.
+    pub point_worth_minor: u32,
     /// How long a buyer may inspect what was shipped, in seconds.
     pub inspection_physical_s: u32,
     /// How long a buyer may inspect what is digital, in seconds.
@@ -69,6 +72,8 @@ pub struct Checkout {
     pub lines: Vec<CartLine>,
     /// Where to send it, as JSON.
     pub ship_to: Option<Sealed<String>>,
+    /// How many of the buyer's bonus points pay for a part of it.
+    pub points: u64,
     /// The id of the group.
     pub group: OrderGroupId,
     /// Ids for the orders, at least one per line: there cannot be more sellers.
@@ -76,7 +81,7 @@ pub struct Checkout {
 }
 
 /// Buys a cart: one order per seller, all of them or none, to be paid together within 15 minutes. Lines of the same
-/// form of the same listing are one.
+/// form of the same listing are one. What points pay for wholly is paid with the order.
 pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Result<Vec<OrderId>, Halt> {
     accounts::require(world, cart.buyer, Capability::Buy)?;
     let pay_by = world.now() + CHECKOUT_PAID_WITHIN;
@@ -93,8 +98,10 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
         basket.lines.push(Line { listing, sku, title, quantity, unit_price, shipping, fee_bps });
     }
     check_currency(baskets.values().flat_map(|basket| &basket.lines))?;
+    let amounts = baskets.values().map(Basket::gross).collect::<Result<Vec<_>, _>>()?;
+    let redeemed = points::redeemed_for(cart.points, rules.point_worth_minor, &amounts)?;
     let mut placed = Vec::new();
-    for ((seller, basket), &order) in baskets.into_iter().zip(&cart.orders) {
+    for (((seller, basket), &order), redeemed) in baskets.into_iter().zip(&cart.orders).zip(redeemed) {
         let terms = Terms {
             group: cart.group,
             buyer: cart.buyer,
@@ -109,14 +116,25 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
         for (listing, pieces) in pieces(&terms.lines) {
             world.execute::<Stock>(listing, stock::Command::Reserve { listing, order, pieces, until: pay_by })?;
         }
-        place(world, order, terms, rules)?;
+        if let Some(Redeemed { points, worth }) = redeemed {
+            let redeem = points::Command::Redeem { order, currency: worth.currency(), points };
+            world.execute::<Points>(cart.buyer, redeem)?;
+        }
+        place(world, order, terms, redeemed, rules)?;
         placed.push(order);
     }
     if placed.is_empty() {
         return Err(Error::LinesOutOfRange { maximum: domain::order::MOST_LINES, offered: 0 }.into());
     }
     place_group(world, cart.group, cart.buyer, placed.clone(), pay_by)?;
+    pay_if_nothing_is_due(world, cart.group)?;
     Ok(placed)
+}
+
+/// Pays for a group of which points have paid all that waits: there is no money to wait for.
+fn pay_if_nothing_is_due(world: &mut World<'_>, group: OrderGroupId) -> Result<(), Halt> {
+    let due = total(&outstanding(world, group)?)?;
+    if due.is_some_and(|due| !due.is_positive()) { pay_group(world, group, None) } else { Ok(()) }
 }
 
 /// What one seller sends.
@@ -124,6 +142,15 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
 struct Basket {
     lines: Vec<Line>,
     has_physical: bool,
+}
+
+impl Basket {
+    fn gross(&self) -> Result<Money, Halt> {
+        let mut lines = self.lines.iter().map(Line::gross);
+        // There is no basket without a line.
+        let first = lines.next().ok_or(Error::NotFound)??;
+        Ok(lines.try_fold(first, |sum, line| sum.plus(line?))?)
+    }
 }
 
 pub(crate) fn summed(lines: &[CartLine]) -> Result<BTreeMap<(ListingId, Sku), u32>, Error> {
@@ -153,7 +180,13 @@ pub(crate) fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
     pieces
 }
 
-fn place(world: &mut World<'_>, order: OrderId, terms: Terms, rules: SaleRules) -> Result<(), Halt> {
+fn place(
+    world: &mut World<'_>,
+    order: OrderId,
+    terms: Terms,
+    redeemed: Option<Redeemed>,
+    rules: SaleRules,
+) -> Result<(), Halt> {
     let Terms { buyer, seller, delivery, .. } = terms;
     let lines = terms.lines.iter().map(Line::fee_line).collect::<Result<Vec<FeeLine>, _>>()?;
     let currency = terms.lines.first().map(|line| line.unit_price.currency());
@@ -165,7 +198,7 @@ fn place(world: &mut World<'_>, order: OrderId, terms: Terms, rules: SaleRules) 
     let amount = fees::gross(&lines, currency)?;
     let inspection_s = rules.inspection_s(delivery);
     let points_per_unit = rules.points_per_unit;
-    let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit };
+    let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit, redeemed };
     world.execute::<Escrow>(order, escrow::Command::Open { terms })?;
     Ok(())
 }
@@ -219,7 +252,7 @@ pub(crate) fn place_won(world: &mut World<'_>, ids: WinIds, win: Win, rules: Sal
         payment: Payment::Escrow,
         guest: None,
     };
-    place(world, ids.order, terms, rules)?;
+    place(world, ids.order, terms, None, rules)?;
     let pay_by = world.now() + WIN_PAID_WITHIN;
     place_group(world, ids.group, win.buyer, vec![ids.order], pay_by)
 }
@@ -254,13 +287,13 @@ pub fn role_in(world: &mut World<'_>, order: OrderId, account: AccountId) -> Res
     }
 }
 
-/// What of a group still waits to be paid, order by order.
+/// What of a group still waits to be paid with money, order by order.
 pub fn outstanding(world: &mut World<'_>, group: OrderGroupId) -> Result<Vec<(OrderId, Money)>, Halt> {
     let orders = world.get::<OrderGroup>(group)?.placed()?.orders.clone();
     let mut outstanding = Vec::new();
     for order in orders {
         if world.get::<Order>(order)?.placed()?.stage == Stage::Placed {
-            outstanding.push((order, world.get::<Escrow>(order)?.opened()?.terms.amount));
+            outstanding.push((order, world.get::<Escrow>(order)?.opened()?.terms.due()));
         }
     }
     Ok(outstanding)
@@ -310,7 +343,10 @@ pub(crate) fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Opti
         }
     }
     for (order, amount) in outstanding {
-        world.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+        // Points may have paid for all of it.
+        if amount.is_positive() {
+            world.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+        }
         world.execute::<Escrow>(order, escrow::Command::Fund { now })?;
         world.execute::<Order>(order, Command::Pay {})?;
         for listing in reserved_listings(world, order)? {
@@ -386,7 +422,13 @@ fn call_off_unpaid(world: &mut World<'_>, order: OrderId, cause: CancelCause) ->
     // A seller who calls a win off has nothing to offer again; a second chance leaves the way free however it ends.
     let forfeits = cause == CancelCause::NotPaid || !origin.is_binding();
     world.execute::<Order>(order, Command::Cancel { cause })?;
-    world.execute::<Escrow>(order, escrow::Command::Void {})?;
+    let voided = world.execute::<Escrow>(order, escrow::Command::Void {})?;
+    let redeemed = world.get::<Escrow>(order)?.opened()?.terms.redeemed;
+    if let (false, Some(Redeemed { points, worth })) = (voided.is_empty(), redeemed) {
+        let refund = RefundId(order.0);
+        let back = points::Command::GiveBack { order, refund, currency: worth.currency(), points };
+        world.execute::<Points>(buyer, back)?;
+    }
     if let Some(auction) = origin.auction().filter(|_| forfeits) {
         world.execute::<Auction>(auction, auction::Command::Forfeit { buyer, order })?;
     }
@@ -413,7 +455,11 @@ pub fn cancel(
     let Placed { terms, stage, .. } = world.get::<Order>(order)?.placed()?;
     match (terms.payment.is_escrow(), *stage) {
         (false, _) => guests::call_off(world, order, cause),
-        (true, Stage::Placed) => call_off_unpaid(world, order, cause),
+        (true, Stage::Placed) => {
+            let group = terms.group;
+            call_off_unpaid(world, order, cause)?;
+            pay_if_nothing_is_due(world, group)
+        }
         (true, _) => call_off_paid(world, order, cause, RefundCause::Cancelled, refund),
     }
 }

@@ -3,8 +3,9 @@
 //! `Unopened → AwaitingPayment → Funded → Inspection → Ended`, with `Disputed` between funding and the end. Inspection
 //! begins with the delivery, never with the payment, and ends in the release. Invariants: what was funded is held,
 //! released or refunded, to the cent; the fee is computed on what the seller keeps, and what goes back to the buyer is
-//! never charged; an ended escrow holds nothing; a dispute stops every clock but its own. Every event that moves money
-//! carries its complete postings; the wallets that it moves follow in the same commit.
+//! never charged; what bonus points have paid is the marketplace's expense, and of what goes back the same part is
+//! points again, never money; an ended escrow holds nothing; a dispute stops every clock but its own. Every event that
+//! moves money carries its complete postings; the wallets and the points that it moves follow in the same commit.
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -17,7 +18,7 @@ use crate::fees::{self, FeeLine};
 use crate::ids::{AccountId, OrderId, RefundId};
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{Money, MoneyError};
-use crate::points;
+use crate::points::{self, Redeemed};
 
 #[cfg(test)]
 mod laws;
@@ -122,6 +123,9 @@ pub struct Terms {
     /// How many bonus points the buyer earns per whole major unit that the seller keeps.
     #[serde(default, skip_serializing_if = "earns_nothing")]
     pub points_per_unit: u32,
+    /// The bonus points that pay for a part of the amount, which the marketplace makes good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redeemed: Option<Redeemed>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
@@ -130,9 +134,15 @@ fn earns_nothing(points_per_unit: &u32) -> bool {
 }
 
 impl Terms {
-    /// How many bonus points the buyer earns if the seller keeps so much.
-    pub fn points_for(&self, kept: Money) -> u64 {
-        points::earned_with(kept, self.points_per_unit)
+    /// What of the amount is paid with bonus points.
+    pub fn points_part(&self) -> Money {
+        self.redeemed.map_or(Money::zero(self.amount.currency()), |redeemed| redeemed.worth)
+    }
+
+    /// What of the amount is paid with money.
+    pub fn due(&self) -> Money {
+        // Points never pay more than the amount.
+        self.amount.minus(self.points_part()).unwrap_or(self.amount)
     }
 }
 
@@ -193,7 +203,7 @@ pub enum Event {
         amount: Money,
         /// Refunded then, unless it is shipped.
         ship_by: Timestamp,
-        /// Available → escrow.
+        /// Available and marketing expense → escrow.
         postings: Vec<Posting>,
     },
     /// It will never be paid.
@@ -240,7 +250,10 @@ pub enum Event {
         amount: Money,
         /// Why.
         cause: RefundCause,
-        /// Escrow → buyer available.
+        /// The part of it that points had paid, and that went back as points.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_points: Option<Money>,
+        /// Escrow → buyer available and marketing expense.
         postings: Vec<Posting>,
     },
     /// All that was left went back to the buyer.
@@ -251,7 +264,10 @@ pub enum Event {
         amount: Money,
         /// Why.
         cause: RefundCause,
-        /// Escrow → buyer available.
+        /// The part of it that points had paid, and that went back as points.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_points: Option<Money>,
+        /// Escrow → buyer available and marketing expense.
         postings: Vec<Posting>,
     },
     /// Buyer and seller each got a part.
@@ -264,7 +280,10 @@ pub enum Event {
         fee: Money,
         /// Who decided so.
         by: AccountId,
-        /// Escrow → buyer available, seller available and fee income.
+        /// The part of it that points had paid, and that went back as points.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_points: Option<Money>,
+        /// Escrow → buyer available, marketing expense, seller available and fee income.
         postings: Vec<Posting>,
     },
     /// After the release, some or all of it went back to the buyer.
@@ -281,23 +300,26 @@ pub enum Event {
         fee_share: Money,
         /// Why.
         cause: RefundCause,
-        /// Seller available, seller receivable and fee income → buyer available.
+        /// The part of it that points had paid, and that went back as points.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_points: Option<Money>,
+        /// Seller available, seller receivable and fee income → buyer available and marketing expense.
         postings: Vec<Posting>,
     },
 }
 
 event_versions!(Event {
-    EscrowOpened = "2" | "1",
-    EscrowFunded = "1",
+    EscrowOpened = "3" | "2" | "1",
+    EscrowFunded = "2" | "1",
     EscrowVoided = "1",
     InspectionStarted = "1",
     InspectionReminded = "1",
     EscrowDisputed = "1",
     EscrowReleased = "1",
-    EscrowPartlyRefunded = "1",
-    EscrowRefunded = "1",
-    EscrowSplit = "1",
-    ReleaseRefunded = "1",
+    EscrowPartlyRefunded = "2" | "1",
+    EscrowRefunded = "2" | "1",
+    EscrowSplit = "2" | "1",
+    ReleaseRefunded = "2" | "1",
 });
 
 impl Event {
@@ -534,6 +556,14 @@ fn open(terms: Terms) -> Result<Vec<Event>, Error> {
     if !terms.amount.is_positive() {
         return Err(Error::AmountNotPositive { offered: terms.amount });
     }
+    if let Some(Redeemed { points, worth }) = terms.redeemed {
+        if points == 0 || !worth.is_positive() {
+            return Err(Error::AmountNotPositive { offered: worth });
+        }
+        if worth.minor_in(terms.amount.currency())? > terms.amount.minor() {
+            return Err(Error::MoreThanRemains { remaining: terms.amount, offered: worth });
+        }
+    }
     Ok(vec![Event::EscrowOpened { terms }])
 }
 
@@ -630,7 +660,12 @@ impl Opened {
     fn fund(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
         let Phase::AwaitingPayment = self.phase else { return Err(self.wrong_status()) };
         let Terms { amount, buyer, .. } = self.terms;
-        let postings = vec![Posting::new(LedgerAccount::Available(buyer), self.account(), amount)];
+        let parts = [
+            (LedgerAccount::Available(buyer), self.terms.due()),
+            (LedgerAccount::MarketingExpense, self.terms.points_part()),
+        ];
+        let parts = parts.into_iter().filter(|(_, part)| part.is_positive());
+        let postings = parts.map(|(from, part)| Posting::new(from, self.account(), part)).collect();
         Ok(vec![Event::EscrowFunded { amount, ship_by: now + SHIPPED_WITHIN, postings }])
     }
 
@@ -700,11 +735,12 @@ impl Opened {
             (_, _) => return Err(self.wrong_status()),
         }
         let amount = self.part(amount)?;
-        let postings = to_buyer(&self.terms, self.account(), amount);
+        let from_points = self.part_from_points(amount)?;
+        let postings = self.to_buyer(&[(self.account(), amount)], from_points)?;
         Ok(vec![if amount == self.remaining() {
-            Event::EscrowRefunded { refund, amount, cause, postings }
+            Event::EscrowRefunded { refund, amount, cause, from_points, postings }
         } else {
-            Event::EscrowPartlyRefunded { refund, amount, cause, postings }
+            Event::EscrowPartlyRefunded { refund, amount, cause, from_points, postings }
         }])
     }
 
@@ -717,9 +753,10 @@ impl Opened {
             return Err(Error::MoreThanRemains { remaining: self.remaining(), offered: share });
         }
         let fee = fees::fee_on(kept, &self.terms.lines)?;
-        let mut postings = to_buyer(&self.terms, self.account(), share);
+        let from_points = self.part_from_points(share)?;
+        let mut postings = self.to_buyer(&[(self.account(), share)], from_points)?;
         postings.extend(self.payout(kept, fee)?);
-        Ok(vec![Event::EscrowSplit { to_buyer: share, kept, fee, by, postings }])
+        Ok(vec![Event::EscrowSplit { to_buyer: share, kept, fee, by, from_points, postings }])
     }
 
     fn refund_released(
@@ -738,19 +775,29 @@ impl Opened {
         let from_available = from_seller.min(seller_available)?;
         let owed = from_seller.minus(from_available)?;
         let seller = self.terms.seller;
-        let postings = [
+        let sources = [
             (LedgerAccount::Available(seller), from_available),
             (LedgerAccount::Receivable(seller), owed),
             (LedgerAccount::FeeIncome, fee_share),
         ];
-        let postings = postings.into_iter().flat_map(|(from, part)| to_buyer(&self.terms, from, part)).collect();
-        Ok(vec![Event::ReleaseRefunded { refund, amount, from_available, owed, fee_share, cause, postings }])
+        let from_points = self.part_from_points(amount)?;
+        let postings = self.to_buyer(&sources, from_points)?;
+        Ok(vec![Event::ReleaseRefunded {
+            refund,
+            amount,
+            from_available,
+            owed,
+            fee_share,
+            cause,
+            from_points,
+            postings,
+        }])
     }
 
     /// An amount that is there, or all that is.
     fn part(&self, amount: Option<Money>) -> Result<Money, Error> {
         let remaining = self.remaining();
-        let Some(offered) = amount else { return Ok(remaining) };
+        let offered = amount.unwrap_or(remaining);
         if !offered.is_positive() {
             return Err(Error::AmountNotPositive { offered });
         }
@@ -764,6 +811,65 @@ impl Opened {
         LedgerAccount::Escrow(self.terms.order)
     }
 
+    /// How many bonus points its buyer has earned, with what was paid with money and the seller keeps.
+    pub fn points_earned(&self) -> u64 {
+        self.points_earned_after(self.refunded)
+    }
+
+    /// How many of them went with the last `amount` that went back.
+    pub fn points_lost_with(&self, amount: Money) -> u64 {
+        let before = self.refunded.minus(amount).unwrap_or(self.refunded);
+        self.points_earned_after(before).saturating_sub(self.points_earned())
+    }
+
+    /// How many of those that have paid for a part came back with the last `amount` that went back. Only whole points
+    /// do; what is less comes with the next, so that in the end all of them are back.
+    pub fn points_back_with(&self, amount: Money) -> u64 {
+        let before = self.refunded.minus(amount).unwrap_or(self.refunded);
+        let [before, after] = [before, self.refunded].map(|refunded| {
+            let worth = self.worth_back_of(refunded);
+            self.terms.redeemed.map_or(0, |redeemed| redeemed.points_for(worth))
+        });
+        after.saturating_sub(before)
+    }
+
+    fn points_earned_after(&self, refunded: Money) -> u64 {
+        let paid_back = refunded.minus(self.worth_back_of(refunded)).unwrap_or(refunded);
+        let kept = self.terms.due().minus(paid_back).unwrap_or(Money::zero(refunded.currency()));
+        points::earned_with(kept, self.terms.points_per_unit)
+    }
+
+    /// What of a sum that has gone back points had paid: as large a part of it as of what was paid, so that no points
+    /// come back as money, and in the end all of them have.
+    fn worth_back_of(&self, refunded: Money) -> Money {
+        let weights = [self.terms.points_part(), self.terms.due()].map(|part| part.minor().unsigned_abs());
+        refunded.split(&weights).into_iter().next().unwrap_or(refunded)
+    }
+
+    /// What of the next `amount` that goes back points had paid, if any.
+    fn part_from_points(&self, amount: Money) -> Result<Option<Money>, Error> {
+        let after = self.refunded.plus(amount)?;
+        let part = self.worth_back_of(after).minus(self.worth_back_of(self.refunded))?;
+        Ok(Some(part).filter(|part| part.is_positive()))
+    }
+
+    /// The postings of what goes back: `from_points` of it make the marketplace's expense good, the rest is the buyer's.
+    fn to_buyer(&self, sources: &[(LedgerAccount, Money)], from_points: Option<Money>) -> Result<Vec<Posting>, Error> {
+        let mut postings = Vec::new();
+        let mut expense = from_points.unwrap_or(Money::zero(self.terms.amount.currency()));
+        for (from, part) in sources {
+            let made_good = (*part).min(expense)?;
+            expense = expense.minus(made_good)?;
+            let targets = [
+                (LedgerAccount::MarketingExpense, made_good),
+                (LedgerAccount::Available(self.terms.buyer), part.minus(made_good)?),
+            ];
+            let targets = targets.into_iter().filter(|(_, part)| part.is_positive());
+            postings.extend(targets.map(|(to, part)| Posting::new(from.clone(), to, part)));
+        }
+        Ok(postings)
+    }
+
     /// Escrow → seller available and fee income.
     fn payout(&self, kept: Money, fee: Money) -> Result<Vec<Posting>, Error> {
         let parts = [(LedgerAccount::Available(self.terms.seller), kept.minus(fee)?), (LedgerAccount::FeeIncome, fee)];
@@ -773,12 +879,6 @@ impl Opened {
             .map(|(to, part)| Posting::new(self.account(), to, part))
             .collect())
     }
-}
-
-/// The posting of `amount` to the buyer; none of nothing.
-fn to_buyer(terms: &Terms, from: LedgerAccount, amount: Money) -> Vec<Posting> {
-    let posting = Posting::new(from, LedgerAccount::Available(terms.buyer), amount);
-    if amount.is_positive() { vec![posting] } else { vec![] }
 }
 
 /// The first reminder after `now` of an inspection that lasts from `began_at` to `ends_at`.

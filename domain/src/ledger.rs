@@ -30,6 +30,8 @@ pub enum LedgerAccount {
     Receivable(AccountId),
     /// What the marketplace has earned in fees (`fee-income:marketplace`).
     FeeIncome,
+    /// What the marketplace has paid of orders for bonus points (`marketing-expense:marketplace`).
+    MarketingExpense,
 }
 
 impl fmt::Display for LedgerAccount {
@@ -42,6 +44,7 @@ impl fmt::Display for LedgerAccount {
             Self::Escrow(order) => write!(f, "escrow:{order}"),
             Self::Receivable(owner) => write!(f, "receivable:{owner}"),
             Self::FeeIncome => write!(f, "fee-income:{MARKETPLACE}"),
+            Self::MarketingExpense => write!(f, "marketing-expense:{MARKETPLACE}"),
         }
     }
 }
@@ -66,6 +69,7 @@ impl FromStr for LedgerAccount {
             "escrow" => Ok(Self::Escrow(whose.parse().map_err(|_| unknown())?)),
             "receivable" => Ok(Self::Receivable(owner()?)),
             "fee-income" if whose == MARKETPLACE => Ok(Self::FeeIncome),
+            "marketing-expense" if whose == MARKETPLACE => Ok(Self::MarketingExpense),
             _ => Err(unknown()),
         }
     }
@@ -90,7 +94,7 @@ impl JsonSchema for LedgerAccount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let kinds = "provider-clearing|available|held|payout-pending|escrow|receivable|fee-income";
+        let kinds = "provider-clearing|available|held|payout-pending|escrow|receivable|fee-income|marketing-expense";
         json_schema!({ "type": "string", "pattern": format!("^({kinds}):.+$") })
     }
 }

@@ -288,27 +288,32 @@ impl Money {
     /// Splits the amount in proportion to `weights` by largest remainder, so that the parts sum to the whole. Equal
     /// remainders go to the earlier part. With no weight at all everything goes to the first part.
     pub fn split(self, weights: &[u64]) -> Vec<Self> {
-        let total: u128 = weights.iter().copied().map(u128::from).sum();
-        if total == 0 {
-            let first = weights.iter().take(1).map(|_| self);
-            return first.chain(weights.iter().skip(1).map(|_| Self::zero(self.currency))).collect();
-        }
-        let amount = u128::from(self.minor.unsigned_abs());
-        let mut parts: Vec<u128> = weights.iter().map(|&weight| amount * u128::from(weight) / total).collect();
-        let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
-        by_remainder.sort_by_key(|&i| std::cmp::Reverse(amount * u128::from(weights[i]) % total));
-        let missing = amount - parts.iter().sum::<u128>();
-        for &index in by_remainder.iter().cycle().take(usize::try_from(missing).unwrap_or(0)) {
-            parts[index] += 1;
-        }
-        parts
-            .into_iter()
-            .map(|part| Self {
-                minor: self.minor.signum() * i64::try_from(part).unwrap_or(i64::MAX),
-                currency: self.currency,
-            })
-            .collect()
+        let part = |part| Self {
+            minor: self.minor.signum() * i64::try_from(part).unwrap_or(i64::MAX),
+            currency: self.currency,
+        };
+        shared_out(self.minor.unsigned_abs(), weights).into_iter().map(part).collect()
     }
+}
+
+/// Shares `whole` out as [`Money::split`] does an amount.
+pub fn shared_out(whole: u64, weights: &[u64]) -> Vec<u64> {
+    let total: u128 = weights.iter().copied().map(u128::from).sum();
+    if total == 0 {
+        let first = weights.iter().take(1).map(|_| whole);
+        return first.chain(weights.iter().skip(1).map(|_| 0)).collect();
+    }
+    let scaled = |weight: u64| u128::from(whole) * u128::from(weight);
+    // No share is more than the whole.
+    let share = |&weight: &u64| u64::try_from(scaled(weight) / total).unwrap_or(whole);
+    let mut shares: Vec<u64> = weights.iter().map(share).collect();
+    let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
+    by_remainder.sort_by_key(|&index| std::cmp::Reverse(scaled(weights[index]) % total));
+    let missing = whole - shares.iter().sum::<u64>();
+    for &index in by_remainder.iter().cycle().take(usize::try_from(missing).unwrap_or(0)) {
+        shares[index] += 1;
+    }
+    shares
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ impl Escrows {
                 escrow.refunded += amount.minor();
                 escrow.end(Status::Refunded, Some((*cause).into()), at);
             }
-            Event::EscrowSplit { to_buyer, kept, fee, by: _, postings: _ } => {
+            Event::EscrowSplit { to_buyer, kept, fee, .. } => {
                 escrow.refunded += to_buyer.minor();
                 escrow.pay_out(*kept, *fee);
                 escrow.end(Status::Split, Some(Resolution::Resolved), at);
@@ -345,6 +345,7 @@ mod tests {
             amount: usd(1_000),
             inspection_s: 60,
             points_per_unit: 0,
+            redeemed: None,
         };
         Command::Open { terms }
     }

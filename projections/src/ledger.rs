@@ -22,7 +22,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "ledger",
     next: "ledger_next",
-    version: 2,
+    version: 3,
     about: &[escrow::Escrow::TYPE, wallet::Wallet::TYPE],
     ddl: include_str!("ledger.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -126,6 +126,8 @@ pub enum Kind {
     Receivable,
     /// What the marketplace has earned in fees.
     FeeIncome,
+    /// What the marketplace has paid of orders for bonus points.
+    MarketingExpense,
 }
 
 impl Kind {
@@ -138,6 +140,7 @@ impl Kind {
             LedgerAccount::Escrow(_) => Self::Escrow,
             LedgerAccount::Receivable(_) => Self::Receivable,
             LedgerAccount::FeeIncome => Self::FeeIncome,
+            LedgerAccount::MarketingExpense => Self::MarketingExpense,
         }
     }
 }
@@ -353,7 +356,7 @@ pub struct KindTotals {
 
 impl KindTotals {
     /// Credits minus debits: what users have or the marketplace has earned, or with a minus sign what providers hold for
-    /// us or users owe.
+    /// us, users owe, or it has spent.
     pub fn credit_balance(&self) -> Total {
         Total(self.credits.0 - self.debits.0)
     }
@@ -434,7 +437,8 @@ mod tests {
             (LedgerAccount::FeeIncome, 3),
         ];
         let postings = to.iter().map(|(to, part)| Posting::new(held.clone(), to.clone(), usd(*part))).collect();
-        let split = escrow::Event::EscrowSplit { to_buyer: usd(40), kept: usd(60), fee: usd(3), by: buyer, postings };
+        let (to_buyer, kept, fee) = (usd(40), usd(60), usd(3));
+        let split = escrow::Event::EscrowSplit { to_buyer, kept, fee, by: buyer, from_points: None, postings };
         let mut ledger = Ledger::default();
         ledger.take(&recorded(1, DomainEvent::Escrow(order, split)));
         let steps: Vec<_> = ledger.entries.iter().map(|entry| (entry.operation, entry.step, entry.ordinal)).collect();

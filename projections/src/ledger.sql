@@ -36,5 +36,7 @@ create table balances (
     -- What a user owes is debits minus credits, and never less than nothing. So is what a provider holds for us, which
     -- may be less: one may pay out what another has collected. Fee income is credits minus debits, and may have either
     -- sign: fees are given back as well as earned.
-    constraint balances_receivable_not_negative check (debits >= credits or kind <> 'receivable')
+    constraint balances_receivable_not_negative check (debits >= credits or kind <> 'receivable'),
+    -- What was spent is debits minus credits: no more comes back than went out.
+    constraint balances_expense_not_negative check (debits >= credits or kind <> 'marketing-expense')
 );

@@ -27,7 +27,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "orders",
     next: "orders_next",
-    version: 2,
+    version: 3,
     about: &[account::Account::TYPE, escrow::Escrow::TYPE, order::Order::TYPE, order_group::OrderGroup::TYPE],
     ddl: include_str!("orders.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -58,6 +58,8 @@ pub struct Order {
     pub currency: Text<Currency>,
     /// What the buyer pays.
     pub total: i64,
+    /// What of it bonus points have paid.
+    pub from_points: i64,
     /// What has gone back to the buyer.
     pub refunded: i64,
     /// What is bought.
@@ -413,9 +415,9 @@ impl Changes {
         let statement = "
             insert into orders select * from json_populate_recordset(null::orders, $1::json)
             on conflict on constraint orders_id do update set
-                (status, refunded, ship_to, contact, pay_by, paid_at, confirmed_at, shipped_at, carrier, tracking, questioned_at, delivered_at, ended_at,
+                (status, from_points, refunded, ship_to, contact, pay_by, paid_at, confirmed_at, shipped_at, carrier, tracking, questioned_at, delivered_at, ended_at,
                     cancelled_by, cancel_reason, version, position)
-                = row (excluded.status, excluded.refunded, excluded.ship_to, excluded.contact, excluded.pay_by,
+                = row (excluded.status, excluded.from_points, excluded.refunded, excluded.ship_to, excluded.contact, excluded.pay_by,
                     excluded.paid_at, excluded.confirmed_at, excluded.shipped_at, excluded.carrier, excluded.tracking, excluded.questioned_at, excluded.delivered_at,
                     excluded.ended_at, excluded.cancelled_by, excluded.cancel_reason, excluded.version,
                     excluded.position)";
@@ -456,6 +458,7 @@ impl Order {
             status: Status::Placed,
             currency: Text(currency),
             total: lines.iter().fold(0, |total, line| total.saturating_add(line.total)),
+            from_points: 0,
             refunded: 0,
             lines: Json(lines),
             ship_to: terms.ship_to.as_ref().and_then(|ship_to| people.open(ship_to)),
@@ -491,8 +494,9 @@ impl Order {
             | escrow::Event::EscrowRefunded { amount, .. }
             | escrow::Event::ReleaseRefunded { amount, .. }
             | escrow::Event::EscrowSplit { to_buyer: amount, .. } => self.give_back(*amount),
-            escrow::Event::EscrowOpened { .. }
-            | escrow::Event::EscrowFunded { .. }
+            // In the commit of the order itself.
+            escrow::Event::EscrowOpened { terms } => self.from_points = terms.points_part().minor(),
+            escrow::Event::EscrowFunded { .. }
             | escrow::Event::EscrowVoided {}
             | escrow::Event::InspectionStarted { .. }
             | escrow::Event::InspectionReminded { .. }
@@ -707,6 +711,7 @@ mod tests {
                 amount: usd(300),
                 inspection_s: 60,
                 points_per_unit: 0,
+                redeemed: None,
             };
             sale.order(Command::Place { terms: terms() })
                 .escrow(escrow::Command::Open { terms: open })

@@ -14,6 +14,7 @@ create table orders (
     -- All amounts are minor units of it.
     currency text not null,
     total bigint not null,
+    from_points bigint not null,
     refunded bigint not null,
     lines json not null,
     -- Null once the buyer is forgotten.

@@ -64,7 +64,11 @@ pub struct Entry {
 pub enum Kind {
     /// An order was completed.
     Earned,
-    /// Money of it went back.
+    /// An order was paid with them.
+    Redeemed,
+    /// They came back of what was paid for an order.
+    GivenBack,
+    /// Money of an order went back that had earned them.
     TakenBack,
 }
 
@@ -97,6 +101,8 @@ impl Changes {
             sequence: recorded.sequence,
             kind: match event {
                 Event::PointsEarned { .. } => Kind::Earned,
+                Event::PointsRedeemed { .. } => Kind::Redeemed,
+                Event::PointsGivenBack { .. } => Kind::GivenBack,
                 Event::PointsTakenBack { .. } => Kind::TakenBack,
             },
             currency: Text(currency),

@@ -386,7 +386,9 @@ mod tests {
         sales.take(&recorded(1, DomainEvent::Order(ORDER, order::Event::OrderPlaced { terms })));
         let lines = vec![FeeLine { gross: usd(1_000), fee_bps: 1_000 }];
         let (order, amount, inspection_s) = (ORDER, usd(1_000), 60);
-        let terms = escrow::Terms { order, buyer: ANN, seller: BOB, lines, amount, inspection_s, points_per_unit: 0 };
+        let (points_per_unit, redeemed) = (0, None);
+        let terms =
+            escrow::Terms { order, buyer: ANN, seller: BOB, lines, amount, inspection_s, points_per_unit, redeemed };
         let (mut state, mut position) = (Escrow::default(), 1);
         for command in [Command::Open { terms }].into_iter().chain(commands) {
             for event in state.decide(command).unwrap() {

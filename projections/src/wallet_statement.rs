@@ -340,7 +340,8 @@ impl Balance {
                 | LedgerAccount::Receivable(_)
                 | LedgerAccount::ProviderClearing(_)
                 | LedgerAccount::Escrow(_)
-                | LedgerAccount::FeeIncome => {}
+                | LedgerAccount::FeeIncome
+                | LedgerAccount::MarketingExpense => {}
             }
         }
     }

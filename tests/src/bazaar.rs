@@ -33,7 +33,11 @@ pub struct Bazaar {
 impl Bazaar {
     /// Opens it.
     pub async fn open() -> Self {
-        let server = InProcess::start().await;
+        Self::at(InProcess::start().await).await
+    }
+
+    /// Opens it at a server.
+    pub async fn at(server: InProcess) -> Self {
         let seller = server.client().register_seller("seller").await;
         let buyer = server.client().register("buyer").await;
         let staff = staff(&server, "clerk").await;

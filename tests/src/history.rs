@@ -61,6 +61,8 @@ pub enum Intent {
         lines: Vec<Wanted>,
         /// Whether it is paid at once, from the wallet.
         pay_now: bool,
+        /// How many bonus points pay for a part of it.
+        points: u64,
     },
     /// Pay an order and those placed with it.
     Pay {
@@ -207,10 +209,10 @@ impl Intent {
             Self::Withdraw { amount, method } => {
                 ("/payments/withdraw".to_owned(), json!({ "amount": amount, "payment_method": method }))
             }
-            Self::Checkout { lines, pay_now } => {
+            Self::Checkout { lines, pay_now, points } => {
                 let lines: Vec<Value> = lines.iter().map(Wanted::body).collect();
                 let pay = if *pay_now { "now" } else { "later" };
-                ("/orders".to_owned(), json!({ "lines": lines, "pay": pay }))
+                ("/orders".to_owned(), json!({ "lines": lines, "pay": pay, "points": points }))
             }
             Self::Pay { order, method } => (format!("/orders/{order}/pay"), json!({ "payment_method": method })),
             Self::Change { order, what } => what.request(*order),

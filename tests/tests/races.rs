@@ -40,7 +40,7 @@ fn slug(command: &Command) -> Option<&str> {
 
 fn cart(lines: &[(&str, u32)]) -> Intent {
     let wanted = |(id, quantity): &(&str, u32)| Wanted { listing: id.parse().unwrap(), quantity: *quantity };
-    Intent::Checkout { lines: lines.iter().map(wanted).collect(), pay_now: false }
+    Intent::Checkout { lines: lines.iter().map(wanted).collect(), pay_now: false, points: 0 }
 }
 
 fn change(order: &str, what: Change) -> Intent {

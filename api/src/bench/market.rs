@@ -33,8 +33,13 @@ use tokio::task::JoinSet;
 use super::BenchError;
 use super::scratch::Scratch;
 
-const RULES: SaleRules =
-    SaleRules { fee_bps: 200, points_per_unit: 1, inspection_physical_s: 1_209_600, inspection_digital_s: 172_800 };
+const RULES: SaleRules = SaleRules {
+    fee_bps: 200,
+    points_per_unit: 1,
+    point_worth_minor: 1,
+    inspection_physical_s: 1_209_600,
+    inspection_digital_s: 172_800,
+};
 /// Callers at a time who trade a marketplace up.
 const CALLERS: usize = 64;
 /// Who sells in turn.
@@ -179,7 +184,7 @@ impl Market {
             .map(|listing| CartLine { listing, sku: Sku::default(), quantity: 1 })
             .collect();
         let orders: Vec<_> = lines.iter().map(|_| OrderId(mint::id())).collect();
-        let cart = Checkout { buyer, lines, ship_to: None, group: OrderGroupId(mint::id()), orders };
+        let cart = Checkout { buyer, lines, ship_to: None, points: 0, group: OrderGroupId(mint::id()), orders };
         let checkout = move |world: &mut World<'_>| {
             let placed = orders::checkout(world, &cart, RULES)?;
             let seller =

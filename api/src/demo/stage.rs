@@ -321,7 +321,7 @@ impl<'a> Stage<'a> {
         let line = |lot: &usize| Some(CartLine { listing: self.listings[*lot]?, sku: Sku::default(), quantity: 1 });
         let lines: Vec<CartLine> = lots.iter().filter_map(line).collect();
         let orders = lines.iter().map(|_| OrderId(mint::id())).collect();
-        let cart = Checkout { buyer, lines, ship_to: None, group: OrderGroupId(mint::id()), orders };
+        let cart = Checkout { buyer, lines, ship_to: None, points: 0, group: OrderGroupId(mint::id()), orders };
         let check_out = move |world: &mut World<'_>| orders::checkout(world, &cart, rules);
         Ok(self.submit(act, buyer, check_out).await?.map(|orders| Done::Bought { number, orders }))
     }

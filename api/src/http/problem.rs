@@ -6,7 +6,7 @@ use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
     Money, Refusal, account, address_book, auction, category, claim, escrow, image, listing, order, order_group, page,
-    session, stock, store, wallet,
+    points, session, stock, store, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -275,7 +275,7 @@ impl From<Refusal> for Problem {
             Refusal::Order(error) => order_problem(error),
             Refusal::OrderGroup(error) => order_group_problem(error),
             Refusal::Page(error) => page_problem(error),
-            Refusal::Points(error) => match error {},
+            Refusal::Points(error) => points_problem(error),
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
             Refusal::Store(error) => store_problem(error),
@@ -498,6 +498,21 @@ fn order_group_problem(error: order_group::Error) -> Problem {
             conflict("payment-overdue", "Payment overdue", error).with("pay_by", json!(pay_by))
         }
         E::NotOverdue { pay_by } => conflict("not-overdue", "Not overdue", error).with("pay_by", json!(pay_by)),
+    }
+}
+
+fn points_problem(error: points::Error) -> Problem {
+    use points::Error as E;
+    match error {
+        E::NotEnough { available, requested } => rule("not-enough-points", "Not enough points", error)
+            .with("available", available)
+            .with("requested", requested),
+        E::MoreThanPrice { maximum, offered } => rule("more-points-than-price", "More points than the price", error)
+            .with("maximum", maximum)
+            .with("offered", offered),
+        E::WorthNothing { offered } => {
+            rule("points-pay-nothing", "Points pay for nothing here", error).with("offered", offered)
+        }
     }
 }
 

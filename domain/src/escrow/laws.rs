@@ -60,13 +60,18 @@ proptest! {
     #[test]
     fn what_was_paid_in_is_held_or_has_gone_to_somebody_to_the_cent(
         lines in prop::collection::vec((1..100_000_i64, 0..=10_000_u32), 1..6),
+        (permille, worth_minor) in (0..=1_000_u64, 1..200_u32),
         wishes in prop::collection::vec(any_wish(), 0..30),
     ) {
         let lines: Vec<FeeLine> =
             lines.into_iter().map(|(gross, fee_bps)| FeeLine { gross: usd(gross), fee_bps }).collect();
         let amount = fees::gross(&lines, Currency::USD).unwrap();
         let order = OrderId(Uuid::nil());
-        let terms = Terms { order, buyer: BOB, seller: ANN, lines, amount, inspection_s: 1_209_600, points_per_unit: 1 };
+        let points = amount.minor().unsigned_abs() / u64::from(worth_minor) * permille / 1_000;
+        let redeemed = points::redeemed_for(points, worth_minor, &[amount]).unwrap()[0];
+        let (inspection_s, points_per_unit) = (1_209_600, 1);
+        let terms = Terms { order, buyer: BOB, seller: ANN, lines, amount, inspection_s, points_per_unit, redeemed };
+        let mut points_out = points;
         let mut escrow = Escrow::default();
         escrow.evolve(&Event::EscrowOpened { terms });
         let mut books = HashMap::<LedgerAccount, i64>::new();
@@ -96,7 +101,21 @@ proptest! {
             // The buyer has paid what has not come back; the seller has it but for the fee and what is held.
             let paid = !matches!(after.phase, Phase::AwaitingPayment | Phase::Voided);
             if paid {
-                prop_assert_eq!(-book(LedgerAccount::Available(BOB)), after.remaining().minor());
+                let [money, of_points] =
+                    [LedgerAccount::Available(BOB), LedgerAccount::MarketingExpense].map(|account| -book(account));
+                prop_assert_eq!(money + of_points, after.remaining().minor());
+                // Points come back as points, and no more of them than went in.
+                let part = redeemed.map_or(0, |redeemed| redeemed.worth.minor());
+                prop_assert!((0..=part).contains(&of_points), "{of_points} of {part}");
+                prop_assert!((0..=amount.minor() - part).contains(&money), "{money} of {amount}");
+                let back = after.points_back_with(after.refunded.minus(before.refunded).unwrap());
+                prop_assert!(back <= points_out, "{back} of {points_out} points");
+                points_out -= back;
+                let worth_out = i64::try_from(points_out).unwrap() * i64::from(worth_minor);
+                prop_assert!((of_points..of_points + i64::from(worth_minor)).contains(&worth_out));
+                if after.remaining().minor() == 0 {
+                    prop_assert_eq!((money, of_points, points_out), (0, 0, 0));
+                }
             }
             // Before an inspection nobody is paid.
             let released = matches!(after.phase, Phase::Released { .. });

@@ -29,11 +29,22 @@ fn days(count: i64) -> Timestamp {
 fn terms(inspection_s: u32) -> Terms {
     let lines = [6_000, 4_000].map(|minor| FeeLine { gross: usd(minor), fee_bps: 200 });
     let (lines, amount) = (lines.to_vec(), usd(10_000));
-    Terms { order: ORDER, buyer: BOB, seller: ANN, lines, amount, inspection_s, points_per_unit: 0 }
+    Terms { order: ORDER, buyer: BOB, seller: ANN, lines, amount, inspection_s, points_per_unit: 0, redeemed: None }
 }
 
 fn opened() -> Given<Escrow> {
     given::<Escrow>([]).and(Command::Open { terms: terms(FORTNIGHT_S) })
+}
+
+/// Points that are worth two cents each.
+fn redeemed(points: u64, minor: i64) -> Redeemed {
+    Redeemed { points, worth: usd(minor) }
+}
+
+/// Of its 100.00 points have paid 10.00.
+fn funded_with_points() -> Given<Escrow> {
+    let terms = Terms { points_per_unit: 1, redeemed: Some(redeemed(500, 1_000)), ..terms(FORTNIGHT_S) };
+    given::<Escrow>([]).and(Command::Open { terms }).and(Command::Fund { now: begin() })
 }
 
 fn funded() -> Given<Escrow> {
@@ -165,7 +176,14 @@ fn staff_resolves_what_is_disputed_and_nothing_else() {
         posting(escrow(), available(ANN), 2_940),
         posting(escrow(), LedgerAccount::FeeIncome, 60),
     ];
-    let event = Event::EscrowSplit { to_buyer: usd(7_000), kept: usd(3_000), fee: usd(60), by: CLERK, postings };
+    let event = Event::EscrowSplit {
+        to_buyer: usd(7_000),
+        kept: usd(3_000),
+        fee: usd(60),
+        by: CLERK,
+        from_points: None,
+        postings,
+    };
     disputed().when(split(7_000)).then([event]);
     let all = Error::MoreThanRemains { remaining: usd(10_000), offered: usd(10_000) };
     disputed().when(split(10_000)).then_refused(all);
@@ -179,7 +197,13 @@ fn a_dispute_that_nobody_resolves_is_refunded() {
     disputed().when(expired(early)).then_refused(Error::DisputeOpen { expires_at });
     let postings = vec![posting(escrow(), available(BOB), 10_000)];
     let (amount, cause) = (usd(10_000), RefundCause::DisputeExpired);
-    disputed().when(expired(expires_at)).then([Event::EscrowRefunded { refund: REFUND, amount, cause, postings }]);
+    disputed().when(expired(expires_at)).then([Event::EscrowRefunded {
+        refund: REFUND,
+        amount,
+        cause,
+        from_points: None,
+        postings,
+    }]);
 }
 
 #[test]
@@ -195,7 +219,13 @@ fn a_partial_refund_is_never_charged() {
     let part = refund(Some(2_500), RefundCause::Seller, begin());
     let postings = vec![posting(escrow(), available(BOB), 2_500)];
     let (amount, cause) = (usd(2_500), RefundCause::Seller);
-    inspected().when(part.clone()).then([Event::EscrowPartlyRefunded { refund: REFUND, amount, cause, postings }]);
+    inspected().when(part.clone()).then([Event::EscrowPartlyRefunded {
+        refund: REFUND,
+        amount,
+        cause,
+        from_points: None,
+        postings,
+    }]);
     let too_much = refund(Some(7_501), RefundCause::Seller, begin());
     let refused = Error::MoreThanRemains { remaining: usd(7_500), offered: usd(7_501) };
     inspected().and(part.clone()).when(too_much).then_refused(refused);
@@ -219,6 +249,7 @@ fn a_refund_after_the_release_takes_what_the_seller_has_and_the_fee_and_the_rest
         owed: usd(3_900),
         fee_share: usd(100),
         cause: RefundCause::Seller,
+        from_points: None,
         postings,
     };
     released().when(refund_released(Some(5_000), 1_000)).then([event]);
@@ -237,4 +268,83 @@ fn nothing_happens_to_what_has_ended() {
     refunded().when(dispute(begin())).then_refused(refused());
     refunded().when(refund_released(None, 0)).then_refused(refused());
     released().when(dispute(begin())).then_refused(Error::WrongStatus { status: Status::Released });
+}
+
+#[test]
+fn points_pay_at_the_expense_of_the_marketplace() {
+    let with = |minor| Terms { redeemed: Some(redeemed(500, minor)), ..terms(FORTNIGHT_S) };
+    let opened = |minor| given::<Escrow>([]).and(Command::Open { terms: with(minor) });
+    let fund = || Command::Fund { now: begin() };
+    let funded = |postings| Event::EscrowFunded { amount: usd(10_000), ship_by: days(14), postings };
+    let expense = |minor| posting(LedgerAccount::MarketingExpense, escrow(), minor);
+    opened(1_000).when(fund()).then([funded(vec![posting(available(BOB), escrow(), 9_000), expense(1_000)])]);
+    opened(10_000).when(fund()).then([funded(vec![expense(10_000)])]);
+    let refused = Error::MoreThanRemains { remaining: usd(10_000), offered: usd(10_001) };
+    given::<Escrow>([]).when(Command::Open { terms: with(10_001) }).then_refused(refused);
+    let nothing = Error::AmountNotPositive { offered: usd(0) };
+    given::<Escrow>([]).when(Command::Open { terms: with(0) }).then_refused(nothing);
+}
+
+#[test]
+fn what_points_have_paid_comes_back_as_points_in_proportion_and_once() {
+    let cause = RefundCause::Seller;
+    let back = |money, points| {
+        vec![posting(escrow(), LedgerAccount::MarketingExpense, points), posting(escrow(), available(BOB), money)]
+    };
+    let part = || refund(Some(3_333), RefundCause::Seller, begin());
+    let event = |minor, points| Event::EscrowPartlyRefunded {
+        refund: REFUND,
+        amount: usd(minor),
+        cause,
+        from_points: Some(usd(points)),
+        postings: back(minor - points, points),
+    };
+    // 333.3 of 1,000, and 666.6 of them in the end: what was rounded down before is made good.
+    funded_with_points().when(part()).then([event(3_333, 333)]);
+    let once = || funded_with_points().and(part());
+    once().when(part()).then([event(3_333, 334)]);
+    let rest = Event::EscrowRefunded {
+        refund: REFUND,
+        amount: usd(6_667),
+        cause,
+        from_points: Some(usd(667)),
+        postings: back(6_000, 667),
+    };
+    let all = || refund(None, RefundCause::Seller, begin());
+    once().when(all()).then([rest]);
+    // 333 cents are 166 points and a half, which comes with the rest.
+    assert_eq!(once().state().opened().unwrap().points_back_with(usd(3_333)), 166);
+    assert_eq!(once().and(all()).state().opened().unwrap().points_back_with(usd(6_667)), 334);
+    once().and(all()).when(all()).then_refused(Error::WrongStatus { status: Status::Refunded });
+}
+
+#[test]
+fn points_of_what_was_released_come_back_from_the_seller_and_never_twice() {
+    let released = || {
+        let inspected = funded_with_points().and(Command::Inspect { now: begin() });
+        inspected.and(release(ReleaseCause::Confirmed, begin()))
+    };
+    assert_eq!(released().state().opened().unwrap().points_earned(), 90, "points earn no points");
+    let expense = || LedgerAccount::MarketingExpense;
+    let postings = vec![
+        posting(available(ANN), expense(), 300),
+        posting(LedgerAccount::Receivable(ANN), expense(), 200),
+        posting(LedgerAccount::Receivable(ANN), available(BOB), 4_400),
+        posting(LedgerAccount::FeeIncome, available(BOB), 100),
+    ];
+    let event = Event::ReleaseRefunded {
+        refund: REFUND,
+        amount: usd(5_000),
+        from_available: usd(300),
+        owed: usd(4_600),
+        fee_share: usd(100),
+        cause: RefundCause::Seller,
+        from_points: Some(usd(500)),
+        postings,
+    };
+    released().when(refund_released(Some(5_000), 300)).then([event]);
+    let half = released().and(refund_released(Some(5_000), 300));
+    assert_eq!(half.state().opened().unwrap().points_lost_with(usd(5_000)), 45);
+    let nothing_left = half.and(refund_released(None, 0));
+    nothing_left.when(refund_released(None, 0)).then_refused(Error::AmountNotPositive { offered: usd(0) });
 }

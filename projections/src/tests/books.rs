@@ -160,6 +160,10 @@ async fn the_tables_refuse_what_must_never_be() {
             "update ledger.balances set credits = 1, debits = 0 where kind = 'receivable'",
             "balances_receivable_not_negative",
         ),
+        (
+            "update ledger.balances set kind = 'marketing-expense', credits = 1, debits = 0 where kind = 'receivable'",
+            "balances_expense_not_negative",
+        ),
         ("update escrows.escrows set fee = fee + 1", "escrows_add_up"),
         ("update escrows.escrows set paid_out = null where fee is not null", "escrows_paid_out_with_fee"),
         ("update escrows.escrows set refunded = amount + 1 where fee is null", "escrows_refunded_at_most_amount"),

@@ -91,6 +91,8 @@ pub(crate) struct History {
     pub(crate) categories: Streams<Category>,
     /// Draws what happens to categories, so that everything else happens as if there were none.
     random_of_categories: StdRng,
+    /// Draws what points pay for, likewise.
+    random_of_points: StdRng,
     /// Whether listings are reviewed, paused, removed, reduced and shown with images too.
     catalogue: bool,
     pub(crate) listings: Streams<Listing>,
@@ -170,6 +172,7 @@ impl History {
             address_books: Streams(BTreeMap::new()),
             categories: Streams(BTreeMap::new()),
             random_of_categories: StdRng::seed_from_u64(seed + 2_000_000),
+            random_of_points: StdRng::seed_from_u64(seed + 3_000_000),
             catalogue: false,
             listings: Streams(BTreeMap::new()),
             auctions: Streams(BTreeMap::new()),

@@ -49,6 +49,7 @@ async fn an_order_shows_what_the_domain_says_of_it_and_of_its_money() {
             told.insert(status);
             assert_eq!(shown.version, version.cast_signed());
             assert_eq!((shown.total, shown.refunded), (money.terms.amount.minor(), money.refunded.minor()));
+            assert_eq!(shown.from_points, money.terms.points_part().minor());
             assert_eq!((shown.buyer_id, shown.seller_id), (placed.terms.buyer.0, placed.terms.seller.0));
             assert_eq!(shown.lines.iter().map(|line| line.total).sum::<i64>(), shown.total);
             assert_eq!(shown.ended_at.is_some(), placed.stage.has_ended());

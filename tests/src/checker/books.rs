@@ -103,8 +103,8 @@ impl Books {
                 *self.totals.entry(currency).or_default() += change;
                 let wrong = match account {
                     LedgerAccount::ProviderClearing(_) => false,
-                    // What somebody owes is a debit.
-                    LedgerAccount::Receivable(_) => *balance > 0,
+                    // What somebody owes is a debit, and so is what was spent.
+                    LedgerAccount::Receivable(_) | LedgerAccount::MarketingExpense => *balance > 0,
                     LedgerAccount::Available(_)
                     | LedgerAccount::Held(_)
                     | LedgerAccount::PayoutPending(_)

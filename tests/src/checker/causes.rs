@@ -309,6 +309,12 @@ fn of_group(event: &order_group::Event, now: Timestamp) -> order_group::Command 
 fn of_points(event: points::Event) -> points::Command {
     match event {
         points::Event::PointsEarned { order, currency, points } => points::Command::Earn { order, currency, points },
+        points::Event::PointsRedeemed { order, currency, points } => {
+            points::Command::Redeem { order, currency, points }
+        }
+        points::Event::PointsGivenBack { order, refund, currency, points } => {
+            points::Command::GiveBack { order, refund, currency, points }
+        }
         points::Event::PointsTakenBack { order, refund, currency, points } => {
             points::Command::TakeBack { order, refund, currency, points }
         }

@@ -100,7 +100,9 @@ fn decide(draft: &mut Draft<'_>, actor: AccountId, intent: &Intent, minted: &Min
             draft.execute::<Wallet>(WalletId::of(actor, amount.currency()), command)?;
             Ok(transfer_answer(draft, actor, *amount, minted))
         }
-        Intent::Checkout { lines, pay_now } => orders::check_out(draft, actor, lines, *pay_now, minted),
+        Intent::Checkout { lines, pay_now, points } => {
+            orders::check_out(draft, actor, lines, (*pay_now, *points), minted)
+        }
         Intent::Pay { order, method: None } => orders::pay(draft, actor, *order),
         Intent::Pay { order, method: Some(method) } => orders::pay_from_outside(draft, actor, *order, method, minted),
         Intent::Change { order, what } => orders::change(draft, actor, *order, what, minted),

@@ -10,7 +10,7 @@ use domain::escrow::{self, Disputant, Escrow, Phase, RefundCause, ReleaseCause};
 use domain::listing::{self, Delivery, Listing};
 use domain::order::{self, CancelCause, Line, Order, Origin, Payment, Placed, Role, Stage, Witness};
 use domain::order_group::{self, OrderGroup};
-use domain::points::{self, Points};
+use domain::points::{self, Points, Redeemed};
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, ListingId, Money, OrderGroupId, OrderId, RefundId, Refusal, WalletId, fees};
@@ -28,7 +28,7 @@ pub(super) fn check_out(
     draft: &mut Draft<'_>,
     buyer: AccountId,
     wanted: &[Wanted],
-    pay_now: bool,
+    (pay_now, points): (bool, u64),
     minted: &Minted,
 ) -> Result<Value, Refusal> {
     draft.get::<Account>(buyer).require(Capability::Buy)?;
@@ -49,8 +49,15 @@ pub(super) fn check_out(
         *physical |= offer.delivery.is_physical();
         lines.push(Line { listing, sku, title: offer.title, quantity, unit_price, shipping, fee_bps: rules.fee_bps });
     }
+    let gross = |(lines, _): &(Vec<Line>, bool)| {
+        let amounts = lines.iter().map(Line::gross).collect::<Result<Vec<_>, _>>()?;
+        sum(&amounts)?.ok_or_else(|| order::Error::NotFound.into())
+    };
+    let amounts = baskets.values().map(gross).collect::<Result<Vec<Money>, Refusal>>()?;
+    let of_points = config::Points::default();
+    let redeemed = points::redeemed_for(points, of_points.worth_minor_units, &amounts)?;
     let mut placed = Vec::new();
-    for ((seller, (lines, physical)), &order) in baskets.into_iter().zip(&minted.orders) {
+    for (((seller, (lines, physical)), &order), redeemed) in baskets.into_iter().zip(&minted.orders).zip(redeemed) {
         for (listing, pieces) in pieces(&lines) {
             draft.execute::<Stock>(listing, stock::Command::Reserve { listing, order, pieces, until: pay_by })?;
         }
@@ -73,16 +80,21 @@ pub(super) fn check_out(
             guest: None,
         };
         let currency = terms.lines[0].unit_price.currency();
+        let points = redeemed.map_or(0, |redeemed| redeemed.points);
+        draft.execute::<Points>(buyer, points::Command::Redeem { order, currency, points })?;
         draft.execute::<Order>(order, order::Command::Place { terms })?;
         let amount = fees::gross(&fee_lines, currency)?;
-        let points_per_unit = config::Points::default().per_major_unit;
-        let terms = escrow::Terms { order, buyer, seller, lines: fee_lines, amount, inspection_s, points_per_unit };
+        let points_per_unit = of_points.per_major_unit;
+        let terms =
+            escrow::Terms { order, buyer, seller, lines: fee_lines, amount, inspection_s, points_per_unit, redeemed };
+        let due = terms.due();
         draft.execute::<Escrow>(order, escrow::Command::Open { terms })?;
-        placed.push((order, seller, amount));
+        placed.push((order, seller, due));
     }
     let orders = placed.iter().map(|(order, ..)| *order).collect();
     draft.execute::<OrderGroup>(minted.group, order_group::Command::Place { buyer, orders, pay_by })?;
     let amounts: Vec<Money> = placed.iter().map(|(.., amount)| *amount).collect();
+    let pay_now = pay_now || owes_nothing(draft, minted.group)?;
     if let (true, Some((first, ..))) = (pay_now, placed.first()) {
         pay_group(draft, minted.group, *first)?;
     }
@@ -146,10 +158,16 @@ fn outstanding(draft: &Draft<'_>, group: OrderGroupId) -> Result<Vec<(OrderId, M
     let mut outstanding = Vec::new();
     for order in draft.get::<OrderGroup>(group).placed()?.orders.clone() {
         if draft.get::<Order>(order).placed()?.stage == Stage::Placed {
-            outstanding.push((order, draft.get::<Escrow>(order).opened()?.terms.amount));
+            outstanding.push((order, draft.get::<Escrow>(order).opened()?.terms.due()));
         }
     }
     Ok(outstanding)
+}
+
+/// Whether points have paid for all that waits.
+fn owes_nothing(draft: &Draft<'_>, group: OrderGroupId) -> Result<bool, Refusal> {
+    let outstanding = outstanding(draft, group)?;
+    Ok(!outstanding.is_empty() && outstanding.iter().all(|(_, amount)| amount.minor() == 0))
 }
 
 fn amount_due(draft: &Draft<'_>, group: OrderGroupId) -> Result<Money, Refusal> {
@@ -181,7 +199,9 @@ fn pay_group(draft: &mut Draft<'_>, group: OrderGroupId, wanted: OrderId) -> Res
         }
     }
     for (order, amount) in outstanding {
-        draft.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+        if amount.is_positive() {
+            draft.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+        }
         draft.execute::<Escrow>(order, escrow::Command::Fund { now })?;
         draft.execute::<Order>(order, order::Command::Pay {})?;
         for (listing, _) in counted_pieces(draft, order)? {
@@ -254,9 +274,18 @@ fn cancel(
     let cancelled = draft.execute::<Order>(order, order::Command::Cancel { cause })?;
     let pieces = counted_pieces(draft, order)?;
     if !paid {
-        draft.execute::<Escrow>(order, escrow::Command::Void {})?;
+        let voided = draft.execute::<Escrow>(order, escrow::Command::Void {})?;
+        let terms = draft.get::<Escrow>(order).opened()?.terms.clone();
+        if let (false, Some(Redeemed { points, worth })) = (voided.is_empty(), terms.redeemed) {
+            let (refund, currency) = (RefundId(order.0), worth.currency());
+            draft.execute::<Points>(terms.buyer, points::Command::GiveBack { order, refund, currency, points })?;
+        }
         for listing in pieces.into_keys() {
             draft.execute::<Stock>(listing, stock::Command::Release { order })?;
+        }
+        let group = draft.get::<Order>(order).placed()?.terms.group;
+        if let (true, Some((first, _))) = (owes_nothing(draft, group)?, outstanding(draft, group)?.first()) {
+            pay_group(draft, group, *first)?;
         }
     } else if !cancelled.is_empty() {
         give_back(draft, order, refund, None, RefundCause::Cancelled)?;
@@ -356,8 +385,7 @@ fn give_back(
 fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Result<(), Refusal> {
     let escrow = draft.get::<Escrow>(order).opened()?.clone();
     let escrow::Terms { buyer, seller, amount, .. } = escrow.terms;
-    let earned = |kept: Money| escrow.terms.points_for(kept);
-    let (buyers, sellers) = (WalletId::of(buyer, amount.currency()), WalletId::of(seller, amount.currency()));
+    let sellers = WalletId::of(seller, amount.currency());
     for event in events {
         match *event {
             escrow::Event::EscrowReleased { kept, fee, .. } => {
@@ -365,21 +393,18 @@ fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Re
                 if amount.is_positive() {
                     draft.execute::<Wallet>(sellers, wallet::Command::ReceiveSale { owner: seller, order, amount })?;
                 }
-                let (currency, points) = (kept.currency(), earned(kept));
+                let (currency, points) = (kept.currency(), escrow.points_earned());
                 draft.execute::<Points>(buyer, points::Command::Earn { order, currency, points })?;
             }
-            escrow::Event::EscrowPartlyRefunded { refund, amount, .. }
-            | escrow::Event::EscrowRefunded { refund, amount, .. } => {
-                let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
-                draft.execute::<Wallet>(buyers, receive)?;
+            escrow::Event::EscrowPartlyRefunded { refund, amount, from_points, .. }
+            | escrow::Event::EscrowRefunded { refund, amount, from_points, .. } => {
+                back_to_buyer(draft, order, refund, amount, from_points)?;
             }
-            escrow::Event::ReleaseRefunded { refund, amount, from_available, owed, .. } => {
+            escrow::Event::ReleaseRefunded { refund, amount, from_available, owed, from_points, .. } => {
                 let give = wallet::Command::GiveRefund { owner: seller, order, refund, amount: from_available, owed };
                 draft.execute::<Wallet>(sellers, give)?;
-                let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
-                draft.execute::<Wallet>(buyers, receive)?;
-                let left = escrow.remaining();
-                let (currency, points) = (amount.currency(), earned(left.plus(amount)?) - earned(left));
+                back_to_buyer(draft, order, refund, amount, from_points)?;
+                let (currency, points) = (amount.currency(), escrow.points_lost_with(amount));
                 draft.execute::<Points>(buyer, points::Command::TakeBack { order, refund, currency, points })?;
             }
             // Nothing that a client of a load can ask for leads to another event that moves money to a wallet.
@@ -387,4 +412,23 @@ fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Re
         }
     }
     Ok(())
+}
+
+/// Money goes back as money, and what points have paid as points.
+fn back_to_buyer(
+    draft: &mut Draft<'_>,
+    order: OrderId,
+    refund: RefundId,
+    whole: Money,
+    from_points: Option<Money>,
+) -> Result<(), Refusal> {
+    let escrow = draft.get::<Escrow>(order).opened()?.clone();
+    let (owner, currency) = (escrow.terms.buyer, whole.currency());
+    let amount = from_points.map_or(Ok(whole), |from_points| whole.minus(from_points))?;
+    if amount.is_positive() {
+        let receive = wallet::Command::ReceiveRefund { owner, order, refund, amount };
+        draft.execute::<Wallet>(WalletId::of(owner, currency), receive)?;
+    }
+    let points = escrow.points_back_with(whole);
+    draft.execute::<Points>(owner, points::Command::GiveBack { order, refund, currency, points }).map(drop)
 }

@@ -157,7 +157,9 @@ impl Trading {
         // Two lines may be of two sellers, of one, or of one listing.
         let lines = vec![wanted(), wanted()];
         let lines = if rng.random_bool(0.5) { lines } else { lines[..1].to_vec() };
-        Intent::Checkout { lines, pay_now: rng.random_bool(0.5) }
+        // More than were earned, now and then.
+        let points = if rng.random_bool(0.3) { rng.random_range(1..=60) } else { 0 };
+        Intent::Checkout { lines, pay_now: rng.random_bool(0.5), points }
     }
 }
 

@@ -62,7 +62,16 @@ pub struct Cart {
     ship_to: Option<Address>,
     #[serde(default)]
     pay: PayWhen,
+    /// How many bonus points of the buyer's pay for a part of it, or for all: `GET /points` tells what they are worth. They
+    /// must be of its currency. What of that is refunded, or not paid in time, comes back as points.
+    #[garde(range(max = MOST_POINTS))]
+    #[serde(default)]
+    #[schema(maximum = 9_007_199_254_740_991_u64, minimum = 0, default = 0)]
+    points: u64,
 }
+
+/// More points than any cart costs.
+const MOST_POINTS: u64 = (1 << 53) - 1;
 
 /// A number of equal pieces.
 #[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
@@ -141,12 +150,12 @@ pub enum PayWhen {
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct CheckedOut {
     group_id: Uuid,
-    /// `placed`, or `paid` if it was paid at once.
+    /// `placed`, or `paid` if it was paid at once: when asked to, or when points have paid for all of it.
     #[schema(example = "placed")]
     status: String,
     /// One order per seller.
     orders: Vec<PlacedOrder>,
-    /// What all of them cost together.
+    /// What all of them cost together, less what points have paid.
     #[schema(value_type = MoneyBody)]
     total: Money,
     /// By when they must be paid.
@@ -158,18 +167,20 @@ pub struct CheckedOut {
 pub struct PlacedOrder {
     id: Uuid,
     seller_id: Uuid,
+    /// What it costs, less what points have paid.
     #[schema(value_type = MoneyBody)]
     total: Money,
 }
 
-/// Buys a cart: one order per seller, all of them or none, paid together. Repeating the same `Idempotency-Key` is safe.
+/// Buys a cart: one order per seller, all of them or none, paid together; bonus points pay as large a part of each as
+/// whole points can, and what they pay for wholly is paid at once. Repeating the same `Idempotency-Key` is safe.
 #[utoipa::path(post, path = "/orders", tag = TAG, security(("bearer" = [])), request_body = Cart, params(Keyed),
     responses((status = CREATED, body = CheckedOut, description = "The group and its orders"),
         (status = NOT_FOUND, description = "There is no such listing")))]
 async fn check_out(State(app): State<App>, Creation(command): Creation<Cart>) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
-    let Cart { lines, ship_to, pay } = command.body;
-    buy(&app, request, buyer, lines.into_iter().map(CartLine::from).collect(), ship_to, pay).await
+    let Cart { lines, ship_to, pay, points } = command.body;
+    buy(&app, request, buyer, lines.into_iter().map(CartLine::from).collect(), ship_to, (pay, points)).await
 }
 
 /// One thing to be bought.
@@ -190,6 +201,11 @@ pub struct Purchase {
     ship_to: Option<Address>,
     #[serde(default)]
     pay: PayWhen,
+    /// How many bonus points of the buyer's pay for a part of it, or for all, as at any checkout.
+    #[garde(range(max = MOST_POINTS))]
+    #[serde(default)]
+    #[schema(maximum = 9_007_199_254_740_991_u64, minimum = 0, default = 0)]
+    points: u64,
 }
 
 /// Buys one listing without a cart.
@@ -202,8 +218,8 @@ async fn purchase(
     Creation(command): Creation<Purchase>,
 ) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
-    let Purchase { sku, quantity, ship_to, pay } = command.body;
-    buy(&app, request, buyer, vec![CartLine { listing, sku, quantity }], ship_to, pay).await
+    let Purchase { sku, quantity, ship_to, pay, points } = command.body;
+    buy(&app, request, buyer, vec![CartLine { listing, sku, quantity }], ship_to, (pay, points)).await
 }
 
 async fn buy(
@@ -212,7 +228,7 @@ async fn buy(
     buyer: AccountId,
     lines: Vec<CartLine>,
     ship_to: Option<Address>,
-    pay: PayWhen,
+    (pay, points): (PayWhen, u64),
 ) -> Result<Done<CheckedOut>, Problem> {
     let rules = app.sale_rules();
     let ship_to = match ship_to {
@@ -220,15 +236,15 @@ async fn buy(
         None => None,
     };
     let orders = lines.iter().map(|_| OrderId(mint::id())).collect();
-    let cart = Checkout { buyer, lines, ship_to, group: OrderGroupId(mint::id()), orders };
+    let cart = Checkout { buyer, lines, ship_to, points, group: OrderGroupId(mint::id()), orders };
     let check_out = move |world: &mut commands::World<'_>| {
         let placed = orders::checkout(world, &cart, rules)?;
-        let checked_out = checked_out(world, cart.group, pay)?;
+        let waits = matches!(world.get::<OrderGroup>(cart.group)?, OrderGroup::AwaitingPayment(_));
         match placed.first() {
-            Some(first) if pay == PayWhen::Now => orders::pay(world, *first, cart.buyer)?,
+            Some(first) if pay == PayWhen::Now && waits => orders::pay(world, *first, cart.buyer)?,
             _ => {}
         }
-        Ok(checked_out)
+        checked_out(world, cart.group, &placed)
     };
     let accepted = app.engine.submit(request, check_out).await?;
     let location = format!("/api/v1/order-groups/{}", accepted.value.group_id);
@@ -240,24 +256,26 @@ async fn sealed(app: &App, buyer: AccountId, address: &Address) -> Result<Sealed
     Ok(key.seal(&serde_json::to_string(address).map_err(|_| Problem::internal())?))
 }
 
-/// What waits to be paid right after a checkout.
+/// What a checkout has placed, right after it.
 fn checked_out(
     world: &mut commands::World<'_>,
     group: OrderGroupId,
-    pay: PayWhen,
+    placed: &[OrderId],
 ) -> Result<CheckedOut, commands::Halt> {
-    let mut placed = Vec::new();
+    let mut orders = Vec::new();
     let mut total: Option<Money> = None;
-    for (order, amount) in orders::outstanding(world, group)? {
-        let seller_id = world.get::<Order>(order)?.placed()?.terms.seller.0;
-        placed.push(PlacedOrder { id: order.0, seller_id, total: amount });
+    for order in placed {
+        let terms = &world.get::<Escrow>(*order)?.opened()?.terms;
+        let (seller_id, amount) = (terms.seller.0, terms.due());
+        orders.push(PlacedOrder { id: order.0, seller_id, total: amount });
         total = Some(total.map_or(Ok(amount), |sum| sum.plus(amount))?);
     }
-    let pay_by = world.get::<OrderGroup>(group)?.placed()?.pay_by;
+    let group_state = world.get::<OrderGroup>(group)?;
+    let status = if matches!(group_state, OrderGroup::Paid(_)) { "paid" } else { "placed" }.to_owned();
+    let pay_by = group_state.placed()?.pay_by;
     // A checkout without an order is refused.
     let total = total.ok_or(domain::order::Error::NotFound)?;
-    let status = if pay == PayWhen::Now { "paid" } else { "placed" }.to_owned();
-    Ok(CheckedOut { group_id: group.0, status, orders: placed, total, pay_by })
+    Ok(CheckedOut { group_id: group.0, status, orders, total, pay_by })
 }
 
 /// How to pay.
@@ -495,6 +513,9 @@ pub struct OrderBody {
     lines: Vec<LineBody>,
     #[schema(value_type = MoneyBody)]
     total: Money,
+    /// What of it bonus points have paid.
+    #[schema(value_type = MoneyBody)]
+    from_points: Money,
     /// What has gone back to the buyer.
     #[schema(value_type = MoneyBody)]
     refunded: Money,
@@ -581,6 +602,7 @@ pub(super) fn order_body(row: purchases::Order) -> Result<OrderBody, Problem> {
         lines: row.lines.0.into_iter().map(line).collect::<Result<_, _>>()?,
         total: money(row.total)?,
         refunded: money(row.refunded)?,
+        from_points: money(row.from_points)?,
         ship_to: row.ship_to.and_then(|text| serde_json::from_str(&text).ok()),
         guest,
         payment: row.payment,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::Money;
+use domain::money::AMOUNT_LIMIT;
 use projections::points;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -53,7 +54,7 @@ pub struct PointsBalance {
     currency: domain::Currency,
     /// How many; below zero is owed, and taken from the next.
     points: i64,
-    /// One minor unit each.
+    /// What they pay at a checkout; nothing if points pay for nothing here.
     #[schema(value_type = MoneyBody)]
     worth: Money,
 }
@@ -61,7 +62,8 @@ pub struct PointsBalance {
 /// Some points that came or went.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PointsEntry {
-    /// `earned` with an order that was completed, or `taken_back` with what of it was refunded.
+    /// `earned` with an order that was completed, `redeemed` to pay for one, `given_back` with what was refunded of that
+    /// or was never paid, or `taken_back` with what was refunded of an order that had earned them.
     #[schema(value_type = String, example = "earned")]
     kind: points::Kind,
     #[schema(value_type = CurrencyCode, example = "USD")]
@@ -73,7 +75,8 @@ pub struct PointsEntry {
     at: DateTime<Utc>,
 }
 
-/// One's own bonus points.
+/// One's own bonus points. They pay at `POST /orders` and `POST /listings/{id}/purchase`, for orders of their currency:
+/// not for what was won in an auction, and not for the orders of guests, who have none.
 #[utoipa::path(get, path = "/points", tag = "Points", security(("bearer" = [])), params(PointsQuery, Waits),
     responses((status = OK, body = PointsBody, description = "What there is, and a page of entries")))]
 async fn show(State(app): State<App>, caller: Caller, read: Read<PointsQuery>) -> Result<Json<PointsBody>, Problem> {
@@ -82,7 +85,9 @@ async fn show(State(app): State<App>, caller: Caller, read: Read<PointsQuery>) -
     let (account, limit) = (caller.account, page_limit(limit)?);
     let balance = |row: points::Balance| {
         let (currency, points) = (row.currency.0, row.points);
-        Ok::<_, Problem>(PointsBalance { currency, points, worth: stored_money(points.max(0), currency)? })
+        let worth =
+            points.max(0).saturating_mul(i64::from(app.settings.points.worth_minor_units)).min(AMOUNT_LIMIT - 1);
+        Ok::<_, Problem>(PointsBalance { currency, points, worth: stored_money(worth, currency)? })
     };
     let balances = points::balances(&app.pool, account).await?;
     let page = points::entries_page(&app.pool, account, cursor.map(|cursor| cursor.0), limit).await?;

@@ -12,7 +12,7 @@ use domain::order::{
     self, CancelCause, Confirmation, Guest, Line, Order, Origin, Payment, Placed, Stage, Terms, Witness,
 };
 use domain::order_group::{self, OrderGroup};
-use domain::points;
+use domain::points::{self, Redeemed};
 use domain::stock::{self, Pieces, Sku};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, WalletId};
@@ -108,7 +108,9 @@ impl History {
             }
             let ship_to = delivery.is_physical().then(|| ship_to.clone());
             let (origin, payment) = (Origin::Checkout, Payment::Escrow);
-            self.place(order, Terms { group, buyer, seller, origin, lines, delivery, ship_to, payment, guest: None })?;
+            let terms = Terms { group, buyer, seller, origin, lines, delivery, ship_to, payment, guest: None };
+            let redeemed = self.redeem(order, &terms);
+            self.place(order, terms, redeemed)?;
             placed.push(order);
         }
         self.group(group, order_group::Command::Place { buyer, orders: placed, pay_by })?;
@@ -176,7 +178,7 @@ impl History {
             payment: Payment::Escrow,
             guest: None,
         };
-        self.place(order, terms).unwrap();
+        self.place(order, terms, None).unwrap();
         let pay_by = self.now + WIN_PAID_WITHIN;
         self.group(group, order_group::Command::Place { buyer, orders: vec![order], pay_by }).unwrap();
     }
@@ -255,15 +257,31 @@ impl History {
         }
     }
 
-    fn place(&mut self, order: OrderId, terms: Terms) -> Option<()> {
+    fn place(&mut self, order: OrderId, terms: Terms, redeemed: Option<Redeemed>) -> Option<()> {
         let Terms { buyer, seller, delivery, .. } = terms;
         let lines = terms.lines.iter().map(|line| line.fee_line().unwrap()).collect::<Vec<_>>();
         let amount = fees::gross(&lines, terms.lines.first()?.unit_price.currency()).ok()?;
         let inspection_s = if delivery.is_physical() { 14 * 86_400 } else { 2 * 86_400 };
         self.order(order, order::Command::Place { terms })?;
-        let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit: 1 };
+        let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit: 1, redeemed };
         self.escrow(order, escrow::Command::Open { terms })?;
         Some(())
+    }
+
+    /// Now and then some points pay for a part, some cents each.
+    fn redeem(&mut self, order: OrderId, terms: &Terms) -> Option<Redeemed> {
+        let first = terms.lines.first()?.gross().ok()?;
+        let currency = first.currency();
+        let there = self.points.state(terms.buyer).counts.get(&currency).copied().unwrap_or(0);
+        let worth_minor = self.random_of_points.random_range(1..=3);
+        let most = there.min(first.minor() / i64::from(worth_minor));
+        if most <= 0 || self.random_of_points.random_bool(0.3) {
+            return None;
+        }
+        let points = self.random_of_points.random_range(1..=most).unsigned_abs();
+        let redeemed = points::redeemed_for(points, worth_minor, &[first]).ok()?.into_iter().next()??;
+        self.points_apart(terms.buyer, points::Command::Redeem { order, currency, points })?;
+        Some(redeemed)
     }
 
     fn pay_or_expire(&mut self) -> Option<()> {
@@ -295,7 +313,9 @@ impl History {
         }
         self.group(group, order_group::Command::Pay { now })?;
         for (order, amount) in outstanding {
-            self.wallet(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+            if amount.is_positive() {
+                self.wallet(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
+            }
             self.escrow(order, escrow::Command::Fund { now })?;
             self.order(order, order::Command::Pay {})?;
             for listing in self.reserved(order).into_keys() {
@@ -321,7 +341,7 @@ impl History {
 
     fn outstanding(&self, placed: &order_group::Placed) -> Vec<(OrderId, Money)> {
         let waits = |order: &OrderId| self.placed(*order).is_some_and(|placed| placed.stage == Stage::Placed);
-        let amount = |order: OrderId| (order, self.opened(order).unwrap().terms.amount);
+        let amount = |order: OrderId| (order, self.opened(order).unwrap().terms.due());
         placed.orders.iter().copied().filter(waits).map(amount).collect()
     }
 
@@ -424,7 +444,11 @@ impl History {
         let Terms { buyer, origin, .. } = self.placed(order)?.terms;
         let forfeits = cause == CancelCause::NotPaid || !origin.is_binding();
         self.order(order, order::Command::Cancel { cause })?;
-        self.escrow(order, escrow::Command::Void {})?;
+        if happened(self.escrow(order, escrow::Command::Void {})) {
+            let terms = self.opened(order)?.terms;
+            let points = terms.redeemed.map_or(0, |redeemed| redeemed.points);
+            self.give_points_back(order, &terms, RefundId(order.0), points)?;
+        }
         if let Some(auction) = origin.auction().filter(|_| forfeits) {
             self.auction(auction, auction::Command::Forfeit { buyer, order })?;
         }
@@ -505,11 +529,17 @@ impl History {
 
     /// Lets the wallets follow what an escrow has done.
     fn settle(&mut self, order: OrderId, events: &[escrow::Event]) -> Option<()> {
-        let escrow::Opened { terms, .. } = self.opened(order)?;
-        let remaining = self.opened(order)?.remaining();
-        let escrow::Terms { buyer, seller, amount, .. } = terms.clone();
+        let opened = self.opened(order)?;
+        let escrow::Terms { buyer, seller, amount, .. } = opened.terms.clone();
         let (to_buyer, to_seller) = (WalletId::of(buyer, amount.currency()), WalletId::of(seller, amount.currency()));
-        let back = |refund, amount| wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
+        let back = |history: &mut Self, refund, whole: &Money, from_points: &Option<Money>| {
+            let amount = whole.minus(from_points.unwrap_or(Money::zero(whole.currency()))).unwrap();
+            if amount.is_positive() {
+                let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
+                history.wallet(to_buyer, receive)?;
+            }
+            history.give_points_back(order, &opened.terms, refund, opened.points_back_with(*whole))
+        };
         let sale = |kept: &Money, fee: &Money| {
             let amount = kept.minus(*fee).unwrap();
             amount.is_positive().then_some(wallet::Command::ReceiveSale { owner: seller, order, amount })
@@ -520,25 +550,25 @@ impl History {
                     if let Some(sale) = sale(kept, fee) {
                         self.wallet(to_seller, sale)?;
                     }
-                    self.earn(order, &terms, *kept)?;
+                    self.earn(order, &opened)?;
                 }
-                escrow::Event::EscrowPartlyRefunded { refund, amount, .. }
-                | escrow::Event::EscrowRefunded { refund, amount, .. } => {
-                    self.wallet(to_buyer, back(*refund, *amount))?;
+                escrow::Event::EscrowPartlyRefunded { refund, amount, from_points, .. }
+                | escrow::Event::EscrowRefunded { refund, amount, from_points, .. } => {
+                    back(self, *refund, amount, from_points)?;
                 }
-                escrow::Event::EscrowSplit { to_buyer: share, kept, fee, .. } => {
-                    self.wallet(to_buyer, back(RefundId(order.0), *share))?;
+                escrow::Event::EscrowSplit { to_buyer: share, kept, fee, from_points, .. } => {
+                    back(self, RefundId(order.0), share, from_points)?;
                     if let Some(sale) = sale(kept, fee) {
                         self.wallet(to_seller, sale)?;
                     }
-                    self.earn(order, &terms, *kept)?;
+                    self.earn(order, &opened)?;
                 }
-                escrow::Event::ReleaseRefunded { refund, amount, from_available, owed, .. } => {
+                escrow::Event::ReleaseRefunded { refund, amount, from_available, owed, from_points, .. } => {
                     let (given, owed, refund) = (*from_available, *owed, *refund);
                     let give = wallet::Command::GiveRefund { owner: seller, order, refund, amount: given, owed };
                     self.wallet(to_seller, give)?;
-                    self.wallet(to_buyer, back(refund, *amount))?;
-                    let points = terms.points_for(remaining.plus(*amount).ok()?) - terms.points_for(remaining);
+                    back(self, refund, amount, from_points)?;
+                    let points = opened.points_lost_with(*amount);
                     let currency = amount.currency();
                     self.points(buyer, points::Command::TakeBack { order, refund, currency, points })?;
                 }
@@ -553,9 +583,22 @@ impl History {
         Some(())
     }
 
-    fn earn(&mut self, order: OrderId, terms: &escrow::Terms, kept: Money) -> Option<()> {
-        let (currency, points) = (kept.currency(), terms.points_for(kept));
-        self.points(terms.buyer, points::Command::Earn { order, currency, points }).map(drop)
+    fn earn(&mut self, order: OrderId, opened: &escrow::Opened) -> Option<()> {
+        let (currency, points) = (opened.terms.amount.currency(), opened.points_earned());
+        self.points(opened.terms.buyer, points::Command::Earn { order, currency, points }).map(drop)
+    }
+
+    fn give_points_back(&mut self, order: OrderId, terms: &escrow::Terms, refund: RefundId, points: u64) -> Option<()> {
+        let currency = terms.amount.currency();
+        self.points_apart(terms.buyer, points::Command::GiveBack { order, refund, currency, points })
+    }
+
+    /// Takes the ids from where nothing else does.
+    fn points_apart(&mut self, id: AccountId, command: points::Command) -> Option<()> {
+        std::mem::swap(&mut self.random, &mut self.random_of_points);
+        let done = self.points(id, command);
+        std::mem::swap(&mut self.random, &mut self.random_of_points);
+        done.map(drop)
     }
 
     fn points(&mut self, id: AccountId, command: points::Command) -> Option<Vec<points::Event>> {

@@ -4,6 +4,7 @@ use domain::escrow::{self, ReleaseCause};
 use domain::listing::{self, Condition, Delivery, Details, Sale};
 use domain::order;
 use domain::order_group;
+use domain::points::Points;
 use domain::stock::{self, Sku};
 use domain::{DepositId, ListingId, WalletId, wallet};
 
@@ -42,7 +43,16 @@ impl Marketplace {
 
     /// Buys pieces and tells the order.
     fn buy(&mut self, key: &str, quantity: u32, pay_now: bool) -> OrderId {
-        self.ask(ANN, key, Intent::Checkout { lines: vec![Wanted { listing: GOODS, quantity }], pay_now });
+        let lines = vec![Wanted { listing: GOODS, quantity }];
+        // Half of those that are there.
+        let points = self
+            .replica
+            .draft(self.now())
+            .get::<Points>(ANN)
+            .counts
+            .get(&Currency::USD)
+            .map_or(0, |count| count.unsigned_abs() / 2);
+        self.ask(ANN, key, Intent::Checkout { lines, pay_now, points });
         let Outcome::Accepted { body, .. } = self.outcome(key) else { panic!("refused") };
         body["orders"][0]["id"].as_str().unwrap().parse().unwrap()
     }
@@ -70,11 +80,12 @@ impl Marketplace {
 fn a_day_of_trade() -> Marketplace {
     let mut market = Marketplace::with_goods();
     let sold = market.buy("cart", 2, true);
-    market.ask(
-        BOB,
-        "too-many",
-        Intent::Checkout { lines: vec![Wanted { listing: GOODS, quantity: 2 }], pay_now: false },
-    );
+    let wanted = |quantity, points| {
+        let lines = vec![Wanted { listing: GOODS, quantity }];
+        Intent::Checkout { lines, pay_now: false, points }
+    };
+    market.ask(BOB, "too-many", wanted(2, 0));
+    market.ask(BOB, "no-points", wanted(1, 1));
     market.change(ANN, "not-hers-to-ship", sold, Change::Ship);
     market.change(SELLER, "ship", sold, Change::Ship);
     market.change(SELLER, "part", sold, Change::Refund { amount: Some(usd(500)) });
@@ -108,7 +119,7 @@ fn a_day_of_trade_breaks_no_promise() {
     let market = a_day_of_trade();
     assert_eq!(check(&market.log, &market.history), []);
     let counts = market.history.counts(None);
-    assert_eq!((counts.accepted, counts.refused), (10, 4));
+    assert_eq!((counts.accepted, counts.refused), (10, 5));
 }
 
 #[test]
@@ -127,7 +138,7 @@ fn an_escrow_that_keeps_something_or_gives_too_much_is_found() {
         replace(market.event_of("confirm", "EscrowReleased"), "1470", "1469");
     });
     planted(Promise::P3, "leaves escrow:", |market| {
-        replace(market.event_of("cancel", "EscrowRefunded"), "1000", "1001");
+        replace(market.event_of("cancel", "EscrowRefunded"), "993", "994");
     });
 }
 
@@ -151,6 +162,15 @@ fn a_fee_against_the_rules_is_found() {
         replace(released, r#""amount":30,"#, r#""amount":25,"#);
         replace(market.event_of("confirm", "SaleReceived"), "1470", "1475");
     });
+}
+
+#[test]
+fn points_that_pay_or_come_back_otherwise_than_decided_are_found() {
+    for (key, event_type) in [("later", "PointsRedeemed"), ("cancel", "PointsGivenBack")] {
+        planted(Promise::P0, "is not what was decided", |market| {
+            replace(market.event_of(key, event_type), r#""points":7"#, r#""points":6"#);
+        });
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ use crate::config::Config;
 use crate::forward::{self, Forwarding};
 use crate::http::limits::{self, Limits};
 use crate::http::live::LiveAuctions;
+use crate::http::problem::Problem;
 use crate::media::{Media, MediaError};
 use crate::observe;
 use crate::places::{Places, PlacesError};
@@ -127,8 +128,8 @@ pub struct Parts {
     pub passwords: Passwords,
     /// Payment providers.
     pub providers: Providers,
-    /// Uploaded pictures.
-    pub media: Arc<Media>,
+    /// Uploaded pictures, if this node has to do with them.
+    pub media: Option<Arc<Media>>,
     /// Provinces and cities.
     pub places: Places,
     /// Who is logged in.
@@ -159,6 +160,11 @@ impl Parts {
         let crate::config::Catalogue { review, review_s } = self.settings.catalogue;
         let review = review.then(|| TimeDelta::seconds(i64::from(review_s)));
         ListingRules { auctions: auction_rules(&self.settings), review }
+    }
+
+    /// Uploaded pictures, of which nobody asks a node that has none.
+    pub fn media(&self) -> Result<&Arc<Media>, Problem> {
+        self.media.as_ref().ok_or_else(|| Problem::unavailable("This node keeps no uploads."))
     }
 
     /// How long a seller has to confirm what a guest has ordered.
@@ -368,7 +374,7 @@ impl Node {
             batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
             poll: Duration::from_millis(settings.feed.poll_ms),
         };
-        let own = own_followers(&settings, &payments, &secret, &media)?;
+        let own = own_followers(&settings, &payments, &secret, media.as_ref())?;
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
             tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
@@ -450,8 +456,10 @@ impl Node {
 }
 
 /// What is neither in the log nor in the database. Before either is touched: what cannot be used is found out at once.
-fn read_surroundings(settings: &Config) -> Result<(Places, Arc<Media>), StartError> {
-    Ok((Places::load(&settings.places.files.0)?, Arc::new(Media::open(&settings.media)?)))
+fn read_surroundings(settings: &Config) -> Result<(Places, Option<Arc<Media>>), StartError> {
+    let roles = settings.node.roles;
+    let media = (roles.api || roles.processes).then(|| Media::open(&settings.media)).transpose()?;
+    Ok((Places::load(&settings.places.files.0)?, media.map(Arc::new)))
 }
 
 /// What follows the log on this node.
@@ -459,7 +467,7 @@ fn own_followers(
     settings: &Config,
     payments: &Payments,
     secret: &RootSecret,
-    media: &Arc<Media>,
+    media: Option<&Arc<Media>>,
 ) -> Result<Vec<Box<dyn Follower>>, StartError> {
     let mut own: Vec<Box<dyn Follower>> = Vec::new();
     if settings.node.roles.projections {
@@ -469,7 +477,7 @@ fn own_followers(
         own.push(Box::new(TimerTable));
         own.push(Box::new(payments.clone()));
         own.push(Box::new(mail(settings, secret)?));
-        own.push(Box::new(images::Media { files: media.clone() }));
+        own.extend(media.map(|files| Box::new(images::Media { files: files.clone() }) as Box<dyn Follower>));
     }
     Ok(own)
 }

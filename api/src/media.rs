@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use commands::images::{Files, NewImage, NotDeleted};
-use domain::ImageId;
 use domain::image::Stored;
-use eventstore::mint;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -25,20 +24,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config;
 use crate::http::problem::Problem;
 
+pub mod names;
 pub mod picture;
 mod whole;
 
+use names::{media_type, random_id};
 use picture::{Picture, Refused};
 
 /// How many pictures are decoded at a time: each may take more than 200 MiB.
 const AT_A_TIME: usize = 2;
 /// How many uploads are read at a time: each may take 26 MiB.
 const READ_AT_A_TIME: usize = 8;
-/// How long a storage elsewhere may take for one answer, and with all its retries.
+/// How long a storage may take to answer, and how long one elsewhere is asked again.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 const RETRIED_FOR: Duration = Duration::from_secs(3);
-/// How many letters an id has in a name.
-const NAME_LETTERS: usize = 32;
+/// How long a file may be on its way from a storage elsewhere, as slowly as its reader takes it.
+const SHOWN_WITHIN: Duration = Duration::from_mins(10);
 
 /// Why there is nowhere to keep files.
 #[derive(Debug, Error)]
@@ -80,14 +81,17 @@ pub struct Media {
     readers: Arc<Semaphore>,
 }
 
-/// A file and what it is.
-#[derive(Debug)]
-pub struct File {
+/// What is known of a file without reading it.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
     /// Its media type.
     pub media_type: &'static str,
-    /// What is in it.
-    pub bytes: Bytes,
+    /// How long it is, in bytes.
+    pub bytes: u64,
 }
+
+/// What is in a file, piece by piece: only what its reader is about to take is in memory.
+pub type Content = BoxStream<'static, object_store::Result<Bytes>>;
 
 impl Media {
     /// As it is set: in a bucket if one is named, else in the folder, which is made.
@@ -101,7 +105,7 @@ impl Media {
             }
             Some(bucket) => {
                 crate::outgoing::choose_tls();
-                let options = ClientOptions::new().with_timeout(ANSWERS_WITHIN).with_connect_timeout(ANSWERS_WITHIN);
+                let options = ClientOptions::new().with_timeout(SHOWN_WITHIN).with_connect_timeout(ANSWERS_WITHIN);
                 let retries = RetryConfig { retry_timeout: RETRIED_FOR, ..RetryConfig::default() };
                 let mut builder = AmazonS3Builder::new()
                     .with_bucket_name(bucket)
@@ -141,8 +145,8 @@ impl Media {
         let Picture { format, width, height, file, thumbnail } = picture;
         let image = random_id();
         let stored = Stored { name: image.0.simple().to_string(), format, width, height, bytes: file.len() as u64 };
-        self.storage.put(&Path::from(stored.thumbnail()), thumbnail.into()).await?;
-        if let Err(error) = self.storage.put(&Path::from(stored.file()), file.into()).await {
+        answered(self.storage.put(&Path::from(stored.thumbnail()), thumbnail.into())).await?;
+        if let Err(error) = answered(self.storage.put(&Path::from(stored.file()), file.into())).await {
             self.drop_files(&stored).await;
             return Err(error.into());
         }
@@ -158,70 +162,40 @@ impl Media {
         }
     }
 
-    /// A file by its name; nothing if there is none.
-    pub async fn file(&self, name: &str) -> Result<Option<File>, object_store::Error> {
+    /// Looks whether there is a file of this name; nothing if there is none.
+    pub async fn look(&self, name: &str) -> Result<Option<Found>, object_store::Error> {
         let Some(media_type) = media_type(name) else { return Ok(None) };
-        match self.storage.get(&Path::from(name)).await {
-            Ok(found) => Ok(Some(File { media_type, bytes: found.bytes().await? })),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let found = if_there(answered(self.storage.head(&Path::from(name))).await)?;
+        Ok(found.map(|meta| Found { media_type, bytes: meta.size }))
+    }
+
+    /// Opens a file by its name; nothing if there is none.
+    pub async fn read(&self, name: &str) -> Result<Option<(Found, Content)>, object_store::Error> {
+        let Some(media_type) = media_type(name) else { return Ok(None) };
+        let found = if_there(answered(self.storage.get(&Path::from(name))).await)?;
+        Ok(found.map(|file| (Found { media_type, bytes: file.meta.size }, file.into_stream())))
+    }
+}
+
+/// What a storage answers, if it does in time.
+async fn answered<T>(asked: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    let answer = tokio::time::timeout(ANSWERS_WITHIN, asked).await;
+    answer.unwrap_or_else(|late| Err(object_store::Error::Generic { store: "media", source: late.into() }))
+}
+
+fn if_there<T>(found: object_store::Result<T>) -> object_store::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 impl Files for Media {
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), NotDeleted>> {
         Box::pin(async move {
-            match self.storage.delete(&Path::from(name)).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(NotDeleted(error.to_string())),
-            }
+            let deleted = if_there(answered(self.storage.delete(&Path::from(name))).await);
+            deleted.map(drop).map_err(|error| NotDeleted(error.to_string()))
         })
-    }
-}
-
-/// Random from end to end, unlike other ids: it names the files, which whoever knows it may see.
-fn random_id() -> ImageId {
-    ImageId(uuid::Builder::from_random_bytes(mint::secret()).into_uuid())
-}
-
-/// What a file is that has a name of ours; nothing for any other name.
-fn media_type(name: &str) -> Option<&'static str> {
-    let (name, ending) = name.split_once('.')?;
-    let random = name.strip_suffix("-thumb").unwrap_or(name);
-    let ours = random.len() == NAME_LETTERS
-        && random.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    match ending {
-        "jpg" if ours => Some("image/jpeg"),
-        "png" if ours => Some("image/png"),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_random_and_only_such_names_lead_anywhere() {
-        let (one, other) = (random_id().0.simple().to_string(), random_id().0.simple().to_string());
-        assert_ne!(one, other);
-        assert_eq!(media_type(&format!("{one}.jpg")), Some("image/jpeg"));
-        assert_eq!(media_type(&format!("{one}-thumb.png")), Some("image/png"));
-        for name in [
-            one.clone(),
-            format!("{one}.svg"),
-            format!("{one}.jpg.html"),
-            format!("{}.jpg", one.to_uppercase()),
-            format!("{}.jpg", &one[1..]),
-            format!("{one}-thumb-thumb.jpg"),
-            format!("../{one}.jpg"),
-            format!("%2e%2e/{one}.jpg"),
-            "secret".to_owned(),
-            "é".repeat(16) + ".jpg",
-            String::new(),
-        ] {
-            assert_eq!(media_type(&name), None, "{name}");
-        }
     }
 }

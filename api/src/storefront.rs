@@ -11,6 +11,8 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::media::names;
+
 /// What a store says of itself.
 #[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
@@ -35,7 +37,10 @@ pub struct Storefront {
     pub biography: Option<String>,
     /// The path of a picture that was uploaded here.
     #[garde(inner(custom(is_media)))]
-    #[schema(example = "/media/0199a1b2c3d4.webp", pattern = "^/media/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    #[schema(
+        example = "/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f-thumb.jpg",
+        pattern = "^/media/[0-9a-f]{32}(-thumb)?[.](jpg|png)$"
+    )]
     pub logo: Option<String>,
     /// Where the business is; shown to staff alone, who verify it.
     #[garde(length(chars, max = 500))]
@@ -93,10 +98,7 @@ fn is_brand_name(name: &str, (): &()) -> garde::Result {
 }
 
 fn is_media(path: &str, (): &()) -> garde::Result {
-    let name = path.strip_prefix("/media/").unwrap_or_default();
-    let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    let begins = name.starts_with(|first: char| first.is_ascii_alphanumeric());
-    check(letters && begins && name.len() <= 128, "must be the path of something uploaded: /media/<name>")
+    check(names::is_path(path), "must be the path of a picture that was uploaded: /media/<name>")
 }
 
 fn is_link(link: &str, (): &()) -> garde::Result {
@@ -164,11 +166,12 @@ mod tests {
         let link = |link: &str| Storefront { facebook: Some(link.to_owned()), ..storefront() };
         let name = |name: &str| Storefront { brand_name: name.to_owned(), ..storefront() };
         let long = format!("https://{}", "a".repeat(201));
+        let picture = "9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f";
         for good in [
             slug("a-1"),
             slug(&"a".repeat(64)),
-            logo("/media/a"),
-            logo("/media/0.webp"),
+            logo(&format!("/media/{picture}.jpg")),
+            logo(&format!("/media/{picture}-thumb.png")),
             link("https://a"),
             name("時計"),
         ] {
@@ -177,10 +180,13 @@ mod tests {
         for bad in [slug("ab"), slug("-ab"), slug("ab-"), slug("Abc"), slug("a_c"), slug(&"a".repeat(65))] {
             bad.validate().unwrap_err();
         }
-        for bad in [logo("/media/"), logo("/media/.a"), logo("/media/a/b"), logo("media/a"), logo("https://a/media/a")]
+        for path in
+            ["/media/", "/media/a", "/media/{}.webp", "media/{}.jpg", "/media/a/{}.jpg", "https://a/media/{}.jpg"]
         {
-            bad.validate().unwrap_err();
+            logo(&path.replace("{}", picture)).validate().unwrap_err();
         }
+        let documented = serde_json::to_value(<Storefront as utoipa::PartialSchema>::schema()).unwrap();
+        assert_eq!(documented["properties"]["logo"]["pattern"], names::PATH_PATTERN);
         for bad in
             [link("http://a"), link("https://"), link("https://a b"), link("javascript:a"), link(&long), name("  ")]
         {

@@ -111,3 +111,28 @@ fn compose_finds_every_file_and_prometheus_the_service() {
     let volumes = services["grafana"]["volumes"].to_string();
     assert!(volumes.contains(&format!("./deploy/grafana/dashboards:{path}")), "{volumes}");
 }
+
+/// What follows a word at the beginning of a line of the image's recipe.
+fn said_of_image(word: &str) -> Vec<String> {
+    let recipe = text("Dockerfile").replace("\\\n", " ");
+    let of_image = recipe.rsplit("FROM ").next().unwrap().to_owned();
+    of_image.lines().filter_map(|line| line.strip_prefix(word)).map(|rest| rest.trim().to_owned()).collect()
+}
+
+#[test]
+fn whoever_runs_in_the_image_may_write_where_it_keeps_files_and_pictures_outlive_it() {
+    let folder = said_of_image("WORKDIR ").pop().unwrap();
+    let variables = said_of_image("ENV ");
+    let pictures = variables.iter().find_map(|set| set.strip_prefix("TRADEPOST_MEDIA__FOLDER=")).unwrap();
+    assert!(pictures.starts_with(&format!("{folder}/")), "{pictures}");
+    let user = said_of_image("USER ").pop().unwrap();
+    let made = said_of_image("RUN ").join(" ");
+    let made = made.split("&&").find(|command| command.trim().starts_with("install ")).unwrap();
+    assert!(made.contains(&format!("--owner={user} ")), "{made}");
+    for needed in [folder.as_str(), pictures] {
+        assert!(made.split_whitespace().any(|path| path == needed), "{made} does not make {needed}");
+    }
+    let service = &yaml("docker-compose.yml")["services"]["tradepost"];
+    let mounted = items(&service["volumes"]).iter().filter_map(|volume| volume.as_str()?.split_once(':'));
+    assert!(mounted.clone().any(|(_, at)| at == pictures), "no volume is mounted at {pictures}");
+}

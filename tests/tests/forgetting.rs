@@ -31,7 +31,7 @@ const CANARIES: [&str; 22] = [
     "canary-slug",
     "canary-brand",
     "canary-store",
-    "canary-logo",
+    CANARY_LOGO,
     "canary-office",
     "canary-whatsapp",
     "canary-instagram",
@@ -39,6 +39,9 @@ const CANARIES: [&str; 22] = [
     "canary-agent",
     "canary horse battery",
 ];
+
+/// The name of a picture has no words.
+const CANARY_LOGO: &str = "ca9a2710900ca9a2710900ca9a271090";
 
 fn delete(client: &Client) -> impl Future<Output = Answer> {
     client.delete("/auth/account", &json!({ "password": PASSWORD })).send()
@@ -100,7 +103,8 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     let home = with(with(home, "phone", "canary-number"), "postal_code", "canary-post");
     ann.post("/addresses", &home).send().await.expect(201);
     let store = json!({
-        "slug": "canary-slug", "brand_name": "canary-brand", "biography": "canary-store", "logo": "/media/canary-logo",
+        "slug": "canary-slug", "brand_name": "canary-brand", "biography": "canary-store",
+        "logo": format!("/media/{CANARY_LOGO}.png"),
         "business_address": "canary-office 1", "whatsapp": "https://wa.me/canary-whatsapp",
         "instagram": "https://instagram.com/canary-instagram", "facebook": "https://facebook.com/canary-facebook",
     });

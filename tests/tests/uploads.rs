@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use api::config::{self, Config};
 use image::ImageFormat;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tradepost_tests::client::{Answer, Client, PASSWORD};
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::pictures::{bomb, files_in, form, picture};
@@ -22,7 +25,7 @@ fn jpeg() -> Vec<u8> {
 /// The file of an answer's picture, as anybody gets it.
 async fn shown(server: &InProcess, url: &Value) -> Answer {
     let path = url.as_str().or_fail("find the address of a picture");
-    server.client().ask(&reqwest::Method::GET, path).send().await
+    server.client().ask(&Method::GET, path).send().await
 }
 
 /// The same with what is in it.
@@ -52,7 +55,7 @@ async fn a_picture_is_drawn_anew_kept_and_shown_to_anybody() {
         let answer = fetched(&server, url).await;
         let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("content-type"), "image/jpeg");
-        assert_eq!(header("cache-control"), "public, max-age=31536000, immutable");
+        assert_eq!(header("cache-control"), "public, max-age=86400, must-revalidate");
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert!(header("content-security-policy").starts_with("default-src 'none'"));
         assert!(header("content-disposition").starts_with("inline"));
@@ -71,6 +74,77 @@ async fn a_picture_is_drawn_anew_kept_and_shown_to_anybody() {
     ann.send_files("/merchant/upload-image", &[("file", &other)]).send().await.expect(201);
     shown(&server, &json!("/media/00000000000000000000000000000000.jpg")).await.problem(404, "not-found");
     shown(&server, &json!("/media/..%2Fsecret")).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn whoever_keeps_a_picture_asks_whether_it_is_still_there() {
+    let folder = TempDir::new().unwrap();
+    let server = keeping_in(&folder).await;
+    let name = "00112233445566778899aabbccddeeff.png";
+    std::fs::write(folder.path().join(name), [7; 1_000]).unwrap();
+    let ask = async |method: &Method, known: &str| {
+        let asked = server.client().ask(method, &format!("/media/{name}")).header("if-none-match", known);
+        asked.send().await
+    };
+    let tag = format!("\"{name}\"");
+    for known in ["\"another\"", "W/\"another\""] {
+        let shown = ask(&Method::GET, known).await.expect(200);
+        assert_eq!((shown.header("etag"), shown.header("content-length")), (Some(tag.as_str()), Some("1000")));
+        let told = ask(&Method::HEAD, known).await.expect(200);
+        assert_eq!((told.header("content-length"), told.text.as_str()), (Some("1000"), ""));
+    }
+    for known in [tag.clone(), format!("W/{tag}"), format!("\"another\", {tag}"), "*".to_owned()] {
+        for method in [Method::GET, Method::HEAD] {
+            let unchanged = ask(&method, &known).await.expect(304);
+            assert_eq!((unchanged.header("etag"), unchanged.text.as_str()), (Some(tag.as_str()), ""));
+        }
+    }
+    std::fs::remove_file(folder.path().join(name)).unwrap();
+    ask(&Method::GET, &tag).await.problem(404, "not-found");
+    assert_eq!(ask(&Method::HEAD, &tag).await.status, 404);
+}
+
+/// The memory that this process takes, in bytes.
+fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1_024
+}
+
+#[tokio::test]
+async fn readers_who_take_their_time_take_no_memory() {
+    const LONG: usize = 8 * 1_024 * 1_024;
+    const READERS: usize = 48;
+    let folder = TempDir::new().unwrap();
+    let server = keeping_in(&folder).await;
+    let name = "00112233445566778899aabbccddeeff.jpg";
+    std::fs::write(folder.path().join(name), vec![7; LONG]).unwrap();
+    let before = memory();
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let mut reader = TcpStream::connect(server.address().trim_start_matches("http://")).await.unwrap();
+        let asked = format!("GET /media/{name} HTTP/1.1\r\nhost: tradepost\r\nconnection: close\r\n\r\n");
+        reader.write_all(asked.as_bytes()).await.unwrap();
+        // The head of the answer, and no more.
+        assert_ne!(reader.read(&mut [0; 12]).await.unwrap(), 0);
+        readers.push(reader);
+    }
+    let grown = memory().saturating_sub(before);
+    assert!(grown < READERS * LONG / 4, "{grown} bytes");
+    // And whoever goes on gets all of it.
+    let mut rest = Vec::new();
+    readers.remove(0).read_to_end(&mut rest).await.unwrap();
+    assert!(rest.ends_with(&[7; 1_000]) && rest.len() > LONG);
+}
+
+#[tokio::test]
+async fn a_node_that_keeps_no_uploads_needs_no_place_for_them() {
+    let mut settings = Config::default();
+    settings.node.roles = "relay,projections".parse().unwrap();
+    // Where nobody can make a folder.
+    settings.media.folder = "/dev/null/media".into();
+    let server = InProcess::start_with(settings).await;
+    shown(&server, &json!("/media/00112233445566778899aabbccddeeff.jpg")).await.problem(503, "unavailable");
 }
 
 #[tokio::test]
@@ -121,7 +195,7 @@ async fn a_form_that_is_none_or_brings_too_much_is_refused() {
     // More than is read of any body.
     let five = vec![0; 5 * 1024 * 1024];
     send("/upload/images", &[("files", five.as_slice()); 6]).await.problem(422, "invalid-field");
-    let post = || ann.ask(&reqwest::Method::POST, "/api/v1/upload/image");
+    let post = || ann.ask(&Method::POST, "/api/v1/upload/image");
     post().raw("application/json", "{}").send().await.problem(415, "unsupported-media-type");
     post().raw("multipart/form-data", "x").send().await.problem(400, "malformed-form");
     let (media_type, mut body) = form(&[("file", &small)]);

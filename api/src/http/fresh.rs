@@ -56,6 +56,11 @@ impl Known {
         self.0.contains(&tag.0)
     }
 
+    /// Whether the client has what never changes and is named by this tag.
+    pub fn has_lasting(&self, tag: &str) -> bool {
+        self.0.iter().any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+    }
+
     /// Whether the client has this version of a single thing.
     pub fn has_version(&self, version: u64, position: Position) -> bool {
         let tag = format!("\"{version}.{position}\"");
@@ -107,5 +112,6 @@ mod tests {
         for (version, position, has) in [(3, 70, true), (4, 80, true), (3, 80, false), (3, 7, false)] {
             assert_eq!(known.has_version(version, position), has, "{version}.{position}");
         }
+        assert!(known.has_lasting("\"3.70\"") && known.has_lasting("\"4.80\"") && !known.has_lasting("\"4.8\""));
     }
 }

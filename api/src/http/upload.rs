@@ -75,7 +75,7 @@ where
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(Problem::new(status, "unsupported-media-type", "Not a form", detail));
         }
-        let place = app.media.place().await?;
+        let place = app.media()?.place().await?;
         DefaultBodyLimit::max(BODY_LIMIT).apply(&mut request);
         let mut form = Multipart::from_request(request, state)
             .await

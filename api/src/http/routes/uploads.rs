@@ -1,8 +1,8 @@
 //! Pictures: sent in, and shown.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use commands::images::{self, NewImage};
 use commands::{Accepted, CommandError, Halt, Request, World};
@@ -17,14 +17,17 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::http::extract::{Command, Id};
-use crate::http::openapi::Keyed;
+use crate::http::fresh::Known;
+use crate::http::openapi::{Keyed, Revalidates};
 use crate::http::problem::Problem;
 use crate::http::reply::Done;
 use crate::http::upload::{FileBody, Files, OneFile, Upload};
-use crate::media::NotKept;
 use crate::media::picture::{MOST_PIXELS, Refused};
+use crate::media::{NotKept, names};
 
 const TAG: &str = "Uploads";
+/// How long a picture may be kept without asking: as long as one may be seen that is deleted.
+const KEPT: &str = "public, max-age=86400, must-revalidate";
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
@@ -73,7 +76,7 @@ pub struct UploadedImage {
 impl UploadedImage {
     fn of(image: &NewImage) -> Self {
         let Stored { format, width, height, bytes, .. } = image.stored;
-        let (url, thumbnail_url) = (url(&image.stored.file()), url(&image.stored.thumbnail()));
+        let [url, thumbnail_url] = [image.stored.file(), image.stored.thumbnail()].map(|file| names::path_of(&file));
         Self { id: image.image.0, url, thumbnail_url, format, width, height, bytes }
     }
 
@@ -81,11 +84,6 @@ impl UploadedImage {
     pub(super) fn url(&self) -> &str {
         &self.url
     }
-}
-
-/// Where a file is, on this host.
-fn url(file: &str) -> String {
-    format!("/media/{file}")
 }
 
 /// A picture as others see it.
@@ -103,9 +101,8 @@ pub struct ShownImage {
 impl ShownImage {
     /// The picture whose file is called so; none if no picture is.
     pub(super) fn of(file: &str) -> Option<Self> {
-        let (name, ending) = file.split_once('.')?;
-        let id = Uuid::parse_str(name).ok()?;
-        Some(Self { id, url: url(file), thumbnail_url: url(&format!("{name}-thumb.{ending}")) })
+        let (id, thumbnail) = names::picture(file)?;
+        Some(Self { id: id.0, url: names::path_of(file), thumbnail_url: names::path_of(&thumbnail) })
     }
 }
 
@@ -157,7 +154,7 @@ impl Kept {
     pub(super) async fn keep(app: &App, files: &[Bytes]) -> Result<Self, Problem> {
         let mut kept = Self { images: Vec::new() };
         for (number, file) in files.iter().enumerate() {
-            match app.media.keep(file.clone()).await {
+            match app.media()?.keep(file.clone()).await {
                 Ok(image) => kept.images.push(image),
                 Err(error) => {
                     kept.drop_files(app).await;
@@ -208,8 +205,9 @@ impl Kept {
     }
 
     async fn drop_files(&self, app: &App) {
+        let Some(media) = &app.media else { return };
         for image in &self.images {
-            app.media.drop_files(&image.stored).await;
+            media.drop_files(&image.stored).await;
         }
     }
 }
@@ -239,23 +237,44 @@ fn problem(error: &NotKept, number: usize) -> Problem {
     }
 }
 
-/// An uploaded picture, or its thumbnail. It never changes.
+/// An uploaded picture, or its thumbnail. It never changes, and is gone once it is removed: whoever keeps it asks again
+/// after a day.
 #[utoipa::path(get, path = "/media/{name}", tag = TAG,
-    params(("name" = String, Path, example = "9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f.jpg")),
+    params(("name" = String, Path, example = "9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f.jpg",
+        pattern = "^[0-9a-f]{32}(-thumb)?[.](jpg|png)$"), Revalidates),
     responses((status = OK, description = "The picture",
-        content((FileBody = "image/jpeg"), (FileBody = "image/png")))))]
-async fn show(State(app): State<App>, Id(name): Id<String>) -> Result<Response, Problem> {
-    let found = app.media.file(&name).await.map_err(|error| {
+        content((FileBody = "image/jpeg"), (FileBody = "image/png"))),
+        (status = NOT_MODIFIED, description = "As the client has it")))]
+async fn show(
+    State(app): State<App>,
+    method: Method,
+    headers: HeaderMap,
+    Id(name): Id<String>,
+) -> Result<Response, Problem> {
+    let away = |error: object_store::Error| {
         tracing::warn!(%error, "a file could not be read");
         Problem::unavailable("The storage of uploads is not available.")
-    })?;
-    let file = found.ok_or_else(|| Problem::not_found("file"))?;
+    };
+    let gone = || Problem::not_found("file");
+    let tag = format!("\"{name}\"");
+    let is_known = Known::from_headers(&headers).has_lasting(&tag);
+    let (found, content) = if is_known || method == Method::HEAD {
+        let found = app.media()?.look(&name).await.map_err(away)?;
+        (found.ok_or_else(gone)?, Body::empty())
+    } else {
+        let (found, content) = app.media()?.read(&name).await.map_err(away)?.ok_or_else(gone)?;
+        (found, Body::from_stream(content))
+    };
+    let kept = [(header::CACHE_CONTROL, KEPT.to_owned()), (header::ETAG, tag)];
+    if is_known {
+        return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
+    }
     let headers = [
-        (header::CONTENT_TYPE, file.media_type.to_owned()),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable".to_owned()),
+        (header::CONTENT_TYPE, found.media_type.to_owned()),
+        (header::CONTENT_LENGTH, found.bytes.to_string()),
         // To be shown by pages of others, and saved under no other name than this.
         (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin".to_owned()),
         (header::CONTENT_DISPOSITION, format!("inline; filename=\"{name}\"")),
     ];
-    Ok((headers, file.bytes).into_response())
+    Ok((kept, headers, content).into_response())
 }

@@ -18,6 +18,7 @@ use crate::http::extract::{Caller, Command, NoQuery, Read};
 use crate::http::openapi::{Conditional, Waits};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
+use crate::media::names;
 
 /// An account as its owner sees it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -94,10 +95,11 @@ fn is_language(tag: &str, (): &()) -> garde::Result {
 }
 
 fn is_picture(address: &str, (): &()) -> garde::Result {
-    let path = ["https://", "http://", "/media/"].iter().find_map(|start| address.strip_prefix(start));
+    let elsewhere = ["https://", "http://"].iter().find_map(|start| address.strip_prefix(start));
     let visible = |path: &str| !path.is_empty() && path.bytes().all(|byte| byte.is_ascii_graphic());
-    let fits = address.is_empty() || path.is_some_and(visible);
-    if fits { Ok(()) } else { Err(garde::Error::new("must be an address: https://, http:// or /media/")) }
+    let fits = address.is_empty() || names::is_path(address) || elsewhere.is_some_and(visible);
+    let rule = "must be an https:// or http:// address, or the path of a picture that was uploaded: /media/<name>";
+    if fits { Ok(()) } else { Err(garde::Error::new(rule)) }
 }
 
 /// What is to change. What is not named stays; an empty text clears.
@@ -119,7 +121,11 @@ pub(super) struct ProfilePatch {
     biography: Option<String>,
     /// The address of a picture: of one that was uploaded here, or of another.
     #[garde(length(chars, max = 2000), inner(custom(is_picture)))]
-    #[schema(max_length = 2000, pattern = "^((https?://|/media/)[!-~]+)?$", example = "https://example.com/ann.png")]
+    #[schema(
+        max_length = 2000,
+        pattern = "^(https?://[!-~]+|/media/[0-9a-f]{32}(-thumb)?[.](jpg|png))?$",
+        example = "/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f-thumb.jpg"
+    )]
     avatar_url: Option<String>,
     /// A BCP 47 tag.
     #[garde(length(chars, max = 35), inner(custom(is_language)))]
@@ -227,7 +233,9 @@ mod tests {
         for (address, fits) in [
             ("", true),
             ("https://example.com/a.png", true),
-            ("/media/abc.png", true),
+            ("/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f.png", true),
+            ("/media/abc.png", false),
+            ("/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f.png?x", false),
             ("javascript:alert(1)", false),
             ("data:image/svg+xml,x", false),
             ("//example.com/a.png", false),
@@ -236,5 +244,8 @@ mod tests {
         ] {
             assert_eq!(is_picture(address, &()).is_ok(), fits, "{address}");
         }
+        let documented = serde_json::to_value(<ProfilePatch as utoipa::PartialSchema>::schema()).unwrap();
+        let pattern = documented["properties"]["avatar_url"]["pattern"].as_str().unwrap();
+        assert!(pattern.contains(names::PATH_PATTERN.trim_matches(['^', '$'])), "{pattern}");
     }
 }

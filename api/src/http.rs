@@ -124,6 +124,7 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::listings::router())
         .nest("/api/v1", routes::listing_images::router())
         .nest("/api/v1", routes::categories::router())
+        .nest("/api/v1", routes::engagement::router())
         .nest("/api/v1", routes::auctions::router())
         .nest("/api/v1", routes::orders::router())
         .nest("/api/v1", routes::guests::router())

@@ -10,6 +10,7 @@ use domain::auction::Auction;
 use domain::category::Category;
 use domain::claim::Claim;
 use domain::escrow::{Escrow, Status};
+use domain::favorite::Favorite;
 use domain::listing::{Condition, Delivery, Details, Listing, Sale};
 use domain::order::{Order, Stage};
 use domain::order_group::OrderGroup;
@@ -17,6 +18,7 @@ use domain::points::Points;
 use domain::session::Session;
 use domain::stock::{Sku, Stock};
 use domain::store::Store;
+use domain::view::View;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
     AccountId, Aggregate, Currency, DepositId, LedgerAccount, ListingId, Money, OrderGroupId, OrderId, Posting,
@@ -339,6 +341,7 @@ fn blank(aggregate_type: &str) -> cache::Entry {
         Category::TYPE => of::<Category>(),
         Claim::TYPE => of::<Claim>(),
         Escrow::TYPE => of::<Escrow>(),
+        Favorite::TYPE => of::<Favorite>(),
         Listing::TYPE => of::<Listing>(),
         Order::TYPE => of::<Order>(),
         OrderGroup::TYPE => of::<OrderGroup>(),
@@ -346,6 +349,7 @@ fn blank(aggregate_type: &str) -> cache::Entry {
         Session::TYPE => of::<Session>(),
         Stock::TYPE => of::<Stock>(),
         Store::TYPE => of::<Store>(),
+        View::TYPE => of::<View>(),
         Wallet::TYPE => of::<Wallet>(),
         unknown => panic!("{unknown} is no aggregate"),
     }

@@ -10,6 +10,7 @@ pub mod address_books;
 pub mod auctions;
 pub mod categories;
 mod change;
+pub mod engagement;
 pub mod engine;
 pub mod escrows;
 pub mod guests;

@@ -77,6 +77,7 @@ macro_rules! every_aggregate {
             Category in category by CategoryId,
             Claim in claim by ClaimId,
             Escrow in escrow by OrderId,
+            Favorite in favorite by FavoriteId,
             Image in image by ImageId,
             Listing in listing by ListingId,
             Order in order by OrderId,
@@ -86,6 +87,7 @@ macro_rules! every_aggregate {
             Session in session by SessionId,
             Stock in stock by ListingId,
             Store in store by AccountId,
+            View in view by ViewId,
             Wallet in wallet by WalletId,
         }
     };

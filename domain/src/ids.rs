@@ -127,6 +127,26 @@ impl CategoryId {
     }
 }
 
+id!(
+    /// What an account wants to find again; from the account and the listing by [`FavoriteId::of`].
+    FavoriteId
+);
+id!(
+    /// The first look of a viewer at a listing on a day, by a keyed hash of these.
+    ViewId
+);
+
+/// The name space of [`FavoriteId`]s. Part of the storage format.
+const FAVORITES: Uuid = Uuid::from_u128(0x91d4_0a6e_77c3_5b28_8e15_2f9b_64d0_a7c3);
+
+impl FavoriteId {
+    /// What `listing` is to `account`.
+    pub fn of(account: AccountId, listing: ListingId) -> Self {
+        let name = [account.0.into_bytes(), listing.0.into_bytes()].concat();
+        Self(Uuid::new_v5(&FAVORITES, &name))
+    }
+}
+
 impl From<ListingId> for AuctionId {
     fn from(id: ListingId) -> Self {
         Self(id.0)

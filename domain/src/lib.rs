@@ -14,6 +14,7 @@ pub mod auction;
 pub mod category;
 pub mod claim;
 pub mod escrow;
+pub mod favorite;
 pub mod fees;
 pub mod formats;
 pub mod ids;
@@ -31,6 +32,7 @@ pub mod sealed;
 pub mod session;
 pub mod stock;
 pub mod store;
+pub mod view;
 pub mod wallet;
 
 #[cfg(test)]
@@ -38,8 +40,8 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, DepositId, HoldId, ImageId, ListingId,
-    OrderGroupId, OrderId, PageId, ProvinceId, RefundId, SessionId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, DepositId, FavoriteId, HoldId, ImageId,
+    ListingId, OrderGroupId, OrderId, PageId, ProvinceId, RefundId, SessionId, ViewId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

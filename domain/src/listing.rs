@@ -407,6 +407,8 @@ pub struct Offer {
     pub featured: bool,
     /// The names of its images, in the order in which they are shown.
     pub images: Vec<String>,
+    /// Whether it was ever offered.
+    pub published: bool,
 }
 
 impl Listing {
@@ -423,17 +425,17 @@ impl Listing {
         }
     }
 
+    /// The offer, if `viewer` may see it: what was never published, or was taken away, is there for its seller alone.
+    pub fn shown_to(&self, viewer: Option<AccountId>) -> Result<&Offer, Error> {
+        let offer = self.offer()?;
+        let is_public = offer.published && !matches!(self, Self::Removed(_));
+        if is_public || viewer == Some(offer.seller) { Ok(offer) } else { Err(Error::NotFound) }
+    }
+
     /// The offer, if the listing can be bought now.
     pub fn offered_to(&self, buyer: AccountId) -> Result<&Offer, Error> {
-        match self {
-            // What was never published, or was taken away, is there for its seller alone.
-            Self::Draft(offer) | Self::Pending { offer, .. } | Self::Removed(offer) if offer.seller == buyer => {
-                Err(Error::NotOffered)
-            }
-            Self::Absent | Self::Draft(_) | Self::Pending { .. } | Self::Removed(_) => Err(Error::NotFound),
-            Self::Active(offer) => Ok(offer),
-            Self::Paused(_) | Self::Archived(_) => Err(Error::NotOffered),
-        }
+        let offer = self.shown_to(Some(buyer))?;
+        if matches!(self, Self::Active(_)) { Ok(offer) } else { Err(Error::NotOffered) }
     }
 
     /// The offer, if the listing is `account`'s; somebody else's is as good as absent.
@@ -685,6 +687,7 @@ impl Offer {
             on_sale: false,
             featured: false,
             images: vec![],
+            published: false,
         }
     }
 
@@ -699,11 +702,11 @@ impl Offer {
             Event::DiscountClosed {} => (self.discount, self.on_sale) = (None, false),
             Event::ImageAttached { image } => self.images.push(image.clone()),
             Event::ImageDetached { image } => self.images.retain(|known| known != image),
+            Event::ListingPublished {} => self.published = true,
             Event::ListingDrafted { .. }
             | Event::ListingSubmitted { .. }
             | Event::ListingApproved { .. }
             | Event::ListingRejected { .. }
-            | Event::ListingPublished {}
             | Event::ListingPaused {}
             | Event::ListingResumed {}
             | Event::ListingArchived { .. }

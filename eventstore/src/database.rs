@@ -36,6 +36,9 @@ const SESSION_LIMITS: [(&str, &str); 6] = [
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
+/// The extension that a migration makes.
+const TRIGRAMS: &str = "pg_trgm";
+
 /// Why the database could not be reached or prepared.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
@@ -51,6 +54,15 @@ pub enum DatabaseError {
         port: u16,
         /// What Postgres or the network said.
         source: sqlx::Error,
+    },
+    /// An extension that comes with Postgres is not installed beside it.
+    #[error(
+        "PostgreSQL lacks the extension `{extension}`, by which searches forgive typing mistakes; it is in the package \
+         postgresql-contrib, or in postgresql itself"
+    )]
+    NoExtension {
+        /// Which.
+        extension: &'static str,
     },
     /// The schema could not be brought up to date.
     #[error("the database could not be migrated: {0}")]
@@ -160,6 +172,10 @@ impl Database {
     /// Brings the schema up to date, as the owner. Safe to run on several nodes at once.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
         let mut connection = self.connect_as_owner().await?;
+        let available = "select exists (select from pg_available_extensions where name = $1)";
+        if !sqlx::query_scalar::<_, bool>(available).bind(TRIGRAMS).fetch_one(&mut connection).await? {
+            return Err(DatabaseError::NoExtension { extension: TRIGRAMS });
+        }
         MIGRATIONS.run(&mut connection).await?;
         connection.close().await?;
         Ok(())

@@ -14,8 +14,8 @@ use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use domain::{AccountId, Sealed};
 use sqlx::PgExecutor;
 
-use crate::mint;
 use crate::wrapping::{KeyError, Wrapping};
+use crate::{mint, secrets};
 
 /// The first byte of a sealed field: which cipher and layout made it.
 const VERSION: u8 = 1;
@@ -84,6 +84,11 @@ impl PersonKey {
         let payload = Payload { msg: ciphertext, aad: self.account.0.as_bytes() };
         let text = self.cipher().decrypt(XNonce::from_slice(nonce), payload).ok()?;
         String::from_utf8(text).ok()
+    }
+
+    /// What stands for something that this person did, within one purpose. Without the key nobody can tell of whom it is.
+    pub fn pseudonym(&self, purpose: &str, of: &str) -> uuid::Uuid {
+        secrets::pseudonym(&self.key, &format!("{purpose}:{of}"))
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -181,6 +186,16 @@ mod tests {
     fn sealing_twice_gives_different_texts() {
         let ann = key(1);
         assert_ne!(ann.seal("text").sealed, ann.seal("text").sealed);
+    }
+
+    #[test]
+    fn a_pseudonym_depends_on_the_person_the_purpose_and_what_it_is_of() {
+        let (ann, bob) = (key(1), key(2));
+        let one = ann.pseudonym("views", "x");
+        assert_eq!(ann.pseudonym("views", "x"), one);
+        for other in [bob.pseudonym("views", "x"), ann.pseudonym("votes", "x"), ann.pseudonym("views", "y")] {
+            assert_ne!(other, one);
+        }
     }
 
     #[test]

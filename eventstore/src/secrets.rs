@@ -69,6 +69,11 @@ impl RootSecret {
         uuid::Uuid::from_slice(order).ok().map(OrderId)
     }
 
+    /// What stands for something of which nobody is to know what it is, within one purpose.
+    pub fn pseudonym(&self, purpose: &str, of: &str) -> uuid::Uuid {
+        pseudonym(&self.key(purpose), of)
+    }
+
     /// The claim on a unique value. Case and surrounding space do not make an address or a name different.
     pub fn claim(&self, kind: Kind, value: &str) -> ClaimId {
         let name = match kind {
@@ -77,8 +82,7 @@ impl RootSecret {
             Kind::StoreSlug => format!("store-slug:{}", value.trim().to_lowercase()),
             Kind::Identity => format!("identity:{value}"),
         };
-        let hash = keyed_hash(&self.key("claims"), name.as_bytes());
-        ClaimId(uuid::Builder::from_custom_bytes(first_16(&hash)).into_uuid())
+        ClaimId(self.pseudonym("claims", &name))
     }
 }
 
@@ -101,6 +105,11 @@ impl Purpose {
             Self::Password => "mailed/password",
         }
     }
+}
+
+/// An id that follows from a text and a key.
+pub(crate) fn pseudonym(key: &[u8; 32], of: &str) -> uuid::Uuid {
+    uuid::Builder::from_custom_bytes(first_16(&keyed_hash(key, of.as_bytes()))).into_uuid()
 }
 
 fn keyed_hash(key: &[u8; 32], text: &[u8]) -> [u8; 32] {

@@ -5,16 +5,19 @@
 //! a fixed price shows how many pieces are free, which the pieces kept for orders are not, and is sold out without one.
 //! While the window of its discount is open it shows what is asked, and goes by that in every list.
 
+mod engagement;
+mod facets;
 mod search;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 
 use std::collections::BTreeMap;
 
 use domain::category::Attributes;
 use domain::listing::{self, Changes, Condition, Delivery, Details, Discount, Event, Sale};
 use domain::stock::{self, Sku, Stock};
-use domain::{Aggregate, Currency, Money, Timestamp, account, auction, store};
+use domain::{Aggregate, Currency, Money, Timestamp, account, auction, favorite, store, view};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -25,22 +28,28 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::{ReadModel, Text, rows};
+use engagement::Engagement;
 
+pub use engagement::{Favorite, FavoritesCursor, favorites};
+pub use facets::{Count, Facets, Prices, facets};
 pub use search::{
     Cursor, Filter, PriceRange, Sort, active_by_category, counts_of, get, get_all, kept_by, offered_by, page,
 };
+pub use vocabulary::{Suggestions, corrected, suggestions};
 
 /// The read model.
 pub const MODEL: ReadModel = ReadModel {
     name: "catalogue",
     next: "catalogue_next",
-    version: 6,
+    version: 7,
     about: &[
         account::Account::TYPE,
         auction::Auction::TYPE,
+        favorite::Favorite::TYPE,
         listing::Listing::TYPE,
         stock::Stock::TYPE,
         store::Store::TYPE,
+        view::View::TYPE,
     ],
     ddl: include_str!("catalogue.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -95,6 +104,8 @@ pub struct Listing {
     pub ends_at: Option<Timestamp>,
     /// How many bids the auction has.
     pub bids: i32,
+    /// Pieces sold, less those that came back unsent.
+    pub sold: i64,
     /// When it was written down.
     pub created_at: Timestamp,
     /// When it was first offered.
@@ -157,8 +168,8 @@ enum Stage {
 macro_rules! columns {
     () => {
         "id, seller_id, kind, status, title, description, category, brand, condition, delivery, shipping, price_minor,
-        sale_minor, currency, discount, attributes, images, featured, variants, stock, starts_at, ends_at, bids, created_at,
-        published_at, archived_at, review_until, reason, version, position"
+        sale_minor, currency, discount, attributes, images, featured, variants, stock, starts_at, ends_at, bids, sold,
+        created_at, published_at, archived_at, review_until, reason, version, position"
     };
 }
 use columns;
@@ -172,6 +183,14 @@ pub struct Offer {
     pub listing: Listing,
     /// The seller's public name; `None` once the person is forgotten.
     pub seller_name: Option<String>,
+    /// How often somebody has looked at it, once per viewer and day.
+    pub views: i64,
+    /// Of how many it is a favourite.
+    pub favorites: i64,
+    /// By which lists are by popularity.
+    pub popularity: i64,
+    /// How well it fits the words of a search that goes by it.
+    pub rank: i64,
 }
 
 /// How something is sold.
@@ -212,16 +231,22 @@ struct Seller {
     id: Uuid,
     user_name: Option<String>,
     closed: bool,
+    forgotten: bool,
 }
 
-/// The listings that a batch is about, the sellers who are new, renamed or forgotten, and whose stores were closed or
-/// opened again.
+/// What a batch makes of listings, of their sellers, and of the interest in listings.
 #[derive(Debug, Default)]
 struct Catalogue {
     listings: BTreeMap<Uuid, Row>,
+    /// What of these everybody could buy before, by the texts in which it is suggested.
+    offered: BTreeMap<Uuid, Texts>,
     sellers: BTreeMap<Uuid, Seller>,
     closed: BTreeMap<Uuid, bool>,
+    engagement: Engagement,
 }
+
+/// Title and brand.
+type Texts = (String, Option<String>);
 
 async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
     let mut catalogue = Catalogue::load(connection, &batch.events).await?;
@@ -235,7 +260,18 @@ impl Catalogue {
     /// Takes one event in.
     fn take(&mut self, recorded: &Recorded, people: &PersonKeys) {
         match &recorded.event {
-            DomainEvent::Account(seller, event) => self.take_account(seller.0, event, people),
+            DomainEvent::Account(account, event) => {
+                if matches!(event, account::Event::AccountErased {}) {
+                    self.engagement.forget(account.0);
+                }
+                self.take_account(account.0, event, people);
+            }
+            DomainEvent::Favorite(_, event) => {
+                self.engagement.take_favorite(event, recorded.recorded_at, recorded.position);
+            }
+            DomainEvent::View(_, view::Event::ListingViewed { listing }) => {
+                self.engagement.take_view(listing.0, recorded.position);
+            }
             DomainEvent::Auction(auction, event) => {
                 if let Some(Row { listing, .. }) = self.listings.get_mut(&auction.0)
                     && listing.take_auction(event)
@@ -262,15 +298,15 @@ impl Catalogue {
         match event {
             account::Event::AccountRegistered { identity, .. } => {
                 let user_name = people.open(&identity.user_name);
-                let seller = Seller { id, user_name, closed: false };
-                self.sellers.insert(id, seller);
+                self.sellers.insert(id, Seller { id, user_name, closed: false, forgotten: false });
             }
             account::Event::AccountErased {} => {
-                self.sellers.insert(id, Seller { id, user_name: None, closed: false });
+                self.sellers.insert(id, Seller { id, user_name: None, closed: false, forgotten: true });
             }
             account::Event::ProfileChanged { changes } => {
                 if let Some(user_name) = &changes.user_name {
-                    self.sellers.insert(id, Seller { id, user_name: people.open(user_name), closed: false });
+                    let user_name = people.open(user_name);
+                    self.sellers.insert(id, Seller { id, user_name, closed: false, forgotten: false });
                 }
             }
             account::Event::EmailChallenged { .. }
@@ -311,11 +347,17 @@ impl Catalogue {
         }
         let statement = concat!("select ", columns!(), ", pieces, stage, on_sale from listings where id = any($1)");
         let listings: Vec<Row> = sqlx::query_as(statement).bind(ids).fetch_all(connection).await?;
+        let offered = listings.iter().filter_map(|row| Some((row.listing.id, row.listing.offered_texts()?))).collect();
         let listings = listings.into_iter().map(|row| (row.listing.id, row)).collect();
-        Ok(Self { listings, ..Self::default() })
+        Ok(Self { listings, offered, ..Self::default() })
     }
 
     async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
+        let changed = self.listings.values().map(|row| &row.listing);
+        let changed = changed.filter(|listing| listing.offered_texts().as_ref() != self.offered.get(&listing.id));
+        let changed: Vec<Uuid> = changed.map(|listing| listing.id).collect();
+        let turned: Vec<Uuid> = self.closed.keys().copied().collect();
+        let before = vocabulary::count(connection, &changed, &turned).await?;
         let statement = concat!(
             "insert into listings (",
             columns!(),
@@ -324,25 +366,30 @@ impl Catalogue {
             ", pieces, stage, on_sale from json_populate_recordset(null::listings, $1::json)
             on conflict on constraint listings_id do update set
                 (kind, status, title, description, category, brand, condition, delivery, shipping, price_minor, sale_minor,
-                    currency, discount, attributes, images, featured, variants, stock, starts_at, ends_at, bids,
+                    currency, discount, attributes, images, featured, variants, stock, starts_at, ends_at, bids, sold,
                     published_at, archived_at, review_until, reason, version, position, pieces, stage, on_sale)
                 = row (excluded.kind, excluded.status, excluded.title, excluded.description, excluded.category,
                     excluded.brand, excluded.condition, excluded.delivery, excluded.shipping, excluded.price_minor,
                     excluded.sale_minor, excluded.currency, excluded.discount, excluded.attributes, excluded.images,
                     excluded.featured, excluded.variants, excluded.stock, excluded.starts_at, excluded.ends_at,
-                    excluded.bids, excluded.published_at, excluded.archived_at, excluded.review_until, excluded.reason,
-                    excluded.version, excluded.position, excluded.pieces, excluded.stage, excluded.on_sale)",
+                    excluded.bids, excluded.sold, excluded.published_at, excluded.archived_at, excluded.review_until,
+                    excluded.reason, excluded.version, excluded.position, excluded.pieces, excluded.stage, excluded.on_sale)",
         );
+        let listings = self.listings.keys().copied().collect();
         rows::write(connection, statement, self.listings.into_values()).await?;
         let statement = "
             insert into sellers select * from json_populate_recordset(null::sellers, $1::json)
-            on conflict on constraint sellers_id do update set user_name = excluded.user_name";
+            on conflict on constraint sellers_id do update set user_name = excluded.user_name,
+                forgotten = sellers.forgotten or excluded.forgotten";
         rows::write(connection, statement, self.sellers.into_values()).await?;
         let statement = "
             update sellers set closed = changed.closed from json_to_recordset($1::json) as changed (id uuid, closed boolean)
             where seller_id = changed.id";
         let closed = self.closed.into_iter().map(|(id, closed)| serde_json::json!({ "id": id, "closed": closed }));
-        Ok(rows::write(connection, statement, closed).await?)
+        rows::write(connection, statement, closed).await?;
+        let after = vocabulary::count(connection, &changed, &turned).await?;
+        vocabulary::store(connection, &before, &after).await?;
+        self.engagement.store(connection, listings).await
     }
 }
 
@@ -384,6 +431,14 @@ impl Row {
 
     /// Takes an event of its stock in.
     fn take_stock(&mut self, event: &stock::Event) {
+        let count = |pieces: &stock::Pieces| pieces.values().copied().map(i64::from).sum::<i64>();
+        self.listing.sold += match event {
+            stock::Event::StockTaken { order } => self.pieces.reserved.get(order).map_or(0, count),
+            stock::Event::StockReturned { pieces, .. } => -count(pieces),
+            stock::Event::StockCounted { .. }
+            | stock::Event::StockReserved { .. }
+            | stock::Event::StockReleased { .. } => 0,
+        };
         self.pieces.evolve(event);
         self.show();
     }
@@ -447,6 +502,7 @@ impl Listing {
             starts_at,
             ends_at,
             bids: 0,
+            sold: 0,
             created_at,
             published_at: None,
             archived_at: None,
@@ -494,6 +550,7 @@ impl Listing {
                 match outcome {
                     auction::Outcome::Won { price, .. } | auction::Outcome::BoughtNow { price, .. } => {
                         self.set_price(*price);
+                        self.sold = 1;
                     }
                     auction::Outcome::Unsold { .. } => {}
                 }
@@ -509,6 +566,11 @@ impl Listing {
 
     fn set_price(&mut self, price: Money) {
         (self.price_minor, self.currency) = (price.minor(), Text(price.currency()));
+    }
+
+    /// The texts in which it is suggested, while everybody can buy it from a seller who is not closed.
+    fn offered_texts(&self) -> Option<Texts> {
+        (self.status == Status::Active).then(|| (self.title.clone(), self.brand.clone()))
     }
 
     /// What is asked for it now, in minor units.

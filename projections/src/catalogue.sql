@@ -43,13 +43,22 @@ create table listings (
     stage text not null,
     -- Whether the window of its discount is open.
     on_sale boolean not null,
+    -- Pieces sold, less those that came back unsent.
+    sold bigint not null,
+    -- First views of each viewer and day, and favourites that are ones now.
+    views bigint not null default 0,
+    favorites bigint not null default 0,
+    -- The one number by which lists are by popularity: a bid counts as ten views, a favourite as twenty, a piece sold as
+    -- fifty. In no index here: a view would be a new entry in each of them.
+    popularity bigint not null generated always as (50 * sold + 20 * favorites + 10 * bids + views) stored,
     -- By what lists compare prices.
     asked_minor bigint not null generated always as (coalesce(sale_minor, price_minor)) stored,
     -- Since when it is new to the reader.
     listed_at timestamptz not null generated always as (coalesce(published_at, created_at)) stored,
     -- Cut, because a tsvector of more than a megabyte is an error.
     words tsvector not null generated always as
-        (to_tsvector('english', title || ' ' || coalesce(brand, '') || ' ' || left(description, 100000))) stored,
+        (setweight(to_tsvector('english', title), 'A') || setweight(to_tsvector('english', coalesce(brand, '')), 'B')
+            || setweight(to_tsvector('english', left(description, 100000)), 'C')) stored,
     constraint listings_id primary key (id),
     constraint listings_stock_not_negative check (stock >= 0)
 );
@@ -72,8 +81,49 @@ create table sellers (
     user_name text,
     -- Whether staff have closed their store: to others, nothing of theirs is there.
     closed boolean not null,
+    -- Whether the person is forgotten, and so has no favourites any more.
+    forgotten boolean not null,
     constraint sellers_id primary key (seller_id)
 );
 
 -- They are few.
 create index sellers_closed on sellers (seller_id) where closed;
+
+-- The words of titles and brands of what everybody can buy now.
+-- Serves: words that are similar to one, or begin with it, the most frequent first.
+create table terms (
+    term text not null,
+    -- How many listings have it; none without one.
+    listings bigint not null,
+    constraint terms_term primary key (term)
+);
+
+create index terms_similar on terms using gist (term public.gist_trgm_ops);
+create index terms_beginning on terms (term text_pattern_ops);
+
+-- What somebody wants to find again.
+-- Serves: somebody's, the last first.
+create table favorites (
+    account_id uuid not null,
+    listing_id uuid not null,
+    added_at timestamptz not null,
+    constraint favorites_of_account primary key (account_id, listing_id)
+);
+
+create index favorites_last on favorites (account_id, added_at, listing_id);
+
+-- How much interest there is in each listing, also in one whose own events are yet to come.
+-- Serves: pages by popularity.
+create table interest (
+    listing_id uuid not null,
+    views bigint not null,
+    favorites bigint not null,
+    -- Where the last event is of a view or a favourite.
+    position bigint not null,
+    -- As the listing has them; null while it is yet to come.
+    status text,
+    popularity bigint,
+    constraint interest_of_listing primary key (listing_id)
+);
+
+create index interest_popular on interest (status, popularity, listing_id);

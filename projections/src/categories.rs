@@ -169,6 +169,12 @@ impl Tree {
         attributes
     }
 
+    /// The names of the attributes by which a search offers to filter, of all categories.
+    pub fn filterable(&self) -> BTreeSet<&str> {
+        let attributes = self.by_slug.values().flat_map(|category| category.attributes.iter());
+        attributes.filter(|attribute| attribute.filterable).map(|attribute| attribute.name.as_str()).collect()
+    }
+
     /// The marketplace's share of sales in a category, in basis points, if it is another than usual.
     pub fn fee_bps(&self, slug: &str) -> Option<i64> {
         self.upwards(slug).iter().find_map(|category| category.fee_bps)

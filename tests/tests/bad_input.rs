@@ -168,6 +168,7 @@ fn lists_after_forged_cursors() -> Vec<String> {
         "/orders?status=paid",
         "/escrow?limit=1",
         "/payments/transactions?limit=1",
+        "/profile/favorites?limit=1",
     ];
     let cursor = |key: Value| {
         let end = projections::Page { items: Vec::<()>::new(), next: Some(key) };
@@ -183,6 +184,7 @@ fn lists_after_forged_cursors() -> Vec<String> {
             json!([time, id]),
             json!({ "opened_at": time, "order_id": id }),
             json!({ "requested_at": time, "sequence": 1, "currency": "USD" }),
+            json!({ "added_at": time, "listing_id": id }),
         ]
     };
     let cursors = ["-262143-01-01T00:00:00Z", "-100000-06-01T00:00:00Z"].into_iter().flat_map(keys).map(cursor);

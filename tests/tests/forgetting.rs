@@ -110,6 +110,8 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     });
     ann.ask(&reqwest::Method::PUT, "/api/v1/merchant/me").json(&store).send().await.expect(201);
     let item = seller.offer(&with(listing(1_000), "stock", 1)).await;
+    ann.post(&format!("/listings/{item}/favorite"), &json!({})).send().await.expect(200);
+    ann.post(&format!("/listings/{item}/view"), &json!({})).send().await.expect(200);
     let deposit = json!({ "amount": usd(1_000), "payment_method": "sandbox-succeeds" });
     ann.post("/payments/deposit", &deposit).key("one").send().await.expect(202);
     ann.advance(0).await;
@@ -149,6 +151,8 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses"] {
         ann.get(path).since(before).send().await.expect(200);
     }
+    let favorites = ann.get("/profile/favorites").send().await.expect(200);
+    assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
     for shown in &CANARIES[..20] {
         assert_ne!(tables_with(&database, shown).await, Vec::<String>::new(), "{shown}");
@@ -162,6 +166,14 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses"] {
         seller.get(path).since(head).send().await.expect(200);
     }
+    // What they looked at is counted, and nobody's; what they wanted to find again is neither.
+    let listings = seller.get(&format!("/listings?status=sold_out&seller={}", seller.account())).send().await;
+    let item = &listings.expect(200).body["items"][0];
+    assert_eq!((&item["views"], &item["favorites"]), (&json!(1), &json!(0)), "{item}");
+    let favorites = "select account_id from catalogue.favorites";
+    let left: Vec<uuid::Uuid> =
+        sqlx::query_scalar(favorites).fetch_all(&mut database.connect().await).await.or_fail("look");
+    assert!(left.is_empty(), "{left:?}");
     let told = stream(&nats, head).await;
     assert!(told.contains("AccountErased"), "{told}");
     let said = server.terminate().await;

@@ -84,6 +84,8 @@ mod rebuild;
 #[cfg(test)]
 mod sales;
 #[cfg(test)]
+mod searching;
+#[cfg(test)]
 mod second_chances;
 #[cfg(test)]
 mod sessions;

@@ -69,6 +69,9 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
             seller.ask(&reqwest::Method::DELETE, &full).send().await.expect(200);
         }
     }
+    let liked = seller.offer(&listing(700)).await;
+    buyer.post(&format!("/listings/{liked}/favorite"), &json!({})).send().await.expect(200);
+    nobody.post(&format!("/listings/{liked}/view"), &json!({})).send().await.expect(200);
     let plain = seller.schedule(&with(auction(1_000), "duration_s", 600)).await;
     let reserved = seller.schedule(&with(auction(1_000), "reserve_price", usd(50_000))).await;
     let at_once = seller.schedule(&with(auction(1_000), "buy_now_price", usd(9_000))).await;

@@ -269,6 +269,7 @@ impl From<Refusal> for Problem {
             Refusal::Category(error) => category_problem(error),
             Refusal::Claim(error) => claim_problem(error),
             Refusal::Escrow(error) => escrow_problem(error),
+            Refusal::Favorite(error) => match error {},
             Refusal::Image(error) => image_problem(error),
             Refusal::Listing(error) => listing_problem(error),
             Refusal::Money(error) => money_problem(error),
@@ -279,6 +280,7 @@ impl From<Refusal> for Problem {
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
             Refusal::Store(error) => store_problem(error),
+            Refusal::View(error) => match error {},
             Refusal::Wallet(error) => wallet_problem(error),
             Refusal::VersionMismatch { expected, actual } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "Changed meanwhile", sentence(refusal))

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod auctions;
 pub mod auth;
 pub mod categories;
+pub mod engagement;
 pub mod escrow;
 pub mod guests;
 pub mod health;

@@ -196,6 +196,19 @@ fn a_pause_is_no_end() {
 }
 
 #[test]
+fn what_was_never_offered_is_there_for_its_seller_alone_even_archived() {
+    let archive = || Command::Archive { cause: ArchiveCause::Seller(ANN) };
+    let unseen = || given::<Listing>([drafted(fixed(1))]).and(archive());
+    for nobody in [None, Some(BOB)] {
+        assert_eq!(unseen().state().shown_to(nobody).unwrap_err(), Error::NotFound);
+        assert!(given::<Listing>(published()).and(archive()).state().shown_to(nobody).is_ok());
+    }
+    assert!(unseen().state().shown_to(Some(ANN)).is_ok());
+    assert_eq!(unseen().state().offered_to(BOB).unwrap_err(), Error::NotFound);
+    assert_eq!(unseen().state().offered_to(ANN).unwrap_err(), Error::NotOffered);
+}
+
+#[test]
 fn what_the_staff_removes_is_there_for_its_seller_alone() {
     let remove = || Command::Remove { by: BOB, reason: "stolen".to_owned() };
     let removed = || given::<Listing>(published()).and(remove());

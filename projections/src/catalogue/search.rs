@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::listing::Condition;
 use domain::{AccountId, Currency, ListingId, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgExecutor, QueryBuilder};
+use sqlx::{PgExecutor, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::{Kind, Offer, Status, columns};
@@ -29,6 +29,8 @@ pub struct Filter {
     pub condition: Option<Condition>,
     /// Made by whom, exactly as written.
     pub brand: Option<String>,
+    /// What it says of itself, by the names of attributes, as texts.
+    pub attributes: BTreeMap<String, String>,
     /// Whether less is asked than usual.
     pub on_sale: Option<bool>,
     /// Whether the staff has it shown first.
@@ -49,6 +51,7 @@ impl Default for Filter {
             kind: None,
             condition: None,
             brand: None,
+            attributes: BTreeMap::new(),
             on_sale: None,
             featured: None,
             price: None,
@@ -81,6 +84,10 @@ pub enum Sort {
     PriceDesc,
     /// Auctions only, by their end.
     EndingSoon,
+    /// What is looked for most, first.
+    Popular,
+    /// What fits the words best, first; as [`Sort::Newest`] if there are none.
+    Relevance,
 }
 
 /// Where a page ends: the sort key of its last row.
@@ -119,30 +126,71 @@ pub enum Cursor {
         /// The listing.
         id: Uuid,
     },
+    /// In [`Sort::Popular`].
+    Popular {
+        /// How popular it is.
+        popularity: i64,
+        /// The listing.
+        id: Uuid,
+    },
+    /// In [`Sort::Relevance`].
+    Relevance {
+        /// How well it fits.
+        rank: i64,
+        /// The listing.
+        id: Uuid,
+    },
 }
 
 impl Cursor {
-    fn after(Offer { listing, .. }: &Offer, sort: Sort) -> Self {
+    fn after(offer: &Offer, sort: Sort) -> Self {
+        let Offer { listing, popularity, rank, .. } = offer;
+        let (popularity, rank) = (*popularity, *rank);
         let (id, currency, price) = (listing.id, listing.currency, listing.asked_minor());
         match (sort, listing.ends_at) {
             (Sort::PriceAsc, _) => Self::PriceAsc { currency, price, id },
             (Sort::PriceDesc, _) => Self::PriceDesc { currency, price, id },
+            (Sort::Popular, _) => Self::Popular { popularity, id },
+            (Sort::Relevance, _) => Self::Relevance { rank, id },
             (Sort::EndingSoon, Some(ends_at)) => Self::EndingSoon { ends_at, id },
             (Sort::Newest | Sort::EndingSoon, _) => Self::Newest { listed_at: listing.listed_at(), id },
         }
     }
 }
 
-/// Up to the condition on what the viewer may see, whose id follows. A seller's name is looked up for the rows of the
-/// page alone: of a join the planner may make one over everything that the filter lets pass.
-const VISIBLE: &str = concat!(
+/// What is shown of a listing. The seller's name is looked up for the rows of the page alone: of a join the planner may
+/// make one over everything that the filter lets pass.
+const SHOWN: &str = concat!(
     "select ",
     columns!(),
-    ", (select user_name from catalogue.sellers where sellers.seller_id = listings.seller_id) as seller_name
-    from catalogue.listings
-    where (published_at is not null and status <> 'removed'
-        and not seller_id = any(array(select seller_id from catalogue.sellers where closed)) or seller_id = ",
+    ", views, favorites, popularity, rank,
+        (select user_name from catalogue.sellers where sellers.seller_id = listings.seller_id) as seller_name
+    from catalogue.listings, lateral (select ",
 );
+/// Where nothing is searched for.
+const NO_RANK: &str = "0::bigint";
+/// After the rank.
+const RANKED: &str = " as rank) as ranked where ";
+/// After the rank, where the order is by what a table of its own has in order.
+const RANKED_BY_INTEREST: &str = " as rank) as ranked,
+        (select listing_id as its_id, status as its_status, popularity as its_popularity from catalogue.interest) as interest
+    where its_id = id and ";
+
+/// Adds the condition on what the viewer may see.
+pub(super) fn push_visible(query: &mut QueryBuilder<'_, Postgres>, viewer: Option<AccountId>) {
+    query.push(
+        "(published_at is not null and status <> 'removed'
+            and not seller_id = any(array(select seller_id from catalogue.sellers where closed)) or seller_id = ",
+    );
+    query.push_bind(viewer.map(|viewer| viewer.0)).push(")");
+}
+
+fn unranked(viewer: Option<AccountId>) -> QueryBuilder<'static, Postgres> {
+    let mut query = QueryBuilder::new(SHOWN);
+    query.push(NO_RANK).push(RANKED);
+    push_visible(&mut query, viewer);
+    query
+}
 
 /// One listing, if the viewer may see it.
 pub async fn get(
@@ -150,8 +198,8 @@ pub async fn get(
     listing: ListingId,
     viewer: Option<AccountId>,
 ) -> Result<Option<Offer>, sqlx::Error> {
-    let mut query = QueryBuilder::new(VISIBLE);
-    query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = ").push_bind(listing.0);
+    let mut query = unranked(viewer);
+    query.push(" and id = ").push_bind(listing.0);
     query.build_query_as().fetch_optional(executor).await
 }
 
@@ -162,8 +210,8 @@ pub async fn get_all(
     viewer: Option<AccountId>,
 ) -> Result<Vec<Offer>, sqlx::Error> {
     let ids: Vec<Uuid> = listings.iter().map(|listing| listing.0).collect();
-    let mut query = QueryBuilder::new(VISIBLE);
-    query.push_bind(viewer.map(|viewer| viewer.0)).push(") and id = any(").push_bind(ids).push(")");
+    let mut query = unranked(viewer);
+    query.push(" and id = any(").push_bind(ids).push(")");
     query.build_query_as().fetch_all(executor).await
 }
 
@@ -171,7 +219,8 @@ pub async fn get_all(
 pub async fn kept_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<ListingId>, sqlx::Error> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "select id from catalogue.listings
-         where seller_id = $1 and archived_at is null and status <> 'removed' and (kind = 'fixed_price' or published_at is null)",
+         where seller_id = $1 and archived_at is null and status <> 'removed'
+            and (kind = 'fixed_price' or published_at is null)",
     )
     .bind(seller.0)
     .fetch_all(executor)
@@ -203,24 +252,19 @@ pub async fn offered_by(executor: impl PgExecutor<'_>, seller: AccountId) -> Res
 
 /// How many active listings each category has, those below it not included.
 pub async fn active_by_category(executor: impl PgExecutor<'_>) -> Result<BTreeMap<String, i64>, sqlx::Error> {
-    let counts: Vec<(String, i64)> =
-        sqlx::query_as("select category, count(*) from catalogue.listings where status = 'active' and seller_id not in (select seller_id from catalogue.sellers where closed)
-             group by category")
-            .fetch_all(executor)
-            .await?;
+    let counts: Vec<(String, i64)> = sqlx::query_as(
+        "select category, count(*) from catalogue.listings
+                where status = 'active' and seller_id not in (select seller_id from catalogue.sellers where closed)
+                group by category",
+    )
+    .fetch_all(executor)
+    .await?;
     Ok(counts.into_iter().collect())
 }
 
-/// Listings after a cursor, at most `limit`.
-pub async fn page(
-    executor: impl PgExecutor<'_>,
-    filter: &Filter,
-    sort: Sort,
-    after: Option<Cursor>,
-    limit: u32,
-) -> Result<Page<Offer, Cursor>, PageError> {
-    let mut query = QueryBuilder::new(VISIBLE);
-    query.push_bind(filter.viewer.map(|viewer| viewer.0)).push(")");
+/// Adds what a filter says, but for the order of the list.
+pub(super) fn push_conditions(query: &mut QueryBuilder<'_, Postgres>, filter: &Filter) {
+    push_visible(query, filter.viewer);
     if let Some(status) = filter.status {
         query.push(" and status = ").push_bind(status);
     }
@@ -250,6 +294,9 @@ pub async fn page(
     if let Some(brand) = &filter.brand {
         query.push(" and brand = ").push_bind(rows::stored(brand));
     }
+    for (name, said) in &filter.attributes {
+        query.push(" and attributes ->> ").push_bind(rows::stored(name)).push(" = ").push_bind(rows::stored(said));
+    }
     if let Some(on_sale) = filter.on_sale {
         query.push(" and on_sale = ").push_bind(on_sale);
     }
@@ -263,6 +310,35 @@ pub async fn page(
     }
     if let Some(words) = &filter.words {
         query.push(" and words @@ websearch_to_tsquery('english', ").push_bind(rows::stored(words)).push(")");
+    }
+}
+
+/// Listings after a cursor, at most `limit`.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    sort: Sort,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<Offer, Cursor>, PageError> {
+    // Without words nothing fits better than anything else.
+    let sort = if sort == Sort::Relevance && filter.words.is_none() { Sort::Newest } else { sort };
+    let mut query = QueryBuilder::new(SHOWN);
+    match (sort, &filter.words) {
+        (Sort::Relevance, Some(words)) => {
+            // A whole number, so that a cursor finds exactly what it was made from; by what is looked for alone, since with
+            // what is to be missing in it anything would rank as nothing.
+            query.push("(ts_rank(words, querytree(websearch_to_tsquery('english', ").push_bind(rows::stored(words));
+            query.push("))::tsquery) * 1000000)::bigint");
+        }
+        _ => {
+            query.push(NO_RANK);
+        }
+    }
+    query.push(if sort == Sort::Popular { RANKED_BY_INTEREST } else { RANKED });
+    push_conditions(&mut query, filter);
+    if let (Sort::Popular, Some(status)) = (sort, filter.status) {
+        query.push(" and its_status = ").push_bind(status);
     }
     if sort == Sort::EndingSoon {
         query.push(" and kind = 'auction' and ends_at is not null");
@@ -283,7 +359,16 @@ pub async fn page(
         (Sort::EndingSoon, Some(Cursor::EndingSoon { ends_at, id })) => {
             query.push(" and (ends_at, id) > (").push_bind(ends_at).push(", ").push_bind(id).push(")");
         }
-        (Sort::Newest | Sort::PriceAsc | Sort::PriceDesc | Sort::EndingSoon, Some(_)) => {
+        (Sort::Popular, Some(Cursor::Popular { popularity, id })) => {
+            query.push(" and (its_popularity, its_id) < (").push_bind(popularity).push(", ").push_bind(id).push(")");
+        }
+        (Sort::Relevance, Some(Cursor::Relevance { rank, id })) => {
+            query.push(" and (rank, id) < (").push_bind(rank).push(", ").push_bind(id).push(")");
+        }
+        (
+            Sort::Newest | Sort::PriceAsc | Sort::PriceDesc | Sort::EndingSoon | Sort::Popular | Sort::Relevance,
+            Some(_),
+        ) => {
             return Err(PageError::CursorOfAnotherSort);
         }
     }
@@ -292,6 +377,8 @@ pub async fn page(
         Sort::PriceAsc => " order by currency, asked_minor, id",
         Sort::PriceDesc => " order by currency desc, asked_minor desc, id desc",
         Sort::EndingSoon => " order by ends_at, id",
+        Sort::Popular => " order by its_popularity desc, its_id desc",
+        Sort::Relevance => " order by rank desc, id desc",
     });
     query.push(" limit ").push_bind(Page::<Offer, Cursor>::rows_to_fetch(limit));
     let offers = query.build_query_as().fetch_all(executor).await?;

@@ -49,12 +49,14 @@ async fn the_random_histories_tell_everything_that_can_happen() {
         domain::auction::Event::TYPES,
         domain::category::Event::TYPES,
         domain::escrow::Event::TYPES,
+        domain::favorite::Event::TYPES,
         domain::listing::Event::TYPES,
         domain::order::Event::TYPES,
         domain::order_group::Event::TYPES,
         domain::points::Event::TYPES,
         domain::stock::Event::TYPES,
         domain::store::Event::TYPES,
+        domain::view::Event::TYPES,
         domain::wallet::Event::TYPES,
     ];
     for (kind, _) in kinds.concat() {

@@ -8,6 +8,7 @@ use domain::address_book::AddressBook;
 use domain::auction::{self, Auction, Canceller, Terms};
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
 use domain::escrow::Escrow;
+use domain::favorite::Favorite;
 use domain::image::Image;
 use domain::increments::Increments;
 use domain::listing::{
@@ -20,6 +21,7 @@ use domain::page::Page;
 use domain::points::Points;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
+use domain::view::View;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
     AccountId, Aggregate, AuctionId, CategoryId, ChallengeId, ClaimId, Currency, DepositId, Event, HoldId, ListingId,
@@ -37,6 +39,7 @@ use uuid::Uuid;
 
 mod addresses;
 mod images;
+mod interest;
 mod orders;
 mod pages;
 mod stores;
@@ -95,6 +98,10 @@ pub(crate) struct History {
     random_of_points: StdRng,
     /// Whether listings are reviewed, paused, removed, reduced and shown with images too.
     catalogue: bool,
+    /// Draws who looks at what, so that everything else happens as if nobody did.
+    random_of_interest: StdRng,
+    pub(crate) favorites: Streams<Favorite>,
+    pub(crate) views: Streams<View>,
     pub(crate) listings: Streams<Listing>,
     pub(crate) auctions: Streams<Auction>,
     pub(crate) wallets: Streams<Wallet>,
@@ -174,6 +181,9 @@ impl History {
             random_of_categories: StdRng::seed_from_u64(seed + 2_000_000),
             random_of_points: StdRng::seed_from_u64(seed + 3_000_000),
             catalogue: false,
+            random_of_interest: StdRng::seed_from_u64(seed + 3_000_000),
+            favorites: Streams(BTreeMap::new()),
+            views: Streams(BTreeMap::new()),
             listings: Streams(BTreeMap::new()),
             auctions: Streams(BTreeMap::new()),
             wallets: Streams(BTreeMap::new()),
@@ -230,6 +240,7 @@ impl History {
         self.now += TimeDelta::milliseconds(self.random.random_range(0..2_000));
         self.keep_stores();
         self.keep_categories();
+        self.look_around();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
         }

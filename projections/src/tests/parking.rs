@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eventstore::Position;
 use eventstore::event::Interest;
 use eventstore::follower::{self, Batch, Delivery, FollowError, Follower, take_batch};
 use eventstore::parking::{self, Skip};
+use eventstore::{Position, mint};
 use futures::future::BoxFuture;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -122,6 +122,49 @@ async fn what_was_parked_is_taken_late_and_gives_the_rows_of_a_rebuild() {
         shown += 1;
     }
     panic!("hardly any history can be taken late: {shown}");
+}
+
+#[tokio::test]
+async fn no_favourite_outlives_its_account_however_late_it_is_taken() {
+    let mut history = History::new(27);
+    let (ann, bob) = (history.register(), history.register());
+    let listings = [history.draft(), history.draft()];
+    for (account, listing, wanted) in [
+        (ann, 0, true),
+        (bob, 0, true),
+        (ann, 1, true),
+        (ann, 1, false),
+        (ann, 1, true),
+        (bob, 1, true),
+        (bob, 1, false),
+    ] {
+        history.wish(mint::id(), account, listings[listing], wanted);
+        history.commit();
+    }
+    history.erase(ann);
+    let mut test = TestDatabase::create().await;
+    let head = test.append(&history.units).await;
+    let wishes: Vec<Position> =
+        sqlx::query_scalar("select position from events where aggregate_type = 'favorite' order by position")
+            .fetch_all(&mut test.owner)
+            .await
+            .unwrap();
+    assert_eq!(wishes.len(), 7);
+    let mut model = crate::catalogue::MODEL;
+    for at in wishes {
+        let poisoned = Poisoned { model, at: Arc::new(BTreeSet::from([at])) };
+        test.start_afresh().await;
+        test.follow_poisoned(poisoned, head).await;
+        assert!(!test.parked(&model).await.is_empty());
+        let mut connection = test.database.connect(model.schema()).await.unwrap();
+        follower::retry(&mut model, &mut connection, test.database.wrapping(), None).await.unwrap();
+        assert!(test.parked(&model).await.is_empty());
+        let left: Vec<uuid::Uuid> =
+            sqlx::query_scalar("select account_id from catalogue.favorites").fetch_all(&mut test.owner).await.unwrap();
+        assert_eq!(left, [bob.0], "{at}");
+        let different = verify(&test.database, model.name, |_, _| {}).await.unwrap();
+        assert_eq!(different.differences, [], "{at}");
+    }
 }
 
 #[tokio::test]

@@ -1,18 +1,20 @@
 //! Queries: every page in every order, filters, and who sees what.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
+use domain::category::AttributeValue;
+use domain::favorite::Favorite;
 use domain::listing::Condition;
 use domain::store::Kyc;
-use domain::{AccountId, AuctionId, Currency, ListingId};
+use domain::{AccountId, AuctionId, Currency, FavoriteId, ListingId};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::database::TestDatabase;
 use super::history::{History, TEXTS};
 use crate::auction_board::{self, Activity, Auction, Message};
-use crate::catalogue::{self, Filter, Kind, Offer, PriceRange, Sort, Status};
+use crate::catalogue::{self, Count, Filter, Kind, Listing, Offer, PriceRange, Sort, Status, Suggestions};
 use crate::page::{Page, PageError};
 use crate::{Text, accounts, categories, stores, wallet_statement};
 
@@ -64,13 +66,18 @@ async fn every_listing_is_on_exactly_one_page_in_every_order() {
         .filter(|offer| offer.listing.status == Status::Active && is_public(&history, offer))
         .collect();
     assert!(active.len() > 6, "{}", active.len());
-    for sort in [Sort::Newest, Sort::PriceAsc, Sort::PriceDesc, Sort::EndingSoon] {
+    for sort in [Sort::Newest, Sort::PriceAsc, Sort::PriceDesc, Sort::EndingSoon, Sort::Popular, Sort::Relevance] {
         let (pool, filter) = (&test.pool, &Filter::default());
         let walked = walk(|cursor| catalogue::page(pool, filter, sort, cursor, 3)).await;
         let mut expected = active.clone();
         let price = |offer: &Offer| (offer.listing.currency, offer.listing.asked_minor(), offer.listing.id);
         match sort {
-            Sort::Newest => {
+            Sort::Popular => {
+                expected.sort_by_key(|offer| std::cmp::Reverse((offer.popularity, offer.listing.id)));
+                assert!(expected.first().unwrap().popularity > 0);
+            }
+            // Without words.
+            Sort::Newest | Sort::Relevance => {
                 expected.sort_by_key(|offer| std::cmp::Reverse((offer.listing.published_at, offer.listing.id)));
             }
             Sort::PriceAsc => expected.sort_by_key(price),
@@ -113,9 +120,16 @@ async fn filters_leave_exactly_what_they_name() {
     let seller = AccountId(public[0].listing.seller_id);
     let price = PriceRange { currency: Currency::JPY, from: Some(5_000), to: Some(12_000) };
     let any = || Filter { status: None, ..Filter::default() };
-    let filters: [(Filter, Shown); 14] = [
+    let filters: [(Filter, Shown); 16] = [
         (any(), |_, _| true),
         (Filter::default(), |offer, _| offer.listing.status == Status::Active),
+        (Filter { attributes: BTreeMap::from([("year".to_owned(), "1991".to_owned())]), ..any() }, |offer, _| {
+            let year = offer.listing.attributes.get(&"year".parse().unwrap());
+            year == Some(&AttributeValue::Integer(1_991))
+        }),
+        (Filter { attributes: BTreeMap::from([("runs".to_owned(), "true".to_owned())]), ..any() }, |offer, _| {
+            offer.listing.attributes.get(&"runs".parse().unwrap()) == Some(&AttributeValue::Boolean(true))
+        }),
         (Filter { status: Some(Status::Archived), ..any() }, |offer, _| offer.listing.status == Status::Archived),
         (Filter { status: Some(Status::SoldOut), ..any() }, |offer, _| {
             offer.listing.status == Status::SoldOut && offer.listing.stock == Some(0)
@@ -199,6 +213,171 @@ async fn words_are_found_in_title_brand_and_description_by_their_stems() {
     assert!(find("nowhere").await.is_empty());
     for odd in ["", "\"", "'; drop table", "a & | !", "-", "a\0b"] {
         find(odd).await;
+    }
+}
+
+#[tokio::test]
+async fn views_and_favourites_are_counted_and_change_no_version() {
+    let history = History::random(33, 4_000);
+    let test = TestDatabase::showing(&history.units).await;
+    let mut wanted = BTreeMap::<Uuid, i64>::new();
+    for account in history.accounts.0.keys().copied().map(AccountId) {
+        let pool = &test.pool;
+        let favorites = walk(|cursor| catalogue::favorites(pool, account, cursor, 2)).await;
+        assert!(favorites.is_sorted_by_key(|one| std::cmp::Reverse((one.added_at, one.listing_id))));
+        let is_one =
+            |listing: &Uuid| history.favorites.state(FavoriteId::of(account, ListingId(*listing))) == Favorite::There;
+        let erased = history.accounts.state(account).registered().is_err();
+        let expected = history.listings.0.keys().copied().filter(|listing| !erased && is_one(listing));
+        assert_eq!(favorites.iter().map(|one| one.listing_id).collect::<BTreeSet<_>>(), expected.collect());
+        for favorite in favorites {
+            *wanted.entry(favorite.listing_id).or_default() += 1;
+        }
+    }
+    let all = everything(&test.pool, &history).await;
+    let mut views = 0;
+    for Offer { listing, favorites, views: seen, popularity, .. } in &all {
+        assert_eq!(*favorites, wanted.get(&listing.id).copied().unwrap_or(0));
+        assert_eq!(listing.version, history.listings.0[&listing.id].1.cast_signed());
+        assert_eq!(*popularity, 50 * listing.sold + 20 * favorites + 10 * i64::from(listing.bids) + seen);
+        views += seen;
+    }
+    let counted = history.views.0.values().filter(|(_, version)| *version > 0).count();
+    assert_eq!((usize::try_from(views).unwrap(), wanted.is_empty()), (counted, false));
+}
+
+#[tokio::test]
+async fn words_are_counted_of_what_everybody_can_buy_and_of_nothing_else() {
+    let mut closed = 0;
+    for seed in [30, 34] {
+        let history = History::of_catalogue(seed, 3_000);
+        let test = TestDatabase::showing(&history.units).await;
+        let all = everything(&test.pool, &history).await;
+        let active = || all.iter().filter(|offer| offer.listing.status == Status::Active);
+        closed += active().filter(|offer| !is_public(&history, offer)).count();
+        let words = active().filter(|offer| is_public(&history, offer)).flat_map(|Offer { listing, .. }| {
+            let texts = [listing.title.as_str(), listing.brand.as_deref().unwrap_or_default()].join(" ").to_lowercase();
+            let words = texts.split(|letter: char| !letter.is_alphanumeric()).map(str::to_owned);
+            words.filter(|word| (2..=40).contains(&word.chars().count())).collect::<BTreeSet<_>>()
+        });
+        let kept: Vec<(String, i64)> =
+            sqlx::query_as("select term, listings from catalogue.terms").fetch_all(&test.pool).await.unwrap();
+        assert_eq!(kept.into_iter().collect::<BTreeMap<_, _>>(), counted(words));
+        assert!(active().count() > 10);
+    }
+    assert!(closed > 0, "no seller of something on offer is closed");
+}
+
+/// How often each value comes.
+fn counted(values: impl IntoIterator<Item = String>) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for value in values {
+        *counts.entry(value).or_default() += 1;
+    }
+    counts
+}
+
+fn told(counts: &[Count]) -> BTreeMap<String, i64> {
+    counts.iter().map(|count| (count.value.clone(), count.count)).collect()
+}
+
+fn word<T: serde::Serialize>(value: T) -> String {
+    serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn facets_are_a_count_of_what_is_shown() {
+    let history = History::of_catalogue(30, 3_000);
+    let test = TestDatabase::showing(&history.units).await;
+    let zenith = Filter { brand: Some("Zenith".to_owned()), ..Filter::default() };
+    let words = Filter { words: Some("watch".to_owned()), status: None, ..Filter::default() };
+    for filter in [Filter::default(), zenith, words] {
+        let shown = walk(|cursor| catalogue::page(&test.pool, &filter, Sort::Newest, cursor, 100)).await;
+        let facets = catalogue::facets(&test.pool, &filter).await.unwrap();
+        assert!(!shown.is_empty(), "{filter:?}");
+        let shown = || shown.iter().map(|offer| &offer.listing);
+        assert_eq!(usize::try_from(facets.total).unwrap(), shown().count());
+        assert_eq!(told(&facets.categories), counted(shown().map(|listing| listing.category.clone())));
+        let brands = shown().filter_map(|listing| listing.brand.clone()).filter(|brand| !brand.is_empty());
+        assert_eq!(told(&facets.brands), counted(brands));
+        assert_eq!(told(&facets.conditions), counted(shown().map(|listing| word(listing.condition))));
+        assert_eq!(told(&facets.kinds), counted(shown().map(|listing| word(listing.kind))));
+        let on_sale = shown().filter(|listing| listing.sale_minor.is_some()).count();
+        let featured = shown().filter(|listing| listing.featured).count();
+        assert_eq!((facets.on_sale, facets.featured), (on_sale.try_into().unwrap(), featured.try_into().unwrap()));
+        for name in ["year", "runs", "said"] {
+            let said = shown().filter_map(|listing| listing.attributes.get(&name.parse().unwrap()));
+            let expected = counted(said.map(ToString::to_string));
+            assert_eq!(facets.attributes.get(name).map(|counts| told(counts)).unwrap_or_default(), expected, "{name}");
+        }
+        for prices in &facets.prices {
+            let asked = || shown().filter(|listing| listing.currency == prices.currency).map(Listing::asked_minor);
+            let expected = (asked().min(), asked().max(), asked().count());
+            assert_eq!((Some(prices.least), Some(prices.most), usize::try_from(prices.count).unwrap()), expected);
+        }
+        assert_eq!(facets.prices.iter().map(|prices| prices.count).sum::<i64>(), facets.total);
+    }
+}
+
+#[tokio::test]
+async fn by_relevance_every_match_is_on_exactly_one_page() {
+    let test = with_offers_of(["silver", "roman"]).await;
+    let mut found = 0;
+    for words in ["watch", "coin or watch", "roman -silver"] {
+        let filter = Filter { status: None, words: Some(words.to_owned()), ..Filter::default() };
+        let all = catalogue::page(&test.pool, &filter, Sort::Newest, None, 10_000).await.unwrap().items;
+        let walked = walk(|cursor| catalogue::page(&test.pool, &filter, Sort::Relevance, cursor, 2)).await;
+        found += all.len();
+        assert_eq!(walked.len(), all.len());
+        assert_eq!(ids(&walked).into_iter().collect::<BTreeSet<_>>(), ids(&all).into_iter().collect());
+        assert!(walked.is_sorted_by_key(|offer| std::cmp::Reverse((offer.rank, offer.listing.id))));
+        assert!(walked.iter().all(|offer| offer.rank > 0), "{words}");
+    }
+    assert!(found > 12, "{found}");
+    // A title says more than a description.
+    let filter = Filter { status: None, words: Some("watch".to_owned()), ..Filter::default() };
+    let walked = walk(|cursor| catalogue::page(&test.pool, &filter, Sort::Relevance, cursor, 50)).await;
+    let in_title = |offer: &Offer| offer.listing.title.contains("watch");
+    assert!(walked.is_sorted_by_key(|offer| !in_title(offer)));
+}
+
+/// Shows a history at whose end there is something on offer with each of these words.
+async fn with_offers_of<const N: usize>(words: [&str; N]) -> TestDatabase {
+    for seed in 32..40 {
+        let test = TestDatabase::showing(&History::random(seed, 1_500).units).await;
+        let there = "select count(*) = $2 from catalogue.terms where term = any($1)";
+        let there = sqlx::query_scalar(there).bind(words).bind(i64::try_from(N).unwrap());
+        if there.fetch_one(&test.pool).await.unwrap() {
+            return test;
+        }
+    }
+    panic!("no history offers {words:?}");
+}
+
+#[tokio::test]
+async fn a_typing_mistake_finds_what_was_meant_and_no_draft_is_suggested() {
+    let test = with_offers_of(["silver", "roman"]).await;
+    for (typed, meant) in [
+        ("silber wach", "silver watch"),
+        ("\"roman coni\" -silver", "\"roman coin\" -silver"),
+        ("zneith", "zenith"),
+        ("watches", "watches"),
+        ("qqqqqq", "qqqqqq"),
+        ("", ""),
+        ("a\0b '; drop table", "a\0b '; drop table"),
+    ] {
+        assert_eq!(
+            catalogue::corrected(&test.pool, &typed.replace('\0', " "), None).await.unwrap(),
+            meant.replace('\0', " ")
+        );
+    }
+    let suggest = async |typed: &str| catalogue::suggestions(&test.pool, typed, 5).await.unwrap();
+    assert_eq!(suggest("wat").await.terms.first().map(String::as_str), Some("watch"));
+    assert_eq!(suggest("silver wacth").await.terms.first().map(String::as_str), Some("watch"));
+    assert!(suggest("roman co").await.titles.contains(&"Roman coin".to_owned()));
+    for nothing in ["", "  ", "%", "'", "qqqqqq"] {
+        let Suggestions { terms, titles } = suggest(nothing).await;
+        assert_eq!((terms, titles), (vec![], vec![]), "{nothing}");
     }
 }
 

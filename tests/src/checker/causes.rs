@@ -7,6 +7,7 @@ use domain::auction::{self, Auction};
 use domain::category::{self, Category};
 use domain::claim::{self, Claim};
 use domain::escrow::{self, Escrow};
+use domain::favorite::{self, Favorite};
 use domain::image::{self, Image};
 use domain::listing::{self, Listing};
 use domain::order::{self, Order};
@@ -16,6 +17,7 @@ use domain::points::{self, Points};
 use domain::session::{self, Session};
 use domain::stock::{self, Stock};
 use domain::store::{self, Store};
+use domain::view::{self, View};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, HoldId, ListingId, Money, Refusal, Timestamp};
 use eventstore::event::DomainEvent;
@@ -75,6 +77,13 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             );
             draft.execute::<Escrow>(*id, command).map(drop)
         }
+        [DomainEvent::Favorite(id, event), ..] => {
+            let command = match *event {
+                favorite::Event::FavoriteAdded { account, listing } => favorite::Command::Add { account, listing },
+                favorite::Event::FavoriteRemoved { account, listing } => favorite::Command::Remove { account, listing },
+            };
+            draft.execute::<Favorite>(*id, command).map(drop)
+        }
         [DomainEvent::Image(id, event), ..] => draft.execute::<Image>(*id, of_image(event.clone())).map(drop),
         [DomainEvent::Listing(id, event), ..] => {
             let listing = draft.get::<Listing>(*id);
@@ -94,6 +103,9 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
         }
         [DomainEvent::Stock(id, event), ..] => draft.execute::<Stock>(*id, of_stock(*id, event)).map(drop),
         [DomainEvent::Store(id, event), ..] => draft.execute::<Store>(*id, of_store(*id, event)).map(drop),
+        [DomainEvent::View(id, view::Event::ListingViewed { listing }), ..] => {
+            draft.execute::<View>(*id, view::Command::Count { listing: *listing }).map(drop)
+        }
         [DomainEvent::Wallet(id, event), rest @ ..] => {
             let (event, owner) = match (event, rest.first()) {
                 (wallet::Event::WalletOpened { owner, .. }, Some(DomainEvent::Wallet(_, next))) => (next, *owner),

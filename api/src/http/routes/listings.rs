@@ -29,6 +29,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
 
 pub mod details;
+pub mod facets;
 pub mod search;
 pub mod shown;
 
@@ -45,6 +46,7 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(search::list, draft))
         .routes(routes!(search::list_category))
+        .routes(routes!(search::suggest))
         .routes(routes!(show, patch, put, archive))
         .routes(routes!(publish))
 }

@@ -63,6 +63,10 @@ pub struct ListingBody {
     ends_at: Option<DateTime<Utc>>,
     /// How many bids an auction has.
     bids: Option<i32>,
+    /// How often somebody has looked at it: once for each viewer and day.
+    views: i64,
+    /// Of how many it is a favourite.
+    favorites: i64,
     created_at: DateTime<Utc>,
     published_at: Option<DateTime<Utc>>,
     archived_at: Option<DateTime<Utc>>,
@@ -120,7 +124,7 @@ pub struct SellerBody {
 }
 
 pub(in crate::http::routes) fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
-    let catalogue::Offer { listing: row, seller_name } = offer;
+    let catalogue::Offer { listing: row, seller_name, views, favorites, .. } = offer;
     // Nobody shows what somebody has left behind who is forgotten: it is deleted.
     let files = if seller_name.is_some() { row.images.0 } else { Vec::new() };
     let images = files.iter().filter_map(|file| ShownImage::of(file)).collect();
@@ -157,6 +161,8 @@ pub(in crate::http::routes) fn body(offer: catalogue::Offer) -> Result<ListingBo
         seller: SellerBody { id: row.seller_id, name: seller_name },
         ends_at: row.ends_at,
         bids: is_auction.then_some(row.bids),
+        views,
+        favorites,
         created_at: row.created_at,
         published_at: row.published_at,
         archived_at: row.archived_at,

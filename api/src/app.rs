@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use commands::images;
+use commands::commissions::CommissionRules;
 use commands::listings::{AuctionRules, ListingRules};
 use commands::mail::{self, Folder, Mail, Mailbox};
+use commands::media;
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
@@ -157,9 +158,7 @@ pub struct Parts {
 impl Parts {
     /// The rules of listings that are published from now on.
     pub fn listing_rules(&self) -> ListingRules {
-        let crate::config::Catalogue { review, review_s } = self.settings.catalogue;
-        let review = review.then(|| TimeDelta::seconds(i64::from(review_s)));
-        ListingRules { auctions: auction_rules(&self.settings), review }
+        listing_rules(&self.settings)
     }
 
     /// Uploaded pictures, of which nobody asks a node that has none.
@@ -188,6 +187,13 @@ impl Parts {
     }
 }
 
+fn listing_rules(settings: &Config) -> ListingRules {
+    let crate::config::Catalogue { review, review_s } = settings.catalogue;
+    let review = review.then(|| TimeDelta::seconds(i64::from(review_s)));
+    let verified_only = settings.stores.needs_verification;
+    ListingRules { auctions: auction_rules(settings), review, verified_only }
+}
+
 fn auction_rules(settings: &Config) -> AuctionRules {
     let crate::config::Auctions { soft_close_window_s, increments, second_chance_s: _ } = &settings.auctions;
     let soft_close_window_ms = u32::try_from(soft_close_window_s.saturating_mul(1_000)).unwrap_or(u32::MAX);
@@ -199,7 +205,9 @@ fn sale_rules(settings: &Config) -> SaleRules {
         settings.orders;
     let crate::config::Points { per_major_unit: points_per_unit, worth_minor_units: point_worth_minor } =
         settings.points;
-    SaleRules { fee_bps, points_per_unit, point_worth_minor, inspection_physical_s, inspection_digital_s }
+    let crate::config::Affiliate { commission_bps: rate_bps, attribution_days } = settings.affiliate;
+    let commission = CommissionRules { rate_bps, attributed_for: TimeDelta::days(attribution_days.into()) };
+    SaleRules { fee_bps, points_per_unit, point_worth_minor, commission, inspection_physical_s, inspection_digital_s }
 }
 
 /// The processes, and the versions of what they keep.
@@ -207,7 +215,7 @@ const PROCESSES: [(&str, i32); 4] = [
     (timers::NAME, timers::VERSION),
     (payments::NAME, payments::VERSION),
     (mail::NAME, mail::VERSION),
-    (images::NAME, images::VERSION),
+    (media::NAME, media::VERSION),
 ];
 
 /// The names of all followers.
@@ -397,7 +405,7 @@ impl Node {
                 pool: pool.clone(),
                 engine: engine.clone(),
                 payments,
-                rules: Rules { sales: sale_rules(&settings), auctions: auction_rules(&settings) },
+                rules: Rules { sales: sale_rules(&settings), listings: listing_rules(&settings) },
                 clock: clock.clone(),
                 progress: progress.clone(),
                 head,
@@ -477,7 +485,9 @@ fn own_followers(
         own.push(Box::new(TimerTable));
         own.push(Box::new(payments.clone()));
         own.push(Box::new(mail(settings, secret)?));
-        own.extend(media.map(|files| Box::new(images::Media { files: files.clone() }) as Box<dyn Follower>));
+        if let Some(files) = media {
+            own.push(Box::new(media::Media::new(payments.engine.clone(), files.clone())));
+        }
     }
     Ok(own)
 }

@@ -21,6 +21,7 @@ mod admin;
 mod bench;
 mod events;
 mod keys;
+mod media;
 mod output;
 mod projections;
 mod relay;
@@ -112,6 +113,9 @@ enum Command {
     ///      backups from before step 3.
     #[command(subcommand, verbatim_doc_comment)]
     Keys(keys::Keys),
+    /// See to the files of uploaded pictures.
+    #[command(subcommand)]
+    Media(media::MediaCommand),
     /// Do what takes an administrator before there is one.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -155,6 +159,7 @@ impl Arguments {
             Command::Timers(command) => command.run(&config).await,
             Command::Verify(command) => Box::pin(command.run(&config)).await,
             Command::Keys(command) => command.run(&config).await,
+            Command::Media(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }

@@ -4,6 +4,7 @@
 //! environment (`DATABASE_URL`, then `TRADEPOST_<SECTION>__<KEY>`) < command line. A key that nobody knows is refused in
 //! every layer, because a mistyped setting that is silently ignored is found out in production.
 
+mod affiliate;
 mod layers;
 mod media;
 mod networks;
@@ -29,6 +30,7 @@ use domain::money::FULL_BPS;
 use figment::Figment;
 use serde::{Deserialize, Serialize};
 
+pub use affiliate::Affiliate;
 pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
 pub use media::Media;
 pub use networks::Networks;
@@ -137,6 +139,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("mail.folder", ".tradepost/mail", "Folder into which messages to mailboxes are written, a file each."),
     ("mail.from", "Tradepost <tradepost@localhost>", "Whom messages are from."),
     ("media.folder", ".tradepost/media", "Folder in which uploaded pictures are kept, unless a bucket is named."),
+    ("media.pictures_per_account", "10000", "Pictures that one account may have uploaded: 1 to 100000."),
     ("media.s3_bucket", "", "Bucket of S3, or of a storage that speaks as it does, in which they are kept instead."),
     ("media.s3_endpoint", "", "http:// or https:// address of that storage; Amazon's unless set."),
     ("media.s3_region", "us-east-1", "Region of the bucket."),
@@ -157,11 +160,25 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "86400",
         "Seconds that an underbidder has to take a second chance: an hour to 30 days.",
     ),
-    ("catalogue.review", "false", "Let the staff look at a listing before it is offered."),
+    (
+        "catalogue.review",
+        "false",
+        "Let the staff look at a listing before it is offered, and at its new words and pictures.",
+    ),
     (
         "catalogue.review_s",
         "86400",
         "Seconds after which a listing that waits for the staff is offered all the same: a minute to 30 days.",
+    ),
+    (
+        "affiliate.commission_bps",
+        "500",
+        "What an affiliate earns of the price and shipping of an order of somebody who came by its link, in basis points; frozen into an order when it is placed, 0 turns this off.",
+    ),
+    (
+        "affiliate.attribution_days",
+        "30",
+        "Days after a click on an affiliate's link in which an order counts: 1 to 365.",
     ),
     (
         "orders.fee_bps",
@@ -286,6 +303,8 @@ pub struct Config {
     pub catalogue: Catalogue,
     /// Rules of sales.
     pub orders: Orders,
+    /// Rules of commissions.
+    pub affiliate: Affiliate,
     /// Rules of bonus points.
     pub points: Points,
     /// Provinces and cities.
@@ -784,6 +803,7 @@ impl Config {
             ("google.issuer", is_web(&self.google.issuer), "it must start with https:// or http://"),
             ("mail.folder", self.mail.folder.file_name().is_some(), "it must name a folder"),
             ("media.folder", self.media.folder.file_name().is_some(), "it must name a folder"),
+            ("media.pictures_per_account", self.media.is_most_sound(), media::MOST_RULE),
             ("media.s3_bucket", bucket.is_none_or(|name| !name.is_empty()), "it must not be empty"),
             (
                 "media.s3_endpoint",
@@ -802,6 +822,8 @@ impl Config {
                 (3_600..=2_592_000).contains(&self.auctions.second_chance_s),
                 "it must be from 3600 to 2592000",
             ),
+            ("affiliate.commission_bps", self.affiliate.commission_bps <= FULL_BPS, "it must be at most 10000"),
+            ("affiliate.attribution_days", self.affiliate.days_are_in_range(), affiliate::DAYS_RULE),
             ("points.per_major_unit", self.points.per_major_unit <= 1000, "it must be at most 1000"),
             ("points.worth_minor_units", self.points.worth_minor_units <= 1000, "it must be at most 1000"),
             ("catalogue.review_s", is_review(self.catalogue.review_s), REVIEW_RULE),

@@ -24,10 +24,13 @@ use thiserror::Error;
 use crate::app::{self, App, StartError};
 use crate::auth::passwords;
 use crate::auth::passwords::PasswordError;
+use crate::media::NotKept;
 
 mod dice;
+mod dressing;
 mod goods;
 mod people;
+mod pictures;
 mod sales;
 mod stage;
 mod story;
@@ -38,7 +41,7 @@ pub const PASSWORD: &str = "tradepost-demo";
 /// The name in the keys and in the metadata of the story's commands.
 const PROCESS: &str = "demo";
 /// Part of every key: a story that is told differently is another one.
-const STORY_VERSION: &str = "3";
+const STORY_VERSION: &str = "4";
 /// The steps before the first and after the last act.
 const BEGIN: &str = "begin";
 const END: &str = "end";
@@ -75,6 +78,9 @@ pub enum DemoError {
         "the sample marketplace could not be made: the timers did not follow the clock; start again to go on from there"
     )]
     Clock,
+    /// A picture could not be kept.
+    #[error("the sample marketplace could not be made: {0}; start again to go on from there")]
+    Picture(#[from] NotKept),
     /// The password.
     #[error(transparent)]
     Password(#[from] PasswordError),

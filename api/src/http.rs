@@ -130,6 +130,7 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::guests::router())
         .nest("/api/v1", routes::escrow::router())
         .nest("/api/v1", routes::points::router())
+        .nest("/api/v1", routes::affiliates::router())
         .nest("/api/v1", routes::wallet::router())
         .nest("/api/v1", routes::places::router())
         .nest("/api/v1", routes::addresses::router())
@@ -138,6 +139,7 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::stores::router())
         .nest("/api/v1", routes::selling::router())
         .nest("/api/v1", routes::merchants::router())
+        .nest("/api/v1", routes::moderation::router())
         .nest("/api/v1", routes::admin::router())
         .nest("/api/v1", routes::metrics::router())
         .nest("/api/v1", routes::health::router());

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use commands::images::{Files, NewImage, NotDeleted};
+use commands::images::NewImage;
+use commands::media::{Files, NotDeleted};
 use domain::image::Stored;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -19,22 +20,22 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::config;
-use crate::http::problem::Problem;
 
 pub mod names;
 pub mod picture;
+pub mod room;
+pub mod sweep;
 mod whole;
 
 use names::{media_type, random_id};
 use picture::{Picture, Refused};
+use room::Room;
 
 /// How many pictures are decoded at a time: each may take more than 200 MiB.
 const AT_A_TIME: usize = 2;
-/// How many uploads are read at a time: each may take 26 MiB.
-const READ_AT_A_TIME: usize = 8;
 /// How long a storage may take to answer, and how long one elsewhere is asked again.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 const RETRIED_FOR: Duration = Duration::from_secs(3);
@@ -77,8 +78,10 @@ pub struct Media {
     storage: Arc<dyn ObjectStore>,
     /// Of those that are decoded.
     places: Arc<Semaphore>,
-    /// Of those that are read.
-    readers: Arc<Semaphore>,
+    /// The folder that is the storage, if it is one.
+    folder: Option<PathBuf>,
+    /// For what is being uploaded.
+    pub room: Room,
 }
 
 /// What is known of a file without reading it.
@@ -96,10 +99,10 @@ pub type Content = BoxStream<'static, object_store::Result<Bytes>>;
 impl Media {
     /// As it is set: in a bucket if one is named, else in the folder, which is made.
     pub fn open(settings: &config::Media) -> Result<Self, MediaError> {
-        let config::Media { folder, s3_bucket, s3_endpoint, s3_region, s3_access_key, s3_secret_key } = settings;
+        let config::Media { folder, s3_bucket, s3_endpoint, s3_region, s3_access_key, s3_secret_key, .. } = settings;
         let storage: Arc<dyn ObjectStore> = match s3_bucket {
             None => {
-                let made = fs::create_dir_all(folder);
+                let made = fs::create_dir_all(folder).and_then(|()| synced(folder.parent()));
                 made.map_err(|source| MediaError::Folder { folder: folder.clone(), source })?;
                 Arc::new(LocalFileSystem::new_with_prefix(folder)?)
             }
@@ -122,14 +125,11 @@ impl Media {
                 Arc::new(builder.build()?)
             }
         };
-        let (places, readers) = (Arc::new(Semaphore::new(AT_A_TIME)), Arc::new(Semaphore::new(READ_AT_A_TIME)));
-        Ok(Self { storage, places, readers })
+        Ok(Self::with(storage, s3_bucket.is_none().then(|| folder.clone())))
     }
 
-    /// Waits until an upload may be read into memory: as long as the place is kept, it may be there.
-    pub async fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        // Never closed.
-        self.readers.clone().acquire_owned().await.map_err(|_| Problem::internal())
+    fn with(storage: Arc<dyn ObjectStore>, folder: Option<PathBuf>) -> Self {
+        Self { storage, places: Arc::new(Semaphore::new(AT_A_TIME)), folder, room: Room::default() }
     }
 
     /// Makes a picture of what somebody has sent, and writes its files.
@@ -145,12 +145,28 @@ impl Media {
         let Picture { format, width, height, file, thumbnail } = picture;
         let image = random_id();
         let stored = Stored { name: image.0.simple().to_string(), format, width, height, bytes: file.len() as u64 };
-        answered(self.storage.put(&Path::from(stored.thumbnail()), thumbnail.into())).await?;
-        if let Err(error) = answered(self.storage.put(&Path::from(stored.file()), file.into())).await {
+        if let Err(error) = self.write(&stored, file, thumbnail).await {
             self.drop_files(&stored).await;
             return Err(error.into());
         }
         Ok(NewImage { image, stored })
+    }
+
+    /// Writes the files of a picture so that a loss of power does not lose them any more: their event comes next.
+    async fn write(&self, stored: &Stored, file: Vec<u8>, thumbnail: Vec<u8>) -> object_store::Result<()> {
+        let files = [(stored.file(), file), (stored.thumbnail(), thumbnail)];
+        let names = files.each_ref().map(|(name, _)| name.clone());
+        for (name, bytes) in files {
+            answered(self.storage.put(&Path::from(name), bytes.into())).await?;
+        }
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let syncing = tokio::task::spawn_blocking(move || {
+            let files = names.map(|name| folder.join(name));
+            synced(files.iter().map(PathBuf::as_path).chain([folder.as_path()]))
+        });
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "media", source };
+        syncing.await.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))
     }
 
     /// Deletes the files of a picture that the log never came to know. What cannot be deleted stays, named by nothing.
@@ -177,6 +193,13 @@ impl Media {
     }
 }
 
+/// Has the system write down what it has of files, or which files a folder has. The current folder has no name.
+fn synced<'a>(paths: impl IntoIterator<Item = &'a std::path::Path>) -> io::Result<()> {
+    let here = std::path::Path::new(".");
+    let mut named = paths.into_iter().map(|path| if path.as_os_str().is_empty() { here } else { path });
+    named.try_for_each(|path| fs::File::open(path)?.sync_all())
+}
+
 /// What a storage answers, if it does in time.
 async fn answered<T>(asked: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
     let answer = tokio::time::timeout(ANSWERS_WITHIN, asked).await;
@@ -197,5 +220,38 @@ impl Files for Media {
             let deleted = if_there(answered(self.storage.delete(&Path::from(name))).await);
             deleted.map(drop).map_err(|error| NotDeleted(error.to_string()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::image::{DynamicImage, ImageFormat};
+    use futures::TryStreamExt;
+    use object_store::memory::InMemory;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn small() -> Bytes {
+        let mut file = io::Cursor::new(Vec::new());
+        DynamicImage::new_rgb8(3, 3).write_to(&mut file, ImageFormat::Png).unwrap();
+        file.into_inner().into()
+    }
+
+    #[tokio::test]
+    async fn what_the_folder_has_not_taken_for_good_is_not_kept() {
+        let folder = TempDir::new().unwrap();
+        let settings = config::Media { folder: folder.path().join("made"), ..config::Media::default() };
+        let media = Media::open(&settings).unwrap();
+        let kept = media.keep(small()).await.unwrap();
+        assert_eq!(media.look(&kept.stored.file()).await.unwrap().unwrap().bytes, kept.stored.bytes);
+        // A storage that says it has written files that are not there when they are to be written down.
+        let forgetful = Arc::new(InMemory::new());
+        let media = Media::with(forgetful.clone(), Some(settings.folder));
+        assert!(matches!(media.keep(small()).await, Err(NotKept::Storage(_))));
+        let left: Vec<_> = forgetful.list(None).try_collect().await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
+        let media = Media::with(forgetful.clone(), None);
+        media.keep(small()).await.unwrap();
     }
 }

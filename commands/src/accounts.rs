@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 
 use domain::account::{self, Account, Capability, Challenge, Command, Granter, Identity, ProfileChanges};
+use domain::affiliate::Affiliate;
 use domain::claim::{self, Claim};
-use domain::image::RemovalCause;
+use domain::referral::Referral;
 use domain::session;
 use domain::store::Store;
 use domain::wallet::Wallet;
-use domain::{AccountId, ChallengeId, ClaimId, ImageId, ListingId, Sealed, SessionId, Timestamp, WalletId};
+use domain::{AccountId, ChallengeId, ClaimId, ListingId, Sealed, SessionId, Timestamp, WalletId};
 use eventstore::wrapping::StoredKey;
 
 use crate::engine::{Halt, World};
-use crate::{images, listings, sessions};
+use crate::{listings, sessions};
 
 /// Somebody who wants to join, with everything that took time already done.
 #[derive(Clone, Debug)]
@@ -39,6 +40,7 @@ pub fn register(world: &mut World<'_>, newcomer: &Newcomer) -> Result<(), Halt> 
     }
     world.fresh::<Account>(account);
     world.fresh::<Store>(account);
+    world.fresh::<Referral>(account);
     let (identity, capabilities) = (newcomer.identity.clone(), newcomer.capabilities.clone());
     world.execute::<Account>(account, Command::Register { account, identity, capabilities })?;
     world.introduce(newcomer.key.clone());
@@ -75,7 +77,10 @@ pub fn change_profile(
     rename: Option<&Rename>,
 ) -> Result<(), Halt> {
     if let Some(Rename { from, former, next }) = rename {
-        if get(world, account)?.identity.user_name != *from {
+        let known = get(world, account)?;
+        // Names that are blocked stay with whom they are blocked for.
+        known.unblocked()?;
+        if known.identity.user_name != *from {
             return Err(account::Error::UserNameChangedMeanwhile.into());
         }
         // Names that differ in nothing but their case are the same claim.
@@ -230,15 +235,13 @@ pub struct Estate {
     pub claims: Vec<ClaimId>,
     /// What it offers.
     pub listings: Vec<ListingId>,
-    /// The pictures that it has uploaded.
-    pub images: Vec<ImageId>,
     /// Its wallets, which must be empty.
     pub wallets: Vec<WalletId>,
 }
 
 /// Forgets who an account is: its key goes, so that nobody can read what was sealed with it, its names are free,
-/// what it offered is taken off, and its pictures go. Money would be lost with it, so there must be none. Whoever is blocked stays so: the
-/// names are not free, and nobody can join with them again.
+/// and what it offered is taken off. Its pictures go afterwards ([`crate::media`]). Money would be lost with it, so there
+/// must be none. Whoever is blocked stays so: the names are not free, and nobody can join with them again.
 pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Result<(), Halt> {
     for wallet in &estate.wallets {
         if let Wallet::Open(balance) = world.get::<Wallet>(*wallet)?
@@ -264,12 +267,12 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
             let claim = shop.about.claim;
             world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
         }
+        if let Affiliate::Enrolled { claim, .. } = *world.get::<Affiliate>(account)? {
+            world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
+        }
     }
     for listing in &estate.listings {
         listings::archive(world, *listing, account)?;
-    }
-    for image in &estate.images {
-        images::remove(world, *image, RemovalCause::OwnerErased)?;
     }
     world.execute::<Account>(account, Command::Erase {})?;
     world.forget(account);

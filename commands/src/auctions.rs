@@ -6,7 +6,6 @@ use domain::account::Capability;
 use domain::auction::{Auction, Canceller, Command, Error, Event, Live, Outcome, Underbid};
 use domain::listing::{self, ArchiveCause, Listing};
 use domain::order::Origin;
-use domain::store::Store;
 use domain::wallet::BALANCE_LIMIT;
 use domain::{AccountId, AuctionId, Money, Timestamp};
 
@@ -25,11 +24,13 @@ pub fn place_bid(world: &mut World<'_>, auction: AuctionId, bidder: AccountId, m
     live(world, auction)
 }
 
-/// Refuses to sell what is a closed store's. Whoever is ahead in its auctions stays so, and gets what they win.
+/// Refuses to sell what is a seller's who may sell nothing new. Whoever is ahead in their auctions stays so, and gets
+/// what they win.
 fn require_offering(world: &mut World<'_>, auction: AuctionId) -> Result<(), Halt> {
-    let Ok(seller) = world.get::<Listing>(auction.into())?.offer().map(|offer| offer.seller) else { return Ok(()) };
-    let closed = world.get::<Store>(seller)?.may_sell().is_err();
-    if closed { Err(listing::Error::NotOffered.into()) } else { Ok(()) }
+    match world.get::<Listing>(auction.into())?.offer().map(|offer| offer.seller) {
+        Ok(seller) => stores::require_offering(world, seller),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Refuses a bid that nobody could pay: price and shipping must fit in a wallet together, or the auction could not
@@ -81,6 +82,14 @@ pub fn cancel(world: &mut World<'_>, auction: AuctionId, by: AccountId, reason: 
     archive(world, auction, ArchiveCause::AuctionCancelled)
 }
 
+/// Refuses to sell what the staff has taken away.
+fn require_kept(world: &mut World<'_>, auction: AuctionId) -> Result<(), Halt> {
+    match world.get::<Listing>(auction.into())? {
+        Listing::Removed(_) => Err(listing::Error::Removed.into()),
+        _ => Ok(()),
+    }
+}
+
 /// What an underbidder may have.
 #[derive(Clone, Copy, Debug)]
 pub struct SecondChance {
@@ -112,6 +121,7 @@ pub fn offer_second_chance(
     window: TimeDelta,
 ) -> Result<SecondChance, Halt> {
     world.get::<Listing>(auction.into())?.owned_by(by)?;
+    require_kept(world, auction)?;
     stores::require_open(world, by)?;
     let underbidders = match world.get::<Auction>(auction)? {
         Auction::Closed { underbidders, .. } => underbidders.clone(),
@@ -125,8 +135,8 @@ pub fn offer_second_chance(
             break;
         }
     }
-    // Without anybody the auction is asked all the same: it may have another reason to refuse, and no seller has bid.
-    let (bidder, now) = (bidder.unwrap_or(by), world.now());
+    // Without anybody the auction is asked all the same: it may have another reason to refuse.
+    let now = world.now();
     let until = now + window;
     let events = world.execute::<Auction>(auction, Command::OfferSecondChance { bidder, until, now })?;
     let offered = events.iter().find_map(|event| match *event {
@@ -147,8 +157,8 @@ pub fn accept_second_chance(
     let (now, order) = (world.now(), ids.order);
     let events = world.execute::<Auction>(auction, Command::AcceptSecondChance { bidder: buyer, order, now })?;
     accounts::require(world, buyer, Capability::Buy)?;
-    let seller = world.get::<Listing>(auction.into())?.offer()?.seller;
-    stores::require_offering(world, seller)?;
+    require_kept(world, auction)?;
+    require_offering(world, auction)?;
     let price = events.iter().find_map(|event| match *event {
         Event::SecondChanceAccepted { price, .. } => Some(price),
         _ => None,

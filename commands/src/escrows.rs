@@ -9,6 +9,7 @@ use domain::wallet::{self, Wallet};
 use domain::{AccountId, Money, OrderId, RefundId, WalletId};
 
 use crate::accounts;
+use crate::commissions;
 use crate::engine::{Halt, World};
 use crate::orders;
 use crate::wallets;
@@ -213,7 +214,7 @@ fn settle_points(world: &mut World<'_>, escrow: &Opened, order: OrderId, event: 
     Ok(())
 }
 
-/// Lets the wallets follow what an escrow has done.
+/// Lets the wallets follow what an escrow has done, and whatever else depends on it.
 fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(), Halt> {
     let escrow = world.get::<Escrow>(order)?.opened()?.clone();
     let terms = &escrow.terms;
@@ -264,6 +265,7 @@ fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(),
             | Event::EscrowDisputed { .. } => {}
         }
         settle_points(world, &escrow, order, event)?;
+        commissions::settle(world, &escrow, order, event)?;
     }
     Ok(())
 }

@@ -1,26 +1,15 @@
-//! Use cases of uploaded pictures, and the process that deletes the files of those that are removed.
-//!
-//! Files are written before their event and deleted after it, so whatever the log says is there, is there. A crash in
-//! between leaves files that nothing names.
+//! Use cases of uploaded pictures. Their files are written before, and deleted afterwards by the process
+//! [`crate::media`]: whatever the log says is there, is there.
 
-use std::fmt;
-use std::sync::Arc;
-
-use domain::image::{Command, Event, Image, RemovalCause, Stored};
-use domain::{AccountId, Aggregate, ImageId};
-use eventstore::event::{DomainEvent, Interest};
-use eventstore::follower::{Batch, Delivery, FollowError, Follower};
-use futures::future::BoxFuture;
-use sqlx::PgConnection;
-use thiserror::Error;
+use domain::album::{self, Album};
+use domain::image::{Command, Image, RemovalCause, Stored};
+use domain::{AccountId, ImageId};
 
 use crate::accounts;
 use crate::engine::{Halt, World};
 
-/// The name of the process, and of its checkpoint.
-pub const NAME: &str = "media";
-/// It keeps nothing of its own, so it never has to start again.
-pub const VERSION: i32 = 1;
+/// How many pictures of somebody who is forgotten go at once: each of them must be in memory.
+const FORGOTTEN_AT_ONCE: usize = 50;
 
 /// A picture whose files have been written.
 #[derive(Clone, Debug)]
@@ -31,9 +20,12 @@ pub struct NewImage {
     pub stored: Stored,
 }
 
-/// Notes pictures of somebody whose files are there: all, or none.
-pub fn store(world: &mut World<'_>, owner: AccountId, images: &[NewImage]) -> Result<(), Halt> {
+/// Notes pictures of somebody whose files are there: all, or none. No account has more than `most`, and whoever is
+/// forgotten meanwhile has none.
+pub fn store(world: &mut World<'_>, owner: AccountId, images: &[NewImage], most: u32) -> Result<(), Halt> {
     accounts::get(world, owner)?;
+    let added = images.iter().map(|new| new.image).collect();
+    world.execute::<Album>(owner, album::Command::Add { images: added, most })?;
     for NewImage { image, stored } in images {
         world.fresh::<Image>(*image);
         world.execute::<Image>(*image, Command::Store { owner, stored: stored.clone() })?;
@@ -43,62 +35,22 @@ pub fn store(world: &mut World<'_>, owner: AccountId, images: &[NewImage]) -> Re
 
 /// Lets a picture go.
 pub fn remove(world: &mut World<'_>, image: ImageId, cause: RemovalCause) -> Result<(), Halt> {
+    let owner = world.get::<Image>(image)?.stored().ok().map(|(owner, _)| owner);
     world.execute::<Image>(image, Command::Remove { cause })?;
+    if let Some(owner) = owner {
+        world.execute::<Album>(owner, album::Command::Drop { images: vec![image] })?;
+    }
     Ok(())
 }
 
-/// A file could not be deleted now.
-#[derive(Debug, Error)]
-#[error("a file could not be deleted: {0}")]
-pub struct NotDeleted(pub String);
-
-/// Where the files are.
-pub trait Files: Send + Sync {
-    /// Deletes a file; nothing if it is not there.
-    fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), NotDeleted>>;
-}
-
-/// The process.
-#[derive(Clone)]
-pub struct Media {
-    /// Where the files are.
-    pub files: Arc<dyn Files>,
-}
-
-impl fmt::Debug for Media {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Media")
+/// Lets some pictures of somebody go who is forgotten. Answers whether there are more.
+pub fn forget(world: &mut World<'_>, owner: AccountId) -> Result<bool, Halt> {
+    let album = world.get::<Album>(owner)?;
+    let more = album.images.len() > FORGOTTEN_AT_ONCE;
+    let images: Vec<ImageId> = album.images.iter().copied().take(FORGOTTEN_AT_ONCE).collect();
+    for image in &images {
+        world.execute::<Image>(*image, Command::Remove { cause: RemovalCause::OwnerErased })?;
     }
-}
-
-impl Follower for Media {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn version(&self) -> i32 {
-        VERSION
-    }
-
-    fn delivery(&self) -> Delivery {
-        Delivery::AtLeastOnce
-    }
-
-    fn interest(&self) -> Interest {
-        Interest::In(&[Image::TYPE])
-    }
-
-    fn apply<'a>(&'a mut self, _: &'a mut PgConnection, batch: &'a Batch) -> BoxFuture<'a, Result<(), FollowError>> {
-        Box::pin(async {
-            for recorded in &batch.events {
-                if let DomainEvent::Image(_, Event::ImageRemoved { stored, .. }) = &recorded.event {
-                    for file in [stored.file(), stored.thumbnail()] {
-                        // A storage that is away is tried until it is back.
-                        self.files.delete(&file).await.map_err(|error| FollowError::Command(error.to_string()))?;
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
+    world.execute::<Album>(owner, album::Command::Drop { images })?;
+    Ok(more)
 }

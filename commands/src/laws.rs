@@ -1,37 +1,34 @@
-//! What holds of orders, escrows, stock and wallets together, whatever is asked in whatever order while time goes on.
+//! What holds of orders, escrows, commissions, stock and wallets together, whatever is asked in whatever order while time
+//! goes on.
 //!
 //! The use cases run over a [`World`] whose log is in memory, and timers fire at their times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::TimeDelta;
-use domain::account::{self, Account, Capability, Identity};
-use domain::auction::Auction;
-use domain::category::Category;
-use domain::claim::Claim;
+use domain::account::{self, Account, Capability, Granter, Identity};
+use domain::commission::Commission;
 use domain::escrow::{Escrow, Status};
-use domain::favorite::Favorite;
-use domain::listing::{Condition, Delivery, Details, Listing, Sale};
+use domain::listing::{Condition, Delivery, Details, Sale};
 use domain::order::{Order, Stage};
-use domain::order_group::OrderGroup;
 use domain::points::Points;
-use domain::session::Session;
 use domain::stock::{Sku, Stock};
-use domain::store::Store;
-use domain::view::View;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
-    AccountId, Aggregate, Currency, DepositId, LedgerAccount, ListingId, Money, OrderGroupId, OrderId, Posting,
-    RefundId, Refusal, Sealed, Timestamp, WalletId,
+    AccountId, Aggregate, CommissionId, Currency, DepositId, LedgerAccount, ListingId, Money, OrderGroupId, OrderId,
+    Posting, ReferralClickId, RefundId, Refusal, Sealed, Timestamp, WalletId,
 };
 use eventstore::event::{DomainEvent, NewEvent, RecordedEvent};
 use eventstore::follower::Recorded;
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use crate::accounts;
+use crate::affiliates;
+use crate::commissions::CommissionRules;
 use crate::engine::{Halt, World, cache};
 use crate::escrows::{self, Resolution};
-use crate::listings::{self, AuctionRules, ListingRules, NewListing};
+use crate::listings::{self, ListingRules, NewListing};
 use crate::orders::{self, CartLine, Checkout, SaleRules};
 use crate::payments::Outcome;
 use crate::timers::{Changes, Name, Rules};
@@ -42,17 +39,21 @@ const RULES: SaleRules = SaleRules {
     fee_bps: 250,
     points_per_unit: 10,
     point_worth_minor: 7,
+    commission: CommissionRules { rate_bps: 500, attributed_for: TimeDelta::days(30) },
     inspection_physical_s: 1_209_600,
     inspection_digital_s: 172_800,
 };
 
 fn timer_rules() -> Rules {
-    Rules { sales: RULES, auctions: AuctionRules::default() }
+    Rules { sales: RULES, listings: ListingRules::default() }
 }
 
 const SELLERS: [AccountId; 2] = [AccountId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2))];
 const BUYERS: [AccountId; 2] = [AccountId(Uuid::from_u128(3)), AccountId(Uuid::from_u128(4))];
 const CLERK: AccountId = AccountId(Uuid::from_u128(5));
+const AFFILIATE: AccountId = AccountId(Uuid::from_u128(6));
+/// Everybody with a wallet.
+const OWNERS: [AccountId; 5] = [SELLERS[0], SELLERS[1], BUYERS[0], BUYERS[1], AFFILIATE];
 /// Pieces of each of the four listings: one is unique, one is digital.
 const STOCK: [u32; 4] = [1, 3, 5, 2];
 
@@ -93,6 +94,7 @@ impl Market {
         for who in SELLERS.into_iter().chain(BUYERS) {
             market.register(who, capabilities.clone());
         }
+        market.register(AFFILIATE, BTreeSet::from([Capability::Buy]));
         market.register(CLERK, BTreeSet::from([Capability::Staff]));
         for (number, stock) in STOCK.into_iter().enumerate() {
             market.offer(number, stock);
@@ -189,6 +191,7 @@ impl Market {
         for event in &recorded {
             match &event.event {
                 DomainEvent::Order(id, domain::order::Event::OrderPlaced { .. }) => self.orders.push(*id),
+                DomainEvent::Commission(_, event) => self.post(event.postings()),
                 DomainEvent::Escrow(_, event) => self.post(event.postings()),
                 DomainEvent::Wallet(_, event) => self.post(event.postings()),
                 _ => {}
@@ -243,7 +246,7 @@ impl Market {
     /// What must hold after every commit.
     fn check(&mut self) {
         assert_eq!(self.books.values().sum::<i64>(), 0, "the trial balance");
-        for who in SELLERS.into_iter().chain(BUYERS) {
+        for who in OWNERS {
             let (available, owed) = match self.state::<Wallet>(WalletId::of(who, Currency::USD)) {
                 Wallet::Open(balance) => (balance.available.minor(), balance.owed.minor()),
                 Wallet::Unopened => (0, 0),
@@ -253,6 +256,7 @@ impl Market {
             assert_eq!(-owed, self.book(&LedgerAccount::Receivable(who)), "the wallet and the books");
         }
         let mut earned = BTreeMap::<AccountId, i64>::new();
+        let (mut pending, mut commissions) = (BTreeMap::<AccountId, i64>::new(), 0);
         let mut spent = 0;
         let mut due_of_groups = BTreeMap::<OrderGroupId, Vec<Option<i64>>>::new();
         // The pieces of orders that stand, and of those that were given back, which may have been sent before.
@@ -282,6 +286,10 @@ impl Market {
                 let points = i64::try_from(escrow.points_earned()).unwrap();
                 *earned.entry(placed.terms.buyer).or_default() += points;
             }
+            if let Some((affiliate, amount, waits)) = self.commission_of(order) {
+                *pending.entry(affiliate).or_default() += if waits { amount } else { 0 };
+                commissions += amount;
+            }
             for line in &placed.terms.lines {
                 let pieces = match placed.stage {
                     Stage::Cancelled => continue,
@@ -295,6 +303,11 @@ impl Market {
                 };
                 *pieces.entry(line.listing).or_default() += line.quantity;
             }
+        }
+        assert_eq!(-commissions, self.book(&LedgerAccount::AffiliateExpense), "commissions and what they have cost");
+        for affiliate in OWNERS {
+            let amount = pending.get(&affiliate).copied().unwrap_or(0);
+            assert_eq!(amount, self.book(&LedgerAccount::AffiliatePending(affiliate)), "commissions of {affiliate}");
         }
         for (group, waiting) in due_of_groups {
             let waiting: Vec<i64> = waiting.into_iter().flatten().collect();
@@ -310,6 +323,27 @@ impl Market {
             let there = self.state::<Stock>(listing).free_of(&Sku::default()) + of(&kept);
             assert!((offered.saturating_sub(of(&refunded))..=offered).contains(&there), "{there} of {offered} pieces");
         }
+    }
+
+    /// Who earns how much with an order, and whether it waits: nobody with a trade of their own, and the share of what the
+    /// seller keeps, if anything at all.
+    fn commission_of(&mut self, order: OrderId) -> Option<(AccountId, i64, bool)> {
+        let commission = self.state::<Commission>(CommissionId::of(order));
+        let escrow = self.state::<Escrow>(order).opened().unwrap().clone();
+        let earned = *commission.earned()?;
+        let affiliate = earned.promise.affiliate;
+        assert_eq!(escrow.terms.commission, Some(earned.promise));
+        assert!(![escrow.terms.buyer, escrow.terms.seller].contains(&affiliate));
+        let (amount, share) = (earned.amount, escrow.remaining().share_bps(500).unwrap());
+        let waits = matches!(commission, Commission::Pending(_));
+        match escrow.status() {
+            Status::Funded | Status::Inspection | Status::Disputed => assert!(waits && amount == share, "{earned:?}"),
+            // Unless nobody was left to be paid.
+            Status::Released | Status::Split if waits => assert_eq!(amount, usd(0)),
+            Status::Released | Status::Split | Status::Refunded => assert_eq!(amount, share),
+            Status::AwaitingPayment | Status::Voided => panic!("{earned:?} with what was never paid"),
+        }
+        Some((affiliate, amount.minor(), waits))
     }
 
     /// Nothing is stuck: whatever has not ended has a clock that runs.
@@ -335,24 +369,15 @@ fn blank(aggregate_type: &str) -> cache::Entry {
     fn of<A: Aggregate>() -> cache::Entry {
         cache::Entry::new(A::default(), 0)
     }
-    match aggregate_type {
-        Account::TYPE => of::<Account>(),
-        Auction::TYPE => of::<Auction>(),
-        Category::TYPE => of::<Category>(),
-        Claim::TYPE => of::<Claim>(),
-        Escrow::TYPE => of::<Escrow>(),
-        Favorite::TYPE => of::<Favorite>(),
-        Listing::TYPE => of::<Listing>(),
-        Order::TYPE => of::<Order>(),
-        OrderGroup::TYPE => of::<OrderGroup>(),
-        Points::TYPE => of::<Points>(),
-        Session::TYPE => of::<Session>(),
-        Stock::TYPE => of::<Stock>(),
-        Store::TYPE => of::<Store>(),
-        View::TYPE => of::<View>(),
-        Wallet::TYPE => of::<Wallet>(),
-        unknown => panic!("{unknown} is no aggregate"),
+    macro_rules! blanks {
+        ($($aggregate:ident in $module:ident by $id:ident),+ $(,)?) => {
+            match aggregate_type {
+                $(domain::$module::$aggregate::TYPE => of::<domain::$module::$aggregate>(),)+
+                unknown => panic!("{unknown} is no aggregate"),
+            }
+        };
     }
+    domain::every_aggregate!(blanks)
 }
 
 /// Something that somebody does, after some time.
@@ -370,7 +395,7 @@ fn any_act() -> impl Strategy<Value = Act> {
     let lines = prop::collection::vec((0..STOCK.len(), 1..4_u32), 1..4);
     // Mostly little time passes; now and then more than any deadline.
     let wait_hours = prop_oneof![6 => 0..1_i64, 4 => 1..30_i64, 2 => 30..400_i64, 1 => 400..1_600_i64];
-    (0..15_u8, 0..2_usize, any::<prop::sample::Index>(), lines, 0..=1_000_i64, wait_hours).prop_map(
+    (0..19_u8, 0..2_usize, any::<prop::sample::Index>(), lines, 0..=1_000_i64, wait_hours).prop_map(
         |(kind, who, order, lines, permille, wait_hours)| Act { kind, who, order, lines, permille, wait_hours },
     )
 }
@@ -379,6 +404,9 @@ impl Act {
     /// Does it. What the rules refuse is not done.
     fn perform(&self, market: &mut Market) -> Result<(), Refusal> {
         let buyer = BUYERS[self.who];
+        if self.kind > 14 {
+            return self.refer(market, buyer);
+        }
         if self.kind < 4 || market.orders.is_empty() {
             return self.check_out(market, buyer);
         }
@@ -416,6 +444,29 @@ impl Act {
                 let available = wallets::available(world, seller, Currency::USD)?;
                 let hold = wallet::Command::PlaceHold { hold: domain::HoldId(refund.0), amount: available };
                 world.execute::<Wallet>(WalletId::of(seller, Currency::USD), hold).map(drop)
+            }),
+        }
+    }
+
+    /// A buyer follows somebody's link, or something happens to an affiliate.
+    fn refer(&self, market: &mut Market, buyer: AccountId) -> Result<(), Refusal> {
+        let (click, by) = (ReferralClickId(market.mint()), Granter::Operator);
+        let affiliate = match self.permille {
+            0..700 => AFFILIATE,
+            700..850 => SELLERS[0],
+            _ => BUYERS[1],
+        };
+        let reason = String::new();
+        match (self.kind, self.permille) {
+            (15 | 16, _) => market.submit(|world| affiliates::click(world, click, affiliate, Some(buyer)).map(drop)),
+            (17, 0..300) => market.submit(|world| accounts::suspend(world, AFFILIATE, reason.clone(), by)),
+            (17, 300..900) => market.submit(|world| accounts::reinstate(world, AFFILIATE, by)),
+            (17, _) => market.submit(|world| world.execute::<Account>(AFFILIATE, account::Command::Erase {}).map(drop)),
+            // An affiliate who has spent the money has nothing to give back.
+            _ => market.submit(|world| {
+                let available = wallets::available(world, affiliate, Currency::USD)?;
+                let hold = wallet::Command::PlaceHold { hold: domain::HoldId(click.0), amount: available };
+                world.execute::<Wallet>(WalletId::of(affiliate, Currency::USD), hold).map(drop)
             }),
         }
     }

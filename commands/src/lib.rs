@@ -2,14 +2,16 @@
 //!
 //! [`engine`] is the decision loop, the only writer of the log. A use case is a plain function over its
 //! [`World`] and may read and change any aggregate in one unit of work; the modules named after nouns
-//! hold them. [`mail`], [`payments`], [`timers`] and the one of [`images`] are processes: they follow the log and send commands with deterministic keys,
-//! so running one twice does nothing twice. Outside effects happen in processes only.
+//! hold them. [`mail`], [`media`], [`payments`] and [`timers`] are processes: they follow the log and send commands with
+//! deterministic keys, so running one twice does nothing twice. Outside effects happen in processes only.
 
 pub mod accounts;
 pub mod address_books;
+pub mod affiliates;
 pub mod auctions;
 pub mod categories;
 mod change;
+pub mod commissions;
 pub mod engagement;
 pub mod engine;
 pub mod escrows;
@@ -19,6 +21,7 @@ pub mod images;
 mod laws;
 pub mod listings;
 pub mod mail;
+pub mod media;
 pub mod orders;
 pub mod pages;
 pub mod payments;

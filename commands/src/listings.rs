@@ -8,7 +8,7 @@ use domain::auction::{self, Auction, Terms};
 use domain::increments::Increments;
 use domain::listing::{Approver, ArchiveCause, AuctionPlan, Changes, Command, Details, Discount, Listing, Offer, Sale};
 use domain::stock::{self, Pieces, Sku, Stock};
-use domain::{AccountId, Currency, ListingId, listing};
+use domain::{AccountId, Currency, ListingId, Timestamp, listing};
 
 use crate::engine::{Halt, World};
 use crate::{accounts, categories, stores};
@@ -34,6 +34,7 @@ pub struct NewListing {
 pub fn draft(world: &mut World<'_>, new: &NewListing) -> Result<(), Halt> {
     stores::require_open(world, new.seller)?;
     categories::admit(world, &new.details.category, &new.details.attributes)?;
+    check_plan(&new.sale)?;
     world.fresh::<Listing>(new.listing);
     world.fresh::<Auction>(new.listing.into());
     world.fresh::<Stock>(new.listing);
@@ -45,6 +46,14 @@ pub fn draft(world: &mut World<'_>, new: &NewListing) -> Result<(), Halt> {
     count(world, new.listing, &new.stock)
 }
 
+/// Refuses an auction that could not be scheduled once the listing is offered: nobody may be there then to be told.
+fn check_plan(sale: &Sale) -> Result<(), Halt> {
+    match sale {
+        Sale::Auction(plan) => Ok(auction::check_plan(plan)?),
+        Sale::FixedPrice { .. } => Ok(()),
+    }
+}
+
 /// Changes a listing, and how many pieces of it are free: `stock` names the forms whose count changes.
 pub fn revise(
     world: &mut World<'_>,
@@ -52,6 +61,7 @@ pub fn revise(
     by: AccountId,
     changes: Changes,
     stock: &BTreeMap<Sku, u32>,
+    rules: &ListingRules,
 ) -> Result<(), Halt> {
     let Offer { category, attributes, .. } = world.get::<Listing>(listing)?.owned_by(by)?.clone();
     let said = changes.attributes.as_ref().unwrap_or(&attributes);
@@ -60,7 +70,9 @@ pub fn revise(
         _ if changes.attributes.is_some() => categories::check(world, &category, said)?,
         _ => {}
     }
-    world.execute::<Listing>(listing, Command::Revise { by, changes })?;
+    changes.sale.as_ref().map(check_plan).transpose()?;
+    let review_until = rules.review_until(world);
+    world.execute::<Listing>(listing, Command::Revise { by, changes, review_until })?;
     count(world, listing, stock)
 }
 
@@ -83,20 +95,29 @@ pub fn turn_discount(world: &mut World<'_>, listing: ListingId) -> Result<(), Ha
     Ok(())
 }
 
-/// Offers a listing no more for a while, or offers it again, as its seller.
-pub fn pause(world: &mut World<'_>, listing: ListingId, by: AccountId, paused: bool) -> Result<(), Halt> {
-    if paused {
-        world.execute::<Listing>(listing, Command::Pause { by })?;
-    } else {
-        stores::require_open(world, by)?;
-        world.execute::<Listing>(listing, Command::Resume { by })?;
-    }
+/// Offers a listing no more for a while, as its seller.
+pub fn pause(world: &mut World<'_>, listing: ListingId, by: AccountId) -> Result<(), Halt> {
+    world.execute::<Listing>(listing, Command::Pause { by })?;
+    Ok(())
+}
+
+/// Offers a paused listing again, as its seller.
+pub fn resume(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: &ListingRules) -> Result<(), Halt> {
+    stores::require_standing(world, by, rules.verified_only)?;
+    world.execute::<Listing>(listing, Command::Resume { by })?;
     Ok(())
 }
 
 /// Shows a listing with one more image, as its seller. Whose the image is, is known elsewhere.
-pub fn attach_image(world: &mut World<'_>, listing: ListingId, by: AccountId, image: &str) -> Result<(), Halt> {
-    world.execute::<Listing>(listing, Command::AttachImage { by, image: image.to_owned() })?;
+pub fn attach_image(
+    world: &mut World<'_>,
+    listing: ListingId,
+    by: AccountId,
+    image: &str,
+    rules: &ListingRules,
+) -> Result<(), Halt> {
+    let (image, review_until) = (image.to_owned(), rules.review_until(world));
+    world.execute::<Listing>(listing, Command::AttachImage { by, image, review_until })?;
     Ok(())
 }
 
@@ -136,48 +157,77 @@ pub struct ListingRules {
     pub auctions: AuctionRules,
     /// How long the staff may look at a listing before it is offered; nothing if it is offered at once.
     pub review: Option<TimeDelta>,
+    /// Whether only verified stores may offer anything.
+    pub verified_only: bool,
+}
+
+impl ListingRules {
+    /// Until when the staff may look at what is submitted now.
+    fn review_until(&self, world: &World<'_>) -> Option<Timestamp> {
+        self.review.map(|review| world.now() + review)
+    }
 }
 
 /// Offers a listing, or lets the staff look at it first. An auction starts at its planned time, or now.
 pub fn publish(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: &ListingRules) -> Result<(), Halt> {
-    stores::require_open(world, by)?;
+    stores::require_standing(world, by, rules.verified_only)?;
     let known = world.get::<Listing>(listing)?;
     let Offer { category, attributes, .. } = known.owned_by(by)?.clone();
     if matches!(known, Listing::Draft(_)) {
         categories::admit(world, &category, &attributes)?;
     }
-    let review_until = rules.review.map(|review| world.now() + review);
+    let review_until = rules.review_until(world);
     let events = world.execute::<Listing>(listing, Command::Publish { by, review_until })?;
     schedule(world, listing, &events, &rules.auctions)
 }
 
-/// Lets a listing be offered that waits for it: as somebody of the staff, or because nobody of them has said no in time.
-pub fn approve(world: &mut World<'_>, listing: ListingId, by: Approver, rules: &AuctionRules) -> Result<(), Halt> {
-    if let Approver::Staff(by) = by {
-        accounts::require(world, by, Capability::Staff)?;
-    }
+/// Lets a listing be offered that waits for it, as somebody of the staff.
+pub fn approve(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: &ListingRules) -> Result<(), Halt> {
+    let seller = require_ruling(world, listing, by)?;
+    stores::require_standing(world, seller, rules.verified_only)?;
     let now = world.now();
-    let events = world.execute::<Listing>(listing, Command::Approve { by, now })?;
-    schedule(world, listing, &events, rules)
+    let events = world.execute::<Listing>(listing, Command::Approve { by: Approver::Staff(by), now })?;
+    schedule(world, listing, &events, &rules.auctions)
+}
+
+/// Ends a review in which nobody of the staff has said anything: the listing is offered, or given back to a seller who
+/// may not offer anything any more.
+pub fn end_review(world: &mut World<'_>, listing: ListingId, rules: &ListingRules) -> Result<(), Halt> {
+    let seller = world.get::<Listing>(listing)?.offer()?.seller;
+    let now = world.now();
+    let command = match stores::require_standing(world, seller, rules.verified_only) {
+        Ok(()) => Command::Approve { by: Approver::Time, now },
+        Err(Halt::Refused(_)) => Command::Return { now },
+        Err(missing) => return Err(missing),
+    };
+    let events = world.execute::<Listing>(listing, command)?;
+    schedule(world, listing, &events, &rules.auctions)
+}
+
+/// Whose a listing is on which somebody of the staff rules. Nobody rules on their own.
+fn require_ruling(world: &mut World<'_>, listing: ListingId, by: AccountId) -> Result<AccountId, Halt> {
+    accounts::require(world, by, Capability::Staff)?;
+    let seller = world.get::<Listing>(listing)?.offer()?.seller;
+    if seller == by { Err(listing::Error::OwnListing.into()) } else { Ok(seller) }
 }
 
 /// Gives a listing back that waits to be offered, as somebody of the staff.
 pub fn reject(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
-    accounts::require(world, by, Capability::Staff)?;
+    require_ruling(world, listing, by)?;
     world.execute::<Listing>(listing, Command::Reject { by, reason: reason.to_owned() })?;
     Ok(())
 }
 
 /// Takes a listing away, as somebody of the staff. A running auction is cancelled first.
 pub fn remove(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
-    accounts::require(world, by, Capability::Staff)?;
+    require_ruling(world, listing, by)?;
     world.execute::<Listing>(listing, Command::Remove { by, reason: reason.to_owned() })?;
     Ok(())
 }
 
 /// Shows a listing first, or no longer, as somebody of the staff.
 pub fn feature(world: &mut World<'_>, listing: ListingId, by: AccountId, featured: bool) -> Result<(), Halt> {
-    accounts::require(world, by, Capability::Staff)?;
+    require_ruling(world, listing, by)?;
     world.execute::<Listing>(listing, Command::Feature { by, featured })?;
     Ok(())
 }
@@ -209,7 +259,7 @@ pub fn archive(world: &mut World<'_>, listing: ListingId, by: AccountId) -> Resu
     Ok(())
 }
 
-fn terms(plan: &AuctionPlan, seller: AccountId, now: domain::Timestamp, rules: &AuctionRules) -> Terms {
+fn terms(plan: &AuctionPlan, seller: AccountId, now: Timestamp, rules: &AuctionRules) -> Terms {
     let (starts_at, ends_at) = plan.times(now);
     let currency = plan.start_price.currency();
     Terms {

@@ -17,6 +17,7 @@ use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Refu
 
 use crate::accounts;
 use crate::categories;
+use crate::commissions::{self, CommissionRules};
 use crate::engine::{Halt, World};
 use crate::escrows;
 use crate::guests;
@@ -37,6 +38,8 @@ pub struct SaleRules {
     pub points_per_unit: u32,
     /// What a bonus point pays, in minor units.
     pub point_worth_minor: u32,
+    /// What affiliates earn.
+    pub commission: CommissionRules,
     /// How long a buyer may inspect what was shipped, in seconds.
     pub inspection_physical_s: u32,
     /// How long a buyer may inspect what is digital, in seconds.
@@ -198,7 +201,9 @@ fn place(
     let amount = fees::gross(&lines, currency)?;
     let inspection_s = rules.inspection_s(delivery);
     let points_per_unit = rules.points_per_unit;
-    let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit, redeemed };
+    let commission = commissions::promise(world, buyer, seller, rules.commission)?;
+    let terms =
+        escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit, redeemed, commission };
     world.execute::<Escrow>(order, escrow::Command::Open { terms })?;
     Ok(())
 }
@@ -348,6 +353,7 @@ pub(crate) fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Opti
             world.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
         }
         world.execute::<Escrow>(order, escrow::Command::Fund { now })?;
+        commissions::accrue(world, order)?;
         world.execute::<Order>(order, Command::Pay {})?;
         for listing in reserved_listings(world, order)? {
             world.execute::<Stock>(listing, stock::Command::Take { order })?;

@@ -216,6 +216,8 @@ impl Payments {
             | Event::SaleReceived { .. }
             | Event::RefundReceived { .. }
             | Event::RefundGiven { .. }
+            | Event::CommissionReceived { .. }
+            | Event::CommissionGiven { .. }
             | Event::ReceivableRecovered { .. } => Ok(()),
         }
     }

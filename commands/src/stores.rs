@@ -54,6 +54,9 @@ pub enum Verdict {
 /// Decides something about a store, as staff, for a reason. Of whoever is forgotten there is no store.
 pub fn rule(world: &mut World<'_>, owner: AccountId, verdict: Verdict, ruling: &Ruling) -> Result<(), Halt> {
     accounts::require(world, ruling.by, Capability::Staff)?;
+    if ruling.by == owner {
+        return Err(Error::OwnStore.into());
+    }
     world.get::<Account>(owner)?.registered().map_err(|_: account::Error| Error::NotFound)?;
     let ruling = ruling.clone();
     let command = match verdict {
@@ -74,7 +77,7 @@ pub fn require_open(world: &mut World<'_>, seller: AccountId) -> Result<(), Halt
 }
 
 /// Refuses unless the account may offer something: where that needs verification, staff vouch for its store.
-pub fn require_standing(world: &mut World<'_>, seller: AccountId, needs_verification: bool) -> Result<(), Halt> {
+pub(crate) fn require_standing(world: &mut World<'_>, seller: AccountId, needs_verification: bool) -> Result<(), Halt> {
     require_open(world, seller)?;
     if needs_verification {
         world.get::<Store>(seller)?.is_verified()?;

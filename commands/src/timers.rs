@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use domain::auction::Auction;
 use domain::escrow::Escrow;
-use domain::listing::{Approver, Listing};
+use domain::listing::Listing;
 use domain::order::{GUEST_KNOWN_FOR, Order, Payment};
 use domain::order_group::OrderGroup;
 use domain::wallet::Wallet;
@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
-use crate::listings::AuctionRules;
+use crate::listings::ListingRules;
 use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Direction, Payments};
 use crate::{auctions, escrows, guests, listings, orders};
@@ -103,8 +103,8 @@ pub enum Kind {
 pub struct Rules {
     /// What orders of closed auctions are placed under.
     pub sales: SaleRules,
-    /// What auctions are scheduled under whose listing was let through.
-    pub auctions: AuctionRules,
+    /// What listings are offered under that nobody has looked at in time.
+    pub listings: ListingRules,
 }
 
 /// Makes sure that the table is one of this version: another is emptied, and filled again from the log's beginning.
@@ -200,7 +200,7 @@ impl Kind {
 
     /// The command that is due; nothing to decide where a provider is asked first.
     pub(crate) fn decision(self, id: Uuid, rules: &Rules) -> Decide {
-        let Rules { sales, auctions } = rules.clone();
+        let Rules { sales, listings: rules } = rules.clone();
         let order = OrderId(id);
         match self {
             Self::AuctionStart => Box::new(move |world| auctions::open(world, AuctionId(id))),
@@ -224,9 +224,7 @@ impl Kind {
             }
             Self::ConfirmationDeadline => Box::new(move |world| guests::lapse(world, order)),
             Self::GuestForgetting => Box::new(move |world| guests::forget(world, order)),
-            Self::ReviewEnd => {
-                Box::new(move |world| listings::approve(world, ListingId(id), Approver::Time, &auctions))
-            }
+            Self::ReviewEnd => Box::new(move |world| listings::end_review(world, ListingId(id), &rules)),
             Self::DiscountTurn => Box::new(move |world| listings::turn_discount(world, ListingId(id))),
         }
     }
@@ -321,7 +319,9 @@ impl Changes {
         let (review, discount) = ((Kind::ReviewEnd, id, id), (Kind::DiscountTurn, id, id));
         match event {
             listing::Event::ListingSubmitted { review_until } => self.set(review, *review_until, set_by),
-            listing::Event::ListingRejected { .. } | listing::Event::ListingPublished {} => self.off(review),
+            listing::Event::ListingRejected { .. }
+            | listing::Event::ListingReturned {}
+            | listing::Event::ListingPublished {} => self.off(review),
             listing::Event::ListingArchived { .. } | listing::Event::ListingRemoved { .. } => {
                 self.off(review);
                 self.off(discount);
@@ -453,6 +453,8 @@ impl Changes {
             | wallet::Event::SaleReceived { .. }
             | wallet::Event::RefundReceived { .. }
             | wallet::Event::RefundGiven { .. }
+            | wallet::Event::CommissionReceived { .. }
+            | wallet::Event::CommissionGiven { .. }
             | wallet::Event::ReceivableRecovered { .. } => {}
         }
     }

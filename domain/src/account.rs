@@ -362,6 +362,8 @@ pub struct Registered {
     pub email_verified: bool,
     /// What it may do.
     pub capabilities: BTreeSet<Capability>,
+    /// What was taken from it, which it cannot give itself again.
+    pub withheld: BTreeSet<Capability>,
     /// The orders that it had won and not paid.
     pub violations: BTreeSet<OrderId>,
     /// Whether it may not trade any more, for its violations.
@@ -413,6 +415,7 @@ impl Registered {
             identity,
             email_verified: false,
             capabilities,
+            withheld: BTreeSet::new(),
             violations: BTreeSet::new(),
             blocked: false,
             suspended: false,
@@ -506,6 +509,12 @@ impl Registered {
             }
             Command::Grant { capabilities, by } => {
                 let capabilities: BTreeSet<_> = capabilities.difference(&self.capabilities).copied().collect();
+                let withheld = capabilities.intersection(&self.withheld).next();
+                if let (Granter::Account(by), Some(&needed)) = (by, withheld)
+                    && by == self.owner
+                {
+                    return Err(Error::MissingCapability { needed });
+                }
                 let none = capabilities.is_empty();
                 Ok(if none { vec![] } else { vec![Event::CapabilitiesGranted { capabilities, by }] })
             }
@@ -572,8 +581,12 @@ impl Registered {
             Event::IdentityLinked { claim } => {
                 self.links.insert(*claim);
             }
-            Event::CapabilitiesGranted { capabilities, .. } => self.capabilities.extend(capabilities),
+            Event::CapabilitiesGranted { capabilities, .. } => {
+                self.capabilities.extend(capabilities);
+                self.withheld.retain(|capability| !capabilities.contains(capability));
+            }
             Event::CapabilitiesRevoked { capabilities, .. } => {
+                self.withheld.extend(capabilities);
                 self.capabilities.retain(|capability| !capabilities.contains(capability));
             }
             Event::ViolationRecorded { order, .. } => {

@@ -16,6 +16,7 @@ use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{AccountId, AuctionId, OrderId};
 use crate::increments::Increments;
+use crate::listing::AuctionPlan;
 use crate::money::{Currency, Money};
 
 #[cfg(test)]
@@ -87,8 +88,8 @@ pub enum Command {
     },
     /// Offer it to an underbidder at their highest bid.
     OfferSecondChance {
-        /// To whom.
-        bidder: AccountId,
+        /// To whom; nobody if none of them may have it.
+        bidder: Option<AccountId>,
         /// Until when it may be taken.
         until: Timestamp,
         /// The time of the decision.
@@ -531,8 +532,22 @@ impl Aggregate for Auction {
     }
 }
 
+/// Refuses what no time would make an auction of: prices that contradict each other, or a wrong length.
+pub fn check_plan(plan: &AuctionPlan) -> Result<(), Error> {
+    check_prices(plan.start_price, plan.reserve_price, plan.buy_now_price)?;
+    check_duration(TimeDelta::seconds(i64::from(plan.duration_s)))
+}
+
 fn schedule(terms: Terms, now: Timestamp) -> Result<Vec<Event>, Error> {
-    let start = terms.start_price;
+    check_prices(terms.start_price, terms.reserve_price, terms.buy_now_price)?;
+    if terms.starts_at < now {
+        return Err(Error::StartInPast { starts_at: terms.starts_at, now });
+    }
+    check_duration(terms.ends_at - terms.starts_at)?;
+    Ok(vec![Event::AuctionScheduled { terms }])
+}
+
+fn check_prices(start: Money, reserve: Option<Money>, buy_now: Option<Money>) -> Result<(), Error> {
     let in_currency = |amount: Money| match amount.minor_in(start.currency()) {
         Ok(_) => Ok(amount),
         Err(_) => Err(Error::WrongCurrency { expected: start.currency(), offered: amount.currency() }),
@@ -541,21 +556,21 @@ fn schedule(terms: Terms, now: Timestamp) -> Result<Vec<Event>, Error> {
         return Err(Error::StartPriceNotPositive { offered: start });
     }
     let mut floor = start;
-    if let Some(offered) = terms.reserve_price.map(in_currency).transpose()? {
+    if let Some(offered) = reserve.map(in_currency).transpose()? {
         if offered.minor() < floor.minor() {
             return Err(Error::ReserveBelowStart { offered, minimum: floor });
         }
         floor = offered;
     }
-    if let Some(offered) = terms.buy_now_price.map(in_currency).transpose()?
+    if let Some(offered) = buy_now.map(in_currency).transpose()?
         && offered.minor() < floor.minor()
     {
         return Err(Error::BuyNowTooLow { offered, minimum: floor });
     }
-    if terms.starts_at < now {
-        return Err(Error::StartInPast { starts_at: terms.starts_at, now });
-    }
-    let duration = terms.ends_at - terms.starts_at;
+    Ok(())
+}
+
+fn check_duration(duration: TimeDelta) -> Result<(), Error> {
     if !(SHORTEST..=LONGEST).contains(&duration) {
         return Err(Error::DurationOutOfRange {
             shortest_s: SHORTEST.num_seconds(),
@@ -563,7 +578,7 @@ fn schedule(terms: Terms, now: Timestamp) -> Result<Vec<Event>, Error> {
             offered_s: duration.num_seconds(),
         });
     }
-    Ok(vec![Event::AuctionScheduled { terms }])
+    Ok(())
 }
 
 impl Outcome {

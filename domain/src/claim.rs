@@ -39,6 +39,8 @@ pub enum Kind {
     StoreSlug,
     /// Who somebody is to an issuer of identities that they log in through.
     Identity,
+    /// What tells whom an affiliate has sent here.
+    ReferralCode,
 }
 
 /// What happens to a claim. This is the storage format.
@@ -59,7 +61,7 @@ pub enum Event {
     },
 }
 
-event_versions!(Event { ValueClaimed = "1", ValueReleased = "1" });
+event_versions!(Event { ValueClaimed = "2" | "1", ValueReleased = "1" });
 
 /// Why a claim refuses.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
+use crate::commission::Promise;
 use crate::fees::{self, FeeLine};
 use crate::ids::{AccountId, OrderId, RefundId};
 use crate::ledger::{LedgerAccount, Posting};
@@ -126,6 +127,9 @@ pub struct Terms {
     /// The bonus points that pay for a part of the amount, which the marketplace makes good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redeemed: Option<Redeemed>,
+    /// Who has sent the buyer here, and earns a commission with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commission: Option<Promise>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
@@ -309,7 +313,7 @@ pub enum Event {
 }
 
 event_versions!(Event {
-    EscrowOpened = "3" | "2" | "1",
+    EscrowOpened = "4" | "3" | "2" | "1",
     EscrowFunded = "2" | "1",
     EscrowVoided = "1",
     InspectionStarted = "1",
@@ -462,7 +466,7 @@ pub enum Escrow {
     #[default]
     Unopened,
     /// Opened, and what has become of it.
-    Opened(Opened),
+    Opened(Box<Opened>),
 }
 
 /// An escrow that came into being.
@@ -543,7 +547,8 @@ impl Aggregate for Escrow {
         match (&mut *self, event) {
             (Self::Unopened, Event::EscrowOpened { terms }) => {
                 let refunded = Money::zero(terms.amount.currency());
-                *self = Self::Opened(Opened { terms: terms.clone(), refunded, phase: Phase::AwaitingPayment });
+                let phase = Phase::AwaitingPayment;
+                *self = Self::Opened(Box::new(Opened { terms: terms.clone(), refunded, phase }));
             }
             (Self::Opened(escrow), event) => escrow.evolve(event),
             // No decision leads here; a fold never fails.

@@ -113,6 +113,14 @@ id!(
     CityId
 );
 id!(
+    /// What an affiliate earns with an order; from the order by [`CommissionId::of`].
+    CommissionId
+);
+id!(
+    /// The first click of a visitor on an affiliate's link on a day, by a keyed hash of these.
+    ReferralClickId
+);
+id!(
     /// A category of goods; from its slug by [`CategoryId::of`].
     CategoryId
 );
@@ -144,6 +152,16 @@ impl FavoriteId {
     pub fn of(account: AccountId, listing: ListingId) -> Self {
         let name = [account.0.into_bytes(), listing.0.into_bytes()].concat();
         Self(Uuid::new_v5(&FAVORITES, &name))
+    }
+}
+
+/// The name space of [`CommissionId`]s. Part of the storage format.
+const COMMISSIONS: Uuid = Uuid::from_u128(0x5a0e_93d1_7b64_5f2a_8c17_d86b_30e4_f95c);
+
+impl CommissionId {
+    /// The one commission that an order may bring.
+    pub fn of(order: OrderId) -> Self {
+        Self(Uuid::new_v5(&COMMISSIONS, order.0.as_bytes()))
     }
 }
 

@@ -32,6 +32,10 @@ pub enum LedgerAccount {
     FeeIncome,
     /// What the marketplace has paid of orders for bonus points (`marketing-expense:marketplace`).
     MarketingExpense,
+    /// What the marketplace has spent on commissions (`affiliate-expense:marketplace`).
+    AffiliateExpense,
+    /// What the owner has earned with sales whose sellers are not paid yet (`affiliate-pending:<account>`).
+    AffiliatePending(AccountId),
 }
 
 impl fmt::Display for LedgerAccount {
@@ -45,6 +49,8 @@ impl fmt::Display for LedgerAccount {
             Self::Receivable(owner) => write!(f, "receivable:{owner}"),
             Self::FeeIncome => write!(f, "fee-income:{MARKETPLACE}"),
             Self::MarketingExpense => write!(f, "marketing-expense:{MARKETPLACE}"),
+            Self::AffiliateExpense => write!(f, "affiliate-expense:{MARKETPLACE}"),
+            Self::AffiliatePending(owner) => write!(f, "affiliate-pending:{owner}"),
         }
     }
 }
@@ -70,6 +76,8 @@ impl FromStr for LedgerAccount {
             "receivable" => Ok(Self::Receivable(owner()?)),
             "fee-income" if whose == MARKETPLACE => Ok(Self::FeeIncome),
             "marketing-expense" if whose == MARKETPLACE => Ok(Self::MarketingExpense),
+            "affiliate-expense" if whose == MARKETPLACE => Ok(Self::AffiliateExpense),
+            "affiliate-pending" => Ok(Self::AffiliatePending(owner()?)),
             _ => Err(unknown()),
         }
     }
@@ -94,7 +102,8 @@ impl JsonSchema for LedgerAccount {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let kinds = "provider-clearing|available|held|payout-pending|escrow|receivable|fee-income|marketing-expense";
+        let kinds = "provider-clearing|available|held|payout-pending|escrow|receivable|fee-income|marketing-expense|\
+                     affiliate-expense|affiliate-pending";
         json_schema!({ "type": "string", "pattern": format!("^({kinds}):.+$") })
     }
 }

@@ -9,10 +9,13 @@
 
 pub mod account;
 pub mod address_book;
+pub mod affiliate;
 pub mod aggregate;
+pub mod album;
 pub mod auction;
 pub mod category;
 pub mod claim;
+pub mod commission;
 pub mod escrow;
 pub mod favorite;
 pub mod fees;
@@ -27,6 +30,8 @@ pub mod order;
 pub mod order_group;
 pub mod page;
 pub mod points;
+pub mod referral;
+pub mod referral_click;
 pub mod refusal;
 pub mod sealed;
 pub mod session;
@@ -40,8 +45,9 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, DepositId, FavoriteId, HoldId, ImageId,
-    ListingId, OrderGroupId, OrderId, PageId, ProvinceId, RefundId, SessionId, ViewId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, DepositId, FavoriteId,
+    HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId, SessionId,
+    ViewId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

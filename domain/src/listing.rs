@@ -4,7 +4,8 @@
 //! marketplace wants one; a draft may be archived unpublished, and the staff may remove anything. The sale of an auction
 //! listing is the [`crate::auction`] of the same id; its terms rest here until the listing is published. Invariants:
 //! what is archived or removed never comes back; the terms of an auction cannot change once it is published; a discount
-//! is one of what is sold at a fixed price.
+//! is one of what is sold at a fixed price, and makes it cheaper; where the staff look first, nobody sees words that
+//! they have had no time to look at.
 
 mod details;
 mod discount;
@@ -46,6 +47,8 @@ pub enum Command {
         by: AccountId,
         /// The new values.
         changes: Changes,
+        /// When it is offered again at the latest, if the staff is to look at new words first.
+        review_until: Option<Timestamp>,
     },
     /// Offer it, or ask the staff to let it be offered.
     Publish {
@@ -58,6 +61,11 @@ pub enum Command {
     Approve {
         /// Who says so.
         by: Approver,
+        /// The time.
+        now: Timestamp,
+    },
+    /// Give back what nobody of the staff has looked at in time, because its seller may not offer anything now.
+    Return {
         /// The time.
         now: Timestamp,
     },
@@ -117,6 +125,8 @@ pub enum Command {
         by: AccountId,
         /// The name of the image.
         image: String,
+        /// When it is offered again at the latest, if the staff is to look at the image first.
+        review_until: Option<Timestamp>,
     },
     /// Show it without an image.
     DetachImage {
@@ -184,6 +194,8 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// It was given back, and is a draft again: when it would have been offered, its seller might not offer anything.
+    ListingReturned {},
     /// It is offered.
     ListingPublished {},
     /// It is not offered for a while.
@@ -244,6 +256,7 @@ event_versions!(Event {
     ListingSubmitted = "1",
     ListingApproved = "1",
     ListingRejected = "1",
+    ListingReturned = "1",
     ListingPublished = "1",
     ListingPaused = "1",
     ListingResumed = "1",
@@ -316,12 +329,30 @@ pub enum Error {
     /// Bidders rely on the terms.
     #[error("how a published auction is sold, sent and delivered cannot change")]
     AuctionPublished,
+    /// Bidders have seen what it says of itself, and no staff would look at what it says instead.
+    #[error("what a published auction says and shows of itself cannot change where the staff look first")]
+    AuctionReviewed,
     /// An auction is called off, not archived.
     #[error("the auction of this listing must be cancelled first")]
     AuctionRunning,
     /// Only what waits can be let through or given back.
     #[error("the listing does not wait for a review")]
     NotPending,
+    /// Nobody of the staff rules on what is theirs.
+    #[error("nobody rules on a listing of their own")]
+    OwnListing,
+    /// The staff still have time to look.
+    #[error("the review goes on until {review_until}")]
+    ReviewOpen {
+        /// Until when.
+        review_until: Timestamp,
+    },
+    /// The window of its discount neither opens nor closes yet.
+    #[error("the discount turns at {at}")]
+    DiscountNotTurning {
+        /// When it does.
+        at: Timestamp,
+    },
     /// A discount makes something cheaper.
     #[error("a discount must be below the price {price}; {offered} was offered")]
     NoDiscount {
@@ -425,10 +456,12 @@ impl Listing {
         }
     }
 
-    /// The offer, if `viewer` may see it: what was never published, or was taken away, is there for its seller alone.
+    /// The offer, if `viewer` may see it: what was never published, waits for the staff, was given back or taken away by
+    /// them is there for its seller alone.
     pub fn shown_to(&self, viewer: Option<AccountId>) -> Result<&Offer, Error> {
         let offer = self.offer()?;
-        let is_public = offer.published && !matches!(self, Self::Removed(_));
+        let is_hidden = matches!(self, Self::Draft(_) | Self::Pending { .. } | Self::Removed(_));
+        let is_public = offer.published && !is_hidden;
         if is_public || viewer == Some(offer.seller) { Ok(offer) } else { Err(Error::NotFound) }
     }
 
@@ -481,15 +514,16 @@ impl Aggregate for Listing {
                 }
                 _ => Err(Error::AlreadyDrafted),
             },
-            Command::Revise { by, changes } => {
+            Command::Revise { by, changes, review_until } => {
                 self.owned_by(by)?;
-                self.revise(changes)
+                self.revise(changes, review_until)
             }
             Command::Publish { by, review_until } => {
                 self.owned_by(by)?;
                 self.publish(review_until)
             }
             Command::Approve { by, now } => self.approve(by, now),
+            Command::Return { now } => self.waits(now, Approver::Time).map(|()| vec![Event::ListingReturned {}]),
             Command::Reject { by, reason } => match self {
                 Self::Pending { .. } => Ok(vec![Event::ListingRejected { by, reason }]),
                 _ => self.changeable().and(Err(Error::NotPending)),
@@ -526,14 +560,17 @@ impl Aggregate for Listing {
                 self.owned_by(by)?;
                 set_discount(self.changeable()?, discount, now)
             }
-            Command::TurnDiscount { now } => Ok(self.turn_discount(now)),
-            Command::AttachImage { by, image } => {
+            Command::TurnDiscount { now } => self.turn_discount(now),
+            Command::AttachImage { by, image, review_until } => {
                 self.owned_by(by)?;
                 let images = &self.changeable()?.images;
                 match images.contains(&image) {
                     true => Ok(vec![]),
                     false if images.len() >= MOST_IMAGES => Err(Error::TooManyImages { maximum: MOST_IMAGES }),
-                    false => Ok(vec![Event::ImageAttached { image }]),
+                    false => {
+                        let submitted = self.looked_at_anew(review_until)?;
+                        Ok([Event::ImageAttached { image }].into_iter().chain(submitted).collect())
+                    }
                 }
             }
             Command::DetachImage { by, image } => {
@@ -552,10 +589,13 @@ impl Aggregate for Listing {
             (Self::Absent, Event::ListingDrafted { seller, details, sale }) => {
                 Self::Draft(Offer::drafted(*seller, details, sale))
             }
-            (Self::Draft(offer), Event::ListingSubmitted { review_until }) => {
-                Self::Pending { offer, review_until: *review_until }
+            (
+                Self::Draft(offer) | Self::Pending { offer, .. } | Self::Active(offer) | Self::Paused(offer),
+                Event::ListingSubmitted { review_until },
+            ) => Self::Pending { offer, review_until: *review_until },
+            (Self::Pending { offer, .. }, Event::ListingRejected { .. } | Event::ListingReturned {}) => {
+                Self::Draft(offer)
             }
-            (Self::Pending { offer, .. }, Event::ListingRejected { .. }) => Self::Draft(offer),
             (Self::Draft(offer) | Self::Pending { offer, .. }, Event::ListingPublished {})
             | (Self::Paused(offer), Event::ListingResumed {}) => Self::Active(offer),
             (Self::Active(offer), Event::ListingPaused {}) => Self::Paused(offer),
@@ -579,6 +619,7 @@ impl Aggregate for Listing {
                 | Event::ListingSubmitted { .. }
                 | Event::ListingApproved { .. }
                 | Event::ListingRejected { .. }
+                | Event::ListingReturned {}
                 | Event::ListingPublished {}
                 | Event::ListingPaused {}
                 | Event::ListingResumed {}
@@ -597,7 +638,7 @@ impl Aggregate for Listing {
 }
 
 impl Listing {
-    fn revise(&self, changes: Changes) -> Result<Vec<Event>, Error> {
+    fn revise(&self, changes: Changes, review_until: Option<Timestamp>) -> Result<Vec<Event>, Error> {
         let offer = self.changeable()?;
         let published = matches!(self, Self::Active(_) | Self::Paused(_));
         let auction = |sale: &Sale| matches!(sale, Sale::Auction(_));
@@ -611,10 +652,24 @@ impl Listing {
         if changes == Changes::default() {
             return Ok(vec![]);
         }
+        let looked_at_anew = matches!(self, Self::Pending { .. }) || changes.are_of_words();
+        let submitted = self.looked_at_anew(review_until.filter(|_| looked_at_anew))?;
         // A discount that the new way of sale cannot have goes with the old one.
         let kept = offer.discount.is_none_or(|discount| discount.fits(sale));
         let lost = (!kept).then_some(Event::DiscountSet { discount: None });
-        Ok([Event::ListingRevised { changes }].into_iter().chain(lost).collect())
+        Ok([Event::ListingRevised { changes }].into_iter().chain(lost).chain(submitted).collect())
+    }
+
+    /// What submits it anew that shows something else from now on; nothing if nobody looks, or nobody has seen it yet.
+    fn looked_at_anew(&self, review_until: Option<Timestamp>) -> Result<Option<Event>, Error> {
+        let Some(review_until) = review_until else { return Ok(None) };
+        match self {
+            Self::Active(Offer { sale: Sale::Auction(_), .. }) => Err(Error::AuctionReviewed),
+            Self::Pending { .. } | Self::Active(_) | Self::Paused(_) => {
+                Ok(Some(Event::ListingSubmitted { review_until }))
+            }
+            Self::Absent | Self::Draft(_) | Self::Archived(_) | Self::Removed(_) => Ok(None),
+        }
     }
 
     fn publish(&self, review_until: Option<Timestamp>) -> Result<Vec<Event>, Error> {
@@ -629,10 +684,18 @@ impl Listing {
     }
 
     fn approve(&self, by: Approver, now: Timestamp) -> Result<Vec<Event>, Error> {
-        match self {
-            // It was submitted anew since that time was set.
-            Self::Pending { review_until, .. } if by == Approver::Time && now < *review_until => Ok(vec![]),
-            Self::Pending { .. } => Ok(vec![Event::ListingApproved { by }, Event::ListingPublished {}]),
+        self.waits(now, by)?;
+        Ok(vec![Event::ListingApproved { by }, Event::ListingPublished {}])
+    }
+
+    /// Refuses unless it waits to be offered, and may wait no longer if nobody of the staff is asked.
+    fn waits(&self, now: Timestamp, by: Approver) -> Result<(), Error> {
+        match *self {
+            // What is accepted is not done again, so a clock that is early is refused.
+            Self::Pending { review_until, .. } if by == Approver::Time && now < review_until => {
+                Err(Error::ReviewOpen { review_until })
+            }
+            Self::Pending { .. } => Ok(()),
             _ => self.changeable().and(Err(Error::NotPending)),
         }
     }
@@ -651,15 +714,17 @@ impl Listing {
         }
     }
 
-    fn turn_discount(&self, now: Timestamp) -> Vec<Event> {
-        let Ok(Offer { discount: Some(discount), on_sale, .. }) = self.changeable() else { return vec![] };
+    fn turn_discount(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+        let Ok(Offer { discount: Some(discount), on_sale, .. }) = self.changeable() else { return Ok(vec![]) };
         if discount.is_over(now) {
-            vec![Event::DiscountClosed {}]
-        } else if discount.is_open(now) && !on_sale {
-            vec![Event::DiscountOpened { until: discount.until }]
-        } else {
-            vec![]
+            return Ok(vec![Event::DiscountClosed {}]);
         }
+        if discount.is_open(now) && !on_sale {
+            return Ok(vec![Event::DiscountOpened { until: discount.until }]);
+        }
+        // What is accepted is not done again, so a clock that is early is refused.
+        let next = if *on_sale { discount.until } else { discount.from };
+        next.map_or(Ok(vec![]), |at| Err(Error::DiscountNotTurning { at }))
     }
 }
 
@@ -707,6 +772,7 @@ impl Offer {
             | Event::ListingSubmitted { .. }
             | Event::ListingApproved { .. }
             | Event::ListingRejected { .. }
+            | Event::ListingReturned {}
             | Event::ListingPaused {}
             | Event::ListingResumed {}
             | Event::ListingArchived { .. }

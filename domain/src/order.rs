@@ -338,7 +338,7 @@ event_versions!(Event {
     DeliveryQuestioned = "1",
     OrderDelivered = "1",
     OrderCompleted = "1",
-    OrderCancelled = "1",
+    OrderCancelled = "2" | "1",
     OrderRefunded = "1",
 });
 

@@ -241,6 +241,9 @@ pub enum Error {
     /// It is closed for good.
     #[error("the store was removed")]
     Removed,
+    /// Nobody of the staff rules on what is theirs.
+    #[error("nobody rules on a store of their own")]
+    OwnStore,
     /// Only a verified store may offer anything here.
     #[error("only a verified store may offer anything, and this one is {}", .kyc.name())]
     NotVerified {
@@ -332,6 +335,10 @@ impl Aggregate for Store {
             | (Self::Suspended(_), Command::Suspend { .. })
             | (Self::Open(_), Command::Reinstate { .. }) => Ok(vec![]),
             (Self::Removed(_), _) => Err(Error::Removed),
+            // A name that is closed stays closed, whoever would like to have it.
+            (Self::Suspended(shop), Command::Change { about }) if about.claim != shop.about.claim => {
+                Err(Error::Suspended)
+            }
             (Self::Open(shop) | Self::Suspended(shop), Command::Change { about }) => shop.change(about),
             (Self::Open(shop) | Self::Suspended(shop), Command::Verify { ruling }) => Ok(match shop.kyc {
                 Kyc::Verified => vec![],
@@ -528,6 +535,16 @@ mod tests {
         assert_eq!(suspended().and(reinstate()).state().may_sell(), Ok(()));
         // It can still show what staff ask for.
         assert_eq!(suspended().and(verify()).state().is_verified(), Ok(()));
+    }
+
+    #[test]
+    fn a_suspended_store_keeps_its_name() {
+        let suspended = || given::<Store>([opened()]).and(suspend());
+        let renamed = About { claim: ClaimId(Uuid::from_u128(10)), slug: sealed(ANN, "other"), ..about(ANN) };
+        suspended().when(Command::Change { about: renamed }).then_refused(Error::Suspended);
+        let about = About { biography: Some(sealed(ANN, "we mend")), ..about(ANN) };
+        let changed = Event::StoreChanged { about: about.clone(), kyc: Kyc::Pending };
+        suspended().when(Command::Change { about }).then([changed]);
     }
 
     #[test]

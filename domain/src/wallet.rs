@@ -1,10 +1,11 @@
 //! The money of one account in one currency: available to spend, held for a second step.
 //!
 //! Money comes in by a deposit (`requested → settled | failed`) and leaves by a withdrawal (`requested → paid |
-//! failed`, which gives it back). It also goes into the [`crate::escrow`] of an order and comes out of one; those
-//! movements are posted by the escrow's event, and the wallet's event of the same commit says what they mean here. Who
-//! owes the marketplace pays with the next money that comes in. Invariants: no balance is ever below zero; an operation
-//! moves money once, however often it is reported; what is available and held is what the books say.
+//! failed`, which gives it back). It also goes into the [`crate::escrow`] of an order and comes out of one, or is a
+//! [`crate::commission`]; those movements are posted by events of these, and the wallet's event of the same commit says
+//! what they mean here. Who owes the marketplace pays with the next money that comes in. Invariants: no balance is ever
+//! below zero; an operation moves money once, however often it is reported; what is available and held is what the books
+//! say.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
-use crate::ids::{AccountId, DepositId, HoldId, OrderGroupId, OrderId, RefundId, WalletId, WithdrawalId};
+use crate::ids::{AccountId, CommissionId, DepositId, HoldId, OrderGroupId, OrderId, RefundId, WalletId, WithdrawalId};
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{AMOUNT_LIMIT, Currency, Money};
 
@@ -142,6 +143,28 @@ pub enum Command {
         /// The order.
         order: OrderId,
         /// The movement.
+        refund: RefundId,
+        /// How much of it is available.
+        amount: Money,
+        /// How much more is owed from now on.
+        owed: Money,
+    },
+    /// Take in what sending a buyer here has earned.
+    ReceiveCommission {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The commission.
+        commission: CommissionId,
+        /// How much.
+        amount: Money,
+    },
+    /// Give back what sending a buyer here had earned.
+    GiveCommission {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The commission.
+        commission: CommissionId,
+        /// The movement of the order's money.
         refund: RefundId,
         /// How much of it is available.
         amount: Money,
@@ -296,9 +319,27 @@ pub enum Event {
         /// How much more is owed from now on.
         owed: Money,
     },
+    /// A commission has vested, whose event posts it.
+    CommissionReceived {
+        /// The commission.
+        commission: CommissionId,
+        /// How much.
+        amount: Money,
+    },
+    /// A commission that had vested went back, whose event posts it.
+    CommissionGiven {
+        /// The commission.
+        commission: CommissionId,
+        /// The movement of the order's money.
+        refund: RefundId,
+        /// How much of it was available.
+        amount: Money,
+        /// How much more is owed from now on.
+        owed: Money,
+    },
     /// Something that was owed was paid with money that came in.
     ReceivableRecovered {
-        /// The deposit or the order that has brought the money.
+        /// The deposit, the order or the commission that has brought the money.
         operation: Uuid,
         /// How much.
         amount: Money,
@@ -323,6 +364,8 @@ event_versions!(Event {
     SaleReceived = "1",
     RefundReceived = "1",
     RefundGiven = "1",
+    CommissionReceived = "1",
+    CommissionGiven = "1",
     ReceivableRecovered = "1",
 });
 
@@ -338,7 +381,9 @@ impl Event {
             | Self::PaymentMade { .. }
             | Self::SaleReceived { .. }
             | Self::RefundReceived { .. }
-            | Self::RefundGiven { .. } => &[],
+            | Self::RefundGiven { .. }
+            | Self::CommissionReceived { .. }
+            | Self::CommissionGiven { .. } => &[],
             Self::DepositSettled { postings, .. }
             | Self::WithdrawalRequested { postings, .. }
             | Self::WithdrawalPaid { postings, .. }
@@ -469,7 +514,9 @@ impl Aggregate for Wallet {
                 Self::Unopened,
                 command @ (C::ReceiveSale { owner, amount, .. }
                 | C::ReceiveRefund { owner, amount, .. }
-                | C::GiveRefund { owner, amount, .. }),
+                | C::GiveRefund { owner, amount, .. }
+                | C::ReceiveCommission { owner, amount, .. }
+                | C::GiveCommission { owner, amount, .. }),
             ) => {
                 let currency = amount.currency();
                 let mut events = vec![Event::WalletOpened { owner, currency }];
@@ -614,12 +661,16 @@ impl Balance {
                 Ok(vec![Event::RefundReceived { order, refund, amount }])
             }
             C::GiveRefund { order, refund, amount, owed, .. } => {
-                if amount.is_positive() {
-                    self.check_funds(amount)?;
-                }
-                let limit = Error::BalanceLimit { available: self.available, offered: owed };
-                self.owed.plus(owed).map_err(|_| limit)?;
+                self.check_giving(amount, owed)?;
                 Ok(vec![Event::RefundGiven { order, refund, amount, owed }])
+            }
+            C::ReceiveCommission { commission, amount, .. } => {
+                self.check_room_to_receive(amount)?;
+                Ok(self.with_recovery(Event::CommissionReceived { commission, amount }, commission.0, amount))
+            }
+            C::GiveCommission { commission, refund, amount, owed, .. } => {
+                self.check_giving(amount, owed)?;
+                Ok(vec![Event::CommissionGiven { commission, refund, amount, owed }])
             }
         }
     }
@@ -676,10 +727,10 @@ impl Balance {
                 self.holds.remove(hold);
             }
             Event::PaymentMade { amount, .. } => add(&mut self.available, -amount.minor()),
-            Event::SaleReceived { amount, .. } | Event::RefundReceived { amount, .. } => {
-                add(&mut self.available, amount.minor());
-            }
-            Event::RefundGiven { amount, owed, .. } => {
+            Event::SaleReceived { amount, .. }
+            | Event::RefundReceived { amount, .. }
+            | Event::CommissionReceived { amount, .. } => add(&mut self.available, amount.minor()),
+            Event::RefundGiven { amount, owed, .. } | Event::CommissionGiven { amount, owed, .. } => {
                 add(&mut self.available, -amount.minor());
                 add(&mut self.owed, owed.minor());
             }
@@ -710,6 +761,20 @@ impl Balance {
             return Err(Error::InsufficientFunds { available: self.available, requested });
         }
         Ok(())
+    }
+
+    /// What is given back is there, and what is owed with it can be counted.
+    fn check_giving(&self, amount: Money, owed: Money) -> Result<(), Error> {
+        if amount.is_positive() {
+            self.check_funds(amount)?;
+        }
+        let limit = Error::BalanceLimit { available: self.available, offered: owed };
+        self.owed.plus(owed).map(drop).map_err(|_| limit)
+    }
+
+    /// Whether so much can come in.
+    pub fn has_room(&self, offered: Money) -> bool {
+        self.check_room_to_receive(offered).is_ok()
     }
 
     /// A deposit must fit beside everything that is there or may come back.

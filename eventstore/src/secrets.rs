@@ -81,6 +81,11 @@ impl RootSecret {
             Kind::UserName => format!("user-name:{}", value.trim().to_lowercase()),
             Kind::StoreSlug => format!("store-slug:{}", value.trim().to_lowercase()),
             Kind::Identity => format!("identity:{value}"),
+            // As it may be read by people: a code has none of these letters.
+            Kind::ReferralCode => {
+                let code = value.trim().to_uppercase().replace('O', "0").replace(['I', 'L'], "1");
+                format!("referral-code:{code}")
+            }
         };
         ClaimId(self.pseudonym("claims", &name))
     }
@@ -137,6 +142,7 @@ mod tests {
         let claim = secret.claim(Kind::Email, "ann@example.com");
         assert_eq!(claim, secret.claim(Kind::Email, " Ann@Example.com "));
         assert_ne!(claim, secret.claim(Kind::UserName, "ann@example.com"));
+        assert_eq!(secret.claim(Kind::ReferralCode, "oil7k3m9"), secret.claim(Kind::ReferralCode, "0117K3M9"));
         assert_ne!(secret.claim(Kind::Identity, "issuer|a"), secret.claim(Kind::Identity, "issuer|A"));
         assert_ne!(claim, RootSecret::new(b"two").claim(Kind::Email, "ann@example.com"));
     }

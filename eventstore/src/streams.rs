@@ -3,9 +3,7 @@
 //! A snapshot saves reading a long stream from its beginning; the truth it never is. It counts only for the rules that
 //! made it ([`domain::RULES`]): after a change of them streams are read whole, and their snapshots taken anew.
 
-use domain::{
-    Aggregate, account, auction, claim, escrow, listing, order, order_group, points, session, stock, store, wallet,
-};
+use domain::Aggregate;
 use futures::TryStreamExt;
 use sqlx::{FromRow, PgExecutor, PgPool};
 use thiserror::Error;
@@ -200,21 +198,15 @@ pub async fn audit(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
 
 /// Whether a state, as JSON, is the fold of these events.
 fn is_fold(aggregate_type: &str, payloads: &[String], state: &str) -> bool {
-    let fold = match aggregate_type {
-        account::Account::TYPE => fold::<account::Account>,
-        auction::Auction::TYPE => fold::<auction::Auction>,
-        claim::Claim::TYPE => fold::<claim::Claim>,
-        escrow::Escrow::TYPE => fold::<escrow::Escrow>,
-        listing::Listing::TYPE => fold::<listing::Listing>,
-        order::Order::TYPE => fold::<order::Order>,
-        order_group::OrderGroup::TYPE => fold::<order_group::OrderGroup>,
-        points::Points::TYPE => fold::<points::Points>,
-        session::Session::TYPE => fold::<session::Session>,
-        stock::Stock::TYPE => fold::<stock::Stock>,
-        store::Store::TYPE => fold::<store::Store>,
-        wallet::Wallet::TYPE => fold::<wallet::Wallet>,
-        _ => return false,
-    };
+    macro_rules! folds {
+        ($($aggregate:ident in $module:ident by $id:ident),+ $(,)?) => {
+            match aggregate_type {
+                $(domain::$module::$aggregate::TYPE => fold::<domain::$module::$aggregate>,)+
+                _ => return false,
+            }
+        };
+    }
+    let fold = domain::every_aggregate!(folds);
     let state: Result<serde_json::Value, _> = serde_json::from_str(state);
     matches!((fold(payloads), state), (Ok(fold), Ok(state)) if fold == state)
 }

@@ -24,7 +24,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "auction_board",
     next: "auction_board_next",
-    version: 3,
+    version: 4,
     about: &[auction::Auction::TYPE, store::Store::TYPE],
     ddl: include_str!("auction_board.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -233,18 +233,11 @@ pub enum Message {
     },
     /// Whoever had it did not pay.
     Forfeited {},
-    /// An underbidder may have it.
-    SecondChanceOffered {
-        /// Who.
-        bidder: Option<i32>,
-        /// If they take it before then.
-        until: Timestamp,
-    },
-    /// An underbidder took it.
-    SecondChanceAccepted {
-        /// Who.
-        bidder: Option<i32>,
-    },
+    /// Something is between the seller and a bidder, and none of the public's. It stands for its place in the stream,
+    /// which has no gaps.
+    Undisclosed {},
+    /// Somebody else has it than whoever did not pay.
+    SecondChanceAccepted {},
 }
 
 /// The auctions that a batch is about, and what it adds to their histories.
@@ -341,11 +334,11 @@ impl Board {
             Event::SecondChanceOffered { bidder, price, until } => {
                 let alias = self.bidders.alias(*id, *bidder);
                 auction.offer_second_chance(*bidder, alias, *price, *until);
-                Message::SecondChanceOffered { bidder: alias, until: *until }
+                Message::Undisclosed {}
             }
             Event::SecondChanceAccepted { order, .. } => {
                 (auction.forfeited, auction.second_chance_order) = (false, Some(order.0));
-                Message::SecondChanceAccepted { bidder: auction.second_chance_alias }
+                Message::SecondChanceAccepted {}
             }
         };
         self.activity.push(Activity { auction_id: *id, sequence, position, at, message: Json(message) });
@@ -537,6 +530,36 @@ impl Auction {
 /// One auction.
 pub async fn get(executor: impl PgExecutor<'_>, auction: AuctionId) -> Result<Option<Auction>, sqlx::Error> {
     sqlx::query_as("select * from auction_board.auctions where id = $1").bind(auction.0).fetch_optional(executor).await
+}
+
+/// An auction, and what it is to somebody.
+#[derive(Clone, Debug, FromRow, PartialEq)]
+pub struct Seen {
+    /// The auction.
+    #[sqlx(flatten)]
+    pub auction: Auction,
+    /// The pseudonym of whoever looks, once they have bid.
+    pub alias: Option<i32>,
+    /// Whether it is shown to its parties and to staff alone, because its seller's store is closed.
+    pub hidden: bool,
+}
+
+/// One auction, as `viewer` may see it.
+pub async fn seen_by(
+    executor: impl PgExecutor<'_>,
+    auction: AuctionId,
+    viewer: Option<AccountId>,
+) -> Result<Option<Seen>, sqlx::Error> {
+    sqlx::query_as(
+        "select auctions.*, alias,
+            exists (select from auction_board.sellers where sellers.seller_id = auctions.seller_id and closed) as hidden
+         from auction_board.auctions left join auction_board.bidders on auction_id = id and account_id = $2
+         where id = $1",
+    )
+    .bind(auction.0)
+    .bind(viewer.map(|viewer| viewer.0))
+    .fetch_optional(executor)
+    .await
 }
 
 /// Which auctions to show. The default is all of them, but those of closed stores, which whoever bids in them finds by

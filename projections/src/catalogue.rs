@@ -33,7 +33,7 @@ use engagement::Engagement;
 pub use engagement::{Favorite, FavoritesCursor, favorites};
 pub use facets::{Count, Facets, Prices, facets};
 pub use search::{
-    Cursor, Filter, PriceRange, Sort, active_by_category, counts_of, get, get_all, kept_by, offered_by, page,
+    Cursor, Filter, PriceRange, Sort, Viewer, active_by_category, counts_of, get, get_all, kept_by, offered_by, page,
 };
 pub use vocabulary::{Suggestions, corrected, suggestions};
 
@@ -408,8 +408,11 @@ impl Row {
             Event::ListingRejected { reason, .. } => {
                 (*stage, listing.review_until, listing.reason) = (Stage::Draft, None, Some(reason.clone()));
             }
+            Event::ListingReturned {} => (*stage, listing.review_until) = (Stage::Draft, None),
+            // What was looked at anew is not new.
             Event::ListingPublished {} => {
-                (*stage, listing.published_at, listing.reason) = (Stage::Offered, Some(at), None);
+                (*stage, listing.reason) = (Stage::Offered, None);
+                listing.published_at = listing.published_at.or(Some(at));
             }
             Event::ListingPaused {} => *stage = Stage::Paused,
             Event::ListingResumed {} => *stage = Stage::Offered,

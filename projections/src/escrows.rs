@@ -346,6 +346,7 @@ mod tests {
             inspection_s: 60,
             points_per_unit: 0,
             redeemed: None,
+            commission: None,
         };
         Command::Open { terms }
     }

@@ -1,11 +1,13 @@
 //! Do the books balance, and what is in each account of theirs?
 //!
 //! Every posting of every money event, and the debits and credits of each ledger account. The marketplace owes what it
-//! keeps for users, in their wallets or in escrow, so such a balance is credits minus debits, as is what it has earned;
-//! money at a provider and what users owe is its own, so there it is the other way round.
+//! keeps for users, in their wallets or in escrow, and what affiliates have earned, so such a balance is credits minus
+//! debits, as is what it has earned; money at a provider and what users owe is its own, as is what it has spent, so there
+//! it is the other way round.
 
 use std::collections::BTreeMap;
 
+use domain::commission::{self, Commission, ReversalCause};
 use domain::escrow::{self, Escrow};
 use domain::wallet::{self, Wallet};
 use domain::{Aggregate, Currency, LedgerAccount, Posting, Timestamp};
@@ -22,8 +24,8 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "ledger",
     next: "ledger_next",
-    version: 3,
-    about: &[escrow::Escrow::TYPE, wallet::Wallet::TYPE],
+    version: 4,
+    about: &[Commission::TYPE, Escrow::TYPE, Wallet::TYPE],
     ddl: include_str!("ledger.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -41,7 +43,7 @@ pub struct Entry {
     pub aggregate_type: String,
     /// The aggregate.
     pub aggregate_id: Uuid,
-    /// The operation that it is a step of: a deposit, a withdrawal, a hold, a refund, or an order.
+    /// The operation that it is a step of: a deposit, a withdrawal, a hold, a refund, an order, or a commission.
     pub operation: Uuid,
     /// Which step.
     pub step: Step,
@@ -84,7 +86,16 @@ pub enum Step {
     EscrowSplit,
     /// Some or all of it went back to the buyer after the seller was paid.
     ReleaseRefunded,
-    /// Something that was owed was paid with money that came in: with the deposit or the order that the operation names.
+    /// An affiliate has earned something.
+    CommissionAccrued,
+    /// An affiliate has got what it had earned.
+    CommissionVested,
+    /// An affiliate has not earned it after all.
+    CommissionReversed,
+    /// An affiliate gives back what it had got.
+    VestedCommissionReversed,
+    /// Something that was owed was paid with money that came in: with the deposit, the order or the commission that the
+    /// operation names.
     ReceivableRecovered,
 }
 
@@ -128,6 +139,10 @@ pub enum Kind {
     FeeIncome,
     /// What the marketplace has paid of orders for bonus points.
     MarketingExpense,
+    /// What the marketplace has spent on commissions.
+    AffiliateExpense,
+    /// What affiliates have earned with sales whose sellers are not paid yet.
+    AffiliatePending,
 }
 
 impl Kind {
@@ -141,6 +156,8 @@ impl Kind {
             LedgerAccount::Receivable(_) => Self::Receivable,
             LedgerAccount::FeeIncome => Self::FeeIncome,
             LedgerAccount::MarketingExpense => Self::MarketingExpense,
+            LedgerAccount::AffiliateExpense => Self::AffiliateExpense,
+            LedgerAccount::AffiliatePending(_) => Self::AffiliatePending,
         }
     }
 }
@@ -176,6 +193,10 @@ async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), Follo
 /// The step that an event is, and its postings; nothing if it moves no money.
 fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Posting])> {
     match event {
+        DomainEvent::Commission(commission, event) => {
+            let (operation, step) = commission_step(commission.0, event);
+            Some((Commission::TYPE, commission.0, operation, step, event.postings()))
+        }
         DomainEvent::Escrow(order, event) => {
             let (operation, step) = escrow_step(order.0, event)?;
             Some((Escrow::TYPE, order.0, operation, step, event.postings()))
@@ -186,6 +207,20 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
         }
         // Nothing else is given to it: see `about`.
         _ => None,
+    }
+}
+
+fn commission_step(commission: Uuid, event: &commission::Event) -> (Uuid, Step) {
+    use commission::Event;
+    match event {
+        Event::CommissionAccrued { .. } => (commission, Step::CommissionAccrued),
+        Event::CommissionVested { .. } => (commission, Step::CommissionVested),
+        Event::CommissionReversed { cause: ReversalCause::Refunded { refund, .. }, .. } => {
+            (refund.0, Step::CommissionReversed)
+        }
+        // At most once, and then nothing is left of it.
+        Event::CommissionReversed { cause: ReversalCause::CannotBePaid, .. } => (commission, Step::CommissionReversed),
+        Event::VestedCommissionReversed { refund, .. } => (refund.0, Step::VestedCommissionReversed),
     }
 }
 
@@ -215,11 +250,13 @@ fn wallet_step(event: &wallet::Event) -> Option<(Uuid, Step)> {
         | Event::DepositDelayed { .. }
         | Event::DepositFailed { .. }
         | Event::WithdrawalDelayed { .. }
-        // The escrow's event of the same commit posts these.
+        // An escrow's or a commission's event of the same commit posts these.
         | Event::PaymentMade { .. }
         | Event::SaleReceived { .. }
         | Event::RefundReceived { .. }
-        | Event::RefundGiven { .. } => None,
+        | Event::RefundGiven { .. }
+        | Event::CommissionReceived { .. }
+        | Event::CommissionGiven { .. } => None,
         Event::DepositSettled { deposit, .. } => Some((deposit.0, Step::DepositSettled)),
         Event::WithdrawalRequested { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalRequested)),
         Event::WithdrawalPaid { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalPaid)),
@@ -356,7 +393,7 @@ pub struct KindTotals {
 
 impl KindTotals {
     /// Credits minus debits: what users have or the marketplace has earned, or with a minus sign what providers hold for
-    /// us, users owe, or it has spent.
+    /// us, users owe, or the marketplace has spent.
     pub fn credit_balance(&self) -> Total {
         Total(self.credits.0 - self.debits.0)
     }

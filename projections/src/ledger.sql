@@ -32,11 +32,12 @@ create table balances (
     constraint balances_only_grow check (debits >= 0 and credits >= 0),
     -- What belongs to a user, in a wallet or in escrow, is never overdrawn. Such a balance is credits minus debits.
     constraint balances_of_users_not_negative
-        check (credits >= debits or kind not in ('available', 'held', 'payout-pending', 'escrow')),
+        check (credits >= debits or kind not in ('available', 'held', 'payout-pending', 'escrow', 'affiliate-pending')),
     -- What a user owes is debits minus credits, and never less than nothing. So is what a provider holds for us, which
     -- may be less: one may pay out what another has collected. Fee income is credits minus debits, and may have either
     -- sign: fees are given back as well as earned.
     constraint balances_receivable_not_negative check (debits >= credits or kind <> 'receivable'),
     -- What was spent is debits minus credits: no more comes back than went out.
-    constraint balances_expense_not_negative check (debits >= credits or kind <> 'marketing-expense')
+    constraint balances_expense_not_negative
+        check (debits >= credits or kind not in ('marketing-expense', 'affiliate-expense'))
 );

@@ -14,6 +14,7 @@
 
 pub mod accounts;
 pub mod addresses;
+pub mod affiliates;
 pub mod auction_board;
 pub mod catalogue;
 pub mod categories;

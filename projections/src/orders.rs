@@ -712,6 +712,7 @@ mod tests {
                 inspection_s: 60,
                 points_per_unit: 0,
                 redeemed: None,
+                commission: None,
             };
             sale.order(Command::Place { terms: terms() })
                 .escrow(escrow::Command::Open { terms: open })

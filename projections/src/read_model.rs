@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, auction_board, catalogue, categories, escrows, images, ledger, orders, pages, points, sales,
-    stores, wallet_statement,
+    accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, orders, pages,
+    points, sales, stores, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -66,9 +66,10 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 14] = [
+pub const ALL: [ReadModel; 15] = [
     accounts::MODEL,
     addresses::MODEL,
+    affiliates::MODEL,
     catalogue::MODEL,
     categories::MODEL,
     auction_board::MODEL,

@@ -385,10 +385,17 @@ mod tests {
         let mut sales = Sales::default();
         sales.take(&recorded(1, DomainEvent::Order(ORDER, order::Event::OrderPlaced { terms })));
         let lines = vec![FeeLine { gross: usd(1_000), fee_bps: 1_000 }];
-        let (order, amount, inspection_s) = (ORDER, usd(1_000), 60);
-        let (points_per_unit, redeemed) = (0, None);
-        let terms =
-            escrow::Terms { order, buyer: ANN, seller: BOB, lines, amount, inspection_s, points_per_unit, redeemed };
+        let terms = escrow::Terms {
+            order: ORDER,
+            buyer: ANN,
+            seller: BOB,
+            lines,
+            amount: usd(1_000),
+            inspection_s: 60,
+            points_per_unit: 0,
+            redeemed: None,
+            commission: None,
+        };
         let (mut state, mut position) = (Escrow::default(), 1);
         for command in [Command::Open { terms }].into_iter().chain(commands) {
             for event in state.decide(command).unwrap() {

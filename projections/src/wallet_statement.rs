@@ -6,8 +6,8 @@
 //! the last of its movements there: nothing while a deposit is pending, what was left for a withdrawal on its way, what
 //! is there again for one that failed.
 //!
-//! What moves between a wallet and the escrow of an order is posted by the escrow's event; the wallet's event of the
-//! same commit says how much that is here.
+//! What moves between a wallet and the escrow of an order is posted by the escrow's event, and a commission by its own;
+//! the wallet's event of the same commit says how much that is here.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "wallet_statement",
     next: "wallet_statement_next",
-    version: 2,
+    version: 3,
     about: &[wallet::Wallet::TYPE],
     ddl: include_str!("wallet_statement.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -58,8 +58,9 @@ pub struct Balance {
 /// One operation of a wallet.
 #[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
 pub struct Transaction {
-    /// The operation: the deposit, the withdrawal, the hold, the refund, or the order that was paid or sold. A recovery
-    /// has the id of the deposit or the sale that has brought its money. One id, one operation of each kind.
+    /// The operation: the deposit, the withdrawal, the hold, the refund, the order that was paid or sold, or the
+    /// commission. A recovery has the id of the deposit, the sale or the commission that has brought its money. One id, one
+    /// operation of each kind.
     pub id: Uuid,
     /// Whose.
     pub account_id: Uuid,
@@ -112,6 +113,11 @@ pub enum Kind {
     RefundReceived,
     /// Gives money back for an order that was sold. What was not available any more is owed, and not in the amount.
     RefundGiven,
+    /// Brings what sending a buyer here has earned.
+    CommissionReceived,
+    /// Gives back what that had earned, with the refund that has taken it. What was not available any more is owed, and
+    /// not in the amount.
+    CommissionGiven,
     /// Pays what was owed with money that came in.
     Recovery,
 }
@@ -120,8 +126,13 @@ impl Kind {
     /// Whether it takes from the available balance.
     fn takes(self) -> bool {
         match self {
-            Self::Deposit | Self::Sale | Self::RefundReceived => false,
-            Self::Withdrawal | Self::Hold | Self::Payment | Self::RefundGiven | Self::Recovery => true,
+            Self::Deposit | Self::Sale | Self::RefundReceived | Self::CommissionReceived => false,
+            Self::Withdrawal
+            | Self::Hold
+            | Self::Payment
+            | Self::RefundGiven
+            | Self::CommissionGiven
+            | Self::Recovery => true,
         }
     }
 }
@@ -170,7 +181,7 @@ impl Statement {
         (balance.version, balance.position) = (recorded.sequence, recorded.position);
         let before = balance.available;
         event.postings().iter().for_each(|posting| balance.post(posting));
-        balance.follow_escrow(event);
+        balance.follow_others(event);
         let balance = *balance;
         let operation = operation(event).map(|(kind, id)| (balance.account_id, kind, id));
         if let Some(operation) = operation {
@@ -212,7 +223,10 @@ impl Statement {
                 request(amount, None);
                 self.complete(operation, Some(*order), wallet, recorded);
             }
-            Event::ReceivableRecovered { amount, .. } => {
+            // The order is somebody else's.
+            Event::CommissionReceived { amount, .. }
+            | Event::CommissionGiven { amount, .. }
+            | Event::ReceivableRecovered { amount, .. } => {
                 request(amount, None);
                 self.complete(operation, None, wallet, recorded);
             }
@@ -306,6 +320,8 @@ fn operation(event: &Event) -> Option<(Kind, Uuid)> {
         Event::SaleReceived { order, .. } => Some((Kind::Sale, order.0)),
         Event::RefundReceived { refund, .. } => Some((Kind::RefundReceived, refund.0)),
         Event::RefundGiven { refund, .. } => Some((Kind::RefundGiven, refund.0)),
+        Event::CommissionReceived { commission, .. } => Some((Kind::CommissionReceived, commission.0)),
+        Event::CommissionGiven { refund, .. } => Some((Kind::CommissionGiven, refund.0)),
         Event::ReceivableRecovered { operation, .. } => Some((Kind::Recovery, *operation)),
     }
 }
@@ -341,19 +357,21 @@ impl Balance {
                 | LedgerAccount::ProviderClearing(_)
                 | LedgerAccount::Escrow(_)
                 | LedgerAccount::FeeIncome
-                | LedgerAccount::MarketingExpense => {}
+                | LedgerAccount::MarketingExpense
+                | LedgerAccount::AffiliateExpense
+                | LedgerAccount::AffiliatePending(_) => {}
             }
         }
     }
 
-    /// What the escrow of an order has posted here by an event of its own.
-    fn follow_escrow(&mut self, event: &Event) {
+    /// What the escrow of an order or a commission has posted here by an event of its own.
+    fn follow_others(&mut self, event: &Event) {
         match event {
             Event::PaymentMade { amount, .. } => self.available -= amount.minor(),
-            Event::SaleReceived { amount, .. } | Event::RefundReceived { amount, .. } => {
-                self.available += amount.minor();
-            }
-            Event::RefundGiven { amount, owed, .. } => {
+            Event::SaleReceived { amount, .. }
+            | Event::RefundReceived { amount, .. }
+            | Event::CommissionReceived { amount, .. } => self.available += amount.minor(),
+            Event::RefundGiven { amount, owed, .. } | Event::CommissionGiven { amount, owed, .. } => {
                 self.available -= amount.minor();
                 self.owed += owed.minor();
             }

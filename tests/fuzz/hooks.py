@@ -242,6 +242,13 @@ def _use_what_is_there(case):
     number = _digest(case, "slug")
     if names and "slug" in (case.path_parameters or {}) and number % 4:
         case.path_parameters["slug"] = names[number % len(names)]
+    parameters, pictures = case.path_parameters or {}, MARKET["pictures"]
+    if "image_id" in parameters and number % 4:
+        # One of that listing.
+        own = pictures.get(parameters.get("id"), [])
+        parameters["image_id"] = own[number % len(own)] if own else parameters["image_id"]
+    if case.path.startswith("/api/v1/media/") and pictures and number % 4:
+        parameters["name"] = f"{uuid.UUID(next(iter(pictures.values()))[0]).hex}.jpg"
     lines = case.body.get("lines") if isinstance(case.body, dict) else None
     for part in [case.body, *(lines if isinstance(lines, list) else [])]:
         for name in FIELDS.keys() & part.keys() if isinstance(part, dict) else ():

@@ -177,6 +177,9 @@ class Server:
                 # Not the seller of the log-ins, whose store would be removed for good.
                 "sellers": [store["id"] for store in stores if store["id"] != mine],
             },
+            "pictures": {
+                listing["id"]: [image["id"] for image in listing["images"]] for listing in listings if listing["images"]
+            },
             "slugs": {"stores": [store["slug"] for store in stores]},
         }
 

@@ -20,11 +20,13 @@ mod answers;
 mod books;
 mod causes;
 mod decisions;
+mod guests;
 mod intents;
 mod log;
 mod order;
 mod orders;
 mod replica;
+mod second_chances;
 mod sequence;
 #[cfg(test)]
 mod tests;

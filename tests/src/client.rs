@@ -88,6 +88,11 @@ impl Client {
         self.account.or_fail("tell the account of a client that has not logged in")
     }
 
+    /// The account that it speaks for, if it has logged in.
+    pub fn known_account(&self) -> Option<AccountId> {
+        self.account
+    }
+
     /// The access token of its session.
     pub fn access_token(&self) -> &str {
         self.access_token.as_deref().or_fail("tell the access token of a client that has not logged in")

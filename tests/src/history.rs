@@ -21,8 +21,8 @@ pub struct History {
 /// Something that an account wanted done, and every attempt at it under one key.
 #[derive(Clone, Debug, Serialize)]
 pub struct Command {
-    /// Who wanted it.
-    pub actor: AccountId,
+    /// Who wanted it; a guest has no account.
+    pub actor: Option<AccountId>,
     /// The `Idempotency-Key` of every attempt.
     pub key: String,
     /// What was wanted.
@@ -55,6 +55,25 @@ pub enum Intent {
         /// The sandbox's token.
         method: String,
     },
+    /// Offer what was won and not paid to the highest underbidder.
+    OfferSecondChance {
+        /// Where.
+        auction: AuctionId,
+    },
+    /// Take what one was offered.
+    AcceptSecondChance {
+        /// Where.
+        auction: AuctionId,
+    },
+    /// Order at a store without an account, to be paid in cash.
+    GuestOrder {
+        /// The store.
+        store: Shop,
+        /// The guest's.
+        phone: String,
+        /// What.
+        lines: Vec<Wanted>,
+    },
     /// Buy a cart.
     Checkout {
         /// What.
@@ -80,6 +99,15 @@ pub enum Intent {
     },
 }
 
+/// A store.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shop {
+    /// What it is called in paths.
+    pub slug: String,
+    /// Whose it is.
+    pub owner: AccountId,
+}
+
 /// A number of pieces of a listing that has no variants.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Wanted {
@@ -94,6 +122,8 @@ pub struct Wanted {
 pub enum Change {
     /// Call it off.
     Cancel,
+    /// Say that a guest means it.
+    ConfirmGuest,
     /// Say that it is on its way.
     Ship,
     /// Say that it has arrived.
@@ -109,6 +139,8 @@ pub enum Change {
     },
 }
 
+/// How the log names somebody without an account.
+pub const NOBODY: &str = "anonymous";
 /// Who brings what is shipped.
 pub const CARRIER: &str = "Royal Mail";
 /// Why things are cancelled and disputed.
@@ -195,9 +227,10 @@ impl Intent {
         Outcome::of(client.post(&path, &body).key(key).attempt().await)
     }
 
-    /// Whether it may be carried out with nothing left to do: what is cancelled may be cancelled again.
+    /// Whether it may be carried out with nothing left to do: what is cancelled may be cancelled again, and a guest be
+    /// asked again.
     pub fn may_change_nothing(&self) -> bool {
-        matches!(self, Self::Change { what: Change::Cancel, .. })
+        matches!(self, Self::Change { what: Change::Cancel | Change::ConfirmGuest, .. })
     }
 
     fn request(&self) -> (String, Value) {
@@ -208,6 +241,16 @@ impl Intent {
             }
             Self::Withdraw { amount, method } => {
                 ("/payments/withdraw".to_owned(), json!({ "amount": amount, "payment_method": method }))
+            }
+            Self::OfferSecondChance { auction } => (format!("/auctions/{auction}/second-chance"), json!({})),
+            Self::AcceptSecondChance { auction } => (format!("/auctions/{auction}/second-chance/accept"), json!({})),
+            Self::GuestOrder { store, phone, lines } => {
+                let lines: Vec<Value> = lines.iter().map(Wanted::body).collect();
+                let address = json!({ "line1": "12 Mall Road", "city": "Lahore", "country": "PK" });
+                let body = json!({
+                    "name": "Canary Lee", "phone": phone, "confirmation": "phone", "address": address, "lines": lines,
+                });
+                (format!("/store/{}/orders", store.slug), body)
             }
             Self::Checkout { lines, pay_now, points } => {
                 let lines: Vec<Value> = lines.iter().map(Wanted::body).collect();
@@ -233,10 +276,26 @@ impl Change {
             Self::Ship => ("ship", json!({ "carrier": CARRIER })),
             Self::Deliver => ("deliver", json!({})),
             Self::Confirm => ("confirm", json!({})),
+            Self::ConfirmGuest => return (format!("/merchant/orders/{order}/confirm"), json!({})),
             Self::Dispute => return (format!("/escrow/{order}/dispute"), json!({ "reason": REASON })),
             Self::Refund { amount } => ("refund", json!({ "amount": amount })),
         };
         (format!("/orders/{order}/{path}"), body)
+    }
+}
+
+impl Command {
+    /// Who wanted it, as the log names them.
+    pub fn author(&self) -> String {
+        self.actor.map_or_else(|| NOBODY.to_owned(), |actor| actor.to_string())
+    }
+
+    /// Among whose keys its key is. A guest's are those of a phone at a store.
+    pub fn key_scope(&self) -> String {
+        match &self.intent {
+            Intent::GuestOrder { store, phone, .. } => format!("guest {:?}", [&store.slug, phone]),
+            _ => self.author(),
+        }
     }
 }
 

@@ -127,7 +127,7 @@ impl Worker {
     async fn carry_out(&mut self, key: String) -> Command {
         let load = &self.shared.load;
         let (trader, intent) = load.wishes.next(&load.traders, &mut self.rng);
-        let mut command = Command { actor: trader.account(), key, intent, attempts: Vec::new() };
+        let mut command = Command { actor: trader.known_account(), key, intent, attempts: Vec::new() };
         let began = Instant::now();
         while began.elapsed() < SETTLES_WITHIN {
             let attempt = self.attempt(&trader, &command).await;

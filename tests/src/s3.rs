@@ -5,6 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use api::config::{Media, Secret};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use crate::fail::OrFail;
@@ -71,6 +73,28 @@ impl S3 {
             return None;
         }
         Some(answer.error_for_status().or_fail("read an object").bytes().await.or_fail("read an object").to_vec())
+    }
+
+    /// Lets it do nothing, as a storage that takes its time, until it is to go on.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|id| id.try_into().ok()).or_fail("find moto");
+        kill(Pid::from_raw(id), signal).or_fail("tell moto");
+    }
+
+    /// Puts an object there, past any server of ours.
+    pub async fn put(&self, name: &str, bytes: &'static [u8]) {
+        let path = format!("{}/{BUCKET}/{name}", self.address);
+        let sent = self.http.put(path).header("authorization", SOMEBODY).body(bytes).send().await;
+        sent.or_fail("ask the storage").error_for_status().or_fail("put an object");
     }
 
     /// Ends it, as a storage that is away.

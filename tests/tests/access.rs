@@ -58,7 +58,7 @@ fn every_route_that_is_served_is_in_the_table() {
 }
 
 /// Things of a seller and a buyer that paths can name.
-struct Things {
+pub(crate) struct Things {
     listing: String,
     image: String,
     auction: String,
@@ -68,7 +68,7 @@ struct Things {
 }
 
 impl Things {
-    async fn of(bazaar: &Bazaar) -> Self {
+    pub(crate) async fn of(bazaar: &Bazaar) -> Self {
         let offered = bazaar.offer(3).await;
         let bought = bazaar.buyer.check_out(&[(&offered, 1)], "later").await.expect(201);
         let image = send_picture(&bazaar.seller, &format!("/listings/{offered}/images")).await.expect(201);
@@ -95,10 +95,12 @@ impl Things {
         Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id() }
     }
 
-    fn name(&self, path: &str) -> String {
+    /// The path of a route with the ids of these things in it.
+    pub(crate) fn name(&self, path: &str) -> String {
         let id = match path.split('/').nth(1) {
             Some("listings") => &self.listing,
             Some("auctions" | "ws") => &self.auction,
+            Some("admin") if path.starts_with("/admin/listings/") => &self.listing,
             Some("order-groups") => &self.group,
             Some("addresses") => &self.address,
             Some("store") => "no-such-store",
@@ -149,6 +151,7 @@ fn body(route: &Route) -> Value {
         ("PUT", "/admin/pages/{slug}") => json!({ "title": "Terms", "body": "Be kind." }),
         ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
+        ("PATCH" | "PUT", "/admin/listings/{id}") => json!({ "featured": true }),
         (_, path) if path.starts_with("/admin/merchants/{id}") => json!({ "reason": "Their papers." }),
         _ => json!({}),
     }

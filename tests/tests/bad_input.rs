@@ -1,8 +1,10 @@
 //! A refused request is a 4xx problem and changes nothing: the log's head stays where it is.
 
 use api::http::pages::Page;
+use api::http::{openapi, paths};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tradepost_tests::bazaar::Bazaar;
 use tradepost_tests::client::Client;
 use tradepost_tests::market::{auction, listing, usd, with};
 use tradepost_tests::server::InProcess;
@@ -118,6 +120,32 @@ async fn whatever_is_refused_leaves_no_trace() {
     assert!(count > 200, "{count}");
 }
 
+#[tokio::test]
+async fn what_cannot_be_a_name_names_nothing() {
+    let bazaar = Bazaar::open().await;
+    let (_, document) = api::http::documented(true).split_for_parts();
+    let head = bazaar.server.database.log_head().await;
+    let mut tried = 0;
+    for route in paths::routes().filter(|route| openapi::describes(&document, route)) {
+        let names = [route.path].into_iter().chain(route.also);
+        for path in names.filter(|path| path.contains('{')) {
+            let method: Method = route.method.parse().unwrap();
+            for segment in ["%FF", "%C3%28", "a%FF"] {
+                let path = path.split('/').map(|part| if part.starts_with('{') { segment } else { part });
+                let path = path.collect::<Vec<_>>().join("/");
+                let ask = bazaar.staff.ask(&method, &format!("{}{path}", paths::BASE));
+                let ask = if method == Method::GET { ask } else { ask.json(&json!({})) };
+                let answer = ask.send().await;
+                assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text);
+                assert_eq!(answer.problem_fault(), None, "{method} {path}: {}", answer.text);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 100, "{tried}");
+    assert_eq!(bazaar.server.database.log_head().await, head);
+}
+
 /// Amounts that no rule admits anywhere.
 fn amounts() -> Vec<Value> {
     let of = |amount: Value, currency: &str| json!({ "amount": amount, "currency": currency });
@@ -169,6 +197,7 @@ fn lists_after_forged_cursors() -> Vec<String> {
         "/escrow?limit=1",
         "/payments/transactions?limit=1",
         "/profile/favorites?limit=1",
+        "/affiliate?limit=1",
     ];
     let cursor = |key: Value| {
         let end = projections::Page { items: Vec::<()>::new(), next: Some(key) };
@@ -185,6 +214,7 @@ fn lists_after_forged_cursors() -> Vec<String> {
             json!({ "opened_at": time, "order_id": id }),
             json!({ "requested_at": time, "sequence": 1, "currency": "USD" }),
             json!({ "added_at": time, "listing_id": id }),
+            json!({ "accrued_at": time, "id": id }),
         ]
     };
     let cursors = ["-262143-01-01T00:00:00Z", "-100000-06-01T00:00:00Z"].into_iter().flat_map(keys).map(cursor);

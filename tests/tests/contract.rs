@@ -15,7 +15,7 @@ use tradepost_tests::server::InProcess;
 const UNDESCRIBED: [&str; 2] = ["/schema", "/docs"];
 
 fn promised() -> impl Iterator<Item = Route> {
-    routes().filter(|route| ["A", "B", "C", "D", "E"].contains(&route.brought_by))
+    routes().filter(|route| ["A", "B", "C", "D", "E", "F"].contains(&route.brought_by))
 }
 
 async fn document(client: &Client) -> Value {
@@ -311,6 +311,8 @@ async fn answers_are_what_the_document_describes() {
         ("get", "/escrow/{order_id}", get(buyer, format!("/escrow/{order}")).await.expect(200)),
         ("get", "/payments/transactions", get(buyer, "/payments/transactions".to_owned()).await.expect(200)),
         ("get", "/wallet", get(buyer, "/wallet".to_owned()).await.expect(200)),
+        ("get", "/affiliate", get(buyer, "/affiliate".to_owned()).await.expect(200)),
+        ("post", "/affiliate", buyer.post("/affiliate", &json!({})).send().await.expect(201)),
         ("get", "/auth/me", get(buyer, "/auth/me".to_owned()).await.expect(200)),
         ("get", "/admin/trial-balance", get(&bazaar.staff, "/admin/trial-balance".to_owned()).await.expect(200)),
         ("post", "/auctions", seller.post("/auctions", &reserve).send().await.problem(422, "reserve-below-start")),

@@ -1,9 +1,11 @@
 //! The edge of HTTP: slow, greedy and strange clients, what is kept of a sender, and what browsers are told.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use api::config::{self, Config, Limits};
+use api::http::{openapi, paths};
 use api::observe::metrics::{self, CONNECTIONS_REFUSED, REQUESTS_REFUSED};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,11 +15,14 @@ use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tradepost_tests::bazaar::Bazaar;
 use tradepost_tests::client::{Answer, PASSWORD};
 use tradepost_tests::market::{auction, listing, usd};
 use tradepost_tests::metrics::Metrics;
 use tradepost_tests::server::InProcess;
 use tradepost_tests::socket::Socket;
+
+use crate::access::Things;
 
 /// What has not come by then will not come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -351,7 +356,7 @@ async fn every_answer_tells_browsers_what_may_be_made_of_it() {
         (&nobody, "/nothing", 404, "default-src 'none'; frame-ancestors 'none'", None),
         (&ann, "/api/v1/wallet", 200, "default-src 'none'; frame-ancestors 'none'", Some("no-store")),
         (&ann, "/api/v1/orders/7", 404, "default-src 'none'; frame-ancestors 'none'", Some("no-store")),
-        (&ann, "/api/v1/auth/me", 200, "default-src 'none'; frame-ancestors 'none'", None),
+        (&ann, "/api/v1/auth/me", 200, "default-src 'none'; frame-ancestors 'none'", Some("private, no-cache")),
         (&ann, "/api/v1/listings", 200, "default-src 'none'; frame-ancestors 'none'", Some("private, no-cache")),
         (&nobody, "/api/docs/", 200, "default-src 'self'; ", None),
         (&nobody, "/api/docs/swagger-ui-bundle.js", 200, "default-src 'self'; ", None),
@@ -372,6 +377,46 @@ async fn every_answer_tells_browsers_what_may_be_made_of_it() {
     let page = server.client().ask(&Method::GET, "/api/docs/").send().await.expect(200).text;
     assert!(page.contains("<script") && page.matches("<script").count() == page.matches("<script src=\"./").count());
     assert!(!page.contains("onload=") && !page.contains("http://") && !page.contains("https://"), "{page}");
+}
+
+#[tokio::test]
+async fn what_depends_on_a_log_in_is_kept_by_nobody_between() {
+    let bazaar = Bazaar::open().await;
+    let about = json!({ "slug": "corner", "brand_name": "Corner" });
+    let opened = bazaar.seller.put("/merchant/me", &about).send().await;
+    assert!(opened.status < 300, "{}", opened.text);
+    let things = Things::of(&bazaar).await;
+    let (_, document) = api::http::documented(true).split_for_parts();
+    let reads = paths::routes().filter(|route| route.method == "GET" && openapi::describes(&document, route));
+    let mut shown = BTreeSet::new();
+    for route in reads.filter(|route| !route.path.starts_with("/media/")) {
+        for client in [&bazaar.seller, &bazaar.buyer, &bazaar.staff] {
+            let answer = client.get(&things.name(route.path)).send().await;
+            let kept = answer.header("cache-control").unwrap_or_default();
+            let varies = answer.header("vary").is_some_and(|names| names.to_lowercase().contains("authorization"));
+            let private = kept == "no-store" || (kept == "private, no-cache" && varies);
+            assert!(private, "{} ({}): {kept}", route.path, answer.status);
+            if answer.status == 200 {
+                shown.insert(route.path);
+            }
+        }
+    }
+    for path in ["/addresses", "/profile", "/merchant/me", "/auth/me", "/orders", "/orders/{id}", "/escrow/{order_id}"]
+    {
+        assert!(shown.contains(path), "{path} is not among {shown:?}");
+    }
+    // Whoever asks for a guest's order need not have logged in.
+    let item = bazaar.offer(1).await;
+    let order = json!({
+        "name": "Ann Lee", "phone": "+92 300 1234567", "confirmation": "phone",
+        "address": { "line1": "12 Mall Road", "city": "Lahore", "country": "PK" },
+        "lines": [{ "listing_id": item, "quantity": 1 }],
+    });
+    let nobody = bazaar.server.client();
+    let placed = nobody.post("/store/corner/orders", &order).send().await.expect(201);
+    let path = format!("/guest/orders/{}", placed.body["claim_token"].as_str().unwrap());
+    let answer = nobody.get(&path).since(placed.at()).send().await.expect(200);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
+use domain::AccountId;
 use eventstore::nats::{STREAM, jetstream};
 use futures::StreamExt;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tradepost_tests::client::{Answer, Client, PASSWORD};
 use tradepost_tests::collector::Collector;
 use tradepost_tests::database::TestDatabase;
@@ -40,6 +42,22 @@ const CANARIES: [&str; 22] = [
     "canary horse battery",
 ];
 
+/// The same of a guest.
+const GUEST_CANARIES: [&str; 9] = [
+    "canary-guest",
+    "7731 9954 28",
+    "canary-mail",
+    "canary-door",
+    "canary-floor",
+    "canary-town",
+    "canary-region",
+    "canary-code",
+    "canary-agent",
+];
+const DAY_MS: i64 = 86_400_000;
+/// By when a guest is forgotten who has ordered: half a year after the seller's time to confirm is over.
+const GUEST_FORGOTTEN_AFTER_MS: i64 = 183 * DAY_MS;
+
 /// The name of a picture has no words.
 const CANARY_LOGO: &str = "ca9a2710900ca9a2710900ca9a271090";
 
@@ -68,8 +86,8 @@ async fn tables_with(database: &TestDatabase, text: &str) -> Vec<String> {
 }
 
 /// How many keys there are that open what is sealed of somebody.
-async fn keys_of(database: &TestDatabase, client: &Client) -> i64 {
-    let count = sqlx::query_scalar("select count(*) from person_keys where account_id = $1").bind(client.account().0);
+async fn keys_of(database: &TestDatabase, person: AccountId) -> i64 {
+    let count = sqlx::query_scalar("select count(*) from person_keys where account_id = $1").bind(person.0);
     count.fetch_one(&mut database.connect().await).await.or_fail("look for a key")
 }
 
@@ -86,6 +104,59 @@ async fn stream(nats: &NatsServer, head: i64) -> String {
         writeln!(text, "{} {:?} {payload}", message.subject, message.headers).or_fail("keep a message");
     }
     text
+}
+
+/// A marketplace of which everything is kept that it says anywhere.
+struct Watched {
+    database: TestDatabase,
+    nats: NatsServer,
+    collector: Collector,
+    server: Spawned,
+    /// Its configuration.
+    _folder: TempDir,
+}
+
+impl Watched {
+    async fn start() -> Self {
+        let (database, nats) = tokio::join!(TestDatabase::fresh(), NatsServer::start());
+        let folder = tempfile::tempdir().or_fail("make a folder");
+        let config = folder.path().join("tradepost.toml");
+        let collector = Collector::start().await;
+        let settings = format!(
+            "[log]\nfilter = 'trace,sqlx=trace'\nformat = 'json'\n[traces]\notlp_endpoint = '{}'\n",
+            collector.endpoint()
+        );
+        std::fs::write(&config, settings).or_fail("write a configuration");
+        let arguments = ["--sandbox", "--nats-url", &nats.url(), "--config", config.to_str().or_fail("name the file")];
+        let server = Spawned::start(database.url(), &arguments).await;
+        Self { database, nats, collector, server, _folder: folder }
+    }
+
+    /// Ends it, and finds none of these in any table, in the stream, in the traces or in what the server has said; what
+    /// has happened is in the stream and in the traces.
+    async fn end_without(self, canaries: impl Iterator<Item = &str>, happened: &str, route: &str) {
+        let Self { database, nats, mut collector, server, _folder } = self;
+        let told = stream(&nats, database.log_head().await).await;
+        assert!(told.contains(happened), "{told}");
+        let said = server.terminate().await;
+        let traced: String = collector.all().iter().map(|span| span.text.as_str()).collect();
+        assert!(traced.contains(route), "hardly anything was traced: {traced}");
+        for canary in canaries {
+            assert_eq!(tables_with(&database, canary).await, Vec::<String>::new(), "{canary}");
+            assert!(!told.contains(canary), "the stream tells `{canary}`");
+            assert!(!traced.contains(canary), "a trace tells `{canary}`");
+            for output in [&said.stdout, &said.stderr] {
+                let line = output.lines().find(|line| line.contains(canary));
+                assert_eq!(line, None, "the server says `{canary}`");
+            }
+        }
+        assert!(said.stderr.len() > 10_000, "hardly anything was logged: {}", said.stderr);
+        // The history is whole.
+        let verified =
+            tradepost(database.url(), &["verify", "--json"]).output().await.or_fail("run `tradepost verify`");
+        let report: Value = serde_json::from_slice(&verified.stdout).or_fail("read what it says");
+        assert!(verified.status.success(), "{report} {}", String::from_utf8_lossy(&verified.stderr));
+    }
 }
 
 /// Somebody who leaves traces everywhere, with money and an order that is over.
@@ -125,37 +196,30 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     let refused = refused.problem(409, "account-not-settled");
     assert_eq!(refused.body["orders"], 1);
     ann.tell(&order, "confirm").await.expect(200);
+    let enrolled = ann.post("/affiliate", &json!({})).send().await.expect(201);
+    let code = enrolled.body["code"].as_str().or_fail("find the code").to_owned();
     let ticket = ann.post("/auth/ws-ticket", &json!({})).send().await.expect(201);
     let ticket = ticket.body["ticket"].as_str().or_fail("find the ticket").to_owned();
     ann.post("/auth/email/resend", &json!({})).send().await;
     ann.post("/auth/password/reset", &json!({ "email": "canary-email@example.com" })).send().await.expect(202);
-    (ann.clone(), vec![ann.access_token().to_owned(), ann.refresh_token().to_owned(), ticket])
+    (ann.clone(), vec![ann.access_token().to_owned(), ann.refresh_token().to_owned(), ticket, code])
 }
 
 #[tokio::test]
 async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
-    let (database, nats) = tokio::join!(TestDatabase::fresh(), NatsServer::start());
-    let folder = tempfile::tempdir().or_fail("make a folder");
-    let config = folder.path().join("tradepost.toml");
-    let mut collector = Collector::start().await;
-    let settings = format!(
-        "[log]\nfilter = 'trace,sqlx=trace'\nformat = 'json'\n[traces]\notlp_endpoint = '{}'\n",
-        collector.endpoint()
-    );
-    std::fs::write(&config, settings).or_fail("write a configuration");
-    let arguments = ["--sandbox", "--nats-url", &nats.url(), "--config", config.to_str().or_fail("name the file")];
-    let server = Spawned::start(database.url(), &arguments).await;
+    let market = Watched::start().await;
+    let Watched { database, server, .. } = &market;
     let seller = server.client().register_seller("seller").await;
-    let (ann, tokens) = somebody(&server, &seller).await;
+    let (ann, tokens) = somebody(server, &seller).await;
     let before = database.log_head().await;
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate"] {
         ann.get(path).since(before).send().await.expect(200);
     }
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
     assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
     for shown in &CANARIES[..20] {
-        assert_ne!(tables_with(&database, shown).await, Vec::<String>::new(), "{shown}");
+        assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
     let wrong = ann.delete("/auth/account", &json!({ "password": "not the password" })).send().await;
@@ -163,7 +227,7 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate"] {
         seller.get(path).since(head).send().await.expect(200);
     }
     // What they looked at is counted, and nobody's; what they wanted to find again is neither.
@@ -174,28 +238,63 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let left: Vec<uuid::Uuid> =
         sqlx::query_scalar(favorites).fetch_all(&mut database.connect().await).await.or_fail("look");
     assert!(left.is_empty(), "{left:?}");
-    let told = stream(&nats, head).await;
-    assert!(told.contains("AccountErased"), "{told}");
-    let said = server.terminate().await;
-    let traced: String = collector.all().iter().map(|span| span.text.as_str()).collect();
-    assert!(traced.contains("/api/v1/auth/register"), "hardly anything was traced: {traced}");
-    for canary in CANARIES.into_iter().chain(tokens.iter().map(String::as_str)) {
-        assert_eq!(tables_with(&database, canary).await, Vec::<String>::new(), "{canary}");
-        assert!(!told.contains(canary), "the stream tells `{canary}`");
-        assert!(!traced.contains(canary), "a trace tells `{canary}`");
-        for output in [&said.stdout, &said.stderr] {
-            let line = output.lines().find(|line| line.contains(canary));
-            assert_eq!(line, None, "the server says `{canary}`");
-        }
-    }
-    assert!(said.stderr.len() > 10_000, "hardly anything was logged: {}", said.stderr);
     // Nobody can open what is sealed: the key is gone.
-    assert_eq!(keys_of(&database, &ann).await, 0);
-    assert_eq!(keys_of(&database, &seller).await, 1);
-    // The history is whole.
-    let verified = tradepost(database.url(), &["verify", "--json"]).output().await.or_fail("run `tradepost verify`");
-    let report: Value = serde_json::from_slice(&verified.stdout).or_fail("read what it says");
-    assert!(verified.status.success(), "{report} {}", String::from_utf8_lossy(&verified.stderr));
+    assert_eq!(keys_of(database, ann.account()).await, 0);
+    assert_eq!(keys_of(database, seller.account()).await, 1);
+    let canaries = CANARIES.into_iter().chain(tokens.iter().map(String::as_str));
+    market.end_without(canaries, "AccountErased", "/api/v1/auth/register").await;
+}
+
+/// A guest who has got what they ordered, and the token that shows it.
+async fn a_guest(server: &Spawned, seller: &Client) -> (AccountId, String) {
+    let store = json!({ "slug": "corner", "brand_name": "Corner" });
+    seller.ask(&reqwest::Method::PUT, "/api/v1/merchant/me").json(&store).send().await.expect(201);
+    let item = seller.offer(&with(listing(1_000), "stock", 2)).await;
+    let wanted = json!({
+        "name": "canary-guest", "phone": "+92 7731 9954 28", "email": "canary-mail@example.org", "confirmation": "email",
+        "address": {
+            "line1": "canary-door 1", "line2": "canary-floor", "city": "canary-town", "region": "canary-region",
+            "postal_code": "canary-code", "country": "PK",
+        },
+        "lines": [{ "listing_id": item, "quantity": 1 }],
+    });
+    let guest = Client::with_agent(server.address(), "canary-agent/1.0 (canary-agent)");
+    let order = || guest.post("/store/corner/orders", &wanted).key("one").send();
+    let placed = order().await.expect(201);
+    assert_eq!(order().await.expect(201).body, placed.body);
+    let token = placed.body["claim_token"].as_str().or_fail("find the claim token").to_owned();
+    let id = placed.body["order_id"].as_str().or_fail("find the order").to_owned();
+    seller.post(&format!("/merchant/orders/{id}/confirm"), &json!({})).send().await.expect(200);
+    seller.post(&format!("/orders/{id}/ship"), &json!({ "carrier": "Post" })).send().await.expect(200);
+    let delivered = seller.tell(&id, "deliver").await.expect(200).at();
+    let shown = guest.get(&format!("/guest/orders/{token}")).since(delivered).send().await.expect(200).body;
+    assert_eq!(shown["guest"]["name"], "canary-guest");
+    let sold = seller.get("/orders?as=seller").since(delivered).send().await.expect(200).body;
+    let buyer = sold["items"][0]["buyer_id"].as_str().or_fail("find the guest");
+    (AccountId(buyer.parse().or_fail("read the id of the guest")), token)
+}
+
+#[tokio::test]
+async fn nothing_tells_who_a_guest_was_half_a_year_after() {
+    let market = Watched::start().await;
+    let Watched { database, server, .. } = &market;
+    let seller = server.client().register_seller("seller").await;
+    let (guest, token) = a_guest(server, &seller).await;
+    // Shown while they are there, but for what nobody is shown.
+    for shown in &GUEST_CANARIES[..8] {
+        assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
+    }
+    assert_eq!(keys_of(database, guest).await, 1);
+    let head = seller.advance(GUEST_FORGOTTEN_AFTER_MS).await;
+    let sold = seller.get("/orders?as=seller").since(head).send().await.expect(200).body;
+    let order = &sold["items"][0];
+    assert_eq!(
+        (&order["status"], &order["guest"], &order["ship_to"]),
+        (&json!("completed"), &Value::Null, &Value::Null)
+    );
+    assert_eq!(keys_of(database, guest).await, 0);
+    let canaries = GUEST_CANARIES.into_iter().chain([token.as_str()]);
+    market.end_without(canaries, "GuestForgotten", "/orders").await;
 }
 
 #[tokio::test]

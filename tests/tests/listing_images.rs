@@ -1,7 +1,5 @@
 //! Pictures of listings, through HTTP: brought, shown, taken off, and gone with their seller.
 
-use std::time::Duration;
-
 use api::config::Config;
 use image::ImageFormat;
 use serde_json::{Value, json};
@@ -11,9 +9,6 @@ use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::{auction, listing};
 use tradepost_tests::pictures::{bomb, files_in, picture};
 use tradepost_tests::server::InProcess;
-
-/// What was not deleted by then will not be.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A server that keeps pictures in a folder, and a seller with a listing.
 struct Shop {
@@ -53,13 +48,6 @@ impl Shop {
         let path = format!("/listings/{}", self.listing);
         let shown = self.server.client().get(&path).since(since).send().await.expect(200).body;
         shown["images"].as_array().or_fail("find the pictures of a listing").clone()
-    }
-
-    /// Waits until the process that deletes files has seen everything.
-    async fn deleted(&self) {
-        let head = self.server.database.log_head().await;
-        let media = self.server.app.progress.wait_for(commands::images::NAME, head, PATIENCE).await;
-        media.or_fail("wait for files to be deleted");
     }
 
     async fn file(&self, url: &Value) -> Answer {
@@ -136,7 +124,7 @@ async fn only_the_seller_brings_and_takes_off_pictures() {
     assert_eq!((shop.shown().await.len(), shop.files()), (1, 2));
     shop.seller.delete(&format!("/listings/{}", shop.listing), &json!({})).send().await.expect(200);
     shop.bring(1).await.problem(409, "listing-archived");
-    shop.deleted().await;
+    shop.server.files_deleted().await;
     assert_eq!(shop.files(), 2);
 }
 
@@ -180,7 +168,7 @@ async fn a_picture_that_is_taken_off_is_deleted() {
     assert!(shop.seller.delete(&cover, &json!({})).key("one").send().await.expect(200).replayed());
     shop.seller.delete(&cover, &json!({})).send().await.problem(404, "not-found");
     assert_eq!(ids(&shop.shown().await), ids(&images[1..]));
-    shop.deleted().await;
+    shop.server.files_deleted().await;
     for field in ["url", "thumbnail_url"] {
         shop.file(&images[0][field]).await.problem(404, "not-found");
         shop.file(&images[1][field]).await.expect(200);
@@ -210,7 +198,7 @@ async fn whoever_leaves_takes_the_pictures_of_their_listings_with_them() {
     let brought = shop.bring(2).await.expect(201);
     shop.shown().await;
     shop.seller.delete("/auth/account", &json!({ "password": PASSWORD })).send().await.expect(200);
-    shop.deleted().await;
+    shop.server.files_deleted().await;
     assert_eq!(shop.shown().await, Vec::<Value>::new());
     shop.file(&brought.body["items"][0]["url"]).await.problem(404, "not-found");
     assert_eq!(shop.files(), 0);

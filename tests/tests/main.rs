@@ -6,6 +6,8 @@ mod access;
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
+mod affiliates;
+#[cfg(test)]
 mod auctions;
 #[cfg(test)]
 mod auth;
@@ -58,6 +60,8 @@ mod live;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod moderation;
+#[cfg(test)]
 mod nats;
 #[cfg(test)]
 mod nodes;
@@ -92,7 +96,11 @@ mod sessions;
 #[cfg(test)]
 mod start_up;
 #[cfg(test)]
+mod storefront;
+#[cfg(test)]
 mod stores;
+#[cfg(test)]
+mod sweeping;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]

@@ -20,7 +20,7 @@ async fn ask(client: &Client, key: String, intent: Intent, epoch: Instant) -> Co
     let began = epoch.elapsed();
     let outcome = intent.send(client, &key).await;
     let attempt = Attempt { node: 0, began, ended: epoch.elapsed(), ended_at: Clock::real_now(), outcome };
-    Command { actor: client.account(), key, intent, attempts: vec![attempt] }
+    Command { actor: client.known_account(), key, intent, attempts: vec![attempt] }
 }
 
 /// So many accounts, `first0`, `first1` and on.

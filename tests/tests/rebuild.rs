@@ -82,7 +82,9 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let reason = json!({ "reason": "It was damaged." });
     seller.post(&format!("/auctions/{cancelled}/cancel"), &reason).send().await.expect(200);
     buyer.fund(5_000).await;
-    // Which earns points.
+    // Which earns points, and whoever has sent the buyer a commission.
+    let enrolled = code_of_somebody(nobody).await;
+    buyer.post("/affiliate/clicks", &json!({ "code": enrolled })).send().await.expect(200);
     let bought = seller.offer(&listing(1_000)).await;
     let order = tradepost_tests::bazaar::order_of(&buyer.check_out(&[(&bought, 1)], "now").await.expect(201));
     seller.post(&format!("/orders/{order}/ship"), &json!({ "carrier": "Post" })).send().await.expect(200);
@@ -93,6 +95,12 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     buyer.advance(700_000).await;
     buyer.deposit(1, "sandbox-delays").await.expect(202);
     buyer.post("/auth/logout", &json!({})).send().await.expect(204);
+}
+
+/// The referral code of somebody new.
+async fn code_of_somebody(nobody: &Client) -> serde_json::Value {
+    let affiliate = nobody.register("cat-links").await;
+    affiliate.post("/affiliate", &json!({})).send().await.expect(201).body["code"].clone()
 }
 
 /// Waits until everything that follows the log has taken all of it in.

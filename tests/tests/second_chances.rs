@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tradepost_tests::bazaar::Bazaar;
 use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::market::{auction, usd, with};
+use tradepost_tests::socket::Socket;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -90,6 +91,24 @@ async fn only_the_seller_and_whom_it_is_offered_to_see_an_offer_and_only_who_it_
 }
 
 #[tokio::test]
+async fn whoever_watches_is_told_nothing_of_an_offer() {
+    let sale = Forfeited::of(&auction(1_000)).await;
+    let bazaar = &sale.bazaar;
+    bazaar.seller.auction(&sale.id, bazaar.server.database.log_head().await).await;
+    let mut socket = Socket::open(bazaar.server.address(), &format!("/api/v1/ws/auctions/{}", sale.id)).await;
+    let state = socket.next().await;
+    let before = state["sequence"].as_i64().unwrap();
+    sale.offer(&json!({ "bidder": "Bidder 2" })).await.expect(201);
+    sale.accept(&sale.third).await.expect(201);
+    for (nth, kind) in [(1, "undisclosed"), (2, "second_chance_accepted")] {
+        let told = socket.next().await;
+        let expected = json!({ "type": kind, "sequence": before + nth, "at": told["at"] });
+        assert_eq!(told, expected);
+    }
+    assert_eq!(sale.seen_by(&sale.third).await["bidder"], "Bidder 2");
+}
+
+#[tokio::test]
 async fn an_offer_lapses_and_the_next_has_their_turn() {
     let sale = Forfeited::of(&auction(1_000)).await;
     sale.offer(&json!({ "bidder": "Bidder 3" })).await.problem(409, "no-underbidder");
@@ -103,6 +122,18 @@ async fn an_offer_lapses_and_the_next_has_their_turn() {
     assert_eq!(sale.offer(&json!({})).await.expect(201).body["price"], usd(2_000));
     sale.bazaar.wait(24 * HOUR_MS).await;
     sale.offer(&json!({})).await.problem(409, "no-underbidder");
+}
+
+#[tokio::test]
+async fn what_the_staff_took_away_is_nobodys_second_chance() {
+    let sale = Forfeited::of(&auction(1_000)).await;
+    sale.offer(&json!({})).await.expect(201);
+    let away = json!({ "status": "removed", "reason": "Counterfeit." });
+    let path = format!("/admin/listings/{}", sale.id);
+    sale.bazaar.staff.patch(&path, &away).send().await.expect(200);
+    sale.accept(&sale.bazaar.buyer).await.problem(409, "listing-removed");
+    sale.bazaar.wait(24 * HOUR_MS).await;
+    sale.offer(&json!({})).await.problem(409, "listing-removed");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::{auction, listing, with};
 use tradepost_tests::server::InProcess;
+use tradepost_tests::socket::Socket;
 
 const LOGO: &str = "/media/9f3c1d5e7a2b4c6d8e0f1a2b3c4d5e6f-thumb.jpg";
 
@@ -221,6 +222,61 @@ async fn a_suspended_store_is_not_shown_and_sells_nothing_new_but_settles() {
 }
 
 #[tokio::test]
+async fn auctions_of_a_closed_store_are_there_for_their_parties_and_staff_alone() {
+    let bazaar = Bazaar::open().await;
+    let (seller, buyer) = (&bazaar.seller, &bazaar.buyer);
+    let stranger = bazaar.server.client().register("stranger").await;
+    let nobody = bazaar.server.client();
+    put(seller, &store("corner")).await.expect(201);
+    let running = seller.schedule(&auction(1_000)).await;
+    buyer.bid(&running, 2_000).await.expect(201);
+    let now = bazaar.server.database.log_head().await;
+    let watch = async |client: Option<&Client>, status: u16| {
+        let mut path = format!("/api/v1/ws/auctions/{running}");
+        if let Some(client) = client {
+            let ticket = client.post("/auth/ws-ticket", &json!({})).send().await.expect(201).body["ticket"].clone();
+            path = format!("{path}?ticket={}", ticket.as_str().unwrap());
+        }
+        assert_eq!(Socket::try_open(bazaar.server.address(), &path).await.err().unwrap_or(101), status, "{path}");
+    };
+    let see = async |client: &Client, now: i64, status: u16| {
+        for path in [format!("/auctions/{running}"), format!("/auctions/{running}/bids")] {
+            client.get(&path).since(now).send().await.expect(status);
+        }
+    };
+    see(&nobody, now, 200).await;
+    for verdict in ["suspend", "remove"] {
+        let now = rule(&bazaar, seller, verdict).await.expect(200).at();
+        for client in [seller, buyer, &bazaar.staff] {
+            see(client, now, 200).await;
+            watch(Some(client), 101).await;
+        }
+        for client in [&nobody, &stranger] {
+            see(client, now, 404).await;
+        }
+        watch(None, 404).await;
+        watch(Some(&stranger), 404).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slug_is_found_as_it_is_written_and_not_otherwise() {
+    let bazaar = Bazaar::open().await;
+    put(&bazaar.seller, &store("corner")).await.expect(201);
+    let item = bazaar.offer(5).await;
+    let order = json!({
+        "name": "Ann Lee", "phone": "+92 300 1234567", "confirmation": "phone",
+        "address": { "line1": "12 Mall Road", "city": "Lahore", "country": "PK" },
+        "lines": [{ "listing_id": item, "quantity": 1 }],
+    });
+    for (slug, read, ordered) in [("corner", 200, 201), ("CORNER", 404, 404), ("Corner", 404, 404)] {
+        seen(&bazaar, &format!("/store/{slug}")).await.expect(read);
+        let path = format!("/store/{slug}/orders");
+        bazaar.server.client().post(&path, &order).send().await.expect(ordered);
+    }
+}
+
+#[tokio::test]
 async fn a_removed_store_is_gone_for_good_and_its_slug_is_not_given_away() {
     let bazaar = Bazaar::open().await;
     let seller = &bazaar.seller;
@@ -290,6 +346,23 @@ async fn where_it_is_asked_for_only_a_verified_store_publishes() {
     staff.post(&verify, &json!({ "reason": "Seen." })).send().await.expect(200);
     publish().await.expect(200);
     seller.post("/auctions", &auction(1_000)).send().await.expect(201);
+    // Nor does it come back from a pause while staff do not vouch for it.
+    let listing = format!("/listings/{}", draft.body["id"].as_str().or_fail("find the draft"));
+    let pause = async |paused: bool| seller.patch(&listing, &json!({ "paused": paused })).send().await;
+    pause(true).await.expect(200);
+    staff.post(&verify.replace("verify", "unverify"), &json!({ "reason": "Moved." })).send().await.expect(200);
+    pause(false).await.problem(403, "store-not-verified");
+}
+
+#[tokio::test]
+async fn the_name_of_a_suspended_store_stays_taken() {
+    let bazaar = Bazaar::open().await;
+    put(&bazaar.seller, &store("corner")).await.expect(201);
+    rule(&bazaar, &bazaar.seller, "suspend").await.expect(200);
+    put(&bazaar.seller, &store("elsewhere")).await.problem(403, "store-suspended");
+    put(&bazaar.buyer, &store("corner")).await.problem(409, "slug-taken");
+    let about = with(store("corner"), "biography", "We mend our ways.");
+    put(&bazaar.seller, &about).await.expect(200);
 }
 
 #[tokio::test]

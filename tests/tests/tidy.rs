@@ -142,6 +142,19 @@ fn is_test_file(file: &Path) -> bool {
 }
 
 #[test]
+fn routes_read_paths_and_queries_by_our_extractors() {
+    // Their refusals are not ours: whatever is in a path and cannot be a name, names nothing.
+    let named = |text: &str| {
+        let mut imports = text.split("axum::extract::").skip(1).filter_map(|rest| rest.split([';', '<', '(']).next());
+        imports.any(|names| ["Path", "Query", "RawPathParams"].iter().any(|bare| has_word(names, bare)))
+    };
+    assert!(named("use axum::extract::{Path, State};") && !named("use axum::extract::State;\nstruct Path;"));
+    let routes = files(&root().join("api/src/http/routes"), "rs");
+    let bare: Vec<_> = routes.iter().filter(|file| named(&read(file))).map(|file| shown(file)).collect();
+    assert!(bare.is_empty(), "take `Id<…>` of a path, and `Read<…>` of a query: {bare:#?}");
+}
+
+#[test]
 fn every_module_opens_with_its_purpose() {
     let silent: Vec<_> =
         sources().iter().filter(|file| !opens_with_its_purpose(&read(file))).map(|f| shown(f)).collect();

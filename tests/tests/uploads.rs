@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tradepost_tests::client::{Answer, Client, PASSWORD};
 use tradepost_tests::fail::OrFail;
+use tradepost_tests::market::listing;
 use tradepost_tests::pictures::{bomb, files_in, form, picture};
 use tradepost_tests::s3::S3;
 use tradepost_tests::server::InProcess;
@@ -223,11 +224,10 @@ async fn an_account_uploads_so_often_and_no_more() {
     ann.get("/profile").send().await.expect(200);
 }
 
-/// Deletes the account, and waits until the process that deletes files has seen it.
+/// Deletes the account, and waits until its pictures are gone.
 async fn leave(server: &InProcess, client: &Client) {
     client.delete("/auth/account", &json!({ "password": PASSWORD })).send().await.expect(200);
-    let head = server.database.log_head().await;
-    server.app.progress.wait_for(commands::images::NAME, head, PATIENCE).await.or_fail("wait for files to be deleted");
+    server.files_deleted().await;
 }
 
 #[tokio::test]
@@ -244,6 +244,126 @@ async fn whoever_leaves_takes_their_pictures_with_them() {
         shown(&server, &his.body[field]).await.expect(200);
     }
     assert_eq!(files_in(folder.path()), 2);
+}
+
+#[tokio::test]
+async fn however_many_pictures_somebody_has_they_go_some_at_a_time() {
+    const FORMS: i64 = 12;
+    let folder = TempDir::new().unwrap();
+    let server = keeping_in(&folder).await;
+    let ann = server.client().register("ann").await;
+    let small = picture(ImageFormat::Png, 3, 3);
+    for _ in 0..FORMS {
+        ann.send_files("/upload/images", &[("files", small.as_slice()); 5]).send().await.expect(201);
+    }
+    let before = server.database.log_head().await;
+    leave(&server, &ann).await;
+    assert_eq!(files_in(folder.path()), 0);
+    let pictures = projections::images::of(&server.app.pool, ann.account()).await.unwrap();
+    assert_eq!(pictures, []);
+    // What says that she leaves says nothing of them.
+    let erasure: Vec<String> = sqlx::query_scalar(
+        "select event_type from events where commit_position =
+         (select commit_position from events where event_type = 'AccountErased') order by 1",
+    )
+    .fetch_all(&mut server.database.connect().await)
+    .await
+    .unwrap();
+    assert!(!erasure.iter().any(|event| event.starts_with("Image")), "{erasure:?}");
+    let removed = server.database.log_head().await - before - i64::try_from(erasure.len()).unwrap();
+    assert_eq!(removed, FORMS * 5 + 2, "two commands");
+}
+
+#[tokio::test]
+async fn an_account_has_so_many_pictures_and_no_more() {
+    let folder = TempDir::new().unwrap();
+    let mut settings = Config::default();
+    settings.media.folder = folder.path().to_owned();
+    settings.media.pictures_per_account = 6;
+    let server = InProcess::start_with(settings).await;
+    let seller = server.client().register_seller("seller").await;
+    let small = picture(ImageFormat::Png, 3, 3);
+    let listing = seller.offer(&listing(1_000)).await;
+    let of_listing = format!("/listings/{listing}/images");
+    let send = |path: &str, count: usize| seller.send_files(path, &vec![("files", small.as_slice()); count]).send();
+    let five = send(&of_listing, 5).await.expect(201);
+    let refused = send("/upload/images", 2).await.problem(422, "too-many-pictures");
+    let told = ["there", "offered", "maximum"].map(|field| refused.body[field].clone());
+    assert_eq!(told, [json!(5), json!(2), json!(6)]);
+    assert_eq!(files_in(folder.path()), 10);
+    send("/upload/images", 1).await.expect(201);
+    send(&of_listing, 1).await.problem(422, "too-many-pictures");
+    // One that goes makes room.
+    let first = five.body["items"][0]["id"].as_str().unwrap();
+    seller.delete(&format!("{of_listing}/{first}"), &json!({})).send().await.expect(200);
+    send(&of_listing, 1).await.expect(201);
+    server.client().register("ann").await.send_files("/upload/image", &[("file", &small)]).send().await.expect(201);
+}
+
+/// Begins an upload and brings nothing of it. Answers with what the server says first.
+async fn dawdle(server: &InProcess, client: &Client) -> (TcpStream, String) {
+    let mut connection = TcpStream::connect(server.address().trim_start_matches("http://")).await.unwrap();
+    let (media_type, body) = form(&[("file", &jpeg())]);
+    let head = format!(
+        "POST /api/v1/upload/image HTTP/1.1\r\nhost: tradepost\r\nauthorization: Bearer {}\r\ncontent-type: {media_type}\r\n\
+         content-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        client.access_token(),
+        body.len()
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut said = vec![0; 4_096];
+    let length = connection.read(&mut said).await.unwrap();
+    (connection, String::from_utf8_lossy(&said[..length]).into_owned())
+}
+
+#[tokio::test]
+async fn whoever_brings_a_file_slowly_keeps_nobody_else_from_it() {
+    let server = InProcess::start().await;
+    let mut slow = Vec::new();
+    for number in 0..6 {
+        let client = server.join(&format!("slow-{number}")).await;
+        for _ in 0..2 {
+            // Asked to go on, which it does not: its place is taken.
+            let (connection, said) = dawdle(&server, &client).await;
+            assert!(said.starts_with("HTTP/1.1 100 "), "{said}");
+            slow.push((client.clone(), connection));
+        }
+    }
+    let ann = server.join("ann").await;
+    let sent = || ann.send_files("/upload/image", &[("file", &jpeg())]).send();
+    sent().await.expect(201);
+    // Nor does anybody have more than two at a time.
+    let (client, _) = &slow[0];
+    let refused = client.send_files("/upload/image", &[("file", &jpeg())]).send().await;
+    assert!(refused.problem(429, "too-many-requests").header("retry-after").is_some());
+    sent().await.expect(201);
+}
+
+#[tokio::test]
+async fn an_upload_is_finished_whether_or_not_its_sender_waits() {
+    let storage = S3::start().await;
+    let mut settings = Config { media: storage.settings(), ..Config::default() };
+    settings.http.request_timeout_ms = 1_500;
+    let server = InProcess::start_with(settings).await;
+    let ann = server.join("ann").await;
+    let small = picture(ImageFormat::Png, 3, 3);
+    // The storage takes its time, longer than anybody waits for an answer.
+    storage.pause();
+    let before = server.database.log_head().await;
+    let late = ann.send_files("/upload/image", &[("file", &small)]).key("one").send().await;
+    late.problem(503, "unavailable");
+    assert_eq!(server.database.log_head().await, before);
+    storage.resume();
+    // The album's event and the picture's.
+    let noted = server.app.progress.wait_for("images", before + 2, PATIENCE).await;
+    noted.or_fail("wait for the picture");
+    let pictures = projections::images::of(&server.app.pool, ann.account()).await.unwrap();
+    assert_eq!(pictures.len(), 1);
+    let again = ann.send_files("/upload/image", &[("file", &small)]).key("one").send().await.expect(201);
+    assert!(again.replayed());
+    for field in ["url", "thumbnail_url"] {
+        shown(&server, &again.body[field]).await.expect(200);
+    }
 }
 
 #[tokio::test]

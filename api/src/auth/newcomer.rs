@@ -13,6 +13,7 @@ use eventstore::wrapping::Wrapping;
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::storefront::Storefront;
 
@@ -43,6 +44,9 @@ pub struct Registration {
     /// A store to open with it; whoever has one sells.
     #[garde(dive)]
     pub store: Option<Storefront>,
+    /// By which click on an affiliate's link they come, as `/affiliate/clicks` has told. One that does not count any more,
+    /// or never did, is no error.
+    pub click_id: Option<Uuid>,
 }
 
 /// A public name.
@@ -85,7 +89,8 @@ mod tests {
     fn whoever_joins_can_log_in_afterwards() {
         let refused = |email: &str, user_name: &str, password: &str| {
             let (email, user_name, password) = (email.to_owned(), user_name.to_owned(), password.to_owned());
-            let report = Registration { email, user_name, password, sell: false, store: None }.validate().err();
+            let report =
+                Registration { email, user_name, password, sell: false, store: None, click_id: None }.validate().err();
             let wrong = report.into_iter().flat_map(garde::Report::into_inner).map(|(path, _)| path.to_string());
             wrong.collect::<BTreeSet<_>>()
         };

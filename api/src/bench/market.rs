@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use commands::accounts::{self, Newcomer};
 use commands::auctions;
+use commands::commissions::CommissionRules;
 use commands::escrows;
 use commands::listings::{self, ListingRules, NewListing};
 use commands::orders::{self, CartLine, Checkout, SaleRules};
@@ -37,6 +38,7 @@ const RULES: SaleRules = SaleRules {
     fee_bps: 200,
     points_per_unit: 1,
     point_worth_minor: 1,
+    commission: CommissionRules { rate_bps: 500, attributed_for: chrono::TimeDelta::days(30) },
     inspection_physical_s: 1_209_600,
     inspection_digital_s: 172_800,
 };

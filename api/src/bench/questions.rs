@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use domain::{AccountId, AuctionId, Currency, ListingId, OrderId};
-use projections::catalogue::{self, PriceRange, Sort};
+use projections::catalogue::{self, PriceRange, Sort, Viewer};
 use projections::{auction_board, orders, wallet_statement};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -120,7 +120,9 @@ impl Readers {
         let pool = &self.pool;
         let found = match question {
             Question::Nothing => sqlx::query("select 1").fetch_optional(pool).await?.is_some(),
-            Question::Listing => catalogue::get(pool, ListingId(one_of(&self.listings)), None).await?.is_some(),
+            Question::Listing => {
+                catalogue::get(pool, ListingId(one_of(&self.listings)), Viewer::Anybody).await?.is_some()
+            }
             Question::Page => {
                 let from = CHEAPEST + i64::try_from(turn).unwrap_or_default() * 7_919 % (DEAREST - CHEAPEST) / 2;
                 let price = PriceRange { currency: Currency::USD, from: Some(from), to: Some(DEAREST) };

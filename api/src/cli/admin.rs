@@ -133,7 +133,8 @@ impl Admin {
 
 /// Creates an account that may do everything.
 async fn create(config: &Config, email: String, user_name: String) -> Result<(), Failure> {
-    let registration = Registration { email, user_name, password: read_password()?, sell: true, store: None };
+    let password = read_password()?;
+    let registration = Registration { email, user_name, password, sell: true, store: None, click_id: None };
     if let Err(report) = registration.validate() {
         let wrong = report.iter().map(|(field, error)| format!("{field}: {error}")).collect::<Vec<_>>();
         return Err(format!("such an account cannot be made ({})", wrong.join("; ")).into());

@@ -1,6 +1,6 @@
 //! What is sold: made from words that fit together, each title once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use domain::listing::{Condition, Delivery, Details};
 
@@ -15,6 +15,7 @@ mod games;
 mod instruments;
 mod phones;
 mod records;
+mod said;
 mod tools;
 mod toys;
 mod tree;
@@ -149,8 +150,10 @@ impl Stock {
         let (_, _, value) = CONDITIONS.iter().find(|(of, ..)| *of == condition).copied().unwrap_or(CONDITIONS[2]);
         let worth = (self.dice.between(thing.from, thing.to) * value).max(100);
         let description = self.description(category, condition);
+        let title = format!("{}, {feature}", thing.name);
         let details = Details {
-            title: format!("{}, {feature}", thing.name),
+            attributes: said::attributes(category.slug, &title),
+            title,
             description,
             category: category.slug.to_owned(),
             brand: thing.brand.map(str::to_owned),
@@ -158,7 +161,6 @@ impl Stock {
             delivery: Delivery::Physical,
             // In whose currency, the shop decides.
             shipping: None,
-            attributes: BTreeMap::new(),
         };
         Good { details, worth }
     }
@@ -208,6 +210,8 @@ pub(super) fn round_to(amount: i64, step: i64) -> i64 {
 mod tests {
     use std::collections::HashSet;
 
+    use domain::category;
+
     use super::*;
 
     /// As many of each category as there are pairs of thing and trait.
@@ -237,6 +241,23 @@ mod tests {
             assert!(details.brand.is_none_or(|brand| !brand.is_empty()));
             assert!(worth > 0 && asking_price(worth) > 0);
         }
+    }
+
+    #[test]
+    fn what_goods_say_of_themselves_is_what_their_category_asks() {
+        let definitions = definitions();
+        let mut said = 0;
+        for Good { details, .. } in everything() {
+            let mut slug = Some(&details.category);
+            let mut asked = Vec::new();
+            while let Some(definition) = slug.and_then(|slug| definitions.iter().find(|it| it.slug == *slug)) {
+                asked.extend(definition.attributes.clone());
+                slug = definition.parent.as_ref();
+            }
+            assert_eq!(category::check(&details.attributes, &asked), Ok(()), "{details:?}");
+            said += details.attributes.len();
+        }
+        assert!(said > 300, "{said}");
     }
 
     #[test]

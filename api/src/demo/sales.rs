@@ -98,6 +98,7 @@ impl Teller {
         if let Some((lot, _)) = on_offer.pop() {
             self.tell_at(SPAN * 60 - 240, Act::Buy { number: SALES, buyer: BUYER, lots: vec![lot] });
         }
+        self.offered = on_offer;
     }
 
     /// Most of those who have won pay within a few hours; the others have a violation.

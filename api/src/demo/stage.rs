@@ -7,18 +7,22 @@ use commands::accounts;
 use commands::auctions;
 use commands::categories;
 use commands::escrows::{self, Resolution};
+use commands::images::{self, NewImage};
 use commands::listings::{self, NewListing};
 use commands::orders::{self, CartLine, Checkout, WinIds};
+use commands::pages;
 use commands::payments::sandbox;
-use commands::stores;
+use commands::stores::{self, Verdict};
 use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
 use domain::account::{Capability, Granter, ProfileChanges};
 use domain::auction::{Auction, Live, Outcome};
 use domain::escrow::Escrow;
-use domain::listing::{AuctionPlan, Changes, Sale};
+use domain::listing::{AuctionPlan, Changes, Discount, Off, Sale};
 use domain::order::Order;
+use domain::page::Content;
 use domain::stock::Sku;
+use domain::store::Ruling;
 use domain::wallet::PaymentMethod;
 use domain::{
     AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, Timestamp, WithdrawalId,
@@ -33,9 +37,11 @@ use super::sales::Step;
 use super::story::{self, Act, Bidder, Lot, Story};
 use projections::orders::{self as purchases, Filter, Side, Status};
 
-use super::{DemoError, FOLLOWERS_PATIENCE, PROCESS, STORY_VERSION, goods, people};
+use super::dressing::{self, DemoPage};
+use super::{DemoError, FOLLOWERS_PATIENCE, PROCESS, STORY_VERSION, goods, people, pictures};
 use crate::app::App;
 use crate::auth::newcomer::newcomer;
+use crate::media::NotKept;
 
 /// Nobody has more orders waiting to be paid in the story.
 const MOST_WAITING: u32 = 100;
@@ -128,9 +134,12 @@ impl<'a> Stage<'a> {
             Act::Join { person } => return self.join(&name, *person).await,
             Act::Deposit { person, amount, method, .. } => self.deposit(&name, *person, *amount, method).await?,
             Act::Withdraw { person, amount, method, .. } => self.withdraw(&name, *person, *amount, method).await?,
+            Act::Publish { page } => self.publish(&name, *page).await?,
+            Act::Verify { shop } => self.verify(&name, *shop).await?,
             Act::Draft { lot } => self.list(&name, *lot, false).await?,
             Act::Offer { lot } => self.list(&name, *lot, true).await?,
             Act::Reprice { lot, price } => self.reprice(&name, *lot, *price).await?,
+            Act::Reduce { lot, bps } => self.reduce(&name, *lot, *bps).await?,
             Act::TakeOff { lot } => self.take_off(&name, *lot).await?,
             Act::Bid { lot, bidders, .. } => self.bid(&name, *lot, bidders).await?,
             Act::BuyNow { lot, buyer } => self.buy_now(&name, *lot, *buyer).await?,
@@ -234,15 +243,64 @@ impl<'a> Stage<'a> {
         let pieces = u32::try_from(place % 4).unwrap_or(0) * u32::from(place.is_multiple_of(3)) + 1;
         let stock = sale.skus().into_iter().map(|sku| (sku, pieces)).collect();
         let new = NewListing { listing: ListingId(mint::id()), seller, details, sale, stock, discount: None };
-        let rules = self.app.listing_rules();
+        let (rules, most) = (self.app.listing_rules(), self.app.settings.media.pictures_per_account);
+        let picture = self.picture(place).await?;
+        let kept = picture.clone();
         let list = move |world: &mut World<'_>| {
             listings::draft(world, &new)?;
+            images::store(world, seller, picture.as_slice(), most)?;
+            if let Some(NewImage { stored, .. }) = &picture {
+                listings::attach_image(world, new.listing, seller, &stored.file(), &rules)?;
+            }
             if publish {
                 listings::publish(world, new.listing, seller, &rules)?;
             }
-            Ok(new.listing)
+            Ok((new.listing, picture.as_ref().map(|picture| picture.image)))
         };
-        Ok(self.submit(act, seller, list).await?.map(|listing| Done::Listed { lot: place, listing }))
+        let listed = self.submit(act, seller, list).await?;
+        // If it was listed before the fill was interrupted, then with another picture.
+        let shown = listed.and_then(|(_, picture)| picture);
+        if let (Some(media), Some(unused)) = (&self.app.media, kept.filter(|kept| Some(kept.image) != shown)) {
+            media.drop_files(&unused.stored).await;
+        }
+        Ok(listed.map(|(listing, _)| Done::Listed { lot: place, listing }))
+    }
+
+    /// A picture of a lot, kept as what somebody uploads is. Those that are bid for have one, and a quarter of the
+    /// others: the marketplace is to be there soon.
+    async fn picture(&self, place: usize) -> Result<Option<NewImage>, DemoError> {
+        let lot = &self.story.lots[place];
+        let Some(media) = &self.app.media else { return Ok(None) };
+        if matches!(lot.sale, story::Sale::FixedPrice(_)) && !place.is_multiple_of(4) {
+            return Ok(None);
+        }
+        let category = goods::CATEGORIES.into_iter().position(|category| category.slug == lot.details.category);
+        let drawing = move || pictures::draw(category.unwrap_or_default(), place as u64);
+        let drawn = tokio::task::spawn_blocking(drawing).await.ok().flatten().ok_or(NotKept::Defect)?;
+        Ok(Some(media.keep(drawn).await?))
+    }
+
+    async fn publish(&self, act: &str, page: usize) -> Result<Option<Done>, DemoError> {
+        let (clerk, DemoPage { slug, title, body }) = (self.account(people::ADMIN)?, &dressing::PAGES[page]);
+        let content = Content { slug: (*slug).to_owned(), title: (*title).to_owned(), body: (*body).to_owned() };
+        let publish = move |world: &mut World<'_>| pages::publish(world, content.clone(), clerk);
+        Ok(self.submit(act, clerk, publish).await?.map(|_| Done::Nothing))
+    }
+
+    async fn verify(&self, act: &str, shop: usize) -> Result<Option<Done>, DemoError> {
+        let (clerk, owner) = (self.account(people::ADMIN)?, self.account(people::owner(shop))?);
+        let ruling = Ruling { by: clerk, reason: "Their papers are in order.".to_owned() };
+        let verify = move |world: &mut World<'_>| stores::rule(world, owner, Verdict::Verify, &ruling);
+        Ok(self.submit(act, clerk, verify).await?.map(|()| Done::Nothing))
+    }
+
+    async fn reduce(&self, act: &str, lot: usize, bps: u32) -> Result<Option<Done>, DemoError> {
+        let Some(listing) = self.listings[lot] else { return Ok(None) };
+        let seller = self.account(self.story.lots[lot].seller)?;
+        let until = self.begin + story::span() + TimeDelta::weeks(1);
+        let discount = Discount { off: Off::Bps(bps), from: None, until: Some(until) };
+        let reduce = move |world: &mut World<'_>| listings::set_discount(world, listing, seller, Some(discount));
+        Ok(self.submit(act, seller, reduce).await?.map(|()| Done::Nothing))
     }
 
     /// How a lot is sold, at the times of this marketplace.
@@ -262,8 +320,9 @@ impl<'a> Stage<'a> {
         let Some(listing) = self.listings[lot] else { return Ok(None) };
         let seller = self.account(self.story.lots[lot].seller)?;
         let changes = Changes { sale: Some(Sale::FixedPrice { price, variants: vec![] }), ..Changes::default() };
-        let stock = BTreeMap::new();
-        let revise = move |world: &mut World<'_>| listings::revise(world, listing, seller, changes.clone(), &stock);
+        let (stock, rules) = (BTreeMap::new(), self.app.listing_rules());
+        let revise =
+            move |world: &mut World<'_>| listings::revise(world, listing, seller, changes.clone(), &stock, &rules);
         Ok(self.submit(act, seller, revise).await?.map(|()| Done::Nothing))
     }
 

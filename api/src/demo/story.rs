@@ -98,6 +98,14 @@ pub(super) enum Act {
     Join {
         person: usize,
     },
+    /// Staff publish a page.
+    Publish {
+        page: usize,
+    },
+    /// Staff vouch for the store of a shop.
+    Verify {
+        shop: usize,
+    },
     Deposit {
         number: usize,
         person: usize,
@@ -119,6 +127,11 @@ pub(super) enum Act {
     Reprice {
         lot: usize,
         price: Money,
+    },
+    /// It costs less by so many basis points until a week after the story.
+    Reduce {
+        lot: usize,
+        bps: u32,
     },
     TakeOff {
         lot: usize,
@@ -170,11 +183,14 @@ impl Act {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Join { person } => format!("join {person}"),
+            Self::Publish { page } => format!("publish {page}"),
+            Self::Verify { shop } => format!("verify {shop}"),
             Self::Deposit { number, .. } => format!("deposit {number}"),
             Self::Withdraw { number, .. } => format!("withdraw {number}"),
             Self::Draft { lot } => format!("draft {lot}"),
             Self::Offer { lot } => format!("offer {lot}"),
             Self::Reprice { lot, .. } => format!("reprice {lot}"),
+            Self::Reduce { lot, .. } => format!("reduce {lot}"),
             Self::TakeOff { lot } => format!("take off {lot}"),
             Self::Bid { lot, turn, .. } => format!("bid {lot} {turn}"),
             Self::BuyNow { lot, .. } => format!("buy now {lot}"),
@@ -204,12 +220,14 @@ pub(super) fn tell() -> Story {
     };
     let people = people::everybody();
     teller.join(people.len());
+    teller.open_the_desk();
     teller.fill_wallets();
     teller.offer_at_fixed_prices();
     teller.auction_live();
     teller.auction_closed();
     teller.auction_scheduled();
     teller.sell();
+    teller.reduce_what_is_left();
     teller.collect_from_winners();
     let stops = teller.acts.into_iter().map(|(second, acts)| Stop { at: TimeDelta::seconds(second), acts });
     Story { people, lots: teller.lots, stops: stops.collect() }
@@ -507,6 +525,8 @@ mod tests {
     fn lot_of(act: &Act) -> Option<usize> {
         match act {
             Act::Join { .. }
+            | Act::Publish { .. }
+            | Act::Verify { .. }
             | Act::Deposit { .. }
             | Act::Withdraw { .. }
             | Act::Buy { .. }
@@ -515,6 +535,7 @@ mod tests {
             Act::Draft { lot }
             | Act::Offer { lot }
             | Act::Reprice { lot, .. }
+            | Act::Reduce { lot, .. }
             | Act::TakeOff { lot }
             | Act::Bid { lot, .. }
             | Act::BuyNow { lot, .. }
@@ -593,7 +614,13 @@ mod tests {
                 Act::BuyNow { buyer, .. } | Act::Buy { buyer, .. } => here(*buyer),
                 Act::CallOff { by, .. } => here(*by),
                 Act::Draft { lot } | Act::Offer { lot } => here(story.lots[*lot].seller),
-                Act::Reprice { .. } | Act::TakeOff { .. } | Act::Order { .. } | Act::PayWon { .. } => {}
+                Act::Publish { .. } => here(ADMIN),
+                Act::Verify { shop } => [ADMIN, people::owner(*shop)].into_iter().for_each(here),
+                Act::Reduce { .. }
+                | Act::Reprice { .. }
+                | Act::TakeOff { .. }
+                | Act::Order { .. }
+                | Act::PayWon { .. } => {}
             }
         }
         assert_eq!(joined.len(), story.people.len());

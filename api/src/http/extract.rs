@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::access;
 use super::envelope::RequestId;
+use super::fields::is_slug;
 use super::fresh::Known;
 use super::problem::{FieldError, Problem};
 use crate::app::App;
@@ -75,6 +76,18 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
         let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
         let id = path.ok().and_then(|path| path.0.parse().ok());
         id.map(Self).ok_or_else(|| Problem::not_found("thing"))
+    }
+}
+
+/// A name in an address: of a page, a category, a store. What cannot be one names nothing, so take it as [`Id`].
+#[derive(Clone, Debug)]
+pub struct Slug(pub String);
+
+impl FromStr for Slug {
+    type Err = garde::Error;
+
+    fn from_str(text: &str) -> Result<Self, garde::Error> {
+        is_slug(text, &()).map(|()| Self(text.to_owned()))
     }
 }
 

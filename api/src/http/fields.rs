@@ -20,6 +20,12 @@ pub(super) fn is_slug(slug: &str, (): &()) -> garde::Result {
     check(letters && (1..=64).contains(&slug.len()), "must be 1 to 64 of a-z, 0-9 and `-`")
 }
 
+/// What tells whom an affiliate has sent here.
+pub(super) fn is_referral_code(code: &str, (): &()) -> garde::Result {
+    let letters = code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    check(letters && code.len() == 8, "must be 8 letters and digits")
+}
+
 /// A number to call.
 pub(super) fn is_phone(phone: &str, (): &()) -> garde::Result {
     let rest = phone.strip_prefix('+').unwrap_or(phone);

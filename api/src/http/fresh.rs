@@ -5,13 +5,14 @@
 //! be newer than its tag says, never older.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventstore::Position;
 use projections::ReadModel;
 use serde::Serialize;
 
 use super::extract::Caller;
+use super::reply::kept_by_whoever_asks;
 use crate::app::App;
 
 /// What a read model shows, to somebody.
@@ -85,10 +86,7 @@ impl<T: Serialize> IntoResponse for Fresh<T> {
         };
         let headers = response.headers_mut();
         headers.extend(HeaderValue::from_str(&tag.0).map(|tag| (header::ETAG, tag)));
-        // To be kept by whoever asked, and asked about before it is shown again.
-        let kept: [(HeaderName, &str); 2] =
-            [(header::CACHE_CONTROL, "private, no-cache"), (header::VARY, "Authorization")];
-        headers.extend(kept.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        kept_by_whoever_asks(headers);
         response
     }
 }

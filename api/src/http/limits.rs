@@ -78,6 +78,12 @@ impl Limits {
         self.uploads.as_ref().map_or(Ok(()), |(_, limit)| limit.count(&account))
     }
 
+    /// Counts an upload that has no place among those of its account.
+    pub(super) fn upload_without_place() -> Problem {
+        counter!(REQUESTS_REFUSED, "limit" => "uploads").increment(1);
+        too_many(Duration::from_secs(1))
+    }
+
     /// Counts a request by its canonical path.
     fn request(&self, sender: &Sender, method: &Method, path: &str) -> Result<(), Problem> {
         let sender = sender.counted();

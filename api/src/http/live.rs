@@ -20,7 +20,7 @@ use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::progress::Progress;
 use metrics::gauge;
-use projections::auction_board::{self, Activity};
+use projections::auction_board::{self, Activity, Seen};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -33,7 +33,7 @@ use super::extract::{Id, Read, checked_key};
 use super::openapi::Waits;
 use super::origins;
 use super::problem::Problem;
-use super::routes::auctions::{Viewer, alias, auction_body, bid};
+use super::routes::auctions::{Viewer, alias, auction_body, bid, visible};
 use super::sender::Sender;
 use crate::app::App;
 use crate::observe::metrics::SOCKETS;
@@ -128,8 +128,9 @@ pub struct Opening {
 /// Watch an auction live, and bid on it. Opens a WebSocket.
 ///
 /// The first message is `{"type": "state", "sequence", "auction"}`. Then comes one message per event, each with `type`
-/// (`scheduled`, `opened`, `bid`, `extended`, `closed`, `cancelled`, `forfeited`, `second_chance_offered`,
-/// `second_chance_accepted`), `sequence` and `at`. A socket with a ticket may send `{"type": "bid", "id", "maximum", "idempotency_key"}` and gets `{"type": "accepted" | "refused", "id"}` back.
+/// (`scheduled`, `opened`, `bid`, `extended`, `closed`, `cancelled`, `forfeited`, `second_chance_accepted`, and
+/// `undisclosed`, which is none of the public's), `sequence` and `at`. A socket with a ticket may send
+/// `{"type": "bid", "id", "maximum", "idempotency_key"}` and gets `{"type": "accepted" | "refused", "id"}` back.
 #[utoipa::path(get, path = "/ws/auctions/{id}", tag = "Auctions", params(("id" = uuid::Uuid, Path), Opening, Waits),
     responses((status = SWITCHING_PROTOCOLS, description = "The socket is open"),
         (status = UNAUTHORIZED, description = "The ticket is not good"),
@@ -153,12 +154,12 @@ pub(crate) async fn auction(
         return Err(Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", "Origin not allowed", detail));
     }
     read.wait_for(&app, auction_board::MODEL.name).await?;
-    auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
     let Opening { ticket, after } = read.query;
     let holder = match ticket {
         None => None,
         Some(ticket) => Some(Holder::of(&app, &ticket).await?),
     };
+    visible(&app, id, holder.as_ref().map(Holder::caller)).await?;
     let watch = move |socket| async move {
         let _counted = Counted::begin();
         let watcher = Watcher { app, auction: id, holder, sender: request.sender(), socket, shown: 0 };
@@ -245,14 +246,10 @@ impl Watcher {
     /// The state, and everything after `after` that the client has not seen.
     async fn send_state(&mut self, after: Option<i64>) -> Result<(), Ended> {
         let pool = &self.app.pool;
-        let row = auction_board::get(pool, self.auction).await?.ok_or(Ended::Defect)?;
-        let viewer = match &self.holder {
-            Some(holder) => {
-                let account = holder.account();
-                Some(Viewer { account, alias: auction_board::alias_of(pool, self.auction, account).await? })
-            }
-            None => None,
-        };
+        let account = self.account();
+        let seen = auction_board::seen_by(pool, self.auction, account).await?;
+        let Seen { auction: row, alias, .. } = seen.ok_or(Ended::Defect)?;
+        let viewer = account.map(|account| Viewer { account, alias });
         let sequence = row.version;
         let body = auction_body(&row, viewer, self.app.clock.now()).map_err(|_| Ended::Defect)?;
         self.send_json(&json!({ "type": "state", "sequence": sequence, "auction": body })).await?;

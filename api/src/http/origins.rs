@@ -94,7 +94,7 @@ pub(super) async fn protect(
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::CONTENT_SECURITY_POLICY, if is_docs { OF_DOCS } else { OF_ANSWERS });
-    if is_personal && !headers.contains_key(header::ETAG) {
+    if is_personal {
         headers.entry(header::CACHE_CONTROL).or_insert(NO_STORE);
     }
     response

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
-    Money, Refusal, account, address_book, auction, category, claim, escrow, image, listing, order, order_group, page,
-    points, session, stock, store, wallet,
+    Money, Refusal, account, address_book, affiliate, album, auction, category, claim, commission, escrow, image,
+    listing, order, order_group, page, points, session, stock, store, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -265,9 +265,12 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Account(error) => account_problem(error),
             Refusal::AddressBook(error) => address_book_problem(error),
+            Refusal::Affiliate(error) => affiliate_problem(error),
+            Refusal::Album(error) => album_problem(error),
             Refusal::Auction(error) => auction_problem(error),
             Refusal::Category(error) => category_problem(error),
             Refusal::Claim(error) => claim_problem(error),
+            Refusal::Commission(error) => commission_problem(error),
             Refusal::Escrow(error) => escrow_problem(error),
             Refusal::Favorite(error) => match error {},
             Refusal::Image(error) => image_problem(error),
@@ -277,6 +280,8 @@ impl From<Refusal> for Problem {
             Refusal::OrderGroup(error) => order_group_problem(error),
             Refusal::Page(error) => page_problem(error),
             Refusal::Points(error) => points_problem(error),
+            Refusal::Referral(error) => match error {},
+            Refusal::ReferralClick(error) => match error {},
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
             Refusal::Store(error) => store_problem(error),
@@ -326,6 +331,31 @@ fn address_book_problem(error: address_book::Error) -> Problem {
         E::AlreadyAdded => conflict("already-exists", "Already exists", error),
         E::Full { maximum } => rule("too-many-addresses", "Too many addresses", error).with("maximum", maximum),
         E::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn affiliate_problem(error: affiliate::Error) -> Problem {
+    use affiliate::Error as E;
+    match error {
+        E::AlreadyEnrolled => conflict("already-enrolled", "Already enrolled", error),
+        E::SealedForAnother => Problem::internal(),
+        E::NoSuchCode => Problem::not_found("referral code"),
+        E::OwnCode => rule("own-code", "Own code", error),
+    }
+}
+
+fn album_problem(error: album::Error) -> Problem {
+    let album::Error::Full { there, offered, most } = error;
+    rule("too-many-pictures", "Too many pictures", error)
+        .with("there", there)
+        .with("offered", offered)
+        .with("maximum", most)
+}
+
+fn commission_problem(error: commission::Error) -> Problem {
+    match error {
+        commission::Error::AlreadyAccrued => conflict("already-exists", "Already exists", error),
+        commission::Error::Money(error) => money_problem(error),
     }
 }
 
@@ -391,6 +421,9 @@ fn claim_problem(error: claim::Error) -> Problem {
         }
         claim::Error::Taken { kind: claim::Kind::StoreSlug } => {
             taken("slug-taken", "Slug taken", "/slug", "This slug belongs to a store.")
+        }
+        claim::Error::Taken { kind: claim::Kind::ReferralCode } => {
+            conflict("referral-code-taken", "Taken by chance", error)
         }
         claim::Error::Taken { kind: claim::Kind::Identity } => {
             conflict("identity-taken", "Belongs to another account", error)
@@ -564,6 +597,7 @@ fn store_problem(error: store::Error) -> Problem {
         E::SealedForAnother => Problem::internal(),
         E::Suspended => forbidden("store-suspended", "Store suspended"),
         E::Removed => forbidden("store-removed", "Store removed"),
+        E::OwnStore => forbidden("own-store", "Own store"),
         E::NotVerified { kyc } => forbidden("store-not-verified", "Store not verified").with("kyc", kyc.name()),
     }
 }
@@ -590,7 +624,13 @@ fn listing_problem(error: listing::Error) -> Problem {
         E::AuctionPublished => conflict("auction-published", "Published", error),
         E::AuctionRunning => conflict("auction-running", "Auction running", error),
         E::Removed => conflict("listing-removed", "Removed", error),
+        E::AuctionReviewed => conflict("auction-reviewed", "Reviewed", error),
         E::NotPending => conflict("not-pending", "Not pending", error),
+        E::OwnListing => Problem::new(StatusCode::FORBIDDEN, "own-listing", "Own listing", sentence(error)),
+        E::ReviewOpen { review_until } => {
+            conflict("too-early", "Too early", error).with("review_until", json!(review_until))
+        }
+        E::DiscountNotTurning { at } => conflict("too-early", "Too early", error).with("at", json!(at)),
         E::NoDiscount { price, offered } => {
             rule("no-discount", "No discount", error).with_money("price", price).with_money("offered", offered)
         }

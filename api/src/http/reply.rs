@@ -1,7 +1,7 @@
 //! Answering: a single thing with its ETag, a page, or what a command did with its position.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use commands::Accepted;
 use eventstore::Position;
@@ -83,6 +83,7 @@ impl<T> One<T> {
     pub fn unchanged(version: u64, position: Position) -> Response {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
         response.headers_mut().extend(etag(version, position));
+        kept_by_whoever_asks(response.headers_mut());
         response
     }
 }
@@ -91,8 +92,15 @@ impl<T: Serialize> IntoResponse for One<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.body).into_response();
         response.headers_mut().extend(etag(self.version, self.position));
+        kept_by_whoever_asks(response.headers_mut());
         response
     }
+}
+
+/// An answer to be kept by whoever asked for it, and asked about before it is shown again.
+pub(super) fn kept_by_whoever_asks(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
 }
 
 fn etag(version: u64, position: Position) -> Option<(HeaderName, HeaderValue)> {

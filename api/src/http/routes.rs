@@ -6,6 +6,7 @@ use super::problem::Problem;
 
 pub mod addresses;
 pub mod admin;
+pub mod affiliates;
 pub mod auctions;
 pub mod auth;
 pub mod categories;
@@ -17,6 +18,7 @@ pub mod listing_images;
 pub mod listings;
 pub mod merchants;
 pub mod metrics;
+pub mod moderation;
 pub mod orders;
 pub mod pages;
 pub mod places;

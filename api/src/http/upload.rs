@@ -7,14 +7,15 @@ use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRef, FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use sha2::{Digest, Sha256};
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::extract::{Caller, Command, sent_by};
+use super::limits::Limits;
 use super::problem::Problem;
 use crate::app::App;
 use crate::media::picture::MOST_BYTES;
+use crate::media::room::{Full, Place};
 
 /// The largest body with files, in bytes.
 const BODY_LIMIT: usize = 26 * 1024 * 1024;
@@ -51,7 +52,7 @@ pub struct Upload<F> {
     /// Who sends it, under which key, and the files.
     pub command: Command<Vec<Bytes>>,
     /// As long as it is there, so are the files.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
     form: PhantomData<F>,
 }
 
@@ -75,7 +76,7 @@ where
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(Problem::new(status, "unsupported-media-type", "Not a form", detail));
         }
-        let place = app.media()?.place().await?;
+        let mut place = app.media()?.room.enter(account).map_err(no_room)?;
         DefaultBodyLimit::max(BODY_LIMIT).apply(&mut request);
         let mut form = Multipart::from_request(request, state)
             .await
@@ -90,7 +91,7 @@ where
                 let detail = format!("must be at most {} files", F::MOST);
                 return Err(Problem::invalid_field(format!("/{}", F::FIELD), "too-many", detail));
             }
-            files.push(file(field).await?);
+            files.push(file(field, &mut place).await?);
         }
         if files.is_empty() {
             return Err(Problem::invalid_field(format!("/{}", F::FIELD), "missing", "must be a file"));
@@ -108,15 +109,25 @@ pub(crate) fn is_multipart(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("multipart/form-data")
 }
 
-async fn file(mut field: Field<'_>) -> Result<Bytes, Problem> {
+fn no_room(full: Full) -> Problem {
+    match full {
+        Full::OfAccount => Limits::upload_without_place(),
+        Full::OfAll => Problem::unavailable("Too much is being uploaded."),
+    }
+}
+
+/// The file in a field: what has come of it has a place before it is kept.
+async fn file(mut field: Field<'_>, place: &mut Place) -> Result<Bytes, Problem> {
     let mut bytes = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
         if bytes.len() + chunk.len() > MOST_BYTES {
             let detail = "A file may have at most 5 MiB.";
             return Err(too_large(detail).with("maximum_bytes", MOST_BYTES));
         }
+        place.take(chunk.len()).map_err(no_room)?;
         bytes.extend_from_slice(&chunk);
     }
+    bytes.shrink_to_fit();
     Ok(bytes.into())
 }
 
@@ -138,7 +149,8 @@ pub struct FileBody;
 impl PartialSchema for FileBody {
     fn schema() -> RefOr<Schema> {
         let binary = SchemaFormat::KnownFormat(KnownFormat::Binary);
-        let what = "A picture: JPEG, PNG, WebP or GIF, by its content, of at most 5 MiB and 25 million pixels.";
+        let what = "A picture: JPEG, PNG, WebP or GIF, by its content, of at most 5 MiB and 25 million pixels, \
+             or 16 million if it is a WebP that moves.";
         ObjectBuilder::new().schema_type(Type::String).format(Some(binary)).description(Some(what)).into()
     }
 }

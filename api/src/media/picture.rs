@@ -13,10 +13,14 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::whole::is_whole;
 
+mod webp;
+
 /// The largest file, in bytes.
 pub const MOST_BYTES: usize = 5 * 1024 * 1024;
 /// The most pixels.
 pub const MOST_PIXELS: u64 = 25_000_000;
+/// The most pixels of a WebP that moves: besides what comes out, a picture and what it is drawn on take memory.
+pub const MOST_PIXELS_MOVING: u64 = 16_000_000;
 /// What is larger than this is scaled down to fit.
 pub const LARGEST: (u32, u32) = (1_920, 1_080);
 /// What a thumbnail fits in.
@@ -52,6 +56,8 @@ pub enum Refused {
     TooManyPixels {
         /// How many; nothing if it only takes too much memory.
         pixels: Option<u64>,
+        /// How many there may be.
+        most: u64,
     },
 }
 
@@ -66,16 +72,20 @@ impl Picture {
         }
         let mut decoder = {
             let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-            let mut limits = Limits::default();
-            limits.max_alloc = Some(MOST_MEMORY);
-            reader.limits(limits);
+            reader.limits(taking(MOST_MEMORY));
             reader.into_decoder().map_err(|error| refused(&error))?
         };
         let (width, height) = decoder.dimensions();
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels > MOST_PIXELS {
-            return Err(Refused::TooManyPixels { pixels: Some(pixels) });
+        let is_webp = format == ImageFormat::WebP;
+        let within = if is_webp { webp::largest(bytes) } else { 0 };
+        let most = if is_webp && webp::is_animated(bytes) { MOST_PIXELS_MOVING } else { MOST_PIXELS };
+        let pixels = within.max(u64::from(width) * u64::from(height));
+        if pixels > most {
+            return Err(Refused::TooManyPixels { pixels: Some(pixels), most });
         }
+        // Beside what comes out.
+        let besides = MOST_MEMORY.saturating_sub(decoder.total_bytes());
+        decoder.set_limits(taking(besides)).map_err(|error| refused(&error))?;
         let turned = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let drawing = DynamicImage::from_decoder(decoder).map_err(|error| refused(&error))?;
         let mut picture = shrunk(drawing, if lies(turned) { (LARGEST.1, LARGEST.0) } else { LARGEST });
@@ -87,6 +97,12 @@ impl Picture {
         let thumbnail = drawn(&shrunk(picture, THUMBNAIL), stored).ok_or(Refused::Damaged)?;
         Ok(Self { format: stored, width, height, file, thumbnail })
     }
+}
+
+fn taking(bytes: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(bytes);
+    limits
 }
 
 /// Whether width and height change places.
@@ -104,7 +120,7 @@ fn lies(turned: Orientation) -> bool {
 
 fn refused(error: &image::ImageError) -> Refused {
     match error {
-        image::ImageError::Limits(_) => Refused::TooManyPixels { pixels: None },
+        image::ImageError::Limits(_) => Refused::TooManyPixels { pixels: None, most: MOST_PIXELS },
         _ => Refused::Damaged,
     }
 }

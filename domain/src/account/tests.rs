@@ -239,6 +239,21 @@ fn only_what_was_allowed_is_taken_back() {
 }
 
 #[test]
+fn nobody_gives_themselves_again_what_was_taken_from_them() {
+    let sell = || BTreeSet::from([Capability::Sell]);
+    let own = || Command::Grant { capabilities: sell(), by: Granter::Account(ANN) };
+    let revoke = || Command::Revoke { capabilities: sell(), by: Granter::Operator };
+    let granted = Event::CapabilitiesGranted { capabilities: sell(), by: Granter::Account(ANN) };
+    given::<Account>([registered()]).when(own()).then([granted]);
+    let revoked = || given::<Account>([registered()]).and(own()).and(revoke());
+    let needed = Capability::Sell;
+    revoked().when(own()).then_refused(Error::MissingCapability { needed });
+    let anew = revoked().and(grant([needed])).and(Command::Revoke { capabilities: sell(), by: Granter::Account(ANN) });
+    anew.when(own()).then_refused(Error::MissingCapability { needed });
+    assert_eq!(revoked().and(grant([needed])).state().require(needed), Ok(()));
+}
+
+#[test]
 fn whoever_is_suspended_does_not_trade_until_reinstated() {
     let suspend = || Command::Suspend { reason: "fraud".to_owned(), by: Granter::Operator };
     let reinstate = || Command::Reinstate { by: Granter::Operator };

@@ -57,11 +57,11 @@ impl Sale {
         if had_it { vec![Event::SaleForfeited { buyer, order }] } else { vec![] }
     }
 
-    /// Offers it to somebody who is among `underbidders`.
+    /// Offers it to somebody, who must be among `underbidders`.
     pub(super) fn offer(
         self,
         underbidders: &[Underbid],
-        bidder: AccountId,
+        bidder: Option<AccountId>,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Vec<Event>, Error> {
@@ -70,8 +70,9 @@ impl Sale {
             Self::Offered { until, .. } if now < until => return Err(Error::SecondChanceOpen { until }),
             Self::Forfeited | Self::Offered { .. } => {}
         }
-        let underbid = underbidders.iter().find(|underbid| underbid.bidder == bidder).ok_or(Error::NoUnderbidder)?;
-        Ok(vec![Event::SecondChanceOffered { bidder, price: underbid.maximum, until }])
+        let underbid = underbidders.iter().find(|underbid| Some(underbid.bidder) == bidder);
+        let Underbid { bidder, maximum: price } = *underbid.ok_or(Error::NoUnderbidder)?;
+        Ok(vec![Event::SecondChanceOffered { bidder, price, until }])
     }
 
     /// Lets somebody take what is offered to them.
@@ -139,7 +140,7 @@ mod tests {
     }
 
     fn offer(bidder: AccountId, now: i64) -> Command {
-        Command::OfferSecondChance { bidder, until: at(now + 24), now: at(now) }
+        Command::OfferSecondChance { bidder: Some(bidder), until: at(now + 24), now: at(now) }
     }
 
     fn accept(bidder: AccountId, now: i64) -> Command {

@@ -69,8 +69,18 @@ proptest! {
         let order = OrderId(Uuid::nil());
         let points = amount.minor().unsigned_abs() / u64::from(worth_minor) * permille / 1_000;
         let redeemed = points::redeemed_for(points, worth_minor, &[amount]).unwrap()[0];
-        let (inspection_s, points_per_unit) = (1_209_600, 1);
-        let terms = Terms { order, buyer: BOB, seller: ANN, lines, amount, inspection_s, points_per_unit, redeemed };
+        let (inspection_s, points_per_unit, commission) = (1_209_600, 1, None);
+        let terms = Terms {
+            order,
+            buyer: BOB,
+            seller: ANN,
+            lines,
+            amount,
+            inspection_s,
+            points_per_unit,
+            redeemed,
+            commission,
+        };
         let mut points_out = points;
         let mut escrow = Escrow::default();
         escrow.evolve(&Event::EscrowOpened { terms });

@@ -29,7 +29,8 @@ fn days(count: i64) -> Timestamp {
 fn terms(inspection_s: u32) -> Terms {
     let lines = [6_000, 4_000].map(|minor| FeeLine { gross: usd(minor), fee_bps: 200 });
     let (lines, amount) = (lines.to_vec(), usd(10_000));
-    Terms { order: ORDER, buyer: BOB, seller: ANN, lines, amount, inspection_s, points_per_unit: 0, redeemed: None }
+    let (points_per_unit, redeemed, commission) = (0, None, None);
+    Terms { order: ORDER, buyer: BOB, seller: ANN, lines, amount, inspection_s, points_per_unit, redeemed, commission }
 }
 
 fn opened() -> Given<Escrow> {

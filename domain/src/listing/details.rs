@@ -160,6 +160,15 @@ pub struct Changes {
     pub attributes: Option<Attributes>,
 }
 
+impl Changes {
+    /// Whether it says something else of what is sold, which people read, and not only of how.
+    pub(super) fn are_of_words(&self) -> bool {
+        let Self { title, description, category, brand, condition, attributes, .. } = self;
+        let texts = [title, description, category, brand].into_iter().any(Option::is_some);
+        texts || condition.is_some() || attributes.is_some()
+    }
+}
+
 impl Sale {
     /// The currency of all its amounts.
     pub fn currency(&self) -> Currency {

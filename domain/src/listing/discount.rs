@@ -52,13 +52,13 @@ impl Discount {
         reduced.unwrap_or(price)
     }
 
-    /// Whether it is a discount of `sale` at all: of what is sold at a fixed price in the same currency.
+    /// Whether it is a discount of `sale` at all: of what is sold at a fixed price, and costs less with it.
     pub(super) fn fits(&self, sale: &Sale) -> bool {
-        let in_currency = |price: Money| match self.off {
-            Off::Price(reduced) => reduced.currency() == price.currency(),
+        let reduces = |price: Money| match self.off {
+            Off::Price(reduced) => reduced.minor_in(price.currency()).is_ok_and(|reduced| reduced < price.minor()),
             Off::Bps(_) => true,
         };
-        matches!(sale, Sale::FixedPrice { price, .. } if in_currency(*price))
+        matches!(sale, Sale::FixedPrice { price, .. } if reduces(*price))
     }
 
     /// Whether `sale` may have it from `now` on.

@@ -59,7 +59,7 @@ fn a_draft_is_published_once() {
 fn what_is_not_yours_is_not_there() {
     for command in [
         Command::Publish { by: BOB, review_until: None },
-        Command::Revise { by: BOB, changes: Changes::default() },
+        Command::Revise { by: BOB, changes: Changes::default(), review_until: None },
         Command::Archive { cause: ArchiveCause::Seller(BOB) },
     ] {
         given::<Listing>([drafted(fixed(1))]).when(command.clone()).then_refused(Error::NotFound);
@@ -70,13 +70,13 @@ fn what_is_not_yours_is_not_there() {
 #[test]
 fn a_price_is_above_zero() {
     let offered = Money::zero(Currency::USD);
-    let change = Command::Revise { by: ANN, changes: price_change(fixed(0)) };
+    let change = Command::Revise { by: ANN, changes: price_change(fixed(0)), review_until: None };
     given::<Listing>([drafted(fixed(1))]).when(change).then_refused(Error::PriceNotPositive { offered });
 }
 
 #[test]
 fn the_price_of_an_offer_may_change_but_not_how_an_auction_is_sold() {
-    let reprice = |sale: Sale| Command::Revise { by: ANN, changes: price_change(sale) };
+    let reprice = |sale: Sale| Command::Revise { by: ANN, changes: price_change(sale), review_until: None };
     let published = |sale: Sale| given::<Listing>([drafted(sale), Event::ListingPublished {}]);
     published(fixed(1)).when(reprice(fixed(2))).then([Event::ListingRevised { changes: price_change(fixed(2)) }]);
     published(auction()).when(reprice(fixed(2))).then_refused(Error::AuctionPublished);
@@ -84,13 +84,13 @@ fn the_price_of_an_offer_may_change_but_not_how_an_auction_is_sold() {
     let dearer = Changes { shipping: Some(Money::new(1, Currency::USD).unwrap()), ..Changes::default() };
     let digital = Changes { delivery: Some(Delivery::Digital), ..Changes::default() };
     for changes in [dearer, digital] {
-        let revise = || Command::Revise { by: ANN, changes: changes.clone() };
+        let revise = || Command::Revise { by: ANN, changes: changes.clone(), review_until: None };
         published(auction()).when(revise()).then_refused(Error::AuctionPublished);
         published(fixed(1)).when(revise()).then([Event::ListingRevised { changes: changes.clone() }]);
     }
     // What stays as it is does not change.
     let same = Changes { delivery: Some(Delivery::Physical), title: Some("x".to_owned()), ..Changes::default() };
-    let revise = Command::Revise { by: ANN, changes: same.clone() };
+    let revise = Command::Revise { by: ANN, changes: same.clone(), review_until: None };
     published(auction()).when(revise).then([Event::ListingRevised { changes: same }]);
 }
 
@@ -124,7 +124,7 @@ fn two_variants_of_one_name_are_refused() {
     let variant = Variant { sku: Sku::default(), options: BTreeMap::new(), price: None };
     let price = Money::new(1, Currency::USD).unwrap();
     let sale = Sale::FixedPrice { price, variants: vec![variant.clone(), variant] };
-    let revise = Command::Revise { by: ANN, changes: price_change(sale) };
+    let revise = Command::Revise { by: ANN, changes: price_change(sale), review_until: None };
     given::<Listing>([drafted(fixed(1))]).when(revise).then_refused(Error::SkuRepeated { variants: 2, skus: 1 });
 }
 
@@ -169,7 +169,8 @@ fn a_look_of_the_staff_comes_before_the_offer_or_its_time_runs_out() {
     pending().when(Command::Publish { by: ANN, review_until: Some(at(20)) }).then_nothing();
     let approve = |by, s| Command::Approve { by, now: at(s) };
     let approved = |by| [Event::ListingApproved { by }, Event::ListingPublished {}];
-    pending().when(approve(Approver::Time, 9)).then_nothing();
+    let review_until = at(10);
+    pending().when(approve(Approver::Time, 9)).then_refused(Error::ReviewOpen { review_until });
     pending().when(approve(Approver::Time, 10)).then(approved(Approver::Time));
     let staff = Approver::Staff(BOB);
     pending().when(approve(staff, 1)).then(approved(staff));
@@ -180,6 +181,56 @@ fn a_look_of_the_staff_comes_before_the_offer_or_its_time_runs_out() {
     pending().and(reject()).when(Command::Publish { by: ANN, review_until: None }).then([Event::ListingPublished {}]);
     given::<Listing>([drafted()]).when(reject()).then_refused(Error::NotPending);
     given::<Listing>(published()).when(approve(staff, 1)).then_refused(Error::NotPending);
+}
+
+#[test]
+fn what_is_said_anew_is_looked_at_anew() {
+    let submitted = |s| Event::ListingSubmitted { review_until: at(s) };
+    let revise =
+        |changes: &Changes, s| Command::Revise { by: ANN, changes: changes.clone(), review_until: Some(at(s)) };
+    let words = Changes { description: Some("y".to_owned()), ..Changes::default() };
+    let revised = |changes: &Changes| Event::ListingRevised { changes: changes.clone() };
+    given::<Listing>([drafted(fixed(1))]).when(revise(&words, 20)).then([revised(&words)]);
+    given::<Listing>(published()).when(revise(&words, 20)).then([revised(&words), submitted(20)]);
+    given::<Listing>(published()).when(revise(&Changes::default(), 20)).then_nothing();
+    let shown_again = given::<Listing>(published()).and(revise(&words, 20));
+    assert_eq!(shown_again.state().offered_to(BOB).unwrap_err(), Error::NotFound);
+    // What is asked for it is nothing that the staff look at, unless they are about to.
+    let price = price_change(fixed(2));
+    given::<Listing>(published()).when(revise(&price, 20)).then([revised(&price)]);
+    let pending = || given::<Listing>([drafted(fixed(1)), submitted(10)]);
+    pending().when(revise(&price, 20)).then([revised(&price), submitted(20)]);
+    let early = Command::Approve { by: Approver::Time, now: at(10) };
+    pending().and(revise(&words, 20)).when(early).then_refused(Error::ReviewOpen { review_until: at(20) });
+    let bidding = || given::<Listing>([drafted(auction()), Event::ListingPublished {}]);
+    bidding().when(revise(&words, 20)).then_refused(Error::AuctionReviewed);
+    let attach = || Command::AttachImage { by: ANN, image: "a".to_owned(), review_until: Some(at(20)) };
+    let attached = || Event::ImageAttached { image: "a".to_owned() };
+    given::<Listing>([drafted(fixed(1))]).when(attach()).then([attached()]);
+    given::<Listing>(published()).when(attach()).then([attached(), submitted(20)]);
+    bidding().when(attach()).then_refused(Error::AuctionReviewed);
+}
+
+#[test]
+fn what_cannot_be_offered_in_time_is_a_draft_again() {
+    let pending = || given::<Listing>([drafted(fixed(1)), Event::ListingSubmitted { review_until: at(10) }]);
+    let give_back = |s| Command::Return { now: at(s) };
+    pending().when(give_back(9)).then_refused(Error::ReviewOpen { review_until: at(10) });
+    pending().when(give_back(10)).then([Event::ListingReturned {}]);
+    let publish = Command::Publish { by: ANN, review_until: None };
+    pending().and(give_back(10)).when(publish).then([Event::ListingPublished {}]);
+    given::<Listing>(published()).when(give_back(10)).then_refused(Error::NotPending);
+}
+
+#[test]
+fn a_discount_that_makes_nothing_cheaper_goes() {
+    let discount = Discount { off: Off::Price(usd(800)), from: None, until: None };
+    let set = Command::SetDiscount { by: ANN, discount: Some(discount), now: at(0) };
+    let reprice = |cents| Command::Revise { by: ANN, changes: price_change(fixed(cents)), review_until: None };
+    let revised = |cents| Event::ListingRevised { changes: price_change(fixed(cents)) };
+    let reduced = || given::<Listing>(published()).and(set.clone());
+    reduced().when(reprice(801)).then([revised(801)]);
+    reduced().when(reprice(800)).then([revised(800), Event::DiscountSet { discount: None }]);
 }
 
 #[test]
@@ -235,9 +286,9 @@ fn a_discount_counts_within_its_window() {
     given::<Listing>(published()).when(set(Some(discount), 20)).then_refused(over);
     let reduced = || given::<Listing>(published().into_iter().chain([event.clone()]));
     let turn = |s| Command::TurnDiscount { now: at(s) };
-    reduced().when(turn(9)).then_nothing();
+    reduced().when(turn(9)).then_refused(Error::DiscountNotTurning { at: at(10) });
     reduced().when(turn(10)).then([opened.clone()]);
-    reduced().and(turn(10)).when(turn(11)).then_nothing();
+    reduced().and(turn(10)).when(turn(11)).then_refused(Error::DiscountNotTurning { at: at(20) });
     reduced().and(turn(10)).when(turn(20)).then([Event::DiscountClosed {}]);
     reduced().and(turn(20)).when(turn(21)).then_nothing();
     // What a buyer pays goes by the time, whatever was noted.
@@ -274,13 +325,13 @@ fn a_discount_makes_every_form_cheaper_and_nothing_free() {
     let changes = price_change(auction());
     given::<Listing>([drafted(fixed(9))])
         .and(set)
-        .when(Command::Revise { by: ANN, changes: changes.clone() })
+        .when(Command::Revise { by: ANN, changes: changes.clone(), review_until: None })
         .then([Event::ListingRevised { changes }, Event::DiscountSet { discount: None }]);
 }
 
 #[test]
 fn images_are_shown_in_their_order_and_are_few() {
-    let attach = |image: &str| Command::AttachImage { by: ANN, image: image.to_owned() };
+    let attach = |image: &str| Command::AttachImage { by: ANN, image: image.to_owned(), review_until: None };
     let detach = |image: &str| Command::DetachImage { by: ANN, image: image.to_owned() };
     let mut shown = given::<Listing>([drafted(fixed(1))]);
     for image in 0..MOST_IMAGES {
@@ -291,7 +342,7 @@ fn images_are_shown_in_their_order_and_are_few() {
     assert_eq!(images.concat(), "012456789");
     let full = shown.and(attach("3"));
     assert_eq!(full.state().offer().unwrap().images.concat(), "0124567893");
-    let other = Command::AttachImage { by: BOB, image: "x".to_owned() };
+    let other = Command::AttachImage { by: BOB, image: "x".to_owned(), review_until: None };
     given::<Listing>([drafted(fixed(1))]).when(other).then_refused(Error::NotFound);
     given::<Listing>([drafted(fixed(1))]).when(detach("x")).then_refused(Error::NoSuchImage);
     full.when(attach("x")).then_refused(Error::TooManyImages { maximum: MOST_IMAGES });
@@ -322,7 +373,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             other => panic!("not a draft: {other:?}"),
         }),
         3 => (account(), prop::option::of(any_sale())).prop_map(|(by, sale)| {
-            Command::Revise { by, changes: Changes { sale, ..Changes::default() } }
+            Command::Revise { by, changes: Changes { sale, ..Changes::default() }, review_until: None }
         }),
         2 => (account(), any::<bool>()).prop_map(|(by, reviewed)| {
             Command::Publish { by, review_until: reviewed.then_some(at(20)) }
@@ -340,7 +391,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             Command::SetDiscount { by, discount: price.map(off), now }
         }),
         2 => any_time().prop_map(|now| Command::TurnDiscount { now }),
-        1 => account().prop_map(|by| Command::AttachImage { by, image: "a".to_owned() }),
+        1 => account().prop_map(|by| Command::AttachImage { by, image: "a".to_owned(), review_until: None }),
         1 => account().prop_map(|by| Command::DetachImage { by, image: "a".to_owned() }),
         1 => account().prop_map(|by| Command::Archive { cause: ArchiveCause::Seller(by) }),
         1 => prop::sample::select(vec![ArchiveCause::AuctionEnded, ArchiveCause::AuctionCancelled])

@@ -122,11 +122,14 @@ impl Oracle {
             Command::ConfirmWithdrawal { withdrawal, .. } => end(&mut self.withdrawals, withdrawal.0, remaining, -1),
             Command::FailWithdrawal { withdrawal, .. } => end(&mut self.withdrawals, withdrawal.0, remaining, 0),
             Command::ReleaseHold { hold } => end(&mut self.holds, hold.0, remaining, 0),
-            // Money of orders moves by escrows; the laws of both together are where both are moved.
+            // Money of orders moves by escrows, and what is earned with them by commissions; the laws of all of them
+            // together are where they are moved.
             Command::Pay { .. }
             | Command::ReceiveSale { .. }
             | Command::ReceiveRefund { .. }
-            | Command::GiveRefund { .. } => Answer::Refused,
+            | Command::GiveRefund { .. }
+            | Command::ReceiveCommission { .. }
+            | Command::GiveCommission { .. } => Answer::Refused,
         };
         self.remaining += *remaining;
         answer
@@ -376,6 +379,8 @@ proptest! {
                 | Event::SaleReceived { .. }
                 | Event::RefundReceived { .. }
                 | Event::RefundGiven { .. }
+                | Event::CommissionReceived { .. }
+                | Event::CommissionGiven { .. }
                 | Event::ReceivableRecovered { .. } => continue,
                 Event::DepositDelayed { deposit, .. } => {
                     prop_assert!(under_way.contains_key(&("deposit", deposit.0)));

@@ -470,6 +470,27 @@ fn what_is_owed_is_paid_with_the_next_money_that_comes_in() {
 }
 
 #[test]
+fn a_commission_comes_in_like_a_sale_and_what_is_given_back_of_it_may_be_owed() {
+    const COMMISSION: CommissionId = CommissionId(Uuid::from_u128(42));
+    let receive = |minor| Command::ReceiveCommission { owner: ANN, commission: COMMISSION, amount: usd(minor) };
+    let received = |minor| Event::CommissionReceived { commission: COMMISSION, amount: usd(minor) };
+    let opened = Event::WalletOpened { owner: ANN, currency: Currency::USD };
+    given::<Wallet>([]).when(receive(25)).then([opened, received(25)]);
+    let (commission, refund) = (COMMISSION, REFUND);
+    let give = |minor, owed| {
+        let (amount, owed) = (usd(minor), usd(owed));
+        Command::GiveCommission { owner: ANN, commission, refund, amount, owed }
+    };
+    let with_commission = || given::<Wallet>([]).and(receive(25));
+    let given_back = Event::CommissionGiven { commission, refund, amount: usd(20), owed: usd(5) };
+    with_commission().when(give(20, 5)).then([given_back]);
+    let refused = Error::InsufficientFunds { available: usd(25), requested: usd(26) };
+    with_commission().when(give(26, 0)).then_refused(refused);
+    let owing = with_commission().and(give(25, 10));
+    owing.when(receive(30)).then([received(30), recovered(COMMISSION.0, 10)]);
+}
+
+#[test]
 fn a_deposit_pays_what_is_owed_first() {
     let deposit =
         Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: card(), pays: None };

@@ -15,8 +15,8 @@ use crate::{Text, rows};
 /// Which listings to show. The default is everything active: what is sold out is not.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// Who looks. What was never published is shown to its seller alone.
-    pub viewer: Option<AccountId>,
+    /// Who looks.
+    pub viewer: Viewer,
     /// Where in their life; `None` for anywhere.
     pub status: Option<Status>,
     /// Whose.
@@ -44,7 +44,7 @@ pub struct Filter {
 impl Default for Filter {
     fn default() -> Self {
         Self {
-            viewer: None,
+            viewer: Viewer::Anybody,
             status: Some(Status::Active),
             seller: None,
             categories: Vec::new(),
@@ -176,16 +176,36 @@ const RANKED_BY_INTEREST: &str = " as rank) as ranked,
         (select listing_id as its_id, status as its_status, popularity as its_popularity from catalogue.interest) as interest
     where its_id = id and ";
 
-/// Adds the condition on what the viewer may see.
-pub(super) fn push_visible(query: &mut QueryBuilder<'_, Postgres>, viewer: Option<AccountId>) {
-    query.push(
-        "(published_at is not null and status <> 'removed'
-            and not seller_id = any(array(select seller_id from catalogue.sellers where closed)) or seller_id = ",
-    );
-    query.push_bind(viewer.map(|viewer| viewer.0)).push(")");
+/// Who looks at the catalogue.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Viewer {
+    /// Whoever it is, sees what was published and the staff have nothing against.
+    #[default]
+    Anybody,
+    /// An account also sees all that is its own.
+    Account(AccountId),
+    /// The staff see everything.
+    Staff,
 }
 
-fn unranked(viewer: Option<AccountId>) -> QueryBuilder<'static, Postgres> {
+impl From<Option<AccountId>> for Viewer {
+    fn from(account: Option<AccountId>) -> Self {
+        account.map_or(Self::Anybody, Self::Account)
+    }
+}
+
+/// Adds the condition on what the viewer may see.
+pub(super) fn push_visible(query: &mut QueryBuilder<'_, Postgres>, viewer: Viewer) {
+    const PUBLIC: &str = "(published_at is not null and status not in ('draft', 'pending', 'removed')
+            and not seller_id = any(array(select seller_id from catalogue.sellers where closed))";
+    match viewer {
+        Viewer::Anybody => query.push(PUBLIC).push(")"),
+        Viewer::Account(account) => query.push(PUBLIC).push(" or seller_id = ").push_bind(account.0).push(")"),
+        Viewer::Staff => query.push("true"),
+    };
+}
+
+fn unranked(viewer: Viewer) -> QueryBuilder<'static, Postgres> {
     let mut query = QueryBuilder::new(SHOWN);
     query.push(NO_RANK).push(RANKED);
     push_visible(&mut query, viewer);
@@ -196,7 +216,7 @@ fn unranked(viewer: Option<AccountId>) -> QueryBuilder<'static, Postgres> {
 pub async fn get(
     executor: impl PgExecutor<'_>,
     listing: ListingId,
-    viewer: Option<AccountId>,
+    viewer: Viewer,
 ) -> Result<Option<Offer>, sqlx::Error> {
     let mut query = unranked(viewer);
     query.push(" and id = ").push_bind(listing.0);
@@ -207,7 +227,7 @@ pub async fn get(
 pub async fn get_all(
     executor: impl PgExecutor<'_>,
     listings: &[ListingId],
-    viewer: Option<AccountId>,
+    viewer: Viewer,
 ) -> Result<Vec<Offer>, sqlx::Error> {
     let ids: Vec<Uuid> = listings.iter().map(|listing| listing.0).collect();
     let mut query = unranked(viewer);

@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::AccountId;
 use sqlx::{PgConnection, PgExecutor, QueryBuilder};
 use uuid::Uuid;
 
-use super::search::push_visible;
+use super::search::{Viewer, push_visible};
 use crate::rows;
 
 /// The shortest and the longest word that is kept, in characters.
@@ -88,11 +87,7 @@ pub(super) async fn store(
 
 /// What a search meant: each word that is in nothing that the viewer may see is replaced by the most similar one of what
 /// is on offer. Quotes, minus signs and `or` stay as they are.
-pub async fn corrected(
-    executor: impl PgExecutor<'_>,
-    typed: &str,
-    viewer: Option<AccountId>,
-) -> Result<String, sqlx::Error> {
+pub async fn corrected(executor: impl PgExecutor<'_>, typed: &str, viewer: Viewer) -> Result<String, sqlx::Error> {
     let mut words: Vec<String> = words_of(typed).filter(|word| word.chars().count() >= SHORTEST_MISTAKE).collect();
     words.sort_unstable();
     words.dedup();

@@ -51,7 +51,7 @@ async fn the_books_balance_and_agree_with_the_statements_and_with_the_domain() {
             assert_eq!(booked.map_or(0, |booked| booked.credits.0 - booked.debits.0), i128::from(minor), "{account}");
         }
     }
-    for kind in ["escrow", "receivable", "fee-income"] {
+    for kind in ["escrow", "receivable", "fee-income", "affiliate-expense", "affiliate-pending"] {
         let posted = "select count(*) from ledger.balances where kind = $1 and debits > 0 and credits > 0";
         let posted: i64 = sqlx::query_scalar(posted).bind(kind).fetch_one(&test.pool).await.unwrap();
         assert!(posted > 0, "{kind}");
@@ -95,7 +95,8 @@ async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
     for (account, id, balance_after, kind, _) in &shown {
         let expected = expected.get(&(*account, kind, *id));
         // A refund of which nothing was available changes nothing, and is told all the same.
-        assert!(expected == balance_after.as_ref() || expected.is_none() && kind == "refund_given");
+        let may_be_nothing = ["refund_given", "commission_given"].contains(&kind.as_str());
+        assert!(expected == balance_after.as_ref() || expected.is_none() && may_be_nothing);
     }
     for shape in [
         (Some(()), "deposit", "succeeded"),
@@ -110,6 +111,8 @@ async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
         (Some(()), "sale", "succeeded"),
         (Some(()), "refund_received", "succeeded"),
         (Some(()), "refund_given", "succeeded"),
+        (Some(()), "commission_received", "succeeded"),
+        (Some(()), "commission_given", "succeeded"),
         (Some(()), "recovery", "succeeded"),
     ] {
         let alike = |(_, _, balance, kind, status): &(Uuid, Uuid, Option<i64>, String, String)| {
@@ -135,6 +138,8 @@ fn named_by(event: &Event) -> (&'static str, &'static str) {
         Event::SaleReceived { .. } => ("sale", "order"),
         Event::RefundReceived { .. } => ("refund_received", "refund"),
         Event::RefundGiven { .. } => ("refund_given", "refund"),
+        Event::CommissionReceived { .. } => ("commission_received", "commission"),
+        Event::CommissionGiven { .. } => ("commission_given", "refund"),
         Event::ReceivableRecovered { .. } => ("recovery", "operation"),
     }
 }
@@ -164,6 +169,15 @@ async fn the_tables_refuse_what_must_never_be() {
             "update ledger.balances set kind = 'marketing-expense', credits = 1, debits = 0 where kind = 'receivable'",
             "balances_expense_not_negative",
         ),
+        (
+            "update ledger.balances set credits = debits + 1 where kind = 'affiliate-expense'",
+            "balances_expense_not_negative",
+        ),
+        (
+            "update ledger.balances set debits = credits + 1 where kind = 'affiliate-pending'",
+            "balances_of_users_not_negative",
+        ),
+        ("update affiliates.commissions set reversed = accrued + 1", "commissions_reversed_at_most_accrued"),
         ("update escrows.escrows set fee = fee + 1", "escrows_add_up"),
         ("update escrows.escrows set paid_out = null where fee is not null", "escrows_paid_out_with_fee"),
         ("update escrows.escrows set refunded = amount + 1 where fee is null", "escrows_refunded_at_most_amount"),

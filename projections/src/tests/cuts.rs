@@ -46,14 +46,18 @@ async fn the_random_histories_tell_everything_that_can_happen() {
     let told: std::collections::BTreeSet<_> = events.clone().map(|event| event.event_type).collect();
     let kinds = [
         domain::account::Event::TYPES,
+        domain::affiliate::Event::TYPES,
         domain::auction::Event::TYPES,
         domain::category::Event::TYPES,
+        domain::commission::Event::TYPES,
         domain::escrow::Event::TYPES,
         domain::favorite::Event::TYPES,
         domain::listing::Event::TYPES,
         domain::order::Event::TYPES,
         domain::order_group::Event::TYPES,
         domain::points::Event::TYPES,
+        domain::referral::Event::TYPES,
+        domain::referral_click::Event::TYPES,
         domain::stock::Event::TYPES,
         domain::store::Event::TYPES,
         domain::view::Event::TYPES,
@@ -75,6 +79,7 @@ async fn the_random_histories_tell_everything_that_can_happen() {
         "dispute_expired",
         "inspection_over",
         "\"resolved\"",
+        "cannot_be_paid",
     ] {
         assert!(events.clone().any(|event| event.payload.contains(text)), "{text}");
     }

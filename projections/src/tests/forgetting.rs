@@ -28,6 +28,7 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
         ("accounts.profiles", "coalesce(email, user_name, display_name, phone, biography, avatar_url)"),
         ("addresses.addresses", "id"),
         ("addresses.books", "owner_id"),
+        ("affiliates.affiliates", "code"),
         ("catalogue.favorites", "account_id"),
         ("catalogue.sellers", "user_name"),
         ("(select * from orders.orders where payment = 'escrow') as escrow", "ship_to"),

@@ -1,12 +1,14 @@
 //! Random histories from seeds. What happens is drawn; whether it may happen, the domain decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta};
 use domain::account::{self, Account, Capability, Challenge, Granter, Identity, ProfileChanges};
 use domain::address_book::AddressBook;
+use domain::affiliate::Affiliate;
 use domain::auction::{self, Auction, Canceller, Terms};
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
+use domain::commission::Commission;
 use domain::escrow::Escrow;
 use domain::favorite::Favorite;
 use domain::image::Image;
@@ -19,6 +21,8 @@ use domain::order::Order;
 use domain::order_group::OrderGroup;
 use domain::page::Page;
 use domain::points::Points;
+use domain::referral::Referral;
+use domain::referral_click::ReferralClick;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
 use domain::view::View;
@@ -38,6 +42,7 @@ use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
 mod addresses;
+mod affiliates;
 mod images;
 mod interest;
 mod orders;
@@ -85,12 +90,20 @@ pub(crate) struct History {
     random: StdRng,
     /// Draws what happens to stores, so that everything else happens as if there were none.
     random_of_stores: StdRng,
+    /// Draws what happens to affiliates, likewise.
+    random_of_affiliates: StdRng,
+    /// Who is an affiliate, and does nothing else.
+    affiliated: BTreeSet<Uuid>,
     now: Timestamp,
     pub(crate) units: Vec<Unit>,
     unit: Unit,
     people: BTreeMap<Uuid, PersonKey>,
     pub(crate) accounts: Streams<Account>,
     pub(crate) address_books: Streams<AddressBook>,
+    pub(crate) affiliates: Streams<Affiliate>,
+    pub(crate) clicks: Streams<ReferralClick>,
+    pub(crate) referrals: Streams<Referral>,
+    pub(crate) commissions: Streams<Commission>,
     pub(crate) categories: Streams<Category>,
     /// Draws what happens to categories, so that everything else happens as if there were none.
     random_of_categories: StdRng,
@@ -171,12 +184,18 @@ impl History {
         Self {
             random: StdRng::seed_from_u64(seed),
             random_of_stores: StdRng::seed_from_u64(seed + 1_000_000),
+            random_of_affiliates: StdRng::seed_from_u64(seed + 3_000_000),
+            affiliated: BTreeSet::new(),
             now: DateTime::from_timestamp_millis(1_750_000_000_000).unwrap(),
             units: Vec::new(),
             unit: Unit::default(),
             people: BTreeMap::new(),
             accounts: Streams(BTreeMap::new()),
             address_books: Streams(BTreeMap::new()),
+            affiliates: Streams(BTreeMap::new()),
+            clicks: Streams(BTreeMap::new()),
+            referrals: Streams(BTreeMap::new()),
+            commissions: Streams(BTreeMap::new()),
             categories: Streams(BTreeMap::new()),
             random_of_categories: StdRng::seed_from_u64(seed + 2_000_000),
             random_of_points: StdRng::seed_from_u64(seed + 3_000_000),
@@ -241,6 +260,7 @@ impl History {
         self.keep_stores();
         self.keep_categories();
         self.look_around();
+        self.keep_affiliates();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
         }
@@ -284,7 +304,7 @@ impl History {
         match self.random.random_range(0..50) {
             0..8 => {
                 // Somebody who often wins and never pays.
-                let account = AccountId(*self.accounts.0.keys().next().unwrap());
+                let account = self.traders().next().unwrap();
                 let order = OrderId(self.id());
                 self.account(account, account::Command::RecordViolation { order });
             }
@@ -389,7 +409,7 @@ impl History {
                     4 => (changes.delivery, changes.shipping) = (Some(delivery), shipping),
                     _ => changes.sale = Some(self.sale()),
                 }
-                if self.listing(listing, listing::Command::Revise { by, changes }).is_some() {
+                if self.listing(listing, listing::Command::Revise { by, changes, review_until: None }).is_some() {
                     self.count(listing);
                 }
             }
@@ -422,7 +442,9 @@ impl History {
         let Ok(by) = self.listings.state(listing).offer().map(|offer| offer.seller) else { return };
         if self.random.random_bool(0.2) {
             let changes = Changes { attributes: Some(self.attributes()), ..Changes::default() };
-            self.listing(listing, listing::Command::Revise { by, changes });
+            let is_reviewed = listing.0.as_u128().is_multiple_of(2);
+            let review_until = is_reviewed.then(|| self.now + TimeDelta::days(1));
+            self.listing(listing, listing::Command::Revise { by, changes, review_until });
         } else {
             self.show_otherwise(listing, by);
         }
@@ -438,7 +460,13 @@ impl History {
         let command = match self.random.random_range(0..14) {
             0 => C::Publish { by, review_until: Some(now + TimeDelta::seconds(60)) },
             1 | 2 => return self.approve(pending.unwrap_or(listing)),
-            3 => return drop(self.listing(pending.unwrap_or(listing), C::Reject { by, reason })),
+            3 => {
+                let listing = pending.unwrap_or(listing);
+                // As at the end of its review.
+                let give_back = C::Return { now: now + TimeDelta::days(1) };
+                let is_late = listing.0.as_u128().is_multiple_of(2);
+                return drop(self.listing(listing, if is_late { give_back } else { C::Reject { by, reason } }));
+            }
             4 => return self.pause_any(),
             5 => C::Resume { by },
             6 if self.random.random_bool(0.2) => C::Remove { by, reason },
@@ -452,7 +480,7 @@ impl History {
                 let listing = self.any_listing_that(reduced).unwrap_or(listing);
                 return drop(self.listing(listing, C::TurnDiscount { now }));
             }
-            12 => C::AttachImage { by, image },
+            12 => C::AttachImage { by, image, review_until: None },
             _ => C::DetachImage { by, image },
         };
         self.listing(listing, command);
@@ -728,8 +756,12 @@ impl History {
     }
 
     fn anybody(&mut self) -> AccountId {
-        let accounts: Vec<Uuid> = self.accounts.0.keys().copied().collect();
-        AccountId(*accounts.choose(&mut self.random).unwrap())
+        let accounts: Vec<AccountId> = self.traders().collect();
+        *accounts.choose(&mut self.random).unwrap()
+    }
+
+    fn traders(&self) -> impl Iterator<Item = AccountId> {
+        self.accounts.0.keys().filter(|id| !self.affiliated.contains(id)).map(|id| AccountId(*id))
     }
 
     fn any_listing(&mut self) -> Option<ListingId> {

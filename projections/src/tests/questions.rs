@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::database::TestDatabase;
 use super::history::{History, TEXTS};
 use crate::auction_board::{self, Activity, Auction, Message};
-use crate::catalogue::{self, Count, Filter, Kind, Listing, Offer, PriceRange, Sort, Status, Suggestions};
+use crate::catalogue::{self, Count, Filter, Kind, Listing, Offer, PriceRange, Sort, Status, Suggestions, Viewer};
 use crate::page::{Page, PageError};
 use crate::{Text, accounts, categories, stores, wallet_statement};
 
@@ -40,16 +40,18 @@ where
 async fn everything(pool: &PgPool, history: &History) -> Vec<Offer> {
     let mut offers = Vec::new();
     for seller in history.accounts.0.keys().copied().map(AccountId) {
-        let filter = Filter { viewer: Some(seller), seller: Some(seller), status: None, ..Filter::default() };
+        let filter =
+            Filter { viewer: Viewer::Account(seller), seller: Some(seller), status: None, ..Filter::default() };
         offers.extend(catalogue::page(pool, &filter, Sort::Newest, None, 10_000).await.unwrap().items);
     }
     offers
 }
 
-/// Whether everybody sees it: it was offered and not taken away, and its seller's store is not closed.
+/// Whether everybody sees it: it was offered, the staff have nothing against it, and its seller's store is not closed.
 fn is_public(history: &History, offer: &Offer) -> bool {
     let seller = history.stores.state(AccountId(offer.listing.seller_id));
-    offer.listing.published_at.is_some() && offer.listing.status != Status::Removed && seller.may_sell().is_ok()
+    let is_hidden = matches!(offer.listing.status, Status::Draft | Status::Pending | Status::Removed);
+    offer.listing.published_at.is_some() && !is_hidden && seller.may_sell().is_ok()
 }
 
 fn ids(offers: &[Offer]) -> Vec<Uuid> {
@@ -367,7 +369,7 @@ async fn a_typing_mistake_finds_what_was_meant_and_no_draft_is_suggested() {
         ("a\0b '; drop table", "a\0b '; drop table"),
     ] {
         assert_eq!(
-            catalogue::corrected(&test.pool, &typed.replace('\0', " "), None).await.unwrap(),
+            catalogue::corrected(&test.pool, &typed.replace('\0', " "), Viewer::Anybody).await.unwrap(),
             meant.replace('\0', " ")
         );
     }
@@ -392,17 +394,19 @@ async fn what_was_never_published_is_shown_to_its_seller_alone() {
     let stranger = AccountId(Uuid::from_u128(1));
     for offer in &all {
         let (id, seller) = (ListingId(offer.listing.id), AccountId(offer.listing.seller_id));
-        assert_eq!(catalogue::get(&test.pool, id, Some(seller)).await.unwrap().as_ref(), Some(offer));
+        assert_eq!(catalogue::get(&test.pool, id, Viewer::Account(seller)).await.unwrap().as_ref(), Some(offer));
         let public = is_public(&history, offer);
-        for viewer in [None, Some(stranger)] {
+        for viewer in [Viewer::Anybody, Viewer::Account(stranger)] {
             assert_eq!(catalogue::get(&test.pool, id, viewer).await.unwrap().is_some(), public);
         }
     }
     let listings: Vec<_> = all.iter().map(|offer| ListingId(offer.listing.id)).collect();
-    let shown = catalogue::get_all(&test.pool, &listings, None).await.unwrap();
+    let shown = catalogue::get_all(&test.pool, &listings, Viewer::Staff).await.unwrap();
+    assert_eq!(shown.len(), all.len());
+    let shown = catalogue::get_all(&test.pool, &listings, Viewer::Anybody).await.unwrap();
     assert_eq!(shown.len(), all.iter().filter(|offer| is_public(&history, offer)).count());
     for status in [None, Some(Status::Draft), Some(Status::Archived)] {
-        let filter = Filter { status, viewer: Some(stranger), ..Filter::default() };
+        let filter = Filter { status, viewer: Viewer::Account(stranger), ..Filter::default() };
         let page = catalogue::page(&test.pool, &filter, Sort::Newest, None, 1_000).await.unwrap();
         assert!(page.items.iter().all(|offer| is_public(&history, offer)));
     }
@@ -492,7 +496,7 @@ async fn the_board_agrees_with_the_domain() {
             assert_eq!(*version, 0);
             continue;
         };
-        let seller = Some(AccountId(shown.seller_id));
+        let seller = Viewer::Account(AccountId(shown.seller_id));
         let offer = catalogue::get(&test.pool, ListingId(*id), seller).await.unwrap().unwrap();
         assert_eq!(shown.version, version.cast_signed());
         assert_eq!(offer.listing.version, history.listings.0[id].1.cast_signed(), "a listing's version is its own");

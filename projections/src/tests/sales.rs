@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::database::TestDatabase;
 use super::history::{History, TEXTS};
 use super::questions::walk;
-use crate::catalogue;
+use crate::catalogue::{self, Viewer};
 use crate::escrows;
 use crate::ledger;
 use crate::orders::{self, Canceller, Filter, GroupStatus, Side, Status};
@@ -200,7 +200,8 @@ async fn a_listing_shows_the_pieces_that_the_domain_says_are_free() {
     for (id, (listing, _)) in &history.listings.0 {
         let Ok(offer) = listing.offer() else { continue };
         let stock = history.stocks.state(ListingId(*id));
-        let shown = catalogue::get(&test.pool, ListingId(*id), Some(offer.seller)).await.unwrap().unwrap().listing;
+        let shown =
+            catalogue::get(&test.pool, ListingId(*id), Viewer::Account(offer.seller)).await.unwrap().unwrap().listing;
         let free: u32 = stock.free.values().sum();
         match shown.kind {
             catalogue::Kind::Auction => assert_eq!(shown.stock, None),

@@ -23,9 +23,11 @@ pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
     let mut broken = Vec::new();
     let mut asked = HashSet::new();
     for command in &history.commands {
-        let actor = command.actor.to_string();
+        let actor = command.author();
         let mine = units.get(&(actor.as_str(), command.key.as_str())).map_or(&[][..], Vec::as_slice);
-        let stored = keys.get(&CommandKey::from_client(&actor, &command.key, &[]).key).map_or(&[][..], Vec::as_slice);
+        let stored = keys
+            .get(&CommandKey::from_client(&command.key_scope(), &command.key, &[]).key)
+            .map_or(&[][..], Vec::as_slice);
         broken.extend(check_one(command, mine, stored).map(|what| format!("{} by {actor}: {what}", command.key)));
         asked.insert((actor, command.key.as_str()));
     }

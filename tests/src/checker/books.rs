@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use domain::escrow::{Escrow, Status};
+use domain::commission::Commission;
+use domain::escrow::{Escrow, Opened, Status};
 use domain::order::{Order, Placed, Stage};
 use domain::stock::{self, Pieces, Stock};
 use domain::wallet::Wallet;
-use domain::{AccountId, Currency, LedgerAccount, ListingId, Money, OrderId, Posting, WalletId};
+use domain::{AccountId, CommissionId, Currency, LedgerAccount, ListingId, Money, OrderId, Posting, WalletId};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 
@@ -84,6 +85,7 @@ impl Books {
     fn take(&mut self, position: Position, event: &DomainEvent) {
         match event {
             DomainEvent::Wallet(_, event) => self.post(position, event.postings()),
+            DomainEvent::Commission(_, event) => self.post(position, event.postings()),
             DomainEvent::Escrow(_, event) => self.post(position, event.postings()),
             DomainEvent::Stock(id, event) => self.move_pieces(position, *id, event),
             _ => {}
@@ -104,12 +106,15 @@ impl Books {
                 let wrong = match account {
                     LedgerAccount::ProviderClearing(_) => false,
                     // What somebody owes is a debit, and so is what was spent.
-                    LedgerAccount::Receivable(_) | LedgerAccount::MarketingExpense => *balance > 0,
+                    LedgerAccount::Receivable(_)
+                    | LedgerAccount::MarketingExpense
+                    | LedgerAccount::AffiliateExpense => *balance > 0,
                     LedgerAccount::Available(_)
                     | LedgerAccount::Held(_)
                     | LedgerAccount::PayoutPending(_)
                     | LedgerAccount::Escrow(_)
-                    | LedgerAccount::FeeIncome => *balance < 0,
+                    | LedgerAccount::FeeIncome
+                    | LedgerAccount::AffiliatePending(_) => *balance < 0,
                 };
                 if wrong {
                     self.broken.push(format!("position {position} leaves {account} at {balance} {currency}"));
@@ -197,8 +202,23 @@ impl Books {
         if rests == holds {
             faults.push(format!("order {id} is {} and its escrow {}", order.stage, escrow.status()));
         }
+        faults.extend(self.fault_of_commission(id, escrow));
         faults.extend(self.faults_of_pieces(id, order));
         faults
+    }
+
+    /// Whoever earns with an order earns a share of what its seller keeps, once the seller has it, unless they are gone.
+    fn fault_of_commission(&self, id: OrderId, escrow: &Opened) -> Option<String> {
+        let commission = self.replica.get::<Commission>(CommissionId::of(id));
+        let earned = commission.earned()?;
+        let share = escrow.remaining().share_bps(earned.promise.rate_bps).ok()?;
+        let expected = match (escrow.status(), commission) {
+            (Status::AwaitingPayment | Status::Voided, _)
+            | (Status::Released | Status::Split, Commission::Pending(_)) => 0,
+            _ => share.minor(),
+        };
+        let wrong = earned.amount.minor() != expected || escrow.terms.commission != Some(earned.promise);
+        wrong.then(|| format!("{commission:?} is earned with order {id}, instead of {expected}"))
     }
 
     /// What is paid at the door moves no money here.

@@ -3,9 +3,12 @@
 
 use domain::account::{self, Account, Challenge, SetBy};
 use domain::address_book::{self, AddressBook};
+use domain::affiliate::{self, Affiliate};
+use domain::album::{self, Album};
 use domain::auction::{self, Auction};
 use domain::category::{self, Category};
 use domain::claim::{self, Claim};
+use domain::commission::{self, Commission, ReversalCause};
 use domain::escrow::{self, Escrow};
 use domain::favorite::{self, Favorite};
 use domain::image::{self, Image};
@@ -14,12 +17,14 @@ use domain::order::{self, Order};
 use domain::order_group::{self, OrderGroup};
 use domain::page::{self, Page};
 use domain::points::{self, Points};
+use domain::referral::{self, Referral};
+use domain::referral_click::{self, ReferralClick};
 use domain::session::{self, Session};
 use domain::stock::{self, Stock};
 use domain::store::{self, Store};
 use domain::view::{self, View};
 use domain::wallet::{self, Wallet};
-use domain::{AccountId, HoldId, ListingId, Money, Refusal, Timestamp};
+use domain::{AccountId, CommissionId, HoldId, ListingId, Money, Refusal, Timestamp};
 use eventstore::event::DomainEvent;
 use uuid::Uuid;
 
@@ -59,6 +64,10 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
         [DomainEvent::AddressBook(id, event), ..] => {
             draft.execute::<AddressBook>(*id, of_address_book(*id, event.clone())).map(drop)
         }
+        [DomainEvent::Affiliate(id, affiliate::Event::AffiliateEnrolled { code, claim }), ..] => {
+            let (code, claim) = (code.clone(), *claim);
+            draft.execute::<Affiliate>(*id, affiliate::Command::Enrol { owner: *id, code, claim }).map(drop)
+        }
         [DomainEvent::Auction(id, event), rest @ ..] => {
             let next = rest.first().and_then(|next| match next {
                 DomainEvent::Auction(_, event) => Some(event),
@@ -68,6 +77,10 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
         }
         [DomainEvent::Category(id, event), ..] => draft.execute::<Category>(*id, of_category(event.clone())).map(drop),
         [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),
+        [DomainEvent::Commission(id, event), ..] => {
+            let command = of_commission(draft, *id, event);
+            draft.execute::<Commission>(*id, command).map(drop)
+        }
         [DomainEvent::Escrow(id, event), ..] => {
             let command = of_escrow(
                 event,
@@ -77,6 +90,7 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             );
             draft.execute::<Escrow>(*id, command).map(drop)
         }
+        [DomainEvent::Album(id, event), ..] => draft.execute::<Album>(*id, of_album(event.clone())).map(drop),
         [DomainEvent::Favorite(id, event), ..] => {
             let command = match *event {
                 favorite::Event::FavoriteAdded { account, listing } => favorite::Command::Add { account, listing },
@@ -97,6 +111,13 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             draft.execute::<Page>(*id, page::Command::Publish { content, by }).map(drop)
         }
         [DomainEvent::Points(id, event), ..] => draft.execute::<Points>(*id, of_points(*event)).map(drop),
+        [DomainEvent::Referral(id, referral::Event::AccountReferred { source }), ..] => {
+            draft.execute::<Referral>(*id, referral::Command::Follow { source: *source }).map(drop)
+        }
+        [DomainEvent::ReferralClick(id, referral_click::Event::ReferralClicked { affiliate, at: _ }), ..] => {
+            let count = referral_click::Command::Count { affiliate: *affiliate, now };
+            draft.execute::<ReferralClick>(*id, count).map(drop)
+        }
         [DomainEvent::Session(id, event), ..] => {
             let command = of_session(event, &draft.get::<Session>(*id), now);
             draft.execute::<Session>(*id, command).map(drop)
@@ -132,6 +153,13 @@ fn of_address_book(owner: AccountId, event: address_book::Event) -> address_book
         E::AddressChanged { address, changes } => C::Change { owner, address, changes },
         E::AddressRemoved { address, default: _ } => C::Remove { address },
         E::DefaultAddressChosen { address } => C::MakeDefault { address },
+    }
+}
+
+fn of_album(event: album::Event) -> album::Command {
+    match event {
+        album::Event::ImagesAdded { images } => album::Command::Add { images, most: u32::MAX },
+        album::Event::ImagesDropped { images } => album::Command::Drop { images },
     }
 }
 
@@ -216,7 +244,7 @@ fn of_auction(event: &auction::Event, next: Option<&auction::Event>, now: Timest
         (auction::Event::AuctionCancelled { by, reason }, _) => auction::Command::Cancel { by, reason, now },
         (auction::Event::SaleForfeited { buyer, order }, _) => auction::Command::Forfeit { buyer, order },
         (auction::Event::SecondChanceOffered { bidder, until, .. }, _) => {
-            auction::Command::OfferSecondChance { bidder, until, now }
+            auction::Command::OfferSecondChance { bidder: Some(bidder), until, now }
         }
         (auction::Event::SecondChanceAccepted { bidder, order, .. }, _) => {
             auction::Command::AcceptSecondChance { bidder, order, now }
@@ -228,6 +256,22 @@ fn of_claim(event: claim::Event) -> claim::Command {
     match event {
         claim::Event::ValueClaimed { kind, owner } => claim::Command::Claim { kind, owner },
         claim::Event::ValueReleased { owner } => claim::Command::Release { owner },
+    }
+}
+
+/// What is reversed is what was left too much, and of that what was available.
+fn of_commission(draft: &Draft<'_>, id: CommissionId, event: &commission::Event) -> commission::Command {
+    use commission::{Command as C, Event as E};
+    let available = |left: Money| {
+        let affiliate = draft.get::<Commission>(id).earned().map(|earned| earned.promise.affiliate);
+        affiliate.map_or(Money::zero(left.currency()), |affiliate| available(draft, affiliate, left.currency()))
+    };
+    match *event {
+        E::CommissionAccrued { order, promise, base, .. } => C::Accrue { order, promise, base },
+        E::CommissionVested { .. } => C::Vest {},
+        E::CommissionReversed { cause: ReversalCause::CannotBePaid, .. } => C::Forgo {},
+        E::CommissionReversed { cause: ReversalCause::Refunded { refund, left }, .. }
+        | E::VestedCommissionReversed { refund, left, .. } => C::Reverse { refund, left, available: available(left) },
     }
 }
 
@@ -258,19 +302,21 @@ fn of_escrow(
     }
 }
 
-/// A discount that counts at once says so in a second event, and what is approved is published by a second: nothing leads
-/// to those.
+/// A discount that counts at once says so in a second event, what is approved is published by a second, and what is said
+/// anew is submitted by a second: nothing leads to those.
 fn of_listing(event: &listing::Event, listing: &Listing, seller: AccountId, now: Timestamp) -> listing::Command {
     use listing::{Command as C, Event as E};
     let by = seller;
     match event.clone() {
         E::ListingDrafted { seller, details, sale } => C::Draft { seller, details, sale },
-        E::ListingRevised { changes } => C::Revise { by, changes },
+        E::ListingRevised { changes } => C::Revise { by, changes, review_until: None },
+        E::ListingSubmitted { .. } if !matches!(listing, Listing::Draft(_)) => C::TurnDiscount { now },
         E::ListingSubmitted { review_until } => C::Publish { by, review_until: Some(review_until) },
         E::ListingPublished {} if matches!(listing, Listing::Pending { .. }) => C::TurnDiscount { now },
         E::ListingPublished {} => C::Publish { by, review_until: None },
         E::ListingApproved { by } => C::Approve { by, now },
         E::ListingRejected { by, reason } => C::Reject { by, reason },
+        E::ListingReturned {} => C::Return { now },
         E::ListingPaused {} => C::Pause { by },
         E::ListingResumed {} => C::Resume { by },
         E::ListingArchived { cause } => C::Archive { cause },
@@ -279,7 +325,7 @@ fn of_listing(event: &listing::Event, listing: &Listing, seller: AccountId, now:
         E::ListingUnfeatured { by } => C::Feature { by, featured: false },
         E::DiscountSet { discount } => C::SetDiscount { by, discount, now },
         E::DiscountOpened { .. } | E::DiscountClosed {} => C::TurnDiscount { now },
-        E::ImageAttached { image } => C::AttachImage { by, image },
+        E::ImageAttached { image } => C::AttachImage { by, image, review_until: None },
         E::ImageDetached { image } => C::DetachImage { by, image },
     }
 }
@@ -403,5 +449,9 @@ fn of_wallet(event: wallet::Event, owner: AccountId, spent: Option<Money>) -> wa
         E::SaleReceived { order, amount } => C::ReceiveSale { owner, order, amount },
         E::RefundReceived { order, refund, amount } => C::ReceiveRefund { owner, order, refund, amount },
         E::RefundGiven { order, refund, amount, owed } => C::GiveRefund { owner, order, refund, amount, owed },
+        E::CommissionReceived { commission, amount } => C::ReceiveCommission { owner, commission, amount },
+        E::CommissionGiven { commission, refund, amount, owed } => {
+            C::GiveCommission { owner, commission, refund, amount, owed }
+        }
     }
 }

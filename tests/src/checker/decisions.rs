@@ -16,7 +16,7 @@ use crate::history::{Command, History, Intent, Outcome};
 
 pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
     let commands: HashMap<(String, &str), &Command> =
-        history.commands.iter().map(|command| ((command.actor.to_string(), command.key.as_str()), command)).collect();
+        history.commands.iter().map(|command| ((command.author(), command.key.as_str()), command)).collect();
     let mut claims = claims_by_position(log, history);
     let mut replica = Replica::default();
     let mut broken = Vec::new();
@@ -115,7 +115,7 @@ fn claims_by_position<'a>(log: &Log, history: &'a History) -> BTreeMap<i64, Vec<
     let there: HashSet<(&str, &str)> = log.units().filter_map(|unit| unit.first()?.command()).collect();
     let mut claims = BTreeMap::<i64, Vec<Claim<'_>>>::new();
     for command in &history.commands {
-        let actor = command.actor.to_string();
+        let actor = command.author();
         let idle = command.intent.may_change_nothing() && !there.contains(&(actor.as_str(), command.key.as_str()));
         for attempt in &command.attempts {
             let (position, body, refused) = match &attempt.outcome {
@@ -144,7 +144,13 @@ impl Claim<'_> {
     }
 
     /// Nothing if the rules say the same; otherwise what they say.
-    fn decide_again(&self, replica: &Replica, actor: AccountId, intent: &Intent, now: Timestamp) -> Result<(), String> {
+    fn decide_again(
+        &self,
+        replica: &Replica,
+        actor: Option<AccountId>,
+        intent: &Intent,
+        now: Timestamp,
+    ) -> Result<(), String> {
         match carry_out(replica, actor, intent, &Minted::unknown(), now) {
             Err(refusal) if self.refused => {
                 let (expected, told) = (numbers(&document(refusal)), numbers(self.body));

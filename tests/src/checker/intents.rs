@@ -1,18 +1,20 @@
-//! What a client's own words lead to: bids, money in and out. Orders are in [`orders`].
+//! What a client's own words lead to: bids, money in and out. Orders are in [`orders`], those of guests in
+//! [`guests`], second chances in [`second_chances`].
 
 use domain::account::{Account, Capability};
 use domain::auction::{self, Auction};
+use domain::order::{Confirmation, Guest};
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
-    AccountId, Currency, DepositId, Money, OrderGroupId, OrderId, RefundId, Refusal, Timestamp, WalletId, WithdrawalId,
-    escrow, order, order_group,
+    AccountId, Currency, DepositId, Money, OrderGroupId, OrderId, RefundId, Refusal, Sealed, Timestamp, WalletId,
+    WithdrawalId, escrow, order, order_group,
 };
 use eventstore::event::DomainEvent;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::orders;
 use super::replica::{Draft, Replica, Step};
+use super::{guests, orders, second_chances};
 use crate::history::Intent;
 
 /// The ids that the server has minted for a command.
@@ -23,6 +25,8 @@ pub(super) struct Minted {
     pub(super) group: OrderGroupId,
     pub(super) orders: Vec<OrderId>,
     pub(super) refund: RefundId,
+    /// Who orders as a guest, and what is sealed of them.
+    pub(super) guest: (AccountId, Sealed<String>, Guest),
 }
 
 impl Minted {
@@ -31,7 +35,9 @@ impl Minted {
         // Different ones, as many as a cart may have lines.
         let orders = (1..=order::MOST_LINES as u128).map(|number| OrderId(Uuid::from_u128(number)));
         let nil = Uuid::nil();
-        Self { operation: nil, group: OrderGroupId(nil), orders: orders.collect(), refund: RefundId(nil) }
+        let (nobody, sealed) = (AccountId(nil), || Sealed::from_ciphertext(AccountId(nil), String::new()));
+        let guest = (nobody, sealed(), Guest { contact: sealed(), confirmation: Confirmation::Phone });
+        Self { operation: nil, group: OrderGroupId(nil), orders: orders.collect(), refund: RefundId(nil), guest }
     }
 
     /// Those that are in the events of the command.
@@ -43,7 +49,12 @@ impl Minted {
                 DomainEvent::Wallet(_, wallet::Event::WithdrawalRequested { withdrawal, .. }) => {
                     minted.operation = withdrawal.0;
                 }
-                DomainEvent::Order(id, order::Event::OrderPlaced { .. }) => minted.orders.push(*id),
+                DomainEvent::Order(id, order::Event::OrderPlaced { terms }) => {
+                    minted.orders.push(*id);
+                    if let (Some(ship_to), Some(guest)) = (&terms.ship_to, &terms.guest) {
+                        minted.guest = (terms.buyer, ship_to.clone(), guest.clone());
+                    }
+                }
                 DomainEvent::OrderGroup(id, order_group::Event::OrderGroupPlaced { .. }) => minted.group = *id,
                 DomainEvent::Escrow(
                     _,
@@ -70,13 +81,14 @@ pub(super) struct Done {
 /// What a client's command leads to.
 pub(super) fn carry_out(
     replica: &Replica,
-    actor: AccountId,
+    actor: Option<AccountId>,
     intent: &Intent,
     minted: &Minted,
     now: Timestamp,
 ) -> Result<Done, Refusal> {
     let mut draft = replica.draft(now);
-    let answer = decide(&mut draft, actor, intent, minted)?;
+    // Nobody else than a guest has no account.
+    let answer = decide(&mut draft, actor.unwrap_or(minted.guest.0), intent, minted)?;
     Ok(Done { steps: draft.into_steps(), answer })
 }
 
@@ -100,6 +112,9 @@ fn decide(draft: &mut Draft<'_>, actor: AccountId, intent: &Intent, minted: &Min
             draft.execute::<Wallet>(WalletId::of(actor, amount.currency()), command)?;
             Ok(transfer_answer(draft, actor, *amount, minted))
         }
+        Intent::OfferSecondChance { auction } => second_chances::offer(draft, actor, *auction),
+        Intent::AcceptSecondChance { auction } => second_chances::accept(draft, actor, *auction, minted),
+        Intent::GuestOrder { store, lines, .. } => guests::order(draft, store.owner, lines, minted),
         Intent::Checkout { lines, pay_now, points } => {
             orders::check_out(draft, actor, lines, (*pay_now, *points), minted)
         }

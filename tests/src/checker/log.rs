@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
 use crate::fail::OrFail;
+use crate::history::NOBODY;
 
 /// Everything that was ever written.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +71,8 @@ impl Log {
 impl Logged {
     /// Who caused it and under which key, if it was a client's command with one.
     pub(super) fn command(&self) -> Option<(&str, &str)> {
-        let actor = self.metadata.get("actor")?.strip_prefix("account:")?;
+        let actor = self.metadata.get("actor").map(String::as_str)?;
+        let actor = if actor == NOBODY { actor } else { actor.strip_prefix("account:")? };
         Some((actor, self.metadata.get("command_key")?))
     }
 }

@@ -6,16 +6,19 @@ use std::collections::BTreeMap;
 use api::config;
 use chrono::TimeDelta;
 use domain::account::{Account, Capability};
+use domain::auction::{self, Auction};
 use domain::escrow::{self, Disputant, Escrow, Phase, RefundCause, ReleaseCause};
 use domain::listing::{self, Delivery, Listing};
 use domain::order::{self, CancelCause, Line, Order, Origin, Payment, Placed, Role, Stage, Witness};
 use domain::order_group::{self, OrderGroup};
 use domain::points::{self, Points, Redeemed};
 use domain::stock::{self, Pieces, Sku, Stock};
+use domain::store::Store;
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, ListingId, Money, OrderGroupId, OrderId, RefundId, Refusal, WalletId, fees};
 use serde_json::{Value, json};
 
+use super::guests;
 use super::intents::{Minted, available, request_deposit};
 use super::replica::Draft;
 use crate::history::{CARRIER, Change, REASON, Wanted};
@@ -41,8 +44,7 @@ pub(super) fn check_out(
     let mut baskets = BTreeMap::<AccountId, (Vec<Line>, bool)>::new();
     for ((listing, sku), quantity) in quantities {
         let offer = draft.get::<Listing>(listing).offered_to(buyer)?.clone();
-        let seller = draft.get::<Account>(offer.seller).require(Capability::Sell);
-        seller.map_err(|_| listing::Error::NotOffered)?;
+        require_offering(draft, offer.seller)?;
         let unit_price = offer.price_at(&sku, draft.now())?;
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
         let (lines, physical) = baskets.entry(offer.seller).or_default();
@@ -85,8 +87,10 @@ pub(super) fn check_out(
         draft.execute::<Order>(order, order::Command::Place { terms })?;
         let amount = fees::gross(&fee_lines, currency)?;
         let points_per_unit = of_points.per_major_unit;
+        // No client of a load comes by a link.
+        let (lines, commission) = (fee_lines, None);
         let terms =
-            escrow::Terms { order, buyer, seller, lines: fee_lines, amount, inspection_s, points_per_unit, redeemed };
+            escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit, redeemed, commission };
         let due = terms.due();
         draft.execute::<Escrow>(order, escrow::Command::Open { terms })?;
         placed.push((order, seller, due));
@@ -106,7 +110,14 @@ pub(super) fn check_out(
     }))
 }
 
-fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
+/// Nobody buys of who may sell nothing new.
+pub(super) fn require_offering(draft: &Draft<'_>, seller: AccountId) -> Result<(), Refusal> {
+    let capable = draft.get::<Account>(seller).require(Capability::Sell).is_ok();
+    let open = draft.get::<Store>(seller).may_sell().is_ok();
+    if capable && open { Ok(()) } else { Err(listing::Error::NotOffered.into()) }
+}
+
+pub(super) fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
     let mut pieces = BTreeMap::<ListingId, Pieces>::new();
     for line in lines {
         pieces.entry(line.listing).or_default().insert(line.sku.clone(), line.quantity);
@@ -114,7 +125,7 @@ fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
     pieces
 }
 
-fn sum(amounts: &[Money]) -> Result<Option<Money>, Refusal> {
+pub(super) fn sum(amounts: &[Money]) -> Result<Option<Money>, Refusal> {
     let mut amounts = amounts.iter();
     let Some(first) = amounts.next() else { return Ok(None) };
     Ok(Some(amounts.try_fold(*first, |sum, amount| sum.plus(*amount))?))
@@ -212,7 +223,7 @@ fn pay_group(draft: &mut Draft<'_>, group: OrderGroupId, wanted: OrderId) -> Res
 }
 
 /// The pieces of an order that its listings count: those of a checkout.
-fn counted_pieces(draft: &Draft<'_>, order: OrderId) -> Result<BTreeMap<ListingId, Pieces>, Refusal> {
+pub(super) fn counted_pieces(draft: &Draft<'_>, order: OrderId) -> Result<BTreeMap<ListingId, Pieces>, Refusal> {
     let Placed { terms, .. } = draft.get::<Order>(order).placed()?.clone();
     Ok(if terms.origin.auction().is_some() { BTreeMap::new() } else { pieces(&terms.lines) })
 }
@@ -229,7 +240,7 @@ fn role_in(draft: &Draft<'_>, order: OrderId, account: AccountId) -> Result<Role
     }
 }
 
-fn as_party(draft: &Draft<'_>, order: OrderId, account: AccountId, needed: Role) -> Result<Placed, Refusal> {
+pub(super) fn as_party(draft: &Draft<'_>, order: OrderId, account: AccountId, needed: Role) -> Result<Placed, Refusal> {
     if role_in(draft, order, account)? != needed {
         return Err(order::Error::WrongParty { needed }.into());
     }
@@ -245,7 +256,10 @@ pub(super) fn change(
     minted: &Minted,
 ) -> Result<Value, Refusal> {
     let role = role_in(draft, order, by)?;
+    let in_cash = !draft.get::<Order>(order).placed()?.terms.payment.is_escrow();
     match what {
+        Change::ConfirmGuest => guests::confirm(draft, order, by)?,
+        Change::Cancel if in_cash => guests::cancel(draft, order, cancel_cause(role, by))?,
         Change::Cancel => cancel(draft, order, (role, by), minted.refund)?,
         Change::Ship => ship(draft, order, by)?,
         Change::Deliver => deliver(draft, order, (role, by))?,
@@ -254,8 +268,17 @@ pub(super) fn change(
         Change::Refund { amount } => refund(draft, order, (role, by), *amount, minted.refund)?,
     }
     let status = draft.get::<Order>(order).placed()?.stage.name();
-    let escrow = draft.get::<Escrow>(order).opened()?.status().name();
+    let escrow = draft.get::<Escrow>(order).opened().map_or("none", |escrow| escrow.status().name());
     Ok(json!({ "id": order, "status": status, "escrow": escrow, "version": draft.version::<Order>(order) }))
+}
+
+fn cancel_cause(role: Role, by: AccountId) -> CancelCause {
+    let reason = REASON.to_owned();
+    match role {
+        Role::Buyer => CancelCause::Buyer { reason },
+        Role::Seller => CancelCause::Seller { reason },
+        Role::Staff => CancelCause::Staff { by, reason },
+    }
 }
 
 fn cancel(
@@ -264,12 +287,7 @@ fn cancel(
     (role, by): (Role, AccountId),
     refund: RefundId,
 ) -> Result<(), Refusal> {
-    let reason = REASON.to_owned();
-    let cause = match role {
-        Role::Buyer => CancelCause::Buyer { reason },
-        Role::Seller => CancelCause::Seller { reason },
-        Role::Staff => CancelCause::Staff { by, reason },
-    };
+    let cause = cancel_cause(role, by);
     let paid = draft.get::<Order>(order).placed()?.stage != Stage::Placed;
     let cancelled = draft.execute::<Order>(order, order::Command::Cancel { cause })?;
     let pieces = counted_pieces(draft, order)?;
@@ -279,6 +297,12 @@ fn cancel(
         if let (false, Some(Redeemed { points, worth })) = (voided.is_empty(), terms.redeemed) {
             let (refund, currency) = (RefundId(order.0), worth.currency());
             draft.execute::<Points>(terms.buyer, points::Command::GiveBack { order, refund, currency, points })?;
+        }
+        // Whoever takes a second chance is not bound to it, and leaves the way free for the next.
+        let origin = draft.get::<Order>(order).placed()?.terms.origin;
+        if let Some(auction) = origin.auction().filter(|_| !origin.is_binding()) {
+            let forfeit = auction::Command::Forfeit { buyer: terms.buyer, order };
+            draft.execute::<Auction>(auction, forfeit)?;
         }
         for listing in pieces.into_keys() {
             draft.execute::<Stock>(listing, stock::Command::Release { order })?;
@@ -294,7 +318,7 @@ fn cancel(
     Ok(())
 }
 
-fn put_back(draft: &mut Draft<'_>, order: OrderId) -> Result<(), Refusal> {
+pub(super) fn put_back(draft: &mut Draft<'_>, order: OrderId) -> Result<(), Refusal> {
     for (listing, pieces) in counted_pieces(draft, order)? {
         draft.execute::<Stock>(listing, stock::Command::Return { order, pieces })?;
     }
@@ -304,7 +328,11 @@ fn put_back(draft: &mut Draft<'_>, order: OrderId) -> Result<(), Refusal> {
 fn ship(draft: &mut Draft<'_>, order: OrderId, by: AccountId) -> Result<(), Refusal> {
     as_party(draft, order, by, Role::Seller)?;
     let command = order::Command::Ship { carrier: CARRIER.to_owned(), tracking: None, now: draft.now() };
+    let in_cash = !draft.get::<Order>(order).placed()?.terms.payment.is_escrow();
     draft.execute::<Order>(order, command)?;
+    if in_cash {
+        return Ok(());
+    }
     let status = draft.get::<Escrow>(order).opened()?.status();
     if status == escrow::Status::Funded { Ok(()) } else { Err(escrow::Error::WrongStatus { status }.into()) }
 }
@@ -316,6 +344,9 @@ fn deliver(draft: &mut Draft<'_>, order: OrderId, (role, by): (Role, AccountId))
         Role::Staff => Witness::Staff(by),
     };
     draft.execute::<Order>(order, order::Command::Deliver { by })?;
+    if !draft.get::<Order>(order).placed()?.terms.payment.is_escrow() {
+        return Ok(());
+    }
     let now = draft.now();
     draft.execute::<Escrow>(order, escrow::Command::Inspect { now }).map(drop)
 }

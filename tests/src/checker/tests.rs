@@ -8,6 +8,7 @@ use commands::CommandKey;
 use domain::account::{self, Capability, Identity};
 use domain::auction::{self, Terms};
 use domain::increments::Increments;
+use domain::order::{Confirmation, Guest};
 use domain::{AccountId, AuctionId, Currency, Money, OrderGroupId, OrderId, RefundId, Sealed, Timestamp};
 use eventstore::event::{DomainEvent, RecordedEvent, StreamId};
 use sqlx::types::Json;
@@ -17,9 +18,10 @@ use super::causes::carry_out_causes;
 use super::intents::{Minted, carry_out};
 use super::replica::{Replica, Step};
 use super::*;
-use crate::history::{Attempt, Command, Intent, Outcome};
+use crate::history::{Attempt, Command, Intent, NOBODY, Outcome};
 
 mod orders;
+mod sales;
 
 const SELLER: AccountId = AccountId(Uuid::from_u128(1));
 const ANN: AccountId = AccountId(Uuid::from_u128(2));
@@ -77,14 +79,15 @@ impl Marketplace {
     }
 
     /// A client's command, carried out or refused.
-    fn ask(&mut self, actor: AccountId, key: &str, intent: Intent) {
-        let minted = self.mint();
-        let outcome = match carry_out(&self.replica, actor, &intent, &minted, self.now()) {
+    fn ask(&mut self, actor: impl Into<Option<AccountId>>, key: &str, intent: Intent) {
+        let (actor, minted) = (actor.into(), self.mint());
+        let mut command = Command { actor, key: key.to_owned(), intent, attempts: vec![] };
+        let outcome = match carry_out(&self.replica, actor, &command.intent, &minted, self.now()) {
             Ok(done) => {
-                let author = format!("account:{actor}");
+                let author = actor.map_or_else(|| NOBODY.to_owned(), |actor| format!("account:{actor}"));
                 self.append(&done.steps, &[("actor", &author), ("command_key", key)]);
                 let position = self.log.head;
-                let stored = CommandKey::from_client(&actor.to_string(), key, &[]).key;
+                let stored = CommandKey::from_client(&command.key_scope(), key, &[]).key;
                 self.log.keys.push(StoredKey { key: stored, position });
                 let mut body = done.answer;
                 body["position"] = position.into();
@@ -97,7 +100,8 @@ impl Marketplace {
             }
         };
         let attempt = self.attempt(outcome);
-        self.history.commands.push(Command { actor, key: key.to_owned(), intent, attempts: vec![attempt] });
+        command.attempts.push(attempt);
+        self.history.commands.push(command);
     }
 
     /// Ids as a server mints them, no two the same.
@@ -105,7 +109,16 @@ impl Marketplace {
         self.seconds += 1;
         let id = |number: u128| Uuid::from_u128(u128::from(self.seconds) * 10_000 + number);
         let orders = (1..=domain::order::MOST_LINES as u128).map(|number| OrderId(id(number))).collect();
-        Minted { operation: id(0), group: OrderGroupId(id(1_000)), orders, refund: RefundId(id(2_000)) }
+        let guest = AccountId(id(3_000));
+        let sealed = |what: &str| Sealed::from_ciphertext(guest, what.to_owned());
+        let asked = Guest { contact: sealed("contact"), confirmation: Confirmation::Phone };
+        Minted {
+            operation: id(0),
+            group: OrderGroupId(id(1_000)),
+            orders,
+            refund: RefundId(id(2_000)),
+            guest: (guest, sealed("address"), asked),
+        }
     }
 
     fn append(&mut self, steps: &[Step], metadata: &[(&str, &str)]) {
@@ -272,7 +285,7 @@ fn time_that_runs_back_is_found() {
 fn a_command_that_was_carried_out_twice_is_found() {
     planted(Promise::P1, "its events in the log end at [", |marketplace| {
         let minted = marketplace.mint();
-        let again = carry_out(&marketplace.replica, ANN, &deposit(5_000), &minted, marketplace.now()).unwrap();
+        let again = carry_out(&marketplace.replica, Some(ANN), &deposit(5_000), &minted, marketplace.now()).unwrap();
         let author = format!("account:{ANN}");
         marketplace.append(&again.steps, &[("actor", &author), ("command_key", "deposit")]);
     });

@@ -105,6 +105,16 @@ impl InProcess {
         Mailboxes::at(&self.mail.path().join("mail"))
     }
 
+    /// Waits until the files are deleted of all pictures that are removed, and that go with whoever is forgotten.
+    pub async fn files_deleted(&self) {
+        // Whoever is forgotten comes first, then what is removed because of that.
+        for _ in 0..2 {
+            let head = self.database.log_head().await;
+            let media = self.app.progress.wait_for(commands::media::NAME, head, PATIENCE).await;
+            media.or_fail("wait for files to be deleted");
+        }
+    }
+
     /// Nobody in particular, at this server.
     pub fn client(&self) -> Client {
         Client::anonymous(&self.address)

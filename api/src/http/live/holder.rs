@@ -39,6 +39,11 @@ impl Holder {
         Ok(Self { caller, standing, changes, doubtful: false })
     }
 
+    /// Who it is, in their session.
+    pub(super) fn caller(&self) -> Caller {
+        self.caller
+    }
+
     /// Who it is.
     pub(super) fn account(&self) -> AccountId {
         self.caller.account

@@ -7,14 +7,14 @@ use chrono::{DateTime, Utc};
 use commands::auctions::{self, Offeree};
 use commands::listings::{self, NewListing};
 use commands::orders::WinIds;
-use commands::stores;
+use domain::account::Capability;
 use domain::auction::Auction;
 use domain::category::Attributes;
 use domain::listing::{Details, Sale};
 use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Timestamp};
 use eventstore::{log, mint};
 use garde::Validate;
-use projections::auction_board;
+use projections::auction_board::{self, Seen};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 
 use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody, are_attributes, attributes_schema};
 use crate::app::App;
+use crate::http::access;
 use crate::http::extract::{Caller, Command, Creation, Id, MaybeCaller, NoQuery, Nothing, READ_PATIENCE, Read};
 use crate::http::fields::{is_alias, is_near, is_slug, is_title};
 use crate::http::fresh::{Fresh, Tag};
@@ -128,9 +129,7 @@ async fn create(
     let plan = AuctionPlanBody { start_price, reserve_price, buy_now_price, starts_at, duration_s };
     let (listing, sale) = (ListingId(mint::id()), Sale::Auction(plan.into()));
     let new = NewListing { listing, seller, details, sale, stock: BTreeMap::new(), discount: None };
-    let needs_verification = app.settings.stores.needs_verification;
     let create = move |world: &mut commands::World<'_>| {
-        stores::require_standing(world, seller, needs_verification)?;
         listings::draft(world, &new)?;
         listings::publish(world, new.listing, seller, &rules)?;
         changed(world, new.listing.into())
@@ -302,6 +301,26 @@ pub(crate) fn auction_body(
     })
 }
 
+/// An auction, and who `caller` is in it. While the store of its seller is closed it is there for the seller, for whoever
+/// has bid in it or bought it, and for staff.
+pub(crate) async fn visible(
+    app: &App,
+    id: AuctionId,
+    caller: Option<Caller>,
+) -> Result<(auction_board::Auction, Option<Viewer>), Problem> {
+    let account = caller.map(|caller| caller.account);
+    let absent = || Problem::not_found("auction");
+    let Seen { auction, alias, hidden } = auction_board::seen_by(&app.pool, id, account).await?.ok_or_else(absent)?;
+    let of_sale = |AccountId(it)| it == auction.seller_id || Some(it) == auction.winner_id;
+    if hidden && alias.is_none() && !account.is_some_and(of_sale) {
+        match caller {
+            Some(caller) if access::may(app, caller, Capability::Staff).await? => {}
+            Some(_) | None => return Err(absent()),
+        }
+    }
+    Ok((auction, account.map(|account| Viewer { account, alias })))
+}
+
 /// What is for sale by bidding.
 #[utoipa::path(get, path = "/auctions", tag = TAG, params(AuctionsQuery, Waits, Revalidates),
     responses((status = OK, body = Page<AuctionBody>, description = "A page"),
@@ -333,13 +352,7 @@ async fn show(
     read: Read<NoQuery>,
 ) -> Result<One<AuctionBody>, Problem> {
     read.wait_for(&app, auction_board::MODEL.name).await?;
-    let row = auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
-    let viewer = match caller {
-        Some(Caller { account, .. }) => {
-            Some(Viewer { account, alias: auction_board::alias_of(&app.pool, id, account).await? })
-        }
-        None => None,
-    };
+    let (row, viewer) = visible(&app, id, caller).await?;
     let (version, position) = (row.version.unsigned_abs(), row.position);
     Ok(One { body: auction_body(&row, viewer, app.clock.now())?, version, position })
 }
@@ -373,20 +386,22 @@ pub struct BidBody {
 }
 
 /// The accepted bids, newest first.
-#[utoipa::path(get, path = "/auctions/{id}/bids", tag = TAG, params(("id" = uuid::Uuid, Path), BidsQuery, Waits, Revalidates),
+#[utoipa::path(get, path = "/auctions/{id}/bids", tag = TAG, security((), ("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), BidsQuery, Waits, Revalidates),
     responses((status = OK, body = Page<BidBody>, description = "A page"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
 async fn bids(
     State(app): State<App>,
     Id(id): Id<AuctionId>,
+    MaybeCaller(caller): MaybeCaller,
     read: Read<BidsQuery>,
 ) -> Result<Fresh<Page<BidBody>>, Problem> {
     read.wait_for(&app, auction_board::MODEL.name).await?;
-    let tag = Tag::of(&app, &auction_board::MODEL, None);
+    let tag = Tag::of(&app, &auction_board::MODEL, caller);
     if read.known.has(&tag) {
         return Ok(Fresh::Unchanged(tag));
     }
-    let auction = auction_board::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("auction"))?;
+    let (auction, _) = visible(&app, id, caller).await?;
     let limit = page_limit(read.query.limit)?;
     let page = auction_board::bids_page(&app.pool, id, read.query.cursor.map(|cursor| cursor.0), limit).await?;
     let body = |row: auction_board::Bid| {

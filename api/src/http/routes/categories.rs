@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use commands::Change;
 use commands::categories::{self as editing, CategoryChanges};
 use domain::CategoryId;
@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::listings::TAG;
 use crate::app::App;
-use crate::http::extract::{Command, Creation, NoQuery, Nothing, Read};
+use crate::http::extract::{Command, Creation, Id, NoQuery, Nothing, Read, Slug};
 use crate::http::fields::{is_slug, is_title};
 use crate::http::openapi::{Conditional, Keyed, Waits, words};
 use crate::http::problem::Problem;
@@ -197,11 +197,11 @@ async fn list(State(app): State<App>, read: Read<NoQuery>) -> Result<Json<Catego
 }
 
 /// A category. A slug that listings name and the staff has not defined is none.
-#[utoipa::path(get, path = "/categories/{slug}", tag = TAG, params(("slug" = String, Path), Waits),
+#[utoipa::path(get, path = "/categories/{slug}", tag = TAG, params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Waits),
     responses((status = OK, body = CategoryBody, description = "The category")))]
 async fn show(
     State(app): State<App>,
-    Path(slug): Path<String>,
+    Id(Slug(slug)): Id<Slug>,
     read: Read<NoQuery>,
 ) -> Result<One<CategoryBody>, Problem> {
     let (tree, counts) = read_tree(&app, &read).await?;
@@ -312,11 +312,11 @@ fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 
 /// Changes a category. Sales that are made before keep the fee that they were made under, and listings what they say.
 #[utoipa::path(patch, path = "/admin/categories/{slug}", tag = STAFF_TAG, security(("bearer" = ["staff"])),
-    params(("slug" = String, Path), Conditional), request_body = CategoryPatch,
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Conditional), request_body = CategoryPatch,
     responses((status = OK, body = CategoryChanged, description = "Changed")))]
 async fn revise(
     State(app): State<App>,
-    Path(slug): Path<String>,
+    Id(Slug(slug)): Id<Slug>,
     command: Command<CategoryPatch>,
 ) -> Result<Done<CategoryChanged>, Problem> {
     let (request, by, expected) = (command.request(), command.caller.account, command.expected_version);
@@ -338,11 +338,11 @@ async fn revise(
 /// Closes a category, and with it all below it: they take no more listings and leave the tree. The listings that they
 /// have stay as they are.
 #[utoipa::path(delete, path = "/admin/categories/{slug}", tag = STAFF_TAG, security(("bearer" = ["staff"])),
-    params(("slug" = String, Path), Conditional),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Conditional),
     responses((status = OK, body = CategoryChanged, description = "Closed")))]
 async fn close(
     State(app): State<App>,
-    Path(slug): Path<String>,
+    Id(Slug(slug)): Id<Slug>,
     command: Command<Nothing>,
 ) -> Result<Done<CategoryChanged>, Problem> {
     let (request, by, expected) = (command.request(), command.caller.account, command.expected_version);

@@ -174,7 +174,7 @@ async fn favorites(
     let cursor = read.query.cursor.map(|cursor| cursor.0);
     let page = catalogue::favorites(&app.pool, caller.account, cursor, limit).await?;
     let ids: Vec<ListingId> = page.items.iter().map(|favorite| ListingId(favorite.listing_id)).collect();
-    let offers = catalogue::get_all(&app.pool, &ids, Some(caller.account)).await?;
+    let offers = catalogue::get_all(&app.pool, &ids, catalogue::Viewer::Account(caller.account)).await?;
     let mut offers: HashMap<uuid::Uuid, catalogue::Offer> =
         offers.into_iter().map(|offer| (offer.listing.id, offer)).collect();
     let shown = Page::of(page, |catalogue::Favorite { listing_id, added_at }| {

@@ -1,6 +1,8 @@
 //! Guests: ordering at a store without an account, to be paid when it is brought.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use commands::Accepted;
 use commands::guests::{self, GuestOrder};
@@ -20,7 +22,7 @@ use uuid::Uuid;
 
 use super::orders::{Address, CartLineBody, Contact, OrderBody, OrderChanged, change, order_body};
 use crate::app::App;
-use crate::http::extract::{Command, Id, NoQuery, Nothing, Read, Unnamed};
+use crate::http::extract::{Command, Id, NoQuery, Nothing, Read, Slug, Unnamed};
 use crate::http::fields::is_phone;
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits};
 use crate::http::problem::Problem;
@@ -141,11 +143,11 @@ pub struct GuestOrdered {
 /// Orders at a store without an account, to be paid when it is brought. The pieces are kept while the seller asks
 /// whether the guest means it. Repeating the same `Idempotency-Key` with the same phone is safe.
 #[utoipa::path(post, path = "/store/{slug}/orders", tag = TAG, request_body = GuestOrderBody,
-    params(("slug" = String, Path), Keyed),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Keyed),
     responses((status = CREATED, body = GuestOrdered, description = "Ordered")))]
 async fn order(
     State(app): State<App>,
-    Path(slug): Path<String>,
+    Id(Slug(slug)): Id<Slug>,
     command: Unnamed<GuestOrderBody>,
 ) -> Result<Done<GuestOrdered>, Problem> {
     let GuestOrderBody { name, phone, email, address, confirmation, payment, lines } = command.body.clone();
@@ -192,15 +194,16 @@ async fn order(
     responses((status = OK, body = OrderBody, description = "The order")))]
 async fn show(
     State(app): State<App>,
-    Path(token): Path<String>,
+    Id(token): Id<String>,
     read: Read<NoQuery>,
-) -> Result<One<OrderBody>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
     read.wait_for(&app, purchases::MODEL.name).await?;
     let absent = || Problem::not_found("order");
     let order = app.secret.read_claim_token(&token).ok_or_else(absent)?;
     let row = purchases::get(&app.pool, order).await?.ok_or_else(absent)?;
     let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: order_body(row)?, version, position })
+    // Whoever has the address sees who the guest is: nothing of it is kept on the way.
+    Ok(([(header::CACHE_CONTROL, "no-store")], One { body: order_body(row)?, version, position }))
 }
 
 /// Confirms what a guest has ordered, as its seller who has asked: its pieces are taken, and it can be sent.

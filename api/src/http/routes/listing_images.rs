@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::listings::{ListingChanged, TAG, changed};
-use super::uploads::{ImagesForm, Kept, UploadedImage};
+use super::uploads::{ImagesForm, UploadedImage, keep, uploaded};
 use crate::app::App;
 use crate::http::extract::{Command, Id, Ids, Nothing};
 use crate::http::openapi::{Conditional, Keyed};
@@ -55,17 +55,15 @@ async fn attach(
             Ok(())
         })
         .await?;
-    let kept = Kept::keep(&app, &upload.command.body).await?;
-    let items: Vec<UploadedImage> = kept.uploaded().collect();
+    let rules = app.listing_rules();
     let attach = move |world: &mut World<'_>, new: &[NewImage]| {
         world.get::<Listing>(listing)?.owned_by(seller)?;
-        images::store(world, seller, new)?;
         for image in new {
-            listings::attach_image(world, listing, seller, &image.stored.file())?;
+            listings::attach_image(world, listing, seller, &image.stored.file(), &rules)?;
         }
-        Ok(ListingImages { items: items.clone(), version: world.version::<Listing>(listing)? })
+        Ok(ListingImages { items: uploaded(new).collect(), version: world.version::<Listing>(listing)? })
     };
-    let accepted = kept.commit(&app, upload.command.request(), attach).await?;
+    let accepted = keep(&app, upload, attach).await?;
     let location = accepted.value.items.first().map(|image| image.url().to_owned()).unwrap_or_default();
     Ok(Done::created(accepted, location))
 }

@@ -6,7 +6,6 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::Change;
 use commands::listings::{self, NewListing};
-use commands::stores;
 use domain::category::Attributes;
 use domain::listing::{AuctionPlan, Changes, Condition, Delivery, Details, Discount, Listing, Sale, Variant};
 use domain::stock::Sku;
@@ -269,7 +268,7 @@ fn either_or() -> Problem {
 pub struct ListingChanged {
     id: uuid::Uuid,
     /// For `If-Match`.
-    version: u64,
+    pub(super) version: u64,
 }
 
 pub(super) fn changed(world: &mut commands::World<'_>, listing: ListingId) -> Result<ListingChanged, commands::Halt> {
@@ -309,7 +308,7 @@ async fn show(
     read: Read<NoQuery>,
 ) -> Result<One<ListingBody>, Problem> {
     read.wait_for(&app, catalogue::MODEL.name).await?;
-    let row = catalogue::get(&app.pool, id, caller.map(|caller| caller.account)).await?;
+    let row = catalogue::get(&app.pool, id, caller.map(|caller| caller.account).into()).await?;
     let row = row.ok_or_else(|| Problem::not_found("listing"))?;
     let (version, position) = (row.listing.version.unsigned_abs(), row.listing.position);
     Ok(One { body: body(row)?, version, position })
@@ -436,7 +435,7 @@ async fn revise<T>(
     command: &Command<T>,
     revision: Revision,
 ) -> Result<Done<ListingChanged>, Problem> {
-    let (by, expected) = (command.caller.account, command.expected_version);
+    let (by, expected, rules) = (command.caller.account, command.expected_version, app.listing_rules());
     let changes_nothing = revision.changes == Changes::default();
     let revise = move |world: &mut commands::World<'_>| {
         world.get::<Listing>(id)?.owned_by(by)?;
@@ -447,12 +446,14 @@ async fn revise<T>(
         {
             variants.clone_from(kept);
         }
-        listings::revise(world, id, by, changes, &stock)?;
+        listings::revise(world, id, by, changes, &stock, &rules)?;
         if let Change::To(discount) = discount {
             listings::set_discount(world, id, by, discount)?;
         }
-        if let Some(paused) = paused {
-            listings::pause(world, id, by, paused)?;
+        match paused {
+            Some(true) => listings::pause(world, id, by)?,
+            Some(false) => listings::resume(world, id, by, &rules)?,
+            None => {}
         }
         changed(world, id)
     };
@@ -491,11 +492,9 @@ async fn publish(
     command: Command<Nothing>,
 ) -> Result<Done<ListingChanged>, Problem> {
     let (by, expected, rules) = (command.caller.account, command.expected_version, app.listing_rules());
-    let needs_verification = app.settings.stores.needs_verification;
     let publish = move |world: &mut commands::World<'_>| {
         world.get::<Listing>(id)?.owned_by(by)?;
         world.expect_version::<Listing>(id, expected)?;
-        stores::require_standing(world, by, needs_verification)?;
         listings::publish(world, id, by, &rules)?;
         changed(world, id)
     };

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::orders::{self, CartLine, Checkout};
-use commands::{escrows, wallets};
+use commands::{affiliates, escrows, wallets};
 use domain::account::Capability;
 use domain::escrow::Escrow;
 use domain::order::{MOST_LINES, MOST_QUANTITY, Order};
 use domain::order_group::OrderGroup;
 use domain::stock::Sku;
-use domain::{AccountId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, Sealed};
+use domain::{AccountId, DepositId, ListingId, Money, OrderGroupId, OrderId, ReferralClickId, RefundId, Sealed};
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
@@ -68,6 +68,9 @@ pub struct Cart {
     #[serde(default)]
     #[schema(maximum = 9_007_199_254_740_991_u64, minimum = 0, default = 0)]
     points: u64,
+    /// By which click on an affiliate's link the buyer came, as `/affiliate/clicks` has told. One that does not count any
+    /// more, or never did, is no error.
+    click_id: Option<Uuid>,
 }
 
 /// More points than any cart costs.
@@ -179,8 +182,9 @@ pub struct PlacedOrder {
         (status = NOT_FOUND, description = "There is no such listing")))]
 async fn check_out(State(app): State<App>, Creation(command): Creation<Cart>) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
-    let Cart { lines, ship_to, pay, points } = command.body;
-    buy(&app, request, buyer, lines.into_iter().map(CartLine::from).collect(), ship_to, (pay, points)).await
+    let Cart { lines, ship_to, pay, points, click_id } = command.body;
+    let lines = lines.into_iter().map(CartLine::from).collect();
+    buy(&app, request, buyer, Wanted { lines, ship_to, pay, points, click_id }).await
 }
 
 /// One thing to be bought.
@@ -206,6 +210,9 @@ pub struct Purchase {
     #[serde(default)]
     #[schema(maximum = 9_007_199_254_740_991_u64, minimum = 0, default = 0)]
     points: u64,
+    /// By which click on an affiliate's link the buyer came, as `/affiliate/clicks` has told. One that does not count any
+    /// more, or never did, is no error.
+    click_id: Option<Uuid>,
 }
 
 /// Buys one listing without a cart.
@@ -218,18 +225,27 @@ async fn purchase(
     Creation(command): Creation<Purchase>,
 ) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
-    let Purchase { sku, quantity, ship_to, pay, points } = command.body;
-    buy(&app, request, buyer, vec![CartLine { listing, sku, quantity }], ship_to, (pay, points)).await
+    let Purchase { sku, quantity, ship_to, pay, points, click_id } = command.body;
+    let lines = vec![CartLine { listing, sku, quantity }];
+    buy(&app, request, buyer, Wanted { lines, ship_to, pay, points, click_id }).await
+}
+
+/// What somebody wants to buy, and how.
+struct Wanted {
+    lines: Vec<CartLine>,
+    ship_to: Option<Address>,
+    pay: PayWhen,
+    points: u64,
+    click_id: Option<Uuid>,
 }
 
 async fn buy(
     app: &App,
     request: commands::Request,
     buyer: AccountId,
-    lines: Vec<CartLine>,
-    ship_to: Option<Address>,
-    (pay, points): (PayWhen, u64),
+    wanted: Wanted,
 ) -> Result<Done<CheckedOut>, Problem> {
+    let Wanted { lines, ship_to, pay, points, click_id } = wanted;
     let rules = app.sale_rules();
     let ship_to = match ship_to {
         Some(address) => Some(sealed(app, buyer, &address).await?),
@@ -238,6 +254,9 @@ async fn buy(
     let orders = lines.iter().map(|_| OrderId(mint::id())).collect();
     let cart = Checkout { buyer, lines, ship_to, points, group: OrderGroupId(mint::id()), orders };
     let check_out = move |world: &mut commands::World<'_>| {
+        if let Some(click) = click_id {
+            affiliates::follow(world, buyer, ReferralClickId(click))?;
+        }
         let placed = orders::checkout(world, &cart, rules)?;
         let waits = matches!(world.get::<OrderGroup>(cart.group)?, OrderGroup::AwaitingPayment(_));
         match placed.first() {

@@ -1,7 +1,5 @@
 //! Content pages: written by staff in Markdown, read by anybody.
 
-use std::str::FromStr;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -15,8 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::http::extract::{Command, Id, Read};
-use crate::http::fields::{is_slug, is_title};
+use crate::http::extract::{Command, Id, Read, Slug};
+use crate::http::fields::is_title;
 use crate::http::markdown;
 use crate::http::openapi::{Conditional, Revalidates, Waits};
 use crate::http::problem::Problem;
@@ -27,18 +25,6 @@ const TAG: &str = "Content";
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show)).routes(routes!(publish))
-}
-
-/// The name of a page in an address. What cannot be one names nothing.
-#[derive(Clone, Debug)]
-struct Slug(String);
-
-impl FromStr for Slug {
-    type Err = garde::Error;
-
-    fn from_str(text: &str) -> Result<Self, garde::Error> {
-        is_slug(text, &()).map(|()| Self(text.to_owned()))
-    }
 }
 
 /// A version of a page.

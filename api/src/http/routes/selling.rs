@@ -225,7 +225,7 @@ async fn own_listings(
     read.wait_for(&app, catalogue::MODEL.name).await?;
     let OwnListingsQuery { status, sort, limit, cursor } = read.query;
     let (limit, own) = (page_limit(limit)?, Some(caller.account));
-    let filter = catalogue::Filter { viewer: own, seller: own, status, ..catalogue::Filter::default() };
+    let filter = catalogue::Filter { viewer: own.into(), seller: own, status, ..catalogue::Filter::default() };
     let cursor = cursor.map(|cursor| cursor.0);
     let page = catalogue::page(&app.pool, &filter, sort.unwrap_or_default(), cursor, limit).await?;
     Page::of(page, listings::body).map(Json)

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::listings::{self, ListingBody};
 use crate::app::App;
 use crate::http::access;
-use crate::http::extract::{Caller, Command, Id, MaybeCaller, NoQuery, Read};
+use crate::http::extract::{Caller, Command, Id, MaybeCaller, NoQuery, Read, Slug};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::openapi::{Conditional, Revalidates, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -269,12 +269,12 @@ pub struct StorePage {
 
 /// A store that is open, and what it offers.
 #[utoipa::path(get, path = "/store/{slug}", tag = TAG, security((), ("bearer" = [])),
-    params(("slug" = String, Path), StoreQuery, Waits, Revalidates),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), StoreQuery, Waits, Revalidates),
     responses((status = OK, body = StorePage, description = "The store and a page of its listings"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
 async fn show(
     State(app): State<App>,
-    Id(slug): Id<String>,
+    Id(Slug(slug)): Id<Slug>,
     MaybeCaller(caller): MaybeCaller,
     read: Read<StoreQuery>,
 ) -> Result<Fresh<StorePage>, Problem> {
@@ -287,7 +287,7 @@ async fn show(
     let store = shops::by_slug(&app.pool, &slug).await?.ok_or_else(|| Problem::not_found("store"))?;
     let StoreQuery { sort, limit, cursor } = read.query;
     let (sort, limit) = (sort.unwrap_or_default(), page_limit(limit)?);
-    let viewer = caller.map(|caller| caller.account);
+    let viewer = caller.map(|caller| caller.account).into();
     let filter = catalogue::Filter { viewer, seller: Some(AccountId(store.id)), ..catalogue::Filter::default() };
     let page = catalogue::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
     let Page { items, next_cursor } = Page::of(page, listings::body)?;

@@ -7,22 +7,24 @@ use axum::response::{IntoResponse, Response};
 use commands::images::{self, NewImage};
 use commands::{Accepted, CommandError, Halt, Request, World};
 use domain::image::{Format, Stored};
+use opentelemetry::context::FutureExt as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::http::extract::{Command, Id};
+use crate::http::extract::Id;
 use crate::http::fresh::Known;
 use crate::http::openapi::{Keyed, Revalidates};
 use crate::http::problem::Problem;
 use crate::http::reply::Done;
 use crate::http::upload::{FileBody, Files, OneFile, Upload};
-use crate::media::picture::{MOST_PIXELS, Refused};
+use crate::media::picture::Refused;
 use crate::media::{NotKept, names};
 
 const TAG: &str = "Uploads";
@@ -122,11 +124,10 @@ pub struct UploadedImages {
         (status = PAYLOAD_TOO_LARGE, description = "The file or the form is too large"),
         (status = UNSUPPORTED_MEDIA_TYPE, description = "The body is no form")))]
 async fn upload_one(State(app): State<App>, upload: Upload<OneFile>) -> Result<Done<UploadedImage>, Problem> {
-    let kept = Kept::keep(&app, &upload.command.body).await?;
-    let value = kept.uploaded().next().ok_or_else(Problem::internal)?;
-    let accepted = kept.note(&app, &upload.command, value).await?;
-    let location = accepted.value.url.clone();
-    Ok(Done::created(accepted, location))
+    let Accepted { value, position, replayed } = keep(&app, upload, |_, new| Ok(uploaded(new).next())).await?;
+    let value = value.ok_or_else(Problem::internal)?;
+    let location = value.url.clone();
+    Ok(Done::created(Accepted { value, position, replayed }, location))
 }
 
 /// Uploads up to five pictures: all of them, or none.
@@ -136,22 +137,58 @@ async fn upload_one(State(app): State<App>, upload: Upload<OneFile>) -> Result<D
         (status = PAYLOAD_TOO_LARGE, description = "A file or the form is too large"),
         (status = UNSUPPORTED_MEDIA_TYPE, description = "The body is no form")))]
 async fn upload_several(State(app): State<App>, upload: Upload<Files>) -> Result<Done<UploadedImages>, Problem> {
-    let kept = Kept::keep(&app, &upload.command.body).await?;
-    let items = kept.uploaded().collect();
-    let accepted = kept.note(&app, &upload.command, UploadedImages { items }).await?;
+    let accepted = keep(&app, upload, |_, new| Ok(UploadedImages { items: uploaded(new).collect() })).await?;
     let location = accepted.value.items.first().map(|image| image.url.clone()).unwrap_or_default();
     Ok(Done::created(accepted, location))
 }
 
+/// What their sender is told of pictures.
+pub(super) fn uploaded(new: &[NewImage]) -> impl Iterator<Item = UploadedImage> {
+    new.iter().map(UploadedImage::of)
+}
+
+/// Makes pictures of what was sent, keeps them, and commits that they are there with whatever else `decide` says of them:
+/// all, or none.
+///
+/// Whoever gives up waiting leaves it behind, and it goes on to its end: files are written that only the end can name or
+/// delete.
+pub(super) async fn keep<F, T>(
+    app: &App,
+    upload: Upload<F>,
+    mut decide: impl FnMut(&mut World<'_>, &[NewImage]) -> Result<T, Halt> + Send + 'static,
+) -> Result<Accepted<T>, Problem>
+where
+    F: Send + 'static,
+    T: Serialize + DeserializeOwned + Send + 'static,
+{
+    let app = app.clone();
+    let (owner, most) = (upload.command.caller.account, app.settings.media.pictures_per_account);
+    let decide = move |world: &mut World<'_>, new: &[NewImage]| {
+        images::store(world, owner, new, most)?;
+        decide(world, new)
+    };
+    let work = async move {
+        // All of it: its place too.
+        let upload = upload;
+        let kept = Kept::keep(&app, &upload.command.body).await?;
+        kept.commit(&app, upload.command.request(), decide).await
+    };
+    let done = tokio::spawn(work.with_current_context().in_current_span()).await;
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "an upload");
+        Err(Problem::internal())
+    })
+}
+
 /// Pictures whose files are written, and which the log does not know yet.
 #[derive(Debug)]
-pub(super) struct Kept {
+struct Kept {
     images: Vec<NewImage>,
 }
 
 impl Kept {
     /// Makes pictures of files and keeps them: all, or none.
-    pub(super) async fn keep(app: &App, files: &[Bytes]) -> Result<Self, Problem> {
+    async fn keep(app: &App, files: &[Bytes]) -> Result<Self, Problem> {
         let mut kept = Self { images: Vec::new() };
         for (number, file) in files.iter().enumerate() {
             match app.media()?.keep(file.clone()).await {
@@ -165,26 +202,8 @@ impl Kept {
         Ok(kept)
     }
 
-    /// What their sender is told of them.
-    pub(super) fn uploaded(&self) -> impl Iterator<Item = UploadedImage> {
-        self.images.iter().map(UploadedImage::of)
-    }
-
-    /// Says that they are there.
-    async fn note<T>(self, app: &App, command: &Command<Vec<Bytes>>, value: T) -> Result<Accepted<T>, Problem>
-    where
-        T: Clone + Serialize + DeserializeOwned + Send + 'static,
-    {
-        let owner = command.caller.account;
-        let store = move |world: &mut World<'_>, new: &[NewImage]| {
-            images::store(world, owner, new)?;
-            Ok(value.clone())
-        };
-        self.commit(app, command.request(), store).await
-    }
-
     /// Commits what is to be said of them. Files of which it is certain that the log will never know go again.
-    pub(super) async fn commit<T>(
+    async fn commit<T>(
         self,
         app: &App,
         request: Request,
@@ -221,10 +240,9 @@ fn problem(error: &NotKept, number: usize) -> Problem {
             refused("not-an-image", "Not an image", "The file is no JPEG, PNG, WebP or GIF.")
         }
         NotKept::Refused(Refused::Damaged) => refused("image-damaged", "Damaged", "The file is cut off or broken."),
-        NotKept::Refused(Refused::TooManyPixels { pixels }) => {
-            refused("image-too-large", "Too many pixels", "The picture has more than 25 million pixels.")
-                .with("maximum", MOST_PIXELS)
-                .with("offered", json!(pixels))
+        NotKept::Refused(Refused::TooManyPixels { pixels, most }) => {
+            let detail = format!("The picture has more than {} million pixels.", most / 1_000_000);
+            refused("image-too-large", "Too many pixels", &detail).with("maximum", *most).with("offered", json!(pixels))
         }
         NotKept::Storage(error) => {
             tracing::warn!(%error, "an upload could not be stored");

@@ -99,7 +99,10 @@ pub struct TransactionsQuery {
     cursor: Option<Cursor<wallet_statement::Cursor>>,
 }
 
-words!(KindName: "deposit", "withdrawal", "hold", "payment", "sale", "refund_received", "refund_given", "recovery");
+words!(
+    KindName: "deposit", "withdrawal", "hold", "payment", "sale", "refund_received", "refund_given",
+    "commission_received", "commission_given", "recovery"
+);
 
 words!(StatusName: "pending", "succeeded", "failed", "released");
 

@@ -225,11 +225,90 @@ fn claims(width: u32, height: u32, depth_and_color: [u8; 2], chunks: &[Vec<u8>])
 }
 
 /// As many pixels as are taken, in a file that is a thousand times smaller.
-fn much_of_nothing() -> Vec<u8> {
+fn much_of_nothing(color: ExtendedColorType) -> Vec<u8> {
     let mut file = Vec::new();
-    let nothing = vec![0; 5_000 * 5_000 * 4];
-    PngEncoder::new(&mut file).write_image(&nothing, 5_000, 5_000, ExtendedColorType::Rgba8).unwrap();
+    let nothing = vec![0; 5_000 * 5_000 * usize::from(color.bits_per_pixel() / 8)];
+    PngEncoder::new(&mut file).write_image(&nothing, 5_000, 5_000, color).unwrap();
     file
+}
+
+/// The same as a JPEG of so many components. Each of its blocks is the shortest that there is: of one bit, and of one more
+/// for its end where everything comes at once.
+fn plain_jpeg(is_progressive: bool, components: u8) -> Vec<u8> {
+    const SIDE: u16 = 5_000;
+    let segment = |marker: u8, data: &[u8]| {
+        let length = u16::try_from(data.len() + 2).unwrap().to_be_bytes();
+        [&[0xff, marker], length.as_slice(), data].concat()
+    };
+    let each = |of: fn(u8) -> Vec<u8>| (1..=components).flat_map(of).collect::<Vec<u8>>();
+    let side = SIDE.to_be_bytes();
+    let frame = [&[8], side.as_slice(), &side, &[components], &each(|id| vec![id, 0x11, 0])].concat();
+    // One code of one bit, which says that there is nothing.
+    let table = |class: u8| [&[class, 1], [0; 16].as_slice()].concat();
+    let spectrum: [u8; 3] = if is_progressive { [0, 0, 0] } else { [0, 63, 0] };
+    let scan = [&[components], each(|id| vec![id, 0]).as_slice(), &spectrum].concat();
+    let bits = usize::from(SIDE / 8).pow(2) * usize::from(components) * if is_progressive { 1 } else { 2 };
+    [
+        vec![0xff, 0xd8],
+        if components == 4 { segment(0xee, b"Adobe\0\x64\0\0\0\0\0") } else { vec![] },
+        segment(0xdb, &[&[0], [1; 64].as_slice()].concat()),
+        segment(if is_progressive { 0xc2 } else { 0xc0 }, &frame),
+        segment(0xc4, &table(0x00)),
+        segment(0xc4, &table(0x10)),
+        segment(0xda, &scan),
+        vec![0; bits.div_ceil(8)],
+        vec![0xff, 0xd9],
+    ]
+    .concat()
+}
+
+fn riff_chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap().to_le_bytes();
+    [kind.as_slice(), length.as_slice(), data, &vec![0; data.len() % 2]].concat()
+}
+
+/// A WebP of several chunks, which says that it is as wide and as high as this.
+fn riff(flags: u8, side: u32, chunks: &[Vec<u8>]) -> Vec<u8> {
+    let [low, middle, high, _] = (side - 1).to_le_bytes();
+    let head = riff_chunk(*b"VP8X", &[flags, 0, 0, 0, low, middle, high, low, middle, high]);
+    riff_chunk(*b"RIFF", &[b"WEBP".as_slice(), &head, &chunks.concat()].concat())
+}
+
+/// A picture of this size as the first of many.
+fn moved(side: u32, picture: &[u8]) -> Vec<u8> {
+    let [low, middle, high, _] = (side - 1).to_le_bytes();
+    let frame = [0, 0, 0, 0, 0, 0, low, middle, high, low, middle, high, 1, 0, 0, 0];
+    riff_chunk(*b"ANMF", &[frame.as_slice(), picture].concat())
+}
+
+/// A see-through picture without anything on it, as a WebP.
+fn empty_webp(side: u32) -> Vec<u8> {
+    let mut file = Vec::new();
+    let nothing = RgbaImage::new(side, side);
+    WebPEncoder::new_lossless(&mut file).write_image(&nothing, side, side, ExtendedColorType::Rgba8).unwrap();
+    file
+}
+
+/// The same, moving.
+fn moving_webp(side: u32) -> Vec<u8> {
+    riff(0x12, side, &[riff_chunk(*b"ANIM", &[0; 6]), moved(side, &empty_webp(side)[12..])])
+}
+
+/// A GIF whose first picture is narrower than the whole, so that it is drawn apart.
+fn narrow_gif() -> Vec<u8> {
+    let mut file = Vec::new();
+    let frame = Frame::new(RgbaImage::from_pixel(4_999, 5_000, Rgba([1, 2, 3, 255])));
+    GifEncoder::new_with_speed(&mut file, 30).encode_frame(frame).unwrap();
+    file[6..8].copy_from_slice(&5_000_u16.to_le_bytes());
+    file
+}
+
+/// How much memory, at most, this takes beyond what was taken before.
+fn taken<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    // What making the file has taken is forgotten, where the system lets us.
+    let _ = fs::write("/proc/self/clear_refs", "5");
+    let before = peak();
+    (work(), peak() - before)
 }
 
 /// The most memory that this process has ever taken, in bytes. Each test is a process of its own.
@@ -245,7 +324,7 @@ const MIB: u64 = 1024 * 1024;
 fn a_bomb_is_refused_before_it_takes_any_memory() {
     let before = peak();
     let data = chunk(*b"IDAT", &[0x78, 0x9c, 0x03, 0x00, 0x00, 0x00, 0x00, 0x01]);
-    let too_many = |pixels| Err(Refused::TooManyPixels { pixels: Some(pixels) });
+    let too_many = |pixels| Err(Refused::TooManyPixels { pixels: Some(pixels), most: MOST_PIXELS });
     for (file, refused) in [
         (claims(50_000, 50_000, [8, 6], std::slice::from_ref(&data)), too_many(2_500_000_000)),
         (claims(50_000, 50_000, [16, 6], std::slice::from_ref(&data)), too_many(2_500_000_000)),
@@ -253,7 +332,7 @@ fn a_bomb_is_refused_before_it_takes_any_memory() {
         // Its first line alone is more than decoding may take.
         (
             claims(0x7fff_ffff, 0x7fff_ffff, [8, 2], std::slice::from_ref(&data)),
-            Err(Refused::TooManyPixels { pixels: None }),
+            Err(Refused::TooManyPixels { pixels: None, most: MOST_PIXELS }),
         ),
     ] {
         assert_eq!(Picture::read(&file).map(|_| ()), refused);
@@ -269,17 +348,71 @@ fn a_bomb_is_refused_before_it_takes_any_memory() {
     let at = wide.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap() + 5;
     wide[at..at + 4].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
     assert!(Picture::read(&wide).is_err());
+    // A small one, still or moving, in which a picture says that it is as large as it can be.
+    let vast = [&[0x10, 0x40, 0, 0x9d, 0x01, 0x2a, 0xff, 0x3f, 0xff, 0x3f], vec![0; 500_000].as_slice()].concat();
+    let still = riff(0, 16, &[riff_chunk(*b"VP8 ", &vast)]);
+    let moving = riff(2, 16, &[riff_chunk(*b"ANIM", &[0; 6]), moved(16, &riff_chunk(*b"VP8 ", &vast))]);
+    assert_eq!(Picture::read(&still).map(|_| ()), too_many(16_383 * 16_383));
+    let too_many_moving = Refused::TooManyPixels { pixels: Some(16_383 * 16_383), most: MOST_PIXELS_MOVING };
+    assert_eq!(Picture::read(&moving).map(|_| ()), Err(too_many_moving));
     let grown = peak() - before;
     assert!(grown < 32 * MIB, "{grown} bytes");
 }
 
-#[test]
-fn the_largest_picture_that_is_taken_takes_bounded_memory() {
-    let before = peak();
-    let file = much_of_nothing();
-    assert!(file.len() < 1_000_000, "{} bytes say 25 million pixels", file.len());
-    let picture = Picture::read(&file).unwrap();
+/// The largest file of each kind, and what drawing it may take.
+fn takes_bounded_memory(file: &[u8]) {
+    assert!(file.len() < 1_000_000, "{} bytes say millions of pixels", file.len());
+    let (picture, grown) = taken(|| Picture::read(file).unwrap());
     assert_eq!((picture.width, picture.height), (1_080, 1_080));
-    let grown = peak() - before;
     assert!(grown < 300 * MIB, "{grown} bytes");
+    // Or nothing was measured.
+    assert!(grown > 64 * MIB, "{grown} bytes");
+}
+
+#[test]
+fn the_largest_png_takes_bounded_memory() {
+    takes_bounded_memory(&much_of_nothing(ExtendedColorType::Rgba8));
+}
+
+#[test]
+fn the_largest_png_of_deep_colour_takes_bounded_memory() {
+    takes_bounded_memory(&much_of_nothing(ExtendedColorType::Rgba16));
+}
+
+#[test]
+fn the_largest_jpeg_takes_bounded_memory() {
+    takes_bounded_memory(&plain_jpeg(false, 3));
+}
+
+#[test]
+fn the_largest_jpeg_for_print_takes_bounded_memory() {
+    takes_bounded_memory(&plain_jpeg(false, 4));
+}
+
+#[test]
+fn the_largest_jpeg_that_comes_in_passes_takes_bounded_memory() {
+    takes_bounded_memory(&plain_jpeg(true, 3));
+}
+
+#[test]
+fn the_largest_jpeg_for_print_that_comes_in_passes_takes_bounded_memory() {
+    takes_bounded_memory(&plain_jpeg(true, 4));
+}
+
+#[test]
+fn the_largest_webp_takes_bounded_memory() {
+    takes_bounded_memory(&empty_webp(5_000));
+}
+
+#[test]
+fn the_largest_webp_that_moves_takes_bounded_memory() {
+    let too_large = moving_webp(4_001);
+    let refused = Refused::TooManyPixels { pixels: Some(4_001 * 4_001), most: MOST_PIXELS_MOVING };
+    assert_eq!(Picture::read(&too_large).map(|_| ()), Err(refused));
+    takes_bounded_memory(&moving_webp(4_000));
+}
+
+#[test]
+fn the_largest_gif_takes_bounded_memory() {
+    takes_bounded_memory(&narrow_gif());
 }

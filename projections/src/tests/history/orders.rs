@@ -60,12 +60,12 @@ impl History {
     pub(super) fn attempt(&mut self, work: impl FnOnce(&mut Self) -> Option<()>) {
         let (accounts, wallets, stocks) = (self.accounts.clone(), self.wallets.clone(), self.stocks.clone());
         let (orders, groups, escrows) = (self.orders.clone(), self.groups.clone(), self.escrows.clone());
-        let (auctions, points) = (self.auctions.clone(), self.points.clone());
+        let (auctions, points, commissions) = (self.auctions.clone(), self.points.clone(), self.commissions.clone());
         if work(self).is_none() {
             self.unit = Unit::default();
             (self.accounts, self.wallets, self.stocks) = (accounts, wallets, stocks);
             (self.orders, self.groups, self.escrows) = (orders, groups, escrows);
-            (self.auctions, self.points) = (auctions, points);
+            (self.auctions, self.points, self.commissions) = (auctions, points, commissions);
         }
         self.commit();
     }
@@ -147,7 +147,7 @@ impl History {
                 self.place_sold(auction, order, (bidder, to.maximum, Origin::SecondChance(auction)));
             }
             Sale::Stands | Sale::Forfeited | Sale::Offered { .. } | Sale::Taken { .. } => {
-                let (bidder, until) = (underbidders.first()?.bidder, now + WIN_PAID_WITHIN);
+                let (bidder, until) = (Some(underbidders.first()?.bidder), now + WIN_PAID_WITHIN);
                 self.auction(auction, auction::Command::OfferSecondChance { bidder, until, now })?;
             }
         }
@@ -263,7 +263,9 @@ impl History {
         let amount = fees::gross(&lines, terms.lines.first()?.unit_price.currency()).ok()?;
         let inspection_s = if delivery.is_physical() { 14 * 86_400 } else { 2 * 86_400 };
         self.order(order, order::Command::Place { terms })?;
-        let terms = escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit: 1, redeemed };
+        let (points_per_unit, commission) = (1, self.promise(buyer));
+        let terms =
+            escrow::Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit, redeemed, commission };
         self.escrow(order, escrow::Command::Open { terms })?;
         Some(())
     }
@@ -316,7 +318,9 @@ impl History {
             if amount.is_positive() {
                 self.wallet(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
             }
-            self.escrow(order, escrow::Command::Fund { now })?;
+            for event in self.escrow(order, escrow::Command::Fund { now })? {
+                self.settle_commission(order, &event)?;
+            }
             self.order(order, order::Command::Pay {})?;
             for listing in self.reserved(order).into_keys() {
                 self.stock(listing, stock::Command::Take { order })?;
@@ -579,6 +583,7 @@ impl History {
                 | escrow::Event::InspectionReminded { .. }
                 | escrow::Event::EscrowDisputed { .. } => {}
             }
+            self.settle_commission(order, event)?;
         }
         Some(())
     }
@@ -639,10 +644,10 @@ impl History {
         }
     }
 
-    fn opened(&self, order: OrderId) -> Option<escrow::Opened> {
+    pub(super) fn opened(&self, order: OrderId) -> Option<escrow::Opened> {
         match self.escrows.state(order) {
             Escrow::Unopened => None,
-            Escrow::Opened(opened) => Some(opened),
+            Escrow::Opened(opened) => Some(*opened),
         }
     }
 

@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use commands::Request;
 use commands::sessions::{self, Trade, Traded};
-use commands::{accounts, stores};
-use domain::AccountId;
+use commands::{accounts, affiliates, stores};
 use domain::account::{Account, Capability};
 use domain::claim::Kind;
+use domain::{AccountId, ReferralClickId};
 use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::mint;
@@ -39,7 +39,7 @@ pub(super) async fn register(
     Body(registration): Body<Registration>,
 ) -> Result<(StatusCode, Tokens), Problem> {
     let account = AccountId(mint::id());
-    let Registration { email, user_name, password, sell, store } = registration;
+    let Registration { email, user_name, password, sell, store, click_id } = registration;
     let hashed = app.passwords.hash_new(password, vec![email.clone(), user_name.clone()]).await?;
     let password_hash = hashed.ok_or_else(|| too_common("/password"))?;
     let mut capabilities = BTreeSet::from([Capability::Buy]);
@@ -54,6 +54,9 @@ pub(super) async fn register(
         accounts::challenge_email(world, account, question.clone(), newcomer.email)?;
         if let Some(about) = &store {
             stores::open(world, account, about)?;
+        }
+        if let Some(click) = click_id {
+            affiliates::follow(world, account, ReferralClickId(click))?;
         }
         sessions::open(world, &session)
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use domain::category::AttributeName;
@@ -17,7 +17,7 @@ use super::facets::{self, FacetsBody};
 use super::shown::{ListingBody, body};
 use super::{ConditionBody, TAG};
 use crate::app::App;
-use crate::http::extract::{Caller, MaybeCaller, Read};
+use crate::http::extract::{Caller, Id, MaybeCaller, Read, Slug};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::openapi::{CurrencyCode, Revalidates, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -90,7 +90,7 @@ impl ListingsQuery {
             }
         };
         Ok(catalogue::Filter {
-            viewer,
+            viewer: viewer.into(),
             status: Some(self.status.unwrap_or(catalogue::Status::Active)),
             seller: self.seller.map(AccountId),
             categories,
@@ -171,12 +171,12 @@ pub(super) async fn list(
 
 /// What is offered in a category and in those below it.
 #[utoipa::path(get, path = "/categories/{slug}/listings", tag = TAG, security((), ("bearer" = [])),
-    params(("slug" = String, Path), ListingsQuery, Waits, Revalidates),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), ListingsQuery, Waits, Revalidates),
     responses((status = OK, body = ListingsPage, description = "A page"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
 pub(super) async fn list_category(
     State(app): State<App>,
-    Path(slug): Path<String>,
+    Id(Slug(slug)): Id<Slug>,
     MaybeCaller(caller): MaybeCaller,
     mut searched: Searched,
 ) -> Result<Fresh<ListingsPage>, Problem> {

@@ -45,6 +45,7 @@ use crate::config::Config;
 use crate::forward::{self, Forwarding};
 use crate::http::limits::{self, Limits};
 use crate::http::live::LiveAuctions;
+use crate::http::markdown::RenderedPages;
 use crate::http::problem::Problem;
 use crate::media::{Media, MediaError};
 use crate::observe;
@@ -133,6 +134,8 @@ pub struct Parts {
     pub media: Option<Arc<Media>>,
     /// Provinces and cities.
     pub places: Places,
+    /// Content pages as HTML.
+    pub rendered: RenderedPages,
     /// Who is logged in.
     pub sessions: LiveSessions,
     /// Logging in with Google, if this marketplace is known there.
@@ -374,14 +377,7 @@ impl Node {
         let hints = Arc::default();
         let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
 
-        let runner = Runner {
-            database: database.clone(),
-            head: head.clone(),
-            feed,
-            progress: progress.clone(),
-            batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
-            poll: Duration::from_millis(settings.feed.poll_ms),
-        };
+        let runner = runner(&settings, database, &head, feed, &progress);
         let own = own_followers(&settings, &payments, &secret, media.as_ref())?;
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
@@ -390,11 +386,10 @@ impl Node {
         if !others.is_empty() {
             tasks.until_stop(progress.clone().watch(others, pool.clone(), head.clone()));
         }
-        tasks.until_stop(head.clone().poll(pool.clone(), Duration::from_millis(settings.feed.poll_ms), hints));
+        tasks.until_stop(head.clone().poll(pool.clone(), runner.poll, hints));
         tasks.until_stop(clock.clone().follow(pool.clone()));
         tasks.until_stop(observe::metrics::keep_up(counting));
-        let live = LiveAuctions::default();
-        let sessions = LiveSessions::new(head.position());
+        let (live, sessions) = (LiveAuctions::default(), LiveSessions::new(head.position()));
         // Nodes with processes too: others hand them requests.
         tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
         if roles.api {
@@ -420,6 +415,7 @@ impl Node {
         let app = App(Arc::new(Parts {
             tokens: AccessTokens::new(&secret, &settings.auth),
             passwords: Passwords::new()?,
+            rendered: RenderedPages::default(),
             limits: Limits::new(settings.limits),
             settings,
             engine,
@@ -468,6 +464,18 @@ fn read_surroundings(settings: &Config) -> Result<(Places, Option<Arc<Media>>), 
     let roles = settings.node.roles;
     let media = (roles.api || roles.processes).then(|| Media::open(&settings.media)).transpose()?;
     Ok((Places::load(&settings.places.files.0)?, media.map(Arc::new)))
+}
+
+/// What runs the followers of this node.
+fn runner(settings: &Config, database: &Database, head: &Head, feed: Feed, progress: &Progress) -> Runner {
+    Runner {
+        database: database.clone(),
+        head: head.clone(),
+        feed,
+        progress: progress.clone(),
+        batch_events: i64::try_from(settings.feed.batch_events).unwrap_or(i64::MAX),
+        poll: Duration::from_millis(settings.feed.poll_ms),
+    }
 }
 
 /// What follows the log on this node.

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `write` | the decision loop beside plain cqrs-es and postgres-es, and beside inserts without anything that decides |
 //! | `project` | rebuilds beside a projection of one event per transaction, the relay, and how late read models are |
-//! | `read` | queries of read models beside an empty one, and loads of aggregates |
+//! | `read` | queries of read models beside an empty one, searches beside `ILIKE`, and loads of aggregates |
 //! | `grow` | whether a command or a query costs more when there is more history |
 //! | `http` | the API beside its own health check, and the memory that it takes |
 //! | `login` | whether the time of a refused log-in tells if an address has an account |
@@ -12,7 +12,8 @@
 //! | `scale` | what more machines would bring, by simulation |
 //! | `raw` | what the tables bear without anything that decides |
 //! | `market`, `wallets` | people who trade by the use cases of the API, and wallets with streams of a certain length |
-//! | `questions` | what readers ask |
+//! | `questions`, `searching` | what readers ask, and how they search |
+//! | `goods` | what is on the shelves of a large catalogue |
 //! | `slots` | how often and how long, and the databases of a run |
 //! | `sample` | what is measured in a slot, and tables of it |
 //! | `site`, `load` | nodes as processes, and callers over HTTP |
@@ -33,6 +34,7 @@ use projections::rebuild::RebuildError;
 use thiserror::Error;
 
 mod cores;
+mod goods;
 mod grow;
 mod http;
 mod load;
@@ -48,6 +50,7 @@ mod read;
 mod sample;
 mod scale;
 mod scratch;
+mod searching;
 mod site;
 mod slots;
 mod wallets;

@@ -25,11 +25,11 @@ use crate::forward;
 pub mod access;
 pub(crate) mod envelope;
 pub mod extract;
-mod fields;
+pub(crate) mod fields;
 pub mod fresh;
 pub mod limits;
 pub mod live;
-mod markdown;
+pub mod markdown;
 mod money;
 pub mod openapi;
 mod origins;
@@ -137,6 +137,7 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::pages::router())
         .nest("/api/v1", routes::uploads::router())
         .nest("/api/v1", routes::stores::router())
+        .nest("/api/v1", routes::users::router())
         .nest("/api/v1", routes::selling::router())
         .nest("/api/v1", routes::merchants::router())
         .nest("/api/v1", routes::moderation::router())

@@ -102,7 +102,9 @@ impl Media {
         let config::Media { folder, s3_bucket, s3_endpoint, s3_region, s3_access_key, s3_secret_key, .. } = settings;
         let storage: Arc<dyn ObjectStore> = match s3_bucket {
             None => {
-                let made = fs::create_dir_all(folder).and_then(|()| synced(folder.parent()));
+                let is_there = folder.is_dir();
+                let made = fs::create_dir_all(folder);
+                let made = made.and_then(|()| if is_there { Ok(()) } else { synced(folder.parent()) });
                 made.map_err(|source| MediaError::Folder { folder: folder.clone(), source })?;
                 Arc::new(LocalFileSystem::new_with_prefix(folder)?)
             }

@@ -11,6 +11,8 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::http::fields::check;
+
 use crate::media::names;
 
 /// What a store says of itself.
@@ -19,7 +21,7 @@ use crate::media::names;
 #[garde(allow_unvalidated)]
 pub struct Storefront {
     /// Its name in addresses: 3 to 64 of a-z, 0-9 and `-`, which is neither first nor last. No two stores have the same.
-    #[garde(custom(is_slug))]
+    #[garde(custom(is_store_slug))]
     #[schema(example = "corner-and-co", pattern = "^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$")]
     pub slug: String,
     /// Its name for people.
@@ -86,7 +88,7 @@ impl From<PaymentPreferenceBody> for PaymentPreference {
     }
 }
 
-fn is_slug(slug: &str, (): &()) -> garde::Result {
+fn is_store_slug(slug: &str, (): &()) -> garde::Result {
     let letters = slug.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     let ends = slug.starts_with('-') || slug.ends_with('-');
     check(letters && !ends && (3..=64).contains(&slug.len()), "must be 3 to 64 of a-z, 0-9 and, within, `-`")
@@ -105,10 +107,6 @@ fn is_link(link: &str, (): &()) -> garde::Result {
     let rest = link.strip_prefix("https://").unwrap_or_default();
     let fits = (1..=200).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_graphic());
     check(fits, "must be an https:// link of at most 208 visible ASCII characters")
-}
-
-fn check(fits: bool, rule: &str) -> garde::Result {
-    if fits { Ok(()) } else { Err(garde::Error::new(rule)) }
 }
 
 impl Storefront {

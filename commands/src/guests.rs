@@ -1,7 +1,8 @@
 //! Use cases of guests, who order at a store without an account and pay in cash when it is brought.
 //!
 //! The pieces are kept until the seller has asked the guest, and are taken then; money and fees are none of the
-//! marketplace's. What guests say of themselves is sealed with a key of that one order.
+//! marketplace's. Since anybody can order so for nothing, what is kept is bounded: so many lines and pieces an order, and
+//! half of what there is. What guests say of themselves is sealed with a key of that one order.
 
 use chrono::TimeDelta;
 use domain::claim::Claim;
@@ -60,9 +61,7 @@ pub fn place(world: &mut World<'_>, new: &GuestOrder, confirm_within: TimeDelta)
     }
     orders::check_currency(lines.iter())?;
     let total = total(&lines)?;
-    for (listing, pieces) in orders::pieces(&lines) {
-        world.execute::<Stock>(listing, stock::Command::Reserve { listing, order, pieces, until: confirm_by })?;
-    }
+    let pieces = orders::pieces(&lines);
     world.fresh::<Order>(order);
     world.fresh::<Escrow>(order);
     let terms = Terms {
@@ -78,6 +77,9 @@ pub fn place(world: &mut World<'_>, new: &GuestOrder, confirm_within: TimeDelta)
         guest: Some(Guest { contact: new.contact.clone(), confirmation: new.confirmation }),
     };
     world.execute::<Order>(order, Command::Place { terms })?;
+    for (listing, pieces) in pieces {
+        world.execute::<Stock>(listing, stock::Command::Hold { listing, order, pieces, until: confirm_by })?;
+    }
     world.introduce(new.key.clone());
     Ok((total, confirm_by))
 }
@@ -127,8 +129,8 @@ pub fn lapse(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
 
 /// Calls an order off: what was not sent is for sale again.
 pub(crate) fn call_off(world: &mut World<'_>, order: OrderId, cause: CancelCause) -> Result<(), Halt> {
-    let stage = world.get::<Order>(order)?.placed()?.stage;
-    if world.execute::<Order>(order, Command::Cancel { cause })?.is_empty() {
+    let (now, stage) = (world.now(), world.get::<Order>(order)?.placed()?.stage);
+    if world.execute::<Order>(order, Command::Cancel { cause, now })?.is_empty() {
         return Ok(());
     }
     match stage {

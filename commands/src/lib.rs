@@ -1,9 +1,9 @@
 //! The write side.
 //!
-//! [`engine`] is the decision loop, the only writer of the log. A use case is a plain function over its
-//! [`World`] and may read and change any aggregate in one unit of work; the modules named after nouns
-//! hold them. [`mail`], [`media`], [`payments`] and [`timers`] are processes: they follow the log and send commands with
-//! deterministic keys, so running one twice does nothing twice. Outside effects happen in processes only.
+//! [`engine`] is the decision loop, the only writer of the log. A use case is a plain function over its [`World`] and may
+//! read and change any aggregate in one unit of work; the modules named after nouns hold them. [`mail`], [`media`],
+//! [`payments`] and [`timers`] are processes: they follow the log and send commands with deterministic keys, so running
+//! one twice does nothing twice. Outside effects happen in processes only.
 
 pub mod accounts;
 pub mod address_books;

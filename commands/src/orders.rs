@@ -427,7 +427,8 @@ fn call_off_unpaid(world: &mut World<'_>, order: OrderId, cause: CancelCause) ->
     let Terms { buyer, origin, .. } = world.get::<Order>(order)?.placed()?.terms;
     // A seller who calls a win off has nothing to offer again; a second chance leaves the way free however it ends.
     let forfeits = cause == CancelCause::NotPaid || !origin.is_binding();
-    world.execute::<Order>(order, Command::Cancel { cause })?;
+    let now = world.now();
+    world.execute::<Order>(order, Command::Cancel { cause, now })?;
     let voided = world.execute::<Escrow>(order, escrow::Command::Void {})?;
     let redeemed = world.get::<Escrow>(order)?.opened()?.terms.redeemed;
     if let (false, Some(Redeemed { points, worth })) = (voided.is_empty(), redeemed) {
@@ -478,7 +479,8 @@ fn call_off_paid(
     refund_cause: RefundCause,
     refund: RefundId,
 ) -> Result<(), Halt> {
-    let cancelled = world.execute::<Order>(order, Command::Cancel { cause })?;
+    let now = world.now();
+    let cancelled = world.execute::<Order>(order, Command::Cancel { cause, now })?;
     if cancelled.is_empty() {
         return Ok(());
     }
@@ -528,11 +530,11 @@ pub fn deliver(world: &mut World<'_>, order: OrderId, by: AccountId) -> Result<(
         Role::Seller => Witness::Seller,
         Role::Staff => Witness::Staff(by),
     };
-    world.execute::<Order>(order, Command::Deliver { by })?;
+    let now = world.now();
+    world.execute::<Order>(order, Command::Deliver { by, now })?;
     if !world.get::<Order>(order)?.placed()?.terms.payment.is_escrow() {
         return Ok(());
     }
-    let now = world.now();
     world.execute::<Escrow>(order, escrow::Command::Inspect { now })?;
     Ok(())
 }

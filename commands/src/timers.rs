@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use domain::auction::Auction;
 use domain::escrow::Escrow;
 use domain::listing::Listing;
-use domain::order::{GUEST_KNOWN_FOR, Order, Payment};
+use domain::order::{Order, Payment};
 use domain::order_group::OrderGroup;
 use domain::wallet::Wallet;
 use domain::{
@@ -59,7 +59,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-pub const VERSION: i32 = 4;
+pub const VERSION: i32 = 5;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -373,10 +373,10 @@ impl Changes {
             order::Event::OrderPlaced { terms } => {
                 if let Payment::CashOnDelivery { confirm_by } = terms.payment {
                     self.set((Kind::ConfirmationDeadline, id, id), confirm_by, set_by);
-                    self.set((Kind::GuestForgetting, id, id), confirm_by + GUEST_KNOWN_FOR, set_by);
                 }
             }
             order::Event::OrderConfirmed {} => self.off((Kind::ConfirmationDeadline, id, id)),
+            order::Event::GuestDismissed { forget_at } => self.set((Kind::GuestForgetting, id, id), *forget_at, set_by),
             order::Event::GuestForgotten {} => self.off((Kind::GuestForgetting, id, id)),
             order::Event::OrderPaid {} => {}
         }

@@ -640,7 +640,8 @@ impl Aggregate for Listing {
 impl Listing {
     fn revise(&self, changes: Changes, review_until: Option<Timestamp>) -> Result<Vec<Event>, Error> {
         let offer = self.changeable()?;
-        let published = matches!(self, Self::Active(_) | Self::Paused(_));
+        // Where it was offered once, it may have been bid for, or pieces of it may be kept for somebody.
+        let published = offer.published;
         let auction = |sale: &Sale| matches!(sale, Sale::Auction(_));
         if published
             && (auction(&offer.sale) && offer.is_resold_by(&changes) || changes.sale.as_ref().is_some_and(auction))
@@ -652,7 +653,8 @@ impl Listing {
         if changes == Changes::default() {
             return Ok(vec![]);
         }
-        let looked_at_anew = matches!(self, Self::Pending { .. }) || changes.are_of_words();
+        let other_forms = changes.sale.as_ref().is_some_and(|sale| !sale.describes_like(&offer.sale));
+        let looked_at_anew = matches!(self, Self::Pending { .. }) || changes.are_of_words() || other_forms;
         let submitted = self.looked_at_anew(review_until.filter(|_| looked_at_anew))?;
         // A discount that the new way of sale cannot have goes with the old one.
         let kept = offer.discount.is_none_or(|discount| discount.fits(sale));

@@ -9,7 +9,7 @@
 //! What a guest orders in cash on delivery has no escrow: `Placed → Confirmed → Shipped → Completed`, the last once the
 //! seller has brought it and taken the money. What is not confirmed in time is called off. A guest is somebody without
 //! an account, whom an id of their own names in this one order; what they said of themselves is sealed with a key that
-//! lives no longer than the order needs it.
+//! lives while the order is open, and for a time after its end that is longer if something was sold.
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -33,8 +33,14 @@ pub const ASKED_AFTER: TimeDelta = TimeDelta::days(30);
 /// So long after shipping without word of a delivery a dispute opens by itself.
 pub const DISPUTED_AFTER: TimeDelta = TimeDelta::days(45);
 
-/// So long after a guest's order had to be confirmed, what the guest said of themselves is forgotten.
+/// So long after a guest's order was completed, what the guest said of themselves is forgotten.
 pub const GUEST_KNOWN_FOR: TimeDelta = TimeDelta::days(180);
+/// So long after a guest's order was called off, what the guest said of themselves is forgotten.
+pub const GUEST_KNOWN_IN_VAIN_FOR: TimeDelta = TimeDelta::days(7);
+/// The most lines of a guest's order.
+pub const MOST_GUEST_LINES: usize = 20;
+/// The most pieces of a guest's order, all lines together.
+pub const MOST_GUEST_PIECES: u32 = 20;
 
 /// What is asked of an order.
 #[derive(Clone, Debug)]
@@ -79,6 +85,8 @@ pub enum Command {
     Deliver {
         /// Who says so.
         by: Witness,
+        /// The time of the decision.
+        now: Timestamp,
     },
     /// Note that its money is with the seller.
     Complete {},
@@ -86,6 +94,8 @@ pub enum Command {
     Cancel {
         /// Why.
         cause: CancelCause,
+        /// The time of the decision.
+        now: Timestamp,
     },
     /// Note that all its money went back.
     Refund {},
@@ -295,6 +305,11 @@ pub enum Event {
     OrderPaid {},
     /// Its seller has asked the guest, who means it.
     OrderConfirmed {},
+    /// The order has ended, and needs its guest no more.
+    GuestDismissed {
+        /// Who they were is forgotten then.
+        forget_at: Timestamp,
+    },
     /// Who the guest was is forgotten.
     GuestForgotten {},
     /// It is on its way.
@@ -333,6 +348,7 @@ event_versions!(Event {
     OrderPlaced = "2" | "1",
     OrderPaid = "1",
     OrderConfirmed = "1",
+    GuestDismissed = "1",
     GuestForgotten = "1",
     OrderShipped = "2" | "1",
     DeliveryQuestioned = "1",
@@ -556,6 +572,8 @@ pub struct Placed {
     pub ask_at: Option<Timestamp>,
     /// When a dispute opens by itself, if it was shipped.
     pub dispute_at: Option<Timestamp>,
+    /// When it is forgotten who the guest was, if the order has ended.
+    pub forget_at: Option<Timestamp>,
     /// Whether it is forgotten who the guest was.
     pub guest_forgotten: bool,
 }
@@ -600,6 +618,7 @@ impl Aggregate for Order {
                     stage: Stage::Placed,
                     ask_at: None,
                     dispute_at: None,
+                    forget_at: None,
                     guest_forgotten: false,
                 });
             }
@@ -615,9 +634,9 @@ fn place(terms: Terms) -> Result<Vec<Event>, Error> {
         return Err(Error::OwnItem);
     }
     check_payment(&terms)?;
-    let offered = terms.lines.len();
-    if !(1..=MOST_LINES).contains(&offered) {
-        return Err(Error::LinesOutOfRange { maximum: MOST_LINES, offered });
+    let (offered, maximum) = (terms.lines.len(), if terms.guest.is_some() { MOST_GUEST_LINES } else { MOST_LINES });
+    if !(1..=maximum).contains(&offered) {
+        return Err(Error::LinesOutOfRange { maximum, offered });
     }
     for line in &terms.lines {
         if !(1..=MOST_QUANTITY).contains(&line.quantity) {
@@ -627,6 +646,10 @@ fn place(terms: Terms) -> Result<Vec<Event>, Error> {
         if first != other {
             return Err(Error::SeveralCurrencies { first, other });
         }
+    }
+    let pieces = terms.lines.iter().map(|line| line.quantity).sum();
+    if terms.guest.is_some() && pieces > MOST_GUEST_PIECES {
+        return Err(Error::QuantityOutOfRange { maximum: MOST_GUEST_PIECES, offered: pieces });
     }
     Ok(vec![Event::OrderPlaced { terms }])
 }
@@ -662,7 +685,7 @@ impl Placed {
                 (Stage::Shipped, Some(_)) => Ok(vec![Event::DeliveryQuestioned {}]),
                 _ => Ok(vec![]),
             },
-            Command::Deliver { by } => self.deliver(by),
+            Command::Deliver { by, now } => self.deliver(by, now),
             // Where the goods are does not matter: staff may decide a dispute for the seller before a delivery.
             Command::Complete {} => match self.stage {
                 Stage::Paid | Stage::Shipped | Stage::Delivered => Ok(vec![Event::OrderCompleted {}]),
@@ -671,7 +694,7 @@ impl Placed {
                     Err(Error::WrongStage { status, needed: Stage::Delivered })
                 }
             },
-            Command::Cancel { cause } => self.cancel(cause),
+            Command::Cancel { cause, now } => self.cancel(cause, now),
             Command::Refund {} => match self.stage {
                 Stage::Placed | Stage::Confirmed | Stage::Cancelled => self.expect(Stage::Paid).map(|()| vec![]),
                 Stage::Refunded => Ok(vec![]),
@@ -685,6 +708,7 @@ impl Placed {
             Event::OrderPlaced { .. } => {}
             Event::OrderPaid {} => self.stage = Stage::Paid,
             Event::OrderConfirmed {} => self.stage = Stage::Confirmed,
+            Event::GuestDismissed { forget_at } => self.forget_at = Some(*forget_at),
             Event::GuestForgotten {} => self.guest_forgotten = true,
             Event::OrderShipped { ask_at, dispute_at, .. } => {
                 self.stage = Stage::Shipped;
@@ -735,28 +759,38 @@ impl Placed {
             (Payment::CashOnDelivery { confirm_by }, Stage::Placed) if now < confirm_by => {
                 Err(Error::ConfirmationOpen { confirm_by })
             }
-            (Payment::CashOnDelivery { .. }, Stage::Placed) => {
-                Ok(vec![Event::OrderCancelled { cause: CancelCause::NotConfirmed }])
-            }
+            (Payment::CashOnDelivery { .. }, Stage::Placed) => Ok(self.called_off(CancelCause::NotConfirmed, now)),
             _ => Ok(vec![]),
         }
     }
 
     fn forget_guest(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
-        match self.terms.payment {
-            Payment::CashOnDelivery { confirm_by } if now < confirm_by + GUEST_KNOWN_FOR => {
-                Err(Error::TooEarlyToForget { forget_at: confirm_by + GUEST_KNOWN_FOR })
-            }
-            Payment::CashOnDelivery { .. } if !self.guest_forgotten => Ok(vec![Event::GuestForgotten {}]),
-            Payment::CashOnDelivery { .. } | Payment::Escrow => Ok(vec![]),
+        if self.terms.guest.is_none() || self.guest_forgotten {
+            return Ok(vec![]);
+        }
+        match self.forget_at {
+            None => Err(Error::WrongStage { status: self.stage, needed: Stage::Completed }),
+            Some(forget_at) if now < forget_at => Err(Error::TooEarlyToForget { forget_at }),
+            Some(_) => Ok(vec![Event::GuestForgotten {}]),
         }
     }
 
-    fn deliver(&self, by: Witness) -> Result<Vec<Event>, Error> {
+    /// What the end of the order means for its guest, who is known for so long after it.
+    fn dismissed(&self, now: Timestamp, known_for: TimeDelta) -> Option<Event> {
+        self.terms.guest.as_ref().map(|_| Event::GuestDismissed { forget_at: now + known_for })
+    }
+
+    fn called_off(&self, cause: CancelCause, now: Timestamp) -> Vec<Event> {
+        let guest = self.dismissed(now, GUEST_KNOWN_IN_VAIN_FOR);
+        [Event::OrderCancelled { cause }].into_iter().chain(guest).collect()
+    }
+
+    fn deliver(&self, by: Witness, now: Timestamp) -> Result<Vec<Event>, Error> {
         if !self.terms.payment.is_escrow() {
             // Whoever brings it takes the money, and that is all.
             self.expect(Stage::Shipped)?;
-            return Ok(vec![Event::OrderDelivered { by }, Event::OrderCompleted {}]);
+            let guest = self.dismissed(now, GUEST_KNOWN_FOR);
+            return Ok([Event::OrderDelivered { by }, Event::OrderCompleted {}].into_iter().chain(guest).collect());
         }
         if self.terms.delivery.is_physical() {
             if by == Witness::Seller {
@@ -769,12 +803,12 @@ impl Placed {
         Ok(vec![Event::OrderDelivered { by }])
     }
 
-    fn cancel(&self, cause: CancelCause) -> Result<Vec<Event>, Error> {
+    fn cancel(&self, cause: CancelCause, now: Timestamp) -> Result<Vec<Event>, Error> {
         match self.stage {
             Stage::Placed | Stage::Paid if cause.is_of_buyer() && self.terms.origin.is_binding() => Err(Error::Binding),
-            Stage::Placed | Stage::Paid | Stage::Confirmed => Ok(vec![Event::OrderCancelled { cause }]),
+            Stage::Placed | Stage::Paid | Stage::Confirmed => Ok(self.called_off(cause, now)),
             // What nobody wanted at the door comes back.
-            Stage::Shipped if !self.terms.payment.is_escrow() => Ok(vec![Event::OrderCancelled { cause }]),
+            Stage::Shipped if !self.terms.payment.is_escrow() => Ok(self.called_off(cause, now)),
             Stage::Cancelled => Ok(vec![]),
             status @ (Stage::Shipped | Stage::Delivered | Stage::Completed | Stage::Refunded) => {
                 Err(Error::TooLateToCancel { status })

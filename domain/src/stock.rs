@@ -1,11 +1,12 @@
 //! How many pieces of a listing there are, and for whom some of them are kept.
 //!
 //! Each form of the listing is counted by itself. A checkout reserves pieces for its order, all or none; they are taken
-//! when the order is paid, and free again when it is not. Invariants: no count is ever below zero; a piece is free or
-//! kept for one order, never both; an order reserves once.
+//! when the order is paid, and free again when it is not. What guests order, whom nobody has asked yet, is kept the same
+//! way, and is never more than half of a form or its one piece. Invariants: no count is ever below zero; a piece is free
+//! or kept for one order, never both; an order reserves once.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -91,6 +92,17 @@ pub enum Command {
         /// Until when, unless it is paid.
         until: Timestamp,
     },
+    /// Keep pieces for an order of a guest whom nobody has asked yet: not so many of what is there that others go empty.
+    Hold {
+        /// Whose stock this is.
+        listing: ListingId,
+        /// For which order.
+        order: OrderId,
+        /// How many.
+        pieces: Pieces,
+        /// Until when, unless the guest was asked.
+        until: Timestamp,
+    },
     /// Make an order's pieces free again.
     Release {
         /// The order.
@@ -128,6 +140,15 @@ pub enum Event {
         /// Until when, unless it is paid.
         until: Timestamp,
     },
+    /// Pieces are kept for an order of a guest whom nobody has asked yet.
+    StockHeld {
+        /// The order.
+        order: OrderId,
+        /// How many.
+        pieces: Pieces,
+        /// Until when, unless the guest was asked.
+        until: Timestamp,
+    },
     /// An order's pieces are free again.
     StockReleased {
         /// The order.
@@ -150,6 +171,7 @@ pub enum Event {
 event_versions!(Event {
     StockCounted = "1",
     StockReserved = "1",
+    StockHeld = "1",
     StockReleased = "1",
     StockTaken = "1",
     StockReturned = "1",
@@ -164,6 +186,16 @@ pub enum Error {
         /// Of which listing.
         listing: ListingId,
         /// How many are free.
+        available: u32,
+        /// How many were asked for.
+        requested: u32,
+    },
+    /// Guests whom nobody has asked yet keep half of what there is at most, or the one piece.
+    #[error("{requested} pieces were asked for, and of those that are free {available} can be kept for guests")]
+    HeldForGuests {
+        /// Of which listing.
+        listing: ListingId,
+        /// How many can be kept.
         available: u32,
         /// How many were asked for.
         requested: u32,
@@ -191,6 +223,9 @@ pub struct Stock {
     pub free: Pieces,
     /// What is kept for orders that are not paid yet.
     pub reserved: BTreeMap<OrderId, Pieces>,
+    /// Which of these orders are of guests whom nobody has asked yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held: BTreeSet<OrderId>,
 }
 
 impl Aggregate for Stock {
@@ -204,16 +239,13 @@ impl Aggregate for Stock {
         match command {
             Command::Count { free } => self.count(free),
             Command::Reserve { listing, order, pieces, until } => {
-                if self.reserved.contains_key(&order) {
-                    return Err(Error::AlreadyReserved);
-                }
-                for (sku, &requested) in &pieces {
-                    let available = self.free_of(sku);
-                    if requested > available {
-                        return Err(Error::OutOfStock { listing, available, requested });
-                    }
-                }
+                self.check_free(listing, order, &pieces)?;
                 Ok(vec![Event::StockReserved { order, pieces, until }])
+            }
+            Command::Hold { listing, order, pieces, until } => {
+                self.check_free(listing, order, &pieces)?;
+                self.check_share(listing, &pieces)?;
+                Ok(vec![Event::StockHeld { order, pieces, until }])
             }
             Command::Release { order } if self.reserved.contains_key(&order) => {
                 Ok(vec![Event::StockReleased { order }])
@@ -228,19 +260,16 @@ impl Aggregate for Stock {
     fn evolve(&mut self, event: &Event) {
         match event {
             Event::StockCounted { free } => self.free.clone_from(free),
-            Event::StockReserved { order, pieces, .. } => {
-                for (sku, count) in pieces {
-                    if let Some(free) = self.free.get_mut(sku) {
-                        *free = free.saturating_sub(*count);
-                    }
-                }
-                self.reserved.insert(*order, pieces.clone());
+            Event::StockReserved { order, pieces, .. } => self.keep(*order, pieces),
+            Event::StockHeld { order, pieces, .. } => {
+                self.keep(*order, pieces);
+                self.held.insert(*order);
             }
             Event::StockReleased { order } => {
-                let pieces = self.reserved.remove(order).unwrap_or_default();
+                let pieces = self.give_up(*order);
                 self.put_back(&pieces);
             }
-            Event::StockTaken { order } => drop(self.reserved.remove(order)),
+            Event::StockTaken { order } => drop(self.give_up(*order)),
             Event::StockReturned { pieces, .. } => self.put_back(pieces),
         }
     }
@@ -250,6 +279,52 @@ impl Stock {
     /// How many pieces of a form anybody may buy.
     pub fn free_of(&self, sku: &Sku) -> u32 {
         self.free.get(sku).copied().unwrap_or(0)
+    }
+
+    /// How many pieces of a form are kept for guests whom nobody has asked yet.
+    fn held_of(&self, sku: &Sku) -> u32 {
+        let kept = self.held.iter().filter_map(|order| self.reserved.get(order)?.get(sku));
+        kept.fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    fn check_free(&self, listing: ListingId, order: OrderId, pieces: &Pieces) -> Result<(), Error> {
+        if self.reserved.contains_key(&order) {
+            return Err(Error::AlreadyReserved);
+        }
+        for (sku, &requested) in pieces {
+            let available = self.free_of(sku);
+            if requested > available {
+                return Err(Error::OutOfStock { listing, available, requested });
+            }
+        }
+        Ok(())
+    }
+
+    /// Half of what there is of a form, or its one piece: nobody has shown yet that such an order is meant.
+    fn check_share(&self, listing: ListingId, pieces: &Pieces) -> Result<(), Error> {
+        for (sku, &requested) in pieces {
+            let held = self.held_of(sku);
+            let share = self.free_of(sku).saturating_add(held).div_ceil(2);
+            let available = share.saturating_sub(held);
+            if requested > available {
+                return Err(Error::HeldForGuests { listing, available, requested });
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, order: OrderId, pieces: &Pieces) {
+        for (sku, count) in pieces {
+            if let Some(free) = self.free.get_mut(sku) {
+                *free = free.saturating_sub(*count);
+            }
+        }
+        self.reserved.insert(order, pieces.clone());
+    }
+
+    fn give_up(&mut self, order: OrderId) -> Pieces {
+        self.held.remove(&order);
+        self.reserved.remove(&order).unwrap_or_default()
     }
 
     fn count(&self, free: Pieces) -> Result<Vec<Event>, Error> {
@@ -318,6 +393,30 @@ mod tests {
     }
 
     #[test]
+    fn guests_whom_nobody_has_asked_keep_half_or_the_one_piece() {
+        let hold = |order: OrderId, count: u32| {
+            let (pieces, until) = (pieces(&[("m", count)]), Timestamp::default());
+            Command::Hold { listing: LISTING, order, pieces, until }
+        };
+        let refused = |available, requested| Error::HeldForGuests { listing: LISTING, available, requested };
+        for (count, half) in [(1, 1), (2, 1), (3, 2), (10, 5)] {
+            given::<Stock>([counted(count)]).when(hold(ORDER, half + 1)).then_refused(if half + 1 > count {
+                Error::OutOfStock { listing: LISTING, available: count, requested: half + 1 }
+            } else {
+                refused(half, half + 1)
+            });
+            given::<Stock>([counted(count)]).and(hold(ORDER, half)).state();
+        }
+        let waiting = || given::<Stock>([counted(10)]).and(hold(ORDER, 4));
+        waiting().when(hold(OTHER, 2)).then_refused(refused(1, 2));
+        // Others have the rest, and what a guest has confirmed or given up counts no more.
+        waiting().and(reserve(OTHER, &[("m", 6)])).state();
+        waiting().and(Command::Release { order: ORDER }).and(hold(OTHER, 5)).state();
+        waiting().and(Command::Take { order: ORDER }).and(hold(OTHER, 3)).state();
+        assert!(waiting().and(Command::Take { order: ORDER }).state().held.is_empty());
+    }
+
+    #[test]
     fn a_new_count_leaves_what_is_kept_alone() {
         let counted = given::<Stock>([counted(3)])
             .and(reserve(ORDER, &[("m", 2)]))
@@ -333,7 +432,7 @@ mod tests {
         #[test]
         fn pieces_are_neither_made_nor_lost(
             count in 0..20_u32,
-            steps in prop::collection::vec((0..3_u8, 1..4_u128, 1..6_u32), 0..40),
+            steps in prop::collection::vec((0..4_u8, 1..4_u128, 1..6_u32), 0..40),
         ) {
             let mut stock = Stock::default();
             stock.evolve(&counted(count));
@@ -343,6 +442,12 @@ mod tests {
                 let kept = stock.reserved.get(&order).map_or(0, |pieces| pieces.values().sum::<u32>());
                 let command = match step {
                     0 => reserve(order, &[("m", wanted)]),
+                    3 => Command::Hold {
+                        listing: LISTING,
+                        order,
+                        pieces: pieces(&[("m", wanted)]),
+                        until: Timestamp::default(),
+                    },
                     1 => Command::Release { order },
                     _ => Command::Take { order },
                 };
@@ -355,6 +460,7 @@ mod tests {
                 }
                 let reserved: u32 = stock.reserved.values().flat_map(BTreeMap::values).sum();
                 prop_assert_eq!(stock.free_of(&"m".parse().unwrap()) + reserved + sold, count);
+                prop_assert!(stock.held.iter().all(|order| stock.reserved.contains_key(order)));
             }
         }
     }

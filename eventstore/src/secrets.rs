@@ -10,6 +10,8 @@ use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::log::Digest;
+
 /// The root secret. Losing it makes every session and every unique claim unknown; it is part of a backup.
 #[derive(Clone)]
 pub struct RootSecret(Hkdf<Sha256>);
@@ -72,6 +74,14 @@ impl RootSecret {
     /// What stands for something of which nobody is to know what it is, within one purpose.
     pub fn pseudonym(&self, purpose: &str, of: &str) -> uuid::Uuid {
         pseudonym(&self.key(purpose), of)
+    }
+
+    /// The first 16 bytes of a keyed hash over these parts and their lengths: what they were, nobody finds out by trying
+    /// without this secret.
+    pub fn digest(&self, purpose: &str, parts: &[&str]) -> Digest {
+        let lengths = parts.iter().map(|part| (part.len() as u64).to_le_bytes());
+        let text: Vec<u8> = lengths.zip(parts).flat_map(|(length, part)| [&length, part.as_bytes()].concat()).collect();
+        first_16(&keyed_hash(&self.key(purpose), &text))
     }
 
     /// The claim on a unique value. Case and surrounding space do not make an address or a name different.
@@ -163,6 +173,18 @@ mod tests {
         for text in ["", "x", &token[..40], &format!("{token}AAAA")] {
             assert_eq!(secret.read_claim_token(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_digest_depends_on_the_secret_the_purpose_and_where_one_part_ends() {
+        let secret = RootSecret::new(b"one");
+        let digest = secret.digest("a", &["bc", "d"]);
+        assert_eq!(digest, secret.digest("a", &["bc", "d"]));
+        for other in [secret.digest("a", &["b", "cd"]), secret.digest("b", &["bc", "d"]), secret.digest("a", &["bcd"])]
+        {
+            assert_ne!(digest, other);
+        }
+        assert_ne!(digest, RootSecret::new(b"two").digest("a", &["bc", "d"]));
     }
 
     #[test]

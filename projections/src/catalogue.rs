@@ -41,7 +41,7 @@ pub use vocabulary::{Suggestions, corrected, suggestions};
 pub const MODEL: ReadModel = ReadModel {
     name: "catalogue",
     next: "catalogue_next",
-    version: 7,
+    version: 8,
     about: &[
         account::Account::TYPE,
         auction::Auction::TYPE,
@@ -440,6 +440,7 @@ impl Row {
             stock::Event::StockReturned { pieces, .. } => -count(pieces),
             stock::Event::StockCounted { .. }
             | stock::Event::StockReserved { .. }
+            | stock::Event::StockHeld { .. }
             | stock::Event::StockReleased { .. } => 0,
         };
         self.pieces.evolve(event);

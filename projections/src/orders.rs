@@ -311,7 +311,7 @@ impl Changes {
         let Some(order) = self.orders.get_mut(&id) else { return };
         let at = Some(recorded.recorded_at);
         match event {
-            Event::OrderPlaced { .. } => {}
+            Event::OrderPlaced { .. } | Event::GuestDismissed { .. } => {}
             Event::OrderPaid {} => (order.status, order.paid_at) = (Status::Paid, at),
             Event::OrderConfirmed {} => (order.status, order.confirmed_at) = (Status::Confirmed, at),
             Event::GuestForgotten {} => (order.contact, order.ship_to) = (None, None),
@@ -415,12 +415,12 @@ impl Changes {
         let statement = "
             insert into orders select * from json_populate_recordset(null::orders, $1::json)
             on conflict on constraint orders_id do update set
-                (status, from_points, refunded, ship_to, contact, pay_by, paid_at, confirmed_at, shipped_at, carrier, tracking, questioned_at, delivered_at, ended_at,
-                    cancelled_by, cancel_reason, version, position)
-                = row (excluded.status, excluded.from_points, excluded.refunded, excluded.ship_to, excluded.contact, excluded.pay_by,
-                    excluded.paid_at, excluded.confirmed_at, excluded.shipped_at, excluded.carrier, excluded.tracking, excluded.questioned_at, excluded.delivered_at,
-                    excluded.ended_at, excluded.cancelled_by, excluded.cancel_reason, excluded.version,
-                    excluded.position)";
+                (status, from_points, refunded, ship_to, contact, pay_by, paid_at, confirmed_at, shipped_at, carrier,
+                    tracking, questioned_at, delivered_at, ended_at, cancelled_by, cancel_reason, version, position)
+                = row (excluded.status, excluded.from_points, excluded.refunded, excluded.ship_to, excluded.contact,
+                    excluded.pay_by, excluded.paid_at, excluded.confirmed_at, excluded.shipped_at, excluded.carrier,
+                    excluded.tracking, excluded.questioned_at, excluded.delivered_at, excluded.ended_at,
+                    excluded.cancelled_by, excluded.cancel_reason, excluded.version, excluded.position)";
         rows::write(connection, statement, self.orders.into_values()).await?;
         let statement = "
             insert into groups select * from json_populate_recordset(null::groups, $1::json)
@@ -727,7 +727,7 @@ mod tests {
         fn delivered() -> Self {
             let now = Timestamp::default();
             let ship = Command::Ship { carrier: "Post".to_owned(), tracking: None, now };
-            let deliver = Command::Deliver { by: Witness::Buyer };
+            let deliver = Command::Deliver { by: Witness::Buyer, now: Timestamp::default() };
             Self::paid().order(ship).order(deliver).escrow(escrow::Command::Inspect { now })
         }
 
@@ -842,7 +842,9 @@ mod tests {
     #[test]
     fn what_was_cancelled_stays_so_though_its_money_went_back() {
         let cause = CancelCause::Buyer { reason: "too late".to_owned() };
-        let cancelled = Sale::paid().order(Command::Cancel { cause }).refund(None, RefundCause::Cancelled);
+        let cancelled = Sale::paid()
+            .order(Command::Cancel { cause, now: Timestamp::default() })
+            .refund(None, RefundCause::Cancelled);
         assert_eq!(cancelled.state(), (Status::Cancelled, 300));
         let order = cancelled.shown();
         assert_eq!((order.cancelled_by, order.cancel_reason.as_deref()), (Some(Canceller::Buyer), Some("too late")));

@@ -2,7 +2,8 @@
 //!
 //! A sale counts on the day on which it was paid; what is given back, kept as a fee and paid out counts on the day on
 //! which that happens. So, in each currency and at any time, what a seller has sold is what was given back, kept, paid
-//! out, and is still held in escrow, to the cent. Days are those of UTC.
+//! out, and is still held in escrow, to the cent. What guests have paid at the door is counted beside it, on the day on
+//! which it was brought: the marketplace neither held it nor kept a fee. Days are those of UTC.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "sales",
     next: "sales_next",
-    version: 1,
+    version: 2,
     about: &[escrow::Escrow::TYPE, order::Order::TYPE],
     ddl: include_str!("sales.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -54,6 +55,13 @@ pub struct Day {
     /// What the seller got, less what they gave back.
     #[sqlx(try_from = "String")]
     pub paid_out: Total,
+    /// How many orders were paid in cash.
+    pub cash_orders: i64,
+    /// How many pieces were in those.
+    pub cash_pieces: i64,
+    /// What was paid for those.
+    #[sqlx(try_from = "String")]
+    pub cash_gross: Total,
 }
 
 /// What was sold of one listing in one currency.
@@ -67,7 +75,7 @@ pub struct Sold {
     pub seller_id: Uuid,
     /// As it was called when it sold last.
     pub title: String,
-    /// How many orders were paid that it is in.
+    /// How many orders were paid that it is in, in cash too.
     pub orders: i64,
     /// How many pieces.
     pub pieces: i64,
@@ -85,6 +93,7 @@ struct Purchase {
     pieces: i64,
     lots: Json<Vec<Lot>>,
     held: i64,
+    in_cash: bool,
 }
 
 /// What an order has of one listing.
@@ -119,10 +128,24 @@ impl Sales {
             DomainEvent::Order(order, order::Event::OrderPlaced { terms }) => {
                 self.orders.extend(Purchase::placed(order.0, terms).map(|placed| (order.0, placed)));
             }
+            DomainEvent::Order(order, order::Event::OrderCompleted {}) => {
+                self.take_cash(order.0, recorded.recorded_at);
+            }
             DomainEvent::Escrow(order, event) => self.take_escrow(order.0, event, recorded.recorded_at),
             // Nothing else concerns it: see `about`.
             _ => {}
         }
+    }
+
+    /// An order has ended well: what its escrow does not tell of it was paid in cash.
+    fn take_cash(&mut self, order: Uuid, at: Timestamp) {
+        let Some(order) = self.orders.get(&order).filter(|order| order.in_cash) else { return };
+        let key = (order.seller_id, order.currency, at.date_naive());
+        let day = self.days.entry(key).or_insert_with(|| Day::empty(key));
+        day.cash_orders += 1;
+        day.cash_pieces += order.pieces;
+        day.cash_gross.0 += order.lots.iter().map(|lot| i128::from(lot.gross)).sum::<i128>();
+        count_lots(&mut self.listings, order);
     }
 
     fn take_escrow(&mut self, order: Uuid, event: &escrow::Event, at: Timestamp) {
@@ -137,14 +160,7 @@ impl Sales {
                 day.orders += 1;
                 day.pieces += order.pieces;
                 day.gross.0 += minor(amount);
-                for lot in &*order.lots {
-                    let key = (lot.listing_id, order.currency);
-                    let sold = self.listings.entry(key).or_insert_with(|| Sold::none(order, lot));
-                    sold.title.clone_from(&lot.title);
-                    sold.orders += 1;
-                    sold.pieces += lot.pieces;
-                    sold.gross.0 += i128::from(lot.gross);
-                }
+                count_lots(&mut self.listings, order);
             }
             E::EscrowPartlyRefunded { amount, .. } | E::EscrowRefunded { amount, .. } => {
                 order.held -= amount.minor();
@@ -174,7 +190,7 @@ impl Sales {
 
     async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
         let ids = rows::touched(events, |event| match event {
-            DomainEvent::Escrow(id, _) => Some(id.0),
+            DomainEvent::Escrow(id, _) | DomainEvent::Order(id, order::Event::OrderCompleted {}) => Some(id.0),
             _ => None,
         });
         if ids.is_empty() {
@@ -194,10 +210,11 @@ impl Sales {
         let statement = "
             insert into days as known select * from json_populate_recordset(null::days, $1::json)
             on conflict on constraint days_day do update set
-                (orders, pieces, gross, refunded, fees, paid_out)
+                (orders, pieces, gross, refunded, fees, paid_out, cash_orders, cash_pieces, cash_gross)
                 = row (known.orders + excluded.orders, known.pieces + excluded.pieces, known.gross + excluded.gross,
                     known.refunded + excluded.refunded, known.fees + excluded.fees,
-                    known.paid_out + excluded.paid_out)";
+                    known.paid_out + excluded.paid_out, known.cash_orders + excluded.cash_orders,
+                    known.cash_pieces + excluded.cash_pieces, known.cash_gross + excluded.cash_gross)";
         rows::write(connection, statement, self.days.into_values().filter(|day| !day.is_empty())).await?;
         let statement = "
             insert into listings as known select * from json_populate_recordset(null::listings, $1::json)
@@ -206,6 +223,17 @@ impl Sales {
                 = row (excluded.title, known.orders + excluded.orders, known.pieces + excluded.pieces,
                     known.gross + excluded.gross)";
         Ok(rows::write(connection, statement, self.listings.into_values()).await?)
+    }
+}
+
+fn count_lots(listings: &mut BTreeMap<(Uuid, Text<Currency>), Sold>, order: &Purchase) {
+    for lot in &*order.lots {
+        let key = (lot.listing_id, order.currency);
+        let sold = listings.entry(key).or_insert_with(|| Sold::none(order, lot));
+        sold.title.clone_from(&lot.title);
+        sold.orders += 1;
+        sold.pieces += lot.pieces;
+        sold.gross.0 += i128::from(lot.gross);
     }
 }
 
@@ -232,6 +260,7 @@ impl Purchase {
             pieces: lots.iter().map(|lot| lot.pieces).sum(),
             lots: Json(lots),
             held: 0,
+            in_cash: !terms.payment.is_escrow(),
         })
     }
 }
@@ -239,12 +268,25 @@ impl Purchase {
 impl Day {
     fn empty((seller_id, currency, day): (Uuid, Text<Currency>, NaiveDate)) -> Self {
         let none = Total::default();
-        Self { seller_id, currency, day, orders: 0, pieces: 0, gross: none, refunded: none, fees: none, paid_out: none }
+        Self {
+            seller_id,
+            currency,
+            day,
+            orders: 0,
+            pieces: 0,
+            gross: none,
+            refunded: none,
+            fees: none,
+            paid_out: none,
+            cash_orders: 0,
+            cash_pieces: 0,
+            cash_gross: none,
+        }
     }
 
     fn is_empty(&self) -> bool {
         let moved = [self.gross, self.refunded, self.fees, self.paid_out];
-        self.orders == 0 && moved.into_iter().all(|sum| sum == Total::default())
+        self.orders == 0 && self.cash_orders == 0 && moved.into_iter().all(|sum| sum == Total::default())
     }
 
     fn pay_out(&mut self, kept: Money, fee: Money) {
@@ -275,7 +317,8 @@ pub async fn days(
     to: NaiveDate,
 ) -> Result<Vec<Day>, sqlx::Error> {
     sqlx::query_as(
-        "select seller_id, currency, day, orders, pieces, gross::text, refunded::text, fees::text, paid_out::text
+        "select seller_id, currency, day, orders, pieces, gross::text, refunded::text, fees::text, paid_out::text,
+            cash_orders, cash_pieces, cash_gross::text
          from sales.days where seller_id = $1 and day between $2 and $3 order by currency, day",
     )
     .bind(seller.0)
@@ -311,6 +354,13 @@ pub struct Totals {
     pub held: Total,
     /// For how many orders.
     pub held_orders: i64,
+    /// How many orders were paid in cash.
+    pub cash_orders: i64,
+    /// How many pieces were in those.
+    pub cash_pieces: i64,
+    /// What was paid for those.
+    #[sqlx(try_from = "String")]
+    pub cash_gross: Total,
 }
 
 /// What a seller has ever sold, a row per currency.
@@ -321,7 +371,8 @@ pub async fn totals(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<
             from sales.orders where seller_id = $1 and held > 0 group by currency)
          select days.currency, sum(orders)::bigint as orders, sum(pieces)::bigint as pieces, sum(gross)::text as gross,
             sum(refunded)::text as refunded, sum(fees)::text as fees, sum(paid_out)::text as paid_out,
-            coalesce(max(held), 0)::text as held, coalesce(max(held_orders), 0) as held_orders
+            sum(cash_orders)::bigint as cash_orders, sum(cash_pieces)::bigint as cash_pieces,
+            sum(cash_gross)::text as cash_gross, coalesce(max(held), 0)::text as held, coalesce(max(held_orders), 0) as held_orders
          from sales.days left join escrow on escrow.currency = days.currency
          where seller_id = $1 group by days.currency order by days.currency",
     )
@@ -435,6 +486,21 @@ mod tests {
         assert_eq!(counts, [(1, 3, 500), (1, 1, 500)]);
         let day = sales.days.values().next().unwrap();
         assert_eq!((day.orders, day.pieces), (1, 4));
+    }
+
+    #[test]
+    fn what_is_paid_at_the_door_counts_beside_it_once_it_was_brought() {
+        let mut sales = sold([]);
+        let completed = |position| recorded(position, DomainEvent::Order(ORDER, order::Event::OrderCompleted {}));
+        // Of an order with an escrow, that tells all.
+        sales.take(&completed(9));
+        assert!(sales.days.is_empty() || sales.days.values().all(Day::is_empty));
+        sales.orders.get_mut(&ORDER.0).unwrap().in_cash = true;
+        sales.take(&completed(10));
+        let day = sales.days.values().next().unwrap();
+        assert_eq!((day.cash_orders, day.cash_pieces, day.cash_gross.0), (1, 4, 1_000));
+        assert_eq!((day.orders, money(&sales)), (0, [0; 5]));
+        assert_eq!(sales.listings.values().map(|sold| sold.pieces).sum::<i64>(), 4);
     }
 
     #[test]

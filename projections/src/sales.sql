@@ -16,8 +16,14 @@ create table days (
     refunded numeric(38) not null,
     fees numeric(38) not null,
     paid_out numeric(38) not null,
+    -- Paid at the door on that day, which is in none of the sums above.
+    cash_orders bigint not null,
+    cash_pieces bigint not null,
+    cash_gross numeric(38) not null,
     constraint days_day primary key (seller_id, currency, day),
-    constraint days_count_up check (orders >= 0 and pieces >= 0 and gross >= 0 and refunded >= 0)
+    constraint days_count_up check (
+        orders >= 0 and pieces >= 0 and gross >= 0 and refunded >= 0
+        and cash_orders >= 0 and cash_pieces >= 0 and cash_gross >= 0)
 );
 
 create table listings (
@@ -44,6 +50,8 @@ create table orders (
     lots json not null,
     -- Minor units that are neither the buyer's nor the seller's yet.
     held bigint not null,
+    -- Whether it is paid at the door, and has no escrow.
+    in_cash boolean not null,
     constraint orders_order primary key (order_id),
     constraint orders_held_not_negative check (held >= 0)
 );

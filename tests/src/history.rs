@@ -4,12 +4,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::http::extract::guest_key;
+use commands::CommandKey;
 use domain::{AccountId, AuctionId, ListingId, Money, OrderId, Timestamp};
+use eventstore::log::Digest;
+use eventstore::secrets::RootSecret;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
 use crate::fail::OrFail;
+use crate::server::SECRET;
 
 /// Every command of a run.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -290,11 +295,13 @@ impl Command {
         self.actor.map_or_else(|| NOBODY.to_owned(), |actor| actor.to_string())
     }
 
-    /// Among whose keys its key is. A guest's are those of a phone at a store.
-    pub fn key_scope(&self) -> String {
+    /// As what its key is stored. A guest's is one of a phone at a store.
+    pub fn stored_key(&self) -> Digest {
         match &self.intent {
-            Intent::GuestOrder { store, phone, .. } => format!("guest {:?}", [&store.slug, phone]),
-            _ => self.author(),
+            Intent::GuestOrder { store, phone, .. } => {
+                guest_key(&RootSecret::new(SECRET.as_bytes()), &[&store.slug, phone], &self.key)
+            }
+            _ => CommandKey::from_client(&self.author(), &self.key, &[]).key,
         }
     }
 }

@@ -5,4 +5,5 @@ mod in_process;
 mod spawned;
 
 pub use in_process::InProcess;
+pub(crate) use in_process::SECRET;
 pub use spawned::{Ended, Spawned, binary, tradepost};

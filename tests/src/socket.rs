@@ -56,6 +56,16 @@ impl Socket {
         }
     }
 
+    /// The first message of one of these types.
+    pub async fn until_one_of(&mut self, kinds: &[&str]) -> Value {
+        loop {
+            let message = self.next().await;
+            if kinds.iter().any(|kind| message["type"] == *kind) {
+                return message;
+            }
+        }
+    }
+
     /// The code that the server closes the socket with.
     pub async fn close_code(&mut self) -> u16 {
         loop {

@@ -62,11 +62,8 @@ async fn whatever_is_refused_leaves_no_trace() {
     add(&buyer, Method::POST, &format!("/listings/{fixed}/publish"), &nothing);
     add(&buyer, Method::POST, "/auctions", &auction(5));
     add(&buyer, Method::POST, "/listings", &listing(5));
-    for duration in [json!(0), json!(59), json!(5_184_001), json!(-1), json!(u64::MAX), json!("60"), json!(60.5)] {
-        add(&seller, Method::POST, "/auctions", &with(auction(5), "duration_s", duration));
-    }
-    for starts_at in ["2001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z", "tomorrow", ""] {
-        add(&seller, Method::POST, "/auctions", &with(auction(5), "starts_at", starts_at));
+    for auction in auctions() {
+        add(&seller, Method::POST, "/auctions", &auction);
     }
     add(&seller, Method::POST, "/auctions", &with(auction(500), "reserve_price", usd(499)));
     add(&seller, Method::POST, "/auctions", &with(auction(500), "buy_now_price", usd(499)));
@@ -118,6 +115,30 @@ async fn whatever_is_refused_leaves_no_trace() {
         assert_eq!(server.database.log_head().await, head, "moved the log: {what}");
     }
     assert!(count > 200, "{count}");
+}
+
+/// Auctions at times at which there can be none.
+fn auctions() -> Vec<Value> {
+    let durations = [json!(0), json!(59), json!(5_184_001), json!(-1), json!(u64::MAX), json!("60"), json!(60.5)];
+    let starts = ["2001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z", "tomorrow", ""];
+    let lasting = durations.into_iter().map(|duration| with(auction(5), "duration_s", duration));
+    let starting = starts.into_iter().map(|starts_at| with(auction(5), "starts_at", starts_at));
+    lasting.chain(starting).collect()
+}
+
+#[tokio::test]
+async fn what_sets_forms_apart_is_said_in_few_words() {
+    let server = InProcess::start().await;
+    let seller = server.client().register_seller("seller").await;
+    let draft = |name: usize, value: usize| {
+        let variants = json!([{ "sku": "m", "options": { "x".repeat(name): "y".repeat(value) } }]);
+        seller.post("/listings", &with(listing(5), "variants", variants)).send()
+    };
+    draft(32, 200).await.expect(201);
+    for (name, value) in [(33, 1), (1, 201)] {
+        let refused = draft(name, value).await.problem(422, "invalid-field");
+        assert_eq!(refused.body["errors"][0]["pointer"], "/variants/0/options");
+    }
 }
 
 #[tokio::test]

@@ -67,6 +67,23 @@ async fn the_staff_makes_a_tree_that_everybody_sees() {
     nobody.get("/categories/nothing/listings").send().await.problem(404, "not-found");
     nobody.get("/categories/nothing").send().await.problem(404, "not-found");
 
+    // What is shown need not be sent again until any of it changes: a count, or an attribute of one above it.
+    let fresh = async |path: &str, tag: &str| {
+        let head = bazaar.wait(0).await;
+        nobody.get(path).since(head).header("if-none-match", tag).send().await
+    };
+    let tag_of = async |path: &str| fresh(path, "").await.expect(200).header("etag").unwrap().to_owned();
+    for path in ["/categories", "/categories/watches"] {
+        let tag = tag_of(path).await;
+        assert_eq!(fresh(path, &tag).await.expect(304).header("etag"), Some(&*tag), "{path}");
+        bazaar.seller.offer(&gold).await;
+        let counted = fresh(path, &tag).await.expect(200);
+        assert_ne!(counted.header("etag"), Some(&*tag), "{path}");
+        let tag = tag_of(path).await;
+        let renamed = json!({ "name": format!("Jewels of {path}") });
+        change(staff, "/admin/categories/jewellery", &renamed).await.expect(200);
+        fresh(path, &tag).await.expect(200);
+    }
     let cycle = change(staff, "/admin/categories/jewellery", &json!({ "parent": "watches" })).await;
     assert_eq!(cycle.problem(422, "invalid-field").body["errors"][0]["code"], "cycle");
     let tag = nobody.get("/categories/watches").since(head).send().await.expect(200);

@@ -248,6 +248,20 @@ async fn guesses_are_limited_more_strictly_by_whatever_name() {
     }
 }
 
+#[tokio::test]
+async fn orders_without_an_account_are_limited_by_whatever_name() {
+    let limits = Limits { guest_orders_per_min: 1, ..Limits::OFF };
+    let server = InProcess::start_with(Config { limits, ..Config::default() }).await;
+    let nobody = server.client();
+    let order = |path: &'static str| nobody.ask(&Method::POST, path).json(&json!({})).send();
+    order("/api/v1/store/corner/orders").await.problem(422, "invalid-field");
+    for path in ["/api/v1/store/corner/orders", "/api/store/crossing/orders/"] {
+        let refused = order(path).await.problem(429, "too-many-requests");
+        assert!((1..=60).contains(&retry_after(&refused)), "{path}");
+    }
+    nobody.get("/stores").send().await.expect(200);
+}
+
 /// The metadata of the event at a position.
 async fn metadata(server: &InProcess, position: i64) -> Value {
     let metadata: String = sqlx::query_scalar("select metadata::text from events where position = $1")

@@ -55,7 +55,7 @@ const GUEST_CANARIES: [&str; 9] = [
     "canary-agent",
 ];
 const DAY_MS: i64 = 86_400_000;
-/// By when a guest is forgotten who has ordered: half a year after the seller's time to confirm is over.
+/// By when a guest is forgotten who has got what they ordered.
 const GUEST_FORGOTTEN_AFTER_MS: i64 = 183 * DAY_MS;
 
 /// The name of a picture has no words.
@@ -286,6 +286,10 @@ async fn nothing_tells_who_a_guest_was_half_a_year_after() {
     }
     assert_eq!(keys_of(database, guest).await, 1);
     let head = seller.advance(GUEST_FORGOTTEN_AFTER_MS).await;
+    // Whatever is compared in the end has come so far.
+    for path in ["/auth/me", "/listings", "/stores", "/addresses", "/affiliate"] {
+        seller.get(path).since(head).send().await.expect(200);
+    }
     let sold = seller.get("/orders?as=seller").since(head).send().await.expect(200).body;
     let order = &sold["items"][0];
     assert_eq!(

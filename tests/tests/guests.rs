@@ -83,8 +83,8 @@ async fn a_guest_orders_is_asked_and_pays_at_the_door() {
 
 #[tokio::test]
 async fn what_is_not_confirmed_in_time_frees_its_pieces() {
-    let (bazaar, listing) = store(2).await;
-    let placed = place(&bazaar, &order(&listing, 2)).await.expect(201);
+    let (bazaar, listing) = store(1).await;
+    let placed = place(&bazaar, &order(&listing, 1)).await.expect(201);
     place(&bazaar, &order(&listing, 1)).await.problem(409, "out-of-stock");
     bazaar.wait(48 * HOUR_MS).await;
     confirm(&bazaar, &id_of(&placed)).await.problem(409, "wrong-order-status");
@@ -92,7 +92,13 @@ async fn what_is_not_confirmed_in_time_frees_its_pieces() {
     let now = bazaar.wait(0).await;
     let shown = bazaar.server.client().get(&format!("/guest/orders/{token}")).since(now).send().await.expect(200).body;
     assert_eq!((&shown["status"], &shown["cancelled_by"]), (&json!("cancelled"), &json!("not_confirmed")));
-    assert_eq!(free(&bazaar, &listing).await, 2);
+    assert_eq!(free(&bazaar, &listing).await, 1);
+    // Who it was is forgotten a week after, as is what was called off.
+    assert_eq!(shown["guest"]["name"], "Canary Lee");
+    let now = bazaar.wait(7 * DAY_MS).await;
+    let shown = bazaar.server.client().get(&format!("/guest/orders/{token}")).since(now).send().await.expect(200).body;
+    assert_eq!((&shown["guest"], &shown["ship_to"]), (&json!(null), &json!(null)));
+    assert_eq!(keys_of(&bazaar, &shown).await, 0);
 }
 
 #[tokio::test]
@@ -100,12 +106,12 @@ async fn a_seller_calls_it_off_before_it_is_sent_or_when_nobody_wants_it() {
     let (bazaar, listing) = store(3).await;
     let reason = json!({ "reason": "Nobody was there." });
     let cancel = async |id: &str| bazaar.seller.post(&format!("/orders/{id}/cancel"), &reason).send().await;
-    let waiting = id_of(&place(&bazaar, &order(&listing, 1)).await.expect(201));
-    let confirmed = id_of(&place(&bazaar, &order(&listing, 1)).await.expect(201));
-    let sent = id_of(&place(&bazaar, &order(&listing, 1)).await.expect(201));
+    let ordered = async || id_of(&place(&bazaar, &order(&listing, 1)).await.expect(201));
+    let (confirmed, sent) = (ordered().await, ordered().await);
     for id in [&confirmed, &sent] {
         confirm(&bazaar, id).await.expect(200);
     }
+    let waiting = ordered().await;
     bazaar.ship(&sent).await.expect(200);
     assert_eq!(free(&bazaar, &listing).await, 0);
     for (id, left) in [(&waiting, 1), (&confirmed, 2), (&sent, 2)] {
@@ -128,18 +134,71 @@ async fn only_the_seller_sees_who_a_guest_is_and_nothing_of_it_is_kept_for_ever(
     other.post(&format!("/merchant/orders/{id}/confirm"), &json!({})).send().await.problem(404, "not-found");
     confirm(&bazaar, &id).await.expect(200);
     bazaar.ship(&id).await.expect(200);
+    // While it is on its way, whom to bring it to is known, however long that takes.
+    let seen_at = async |now: i64| bazaar.seller.get(&format!("/orders/{id}")).since(now).send().await.expect(200);
+    assert_eq!(seen_at(bazaar.wait(400 * DAY_MS).await).await.body["guest"]["name"], "Canary Lee");
     bazaar.seller.tell(&id, "deliver").await.expect(200);
+    assert_eq!(seen_at(bazaar.wait(180 * DAY_MS - HOUR_MS).await).await.body["guest"]["name"], "Canary Lee");
     // Neither a table nor the log tells it in clear, and in the end nobody can read it.
-    let forgotten = bazaar.wait(183 * DAY_MS).await;
-    let shown = bazaar.seller.get(&format!("/orders/{id}")).since(forgotten).send().await.expect(200);
+    let shown = seen_at(bazaar.wait(HOUR_MS).await).await;
     assert_eq!((&shown.body["guest"], &shown.body["ship_to"]), (&json!(null), &json!(null)));
     assert!(!shown.text.contains("Canary"), "{}", shown.text);
-    let keys: i64 = sqlx::query_scalar("select count(*) from person_keys where account_id = $1::uuid")
-        .bind(shown.body["buyer_id"].as_str().unwrap())
+    assert_eq!(keys_of(&bazaar, &shown.body).await, 0);
+}
+
+/// How many keys there are of who bought this.
+async fn keys_of(bazaar: &Bazaar, order: &Value) -> i64 {
+    sqlx::query_scalar("select count(*) from person_keys where account_id = $1::uuid")
+        .bind(order["buyer_id"].as_str().unwrap())
         .fetch_one(&mut bazaar.server.database.connect().await)
         .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn guests_whom_nobody_has_asked_keep_half_of_what_there_is() {
+    let (bazaar, listing) = store(50).await;
+    // However many they are, and whatever phones they give.
+    let stranger = |number: u32| with(order(&listing, 10), "phone", json!(format!("+92 300 {number:07}")));
+    for number in 0..2 {
+        place(&bazaar, &stranger(number)).await.expect(201);
+    }
+    let refused = place(&bazaar, &stranger(2)).await.problem(409, "held-for-guests");
+    assert_eq!((&refused.body["available"], &refused.body["requested"]), (&json!(5), &json!(10)));
+    let last = id_of(&place(&bazaar, &order(&listing, 5)).await.expect(201));
+    place(&bazaar, &order(&listing, 1)).await.problem(409, "held-for-guests");
+    assert_eq!(free(&bazaar, &listing).await, 25);
+    bazaar.buyer.fund(1_000_000).await;
+    bazaar.buyer.check_out(&[(&listing, 20)], "now").await.expect(201);
+    // Whoever was asked counts no more.
+    confirm(&bazaar, &last).await.expect(200);
+    place(&bazaar, &order(&listing, 1)).await.problem(409, "held-for-guests");
+    bazaar.wait(48 * HOUR_MS).await;
+    place(&bazaar, &order(&listing, 12)).await.expect(201);
+    let much = place(&bazaar, &order(&listing, 21)).await.problem(422, "quantity-out-of-range");
+    assert_eq!((&much.body["maximum"], &much.body["offered"]), (&json!(20), &json!(21)));
+    let many = vec![json!({ "listing_id": listing, "quantity": 1 }); 21];
+    place(&bazaar, &with(order(&listing, 1), "lines", json!(many))).await.problem(422, "invalid-field");
+}
+
+#[tokio::test]
+async fn nobody_finds_a_guest_again_by_trying_phones() {
+    let (bazaar, listing) = store(5).await;
+    let body = order(&listing, 1);
+    let ask = bazaar.server.client().post("/store/corner/orders", &body).key("one");
+    ask.send().await.expect(201);
+    let (path, phone) = ("/api/v1/store/corner/orders", body["phone"].as_str().unwrap());
+    // As it would be without a secret: over everything that somebody could try who knows the rest.
+    let scope = format!("guest {:?}", ["corner", phone]);
+    let tried = commands::CommandKey::from_client(&scope, "one", &["POST", path, &body.to_string()]);
+    let kept: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("select key, fingerprint from command_keys")
+        .fetch_all(&mut bazaar.server.database.connect().await)
+        .await
         .unwrap();
-    assert_eq!(keys, 0);
+    assert!(!kept.is_empty());
+    for (key, fingerprint) in kept {
+        assert!(key != tried.key && fingerprint != tried.fingerprint);
+    }
 }
 
 #[tokio::test]

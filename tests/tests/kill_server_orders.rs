@@ -83,11 +83,11 @@ async fn a_killed_server_keeps_every_promise_about_orders() {
     .await
     .or_fail("look for timers that have not fired");
     assert!(left.is_empty(), "due and not fired: {left:?}");
-    // What is on its way to a guest waits for its seller, who alone knows whether it was paid at the door.
+    // What a guest has confirmed waits for its seller, who alone knows whether it was sent and paid at the door.
     let open: i64 = sqlx::query_scalar(
         "select count(*) from (select aggregate_id from events where aggregate_type = 'order' group by 1
          having not bool_or(event_type in ('OrderCompleted', 'OrderCancelled', 'OrderRefunded'))
-            and not (bool_or(event_type = 'OrderShipped') and bool_or(payload::text like '%cash_on_delivery%'))) as open",
+            and not bool_or(event_type = 'OrderConfirmed')) as open",
     )
     .fetch_one(&mut connection)
     .await

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::config::{Config, Limits};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,6 +105,22 @@ async fn bids_are_placed_over_the_socket() {
     }
     assert_eq!(server.database.log_head().await, position);
     assert_eq!(ann.auction(&id, position).await["bids"], 1);
+}
+
+#[tokio::test]
+async fn a_bid_over_the_socket_counts_once() {
+    // Two commands at once: the ticket and a bid.
+    let limits = Limits { account_per_s: 1, ..Limits::OFF };
+    let server = InProcess::start_with(Config { limits, ..Config::default() }).await;
+    let (seller, ann) = (server.client().register_seller("seller").await, server.client().register("ann").await);
+    let id = seller.schedule(&auction(1_000)).await;
+    ann.auction(&id, server.database.log_head().await).await;
+    let path = format!("/ws/auctions/{id}?ticket={}", ticket(&ann).await);
+    let mut socket = Socket::open(server.address(), &path).await;
+    socket.next().await;
+    socket.send(&json!({ "type": "bid", "id": "1", "maximum": usd(2_000) })).await;
+    let answer = socket.until_one_of(&["accepted", "refused"]).await;
+    assert_eq!(answer["type"], "accepted", "{answer}");
 }
 
 #[tokio::test]

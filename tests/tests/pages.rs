@@ -60,6 +60,14 @@ async fn only_staff_publish_and_no_script_is_shown() {
     assert!(html.contains("<b>y</b>") && !html.contains("script") && !html.contains("onclick"), "{html}");
     let long = json!({ "title": "Terms", "body": "x".repeat(100_001) });
     clerk.put("/admin/pages/terms", &long).send().await.problem(422, "invalid-field");
+    for deep in ["> ".repeat(33), "<div>".repeat(20_000)] {
+        let page = json!({ "title": "Terms", "body": deep });
+        let refused = clerk.put("/admin/pages/terms", &page).send().await.problem(422, "invalid-field");
+        assert_eq!(
+            (&refused.body["errors"][0]["pointer"], &refused.body["errors"][0]["code"]),
+            (&json!("/body"), &json!("too-deep"))
+        );
+    }
     clerk.put("/admin/pages/terms", &json!({ "title": " ", "body": "x" })).send().await.problem(422, "invalid-field");
     clerk.put("/admin/pages/No", &page).send().await.problem(404, "not-found");
 }

@@ -120,6 +120,44 @@ async fn the_dashboard_shows_what_plain_sums_of_orders_say() {
 }
 
 #[tokio::test]
+async fn what_guests_pay_at_the_door_is_shown_beside_what_escrow_brings() {
+    let bazaar = Bazaar::open().await;
+    let about = json!({ "slug": "corner", "brand_name": "Corner" });
+    let opened = bazaar.seller.put("/merchant/me", &about).send().await;
+    assert!(opened.status < 300, "{}", opened.text);
+    bazaar.complete().await;
+    let before = dashboard(&bazaar, 30).await["currencies"][0].clone();
+    let nothing = json!({ "orders": 0, "pieces": 0, "gross": usd(0) });
+    assert_eq!(before["total"]["cash"], nothing);
+    let item = bazaar.offer(10).await;
+    let order = json!({
+        "name": "Ann Lee", "phone": "+92 300 1234567", "confirmation": "phone",
+        "address": { "line1": "12 Mall Road", "city": "Lahore", "country": "PK" },
+        "lines": [{ "listing_id": item, "quantity": 2 }],
+    });
+    let placed = bazaar.server.client().post("/store/corner/orders", &order).send().await.expect(201);
+    let id = placed.body["order_id"].as_str().or_fail("find the order").to_owned();
+    bazaar.seller.post(&format!("/merchant/orders/{id}/confirm"), &json!({})).send().await.expect(200);
+    bazaar.ship(&id).await.expect(200);
+    assert_eq!(dashboard(&bazaar, 30).await["currencies"][0], before, "nobody has paid yet");
+    bazaar.seller.tell(&id, "deliver").await.expect(200);
+    let shown = dashboard(&bazaar, 30).await;
+    let dollars = &shown["currencies"][0];
+    let cash = json!({ "orders": 1, "pieces": 2, "gross": usd(21_000) });
+    assert_eq!([&dollars["total"]["cash"], &dollars["period"]["cash"]], [&cash, &cash]);
+    assert_eq!(dollars["per_day"].as_array().or_fail("find the days").last().or_fail("find today")["cash"], cash);
+    // What escrow brings is as it was, and still comes to what was sold.
+    let total = &dollars["total"];
+    for field in ["orders", "pieces", "gross", "refunded", "fees", "paid_out"] {
+        assert_eq!(total[field], before["total"][field], "{field}");
+    }
+    let parts = ["refunded", "fees", "paid_out"].map(|part| cents(&total[part])).iter().sum::<i64>();
+    assert_eq!(cents(&total["gross"]), parts + cents(&dollars["in_escrow"]));
+    let best = shown["best_listings"].as_array().or_fail("find the best listings");
+    assert_eq!((&best[0]["listing_id"], &best[0]["pieces"]), (&json!(item), &json!(2)));
+}
+
+#[tokio::test]
 async fn a_dashboard_looks_back_as_far_as_it_is_asked() {
     let bazaar = Bazaar::open().await;
     bazaar.sell().await;

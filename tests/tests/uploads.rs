@@ -64,7 +64,7 @@ async fn a_picture_is_drawn_anew_kept_and_shown_to_anybody() {
         assert_ne!(file, sent);
         assert_eq!(image::load_from_memory(&file).unwrap().width(), width);
     }
-    // By another name of the route, under the same key: another request.
+    // The same under the same key is the same request; other pictures are another.
     let again = || ann.send_files("/upload/image", &[("file", &sent)]).key("one").send();
     let replayed = again().await.expect(201);
     assert!(replayed.replayed());

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use commands::accounts::{self, Newcomer};
 use commands::auctions;
+use commands::categories;
 use commands::commissions::CommissionRules;
 use commands::escrows;
 use commands::listings::{self, ListingRules, NewListing};
@@ -25,13 +26,14 @@ use eventstore::log::{self, Head};
 use eventstore::sealing::PersonKey;
 use eventstore::wrapping::Wrapping;
 use eventstore::{Position, mint};
-use projections::rebuild;
+use projections::{ReadModel, rebuild};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::Executor;
 use tokio::task::JoinSet;
 
 use super::BenchError;
+use super::goods::{Goods, Thing};
 use super::scratch::Scratch;
 
 const RULES: SaleRules = SaleRules {
@@ -138,6 +140,29 @@ impl Market {
             wallets::report_deposit(world, WalletId::of(owner, Currency::USD), deposit, settled)
         };
         self.submit(owner, observer, settle).await
+    }
+
+    /// Opens the categories of what is to be on the shelves.
+    async fn lay_out(&self, goods: &Goods) -> Result<(), BenchError> {
+        let staff = self.register(Capability::Staff, &Unobserved).await?;
+        for definition in goods.categories() {
+            let define = move |world: &mut World<'_>| categories::define(world, &definition, staff);
+            self.submit(staff, &Unobserved, define).await?;
+        }
+        Ok(())
+    }
+
+    /// Offers one thing of what is to be on the shelves.
+    async fn shelve(&self, number: usize, thing: Thing) -> Result<(), BenchError> {
+        let (listing, seller) = (ListingId(mint::id()), self.sellers[number % SELLERS]);
+        let sale = Sale::FixedPrice { price: usd(thing.cents)?, variants: vec![] };
+        let stock = BTreeMap::from([(Sku::default(), PIECES)]);
+        let new = NewListing { listing, seller, details: thing.details, sale, stock, discount: None };
+        let offer = move |world: &mut World<'_>| {
+            listings::draft(world, &new)?;
+            listings::publish(world, listing, seller, &ListingRules::default())
+        };
+        self.submit(seller, &Unobserved, offer).await
     }
 
     async fn offer(&self, seller: AccountId, sale: Sale, observer: &impl Observer) -> Result<ListingId, BenchError> {
@@ -256,10 +281,43 @@ pub(super) async fn trade_up(scratch: &Scratch, events: i64) -> Result<i64, Benc
     Ok(log::head(&mut scratch.connect().await?).await?)
 }
 
+/// Offers so many things of the shelves, and lets the read models show them that are searched.
+pub(super) async fn fill_shelves(scratch: &Scratch, listings: usize) -> Result<(), BenchError> {
+    let head = Head::at(log::head(&mut scratch.connect().await?).await?);
+    let database = scratch.database();
+    let (engine, deciding) =
+        Engine::start(&database, EngineSettings::default(), Clock::new(), head, Feed::default()).await?;
+    let (market, goods) = (Arc::new(Market::open(engine).await?), Arc::new(Goods::new()?));
+    market.lay_out(&goods).await?;
+    let (next, mut callers) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for _ in 0..CALLERS {
+        let (market, goods, next) = (market.clone(), goods.clone(), next.clone());
+        callers.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= listings {
+                    return Ok::<_, BenchError>(());
+                }
+                market.shelve(number, goods.thing(number)).await?;
+            }
+        });
+    }
+    while let Some(done) = callers.join_next().await {
+        done??;
+    }
+    drop(market);
+    deciding.await?;
+    show_models(scratch, &[projections::catalogue::MODEL]).await
+}
+
 /// Lets every read model show what the log says.
 pub(super) async fn show(scratch: &Scratch) -> Result<(), BenchError> {
+    show_models(scratch, &projections::ALL).await
+}
+
+async fn show_models(scratch: &Scratch, models: &[ReadModel]) -> Result<(), BenchError> {
     let database = scratch.database();
-    let rebuilds = rebuild::at_once(projections::ALL.to_vec(), rebuild::cores(), |model| {
+    let rebuilds = rebuild::at_once(models.to_vec(), rebuild::cores(), |model| {
         let database = database.clone();
         async move { rebuild::rebuild(&database, model.name, |_, _| {}).await }
     });

@@ -1,4 +1,4 @@
-//! `tradepost bench read`: queries of read models beside an empty one, and loads of aggregates.
+//! `tradepost bench read`: queries of read models beside an empty one, searches beside `ILIKE`, and loads of aggregates.
 //!
 //! Without HTTP, through a pool like that of a node: what is asked for differs each time, so that nothing is answered
 //! from one page of one table.
@@ -26,6 +26,7 @@ use super::machine::Machine;
 use super::questions::{QUESTIONS, Question, Readers};
 use super::sample::{Row, Sample, again_and_again, write_rows};
 use super::scratch::Scratch;
+use super::searching::{SEARCHES, Search, Searchers};
 use super::slots::{Length, Servers, Slots};
 use super::wallets;
 use super::{BenchError, market, progress_bar};
@@ -39,10 +40,18 @@ const SHORT: u64 = 11;
 const LONG: u64 = 1_051;
 const SINCE_SNAPSHOT: u64 = 48;
 
-/// Measure queries of read models beside an empty one, and loads of aggregates.
+/// Measure queries of read models beside an empty one, searches beside `ILIKE`, and loads of aggregates.
 ///
 /// Queries, each over an index in the order of its page, of a marketplace with --events events; `x select 1` is how much
 /// of what a round trip allows is left.
+///
+/// Searches of a catalogue of its own with --listings listings, by two words of some title; words, brands and categories
+/// come as often as in texts that people write:
+///   ilike '%…%'            the plain way, over the same table
+///   search, ...            as the route does it, which first looks for mistakes
+///   a word mistyped        in one of the words two letters have changed places
+///   with facets            a page, and counts of all that is found
+///   suggestions            for a word and three letters of the next one
 ///
 /// Loads of aggregates that are not in memory, by 4 callers:
 ///   11 events              a short stream
@@ -61,6 +70,9 @@ pub struct BenchRead {
     /// Events that the marketplace has [default: 100000].
     #[arg(long, value_name = "N")]
     events: Option<i64>,
+    /// Listings that the catalogue has which is searched [default: 100000].
+    #[arg(long, value_name = "N")]
+    listings: Option<usize>,
     /// Callers at a time.
     #[arg(long, value_name = "N", default_value_t = 32)]
     callers: usize,
@@ -71,6 +83,7 @@ pub struct BenchRead {
 pub struct ReadPlan {
     length: Length,
     events: i64,
+    listings: usize,
     callers: usize,
 }
 
@@ -78,14 +91,15 @@ impl BenchRead {
     /// What the options ask for, if it can be measured.
     pub fn plan(&self) -> Result<ReadPlan, BenchError> {
         let events = self.events.unwrap_or(if self.slots.quick { 5_000 } else { 100_000 });
-        if events < 1_000 || !(1..=1_024).contains(&self.callers) {
+        let listings = self.listings.unwrap_or(if self.slots.quick { 2_000 } else { 100_000 });
+        if events < 1_000 || listings < 1_000 || !(1..=1_024).contains(&self.callers) {
             return Err(BenchError::Option {
-                option: "--events and --callers",
-                expected: "at least 1000, and from 1 to 1024",
+                option: "--events, --listings and --callers",
+                expected: "at least 1000, at least 1000, and from 1 to 1024",
             });
         }
         let length = self.slots.length(5, 2.0, 0.3)?;
-        Ok(ReadPlan { length, events, callers: self.callers })
+        Ok(ReadPlan { length, events, listings, callers: self.callers })
     }
 }
 
@@ -113,25 +127,37 @@ impl fmt::Display for Load {
 
 /// Measures on these servers.
 pub async fn read(options: &BenchRead, plan: &ReadPlan, servers: &Servers<'_>) -> Result<ReadReport, BenchError> {
-    servers.measure(&options.slots, async |[scratch]| measure(plan, scratch).await).await
+    servers.measure(&options.slots, async |[scratch, shelves]| measure(plan, scratch, shelves).await).await
 }
 
-async fn measure(plan: &ReadPlan, scratch: &Scratch) -> Result<ReadReport, BenchError> {
+async fn measure(plan: &ReadPlan, scratch: &Scratch, shelves: &Scratch) -> Result<ReadReport, BenchError> {
     let Length { repetitions, slot } = plan.length;
     let machine = Machine::with(scratch.facts().await?);
-    let bar = progress_bar(repetitions * (QUESTIONS.len() + LOADS.len()))?;
+    let bar = progress_bar(repetitions * (QUESTIONS.len() + SEARCHES.len() + LOADS.len()))?;
+    for scratch in [scratch, shelves] {
+        crate::app::prepare(&scratch.database()).await.map_err(|error| BenchError::Prepare(Box::new(error)))?;
+    }
+    bar.set_message("shelves are filled");
+    market::fill_shelves(shelves, plan.listings).await?;
+    let visitors = Searchers::of(shelves, plan.listings)?;
     bar.set_message("people trade");
-    crate::app::prepare(&scratch.database()).await.map_err(|error| BenchError::Prepare(Box::new(error)))?;
     let events = market::trade_up(scratch, plan.events).await?;
     market::show(scratch).await?;
     let (readers, streams) = (Readers::of(scratch).await?, Loads::prepare(scratch).await?);
     let (mut asked, mut loaded) = (vec![Vec::new(); QUESTIONS.len()], vec![Vec::new(); LOADS.len()]);
+    let mut samples = vec![Vec::new(); SEARCHES.len()];
     for round in 0..repetitions {
         for turn in 0..QUESTIONS.len() {
             // Nobody always goes first.
             let place = (turn + round) % QUESTIONS.len();
             bar.set_message(QUESTIONS[place].to_string());
             asked[place].push(readers.measure(QUESTIONS[place], plan.callers, slot).await?);
+            bar.inc(1);
+        }
+        for turn in 0..SEARCHES.len() {
+            let place = (turn + round) % SEARCHES.len();
+            bar.set_message(SEARCHES[place].to_string());
+            samples[place].push(visitors.measure(SEARCHES[place], plan.callers, slot).await?);
             bar.inc(1);
         }
         for turn in 0..LOADS.len() {
@@ -143,9 +169,13 @@ async fn measure(plan: &ReadPlan, scratch: &Scratch) -> Result<ReadReport, Bench
     }
     bar.finish_and_clear();
     readers.close().await;
+    visitors.close().await;
     streams.pool.close().await;
     let queries: Vec<Row> = QUESTIONS.iter().zip(asked).map(|(question, samples)| Row::of(question, samples)).collect();
+    let searches: Vec<Row> = SEARCHES.iter().zip(samples).map(|(search, taken)| Row::of(search, taken)).collect();
     let loads: Vec<Row> = LOADS.iter().zip(loaded).map(|(load, samples)| Row::of(load, samples)).collect();
+    let ilike = SEARCHES.iter().zip(&searches).find(|(search, _)| **search == Search::Ilike);
+    let ilike = ilike.map_or(f64::NAN, |(_, row)| row.per_s);
     let floor = QUESTIONS.iter().zip(&queries).find(|(question, _)| **question == Question::Nothing);
     let whole = LOADS.iter().zip(&loads).find(|(load, _)| **load == Load::Whole);
     let (floor, whole) = (floor.map_or(f64::NAN, |(_, row)| row.per_s), whole.map_or(f64::NAN, |(_, row)| row.per_s));
@@ -155,6 +185,9 @@ async fn measure(plan: &ReadPlan, scratch: &Scratch) -> Result<ReadReport, Bench
         callers: plan.callers,
         slot_s: slot.as_secs_f64(),
         queries: queries.into_iter().map(|row| row.against(floor)).collect(),
+        listings: plan.listings,
+        searches: searches.into_iter().map(|row| row.against(ilike)).collect(),
+        mistakes_understood: visitors.understood(),
         loads: loads.into_iter().map(|row| row.against(whole)).collect(),
     })
 }
@@ -238,17 +271,24 @@ pub struct ReadReport {
     callers: usize,
     slot_s: f64,
     queries: Vec<Row>,
+    listings: usize,
+    searches: Vec<Row>,
+    /// The share of searches with a mistyped word that have found something.
+    mistakes_understood: f64,
     loads: Vec<Row>,
 }
 
 impl fmt::Display for ReadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { machine, events, callers, slot_s, queries, loads } = self;
+        let Self { machine, events, callers, slot_s, queries, loads, listings, searches, mistakes_understood } = self;
         writeln!(f, "tradepost bench read\n{machine}")?;
         let repetitions = queries.first().map_or(0, |row| row.repetitions.len());
         writeln!(f, "{events} events; median of {repetitions} repetitions of {slot_s} s\n")?;
         writeln!(f, "queries, {callers} callers")?;
         write_rows(f, "x select 1", queries)?;
+        writeln!(f, "\nsearches of {listings} listings, {callers} callers")?;
+        write_rows(f, "x ilike", searches)?;
+        writeln!(f, "{:.1} % of the mistyped searches have found something", mistakes_understood * 100.0)?;
         writeln!(f, "\nloads of aggregates, {LOADING} callers")?;
         write_rows(f, "x no snapshot", loads)
     }

@@ -123,13 +123,13 @@ fn known(method: &Method) -> &'static str {
     methods.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
-/// The template of the route, without the ids in the path; `none` where nothing is served.
 /// A path as logs have it: without the token that shows a guest's order.
 fn told(path: &str) -> &str {
     const SHOWN_BY_TOKEN: &str = "/guest/orders/";
     path.find(SHOWN_BY_TOKEN).map_or(path, |start| &path[..start + SHOWN_BY_TOKEN.len()])
 }
 
+/// The template of the route, without the ids in the path; `none` where nothing is served.
 fn route(request: &Request) -> String {
     request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned()
 }

@@ -9,8 +9,11 @@ use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use commands::CommandKey;
+use domain::AccountId;
 use eventstore::Position;
 use eventstore::event::Metadata;
+use eventstore::log::Digest;
+use eventstore::secrets::RootSecret;
 use garde::Validate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +28,10 @@ use crate::app::App;
 
 /// The longest `Idempotency-Key`, in characters.
 const LONGEST_KEY: usize = 255;
+/// The purpose of the key of what is asked under an `Idempotency-Key`.
+const FINGERPRINTS: &str = "command fingerprints";
+/// The purpose of the key of guests' `Idempotency-Key`s.
+const GUEST_KEYS: &str = "guest keys";
 /// Below it every whole number is a float of its own.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Names the position that a read must show.
@@ -157,6 +164,15 @@ pub(super) struct SentBy {
     path: String,
 }
 
+/// The key of an account's command: `asked` names method, path and body.
+///
+/// What is asked is hashed with the root secret, here and for guests: a body tells names and addresses, and what is kept
+/// of it for ever must not confirm them to whoever tries some.
+pub(super) fn account_key(app: &App, account: AccountId, key: &str, asked: &[&str]) -> CommandKey {
+    let CommandKey { key, .. } = CommandKey::from_client(&account.to_string(), key, asked);
+    CommandKey { key, fingerprint: app.secret.digest(FINGERPRINTS, asked) }
+}
+
 /// What the head of a request says of the command in it.
 pub(super) fn sent_by(request: &Request) -> Result<SentBy, Problem> {
     let headers = request.headers();
@@ -169,14 +185,13 @@ pub(super) fn sent_by(request: &Request) -> Result<SentBy, Problem> {
 
 impl SentBy {
     /// The command. `canonical` says the same for every way to send the same body.
-    pub(super) fn command<T>(self, body: T, canonical: &str) -> Command<T> {
+    pub(super) fn command<T>(self, app: &App, body: T, canonical: &str) -> Command<T> {
         let Self { caller, expected_version, key, id, method, path } = self;
         let metadata = id.stamp(Metadata::by_account(caller.account));
         let request = match key {
             None => commands::Request::once(metadata),
             Some(text) => {
-                let scope = caller.account.to_string();
-                let key = CommandKey::from_client(&scope, &text, &[&method, &path, canonical]);
+                let key = account_key(app, caller.account, &text, &[&method, &path, canonical]);
                 commands::Request::keyed(metadata.with("command_key", text), key)
             }
         };
@@ -187,6 +202,7 @@ impl SentBy {
 impl<S: Send + Sync, T> FromRequest<S> for Command<T>
 where
     T: DeserializeOwned + Validate<Context = ()>,
+    App: FromRef<S>,
 {
     type Rejection = Problem;
 
@@ -194,7 +210,7 @@ where
         let sender = sent_by(&request)?;
         let bytes = read_body(request, state).await?;
         let (body, canonical) = parse(&bytes)?;
-        Ok(sender.command(body, &canonical))
+        Ok(sender.command(&App::from_ref(state), body, &canonical))
     }
 }
 
@@ -205,6 +221,7 @@ pub struct Creation<T>(pub Command<T>);
 impl<S: Send + Sync, T> FromRequest<S> for Creation<T>
 where
     T: DeserializeOwned + Validate<Context = ()>,
+    App: FromRef<S>,
 {
     type Rejection = Problem;
 
@@ -228,13 +245,21 @@ pub struct Unnamed<T> {
     metadata: Metadata,
 }
 
+/// What stands for a guest's key among those of `scope`.
+pub fn guest_key(secret: &RootSecret, scope: &[&str], key: &str) -> Digest {
+    let parts: Vec<&str> = scope.iter().copied().chain([key]).collect();
+    secret.digest(GUEST_KEYS, &parts)
+}
+
 impl<T> Unnamed<T> {
-    /// What goes into the events, and the key among those of `scope`.
-    pub fn request(&self, scope: &[&str]) -> commands::Request {
+    /// What goes into the events, and the key among those of `scope`, which only the root secret can tell again.
+    pub fn request(&self, app: &App, scope: &[&str]) -> commands::Request {
         let Some(text) = &self.key else { return commands::Request::once(self.metadata.clone()) };
         let asked = self.asked.each_ref().map(String::as_str);
-        // No account is named so.
-        let key = CommandKey::from_client(&format!("guest {scope:?}"), text, &asked);
+        let key = CommandKey {
+            key: guest_key(&app.secret, scope, text),
+            fingerprint: app.secret.digest(FINGERPRINTS, &asked),
+        };
         commands::Request::keyed(self.metadata.clone().with("command_key", text.clone()), key)
     }
 }
@@ -259,7 +284,8 @@ where
     }
 }
 
-fn unexpected_if_match() -> Problem {
+/// Refuses a condition on something that is not there yet.
+pub(super) fn unexpected_if_match() -> Problem {
     let detail = "This makes something new, which has no version yet: send no If-Match.";
     Problem::bad_request("unexpected-if-match", detail)
 }

@@ -2,9 +2,12 @@
 
 #![expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is garde's")]
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
-fn check(fits: bool, rule: &str) -> garde::Result {
+/// Whether a field fits, or the rule that it breaks.
+pub(crate) fn check(fits: bool, rule: &str) -> garde::Result {
     if fits { Ok(()) } else { Err(garde::Error::new(rule)) }
 }
 
@@ -12,6 +15,19 @@ fn check(fits: bool, rule: &str) -> garde::Result {
 pub(super) fn is_title(title: &str, (): &()) -> garde::Result {
     let fits = !title.trim().is_empty() && title.chars().count() <= 200;
     check(fits, "must be 1 to 200 characters, not all of them spaces")
+}
+
+/// The longest name of what sets a form of something apart, in characters.
+pub(super) const LONGEST_OPTION_NAME: usize = 32;
+/// The longest value of it, in characters.
+pub(super) const LONGEST_OPTION: usize = 200;
+
+/// What sets a form of something apart.
+pub(super) fn are_options(options: &BTreeMap<String, String>, (): &()) -> garde::Result {
+    let fits = |(name, value): (&String, &String)| {
+        name.chars().count() <= LONGEST_OPTION_NAME && value.chars().count() <= LONGEST_OPTION
+    };
+    check(options.iter().all(fits), "names may have at most 32 characters, and values 200")
 }
 
 /// A name in an address.

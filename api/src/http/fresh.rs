@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use eventstore::Position;
 use projections::ReadModel;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::extract::Caller;
 use super::reply::kept_by_whoever_asks;
@@ -32,12 +33,13 @@ impl Tag {
         Self(format!("W/\"{}{}{viewer}\"", env!("CARGO_PKG_VERSION"), shown.collect::<String>()))
     }
 
-    /// The same, and what another model shows now.
-    #[must_use]
-    pub fn and(self, app: &App, model: &ReadModel) -> Self {
-        let (version, position) = (model.version, app.progress.changed_at(model.name));
-        let one = self.0.trim_end_matches('"');
-        Self(format!("{one}.{version}.{position}\""))
+    /// What a single thing has in its ETag beside its version, where more is shown of it than its own events tell: another
+    /// number whenever any of it may have changed.
+    pub fn number(&self) -> Position {
+        let hash = Sha256::digest(&self.0);
+        let number = hash.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+        // As many digits as an ETag may have.
+        (number % 1_000_000_000_000_000_000).cast_signed()
     }
 }
 
@@ -55,6 +57,14 @@ impl Known {
     /// Whether the client has the page with this tag.
     pub fn has(&self, tag: &Tag) -> bool {
         self.0.contains(&tag.0)
+    }
+
+    /// Which version the client has of a single thing in whose tags this number stands behind the version.
+    pub fn version_at(&self, position: Position) -> Option<u64> {
+        self.0.iter().find_map(|known| {
+            let (version, at) = known.trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.split_once('.')?;
+            version.parse().ok().filter(|_| at == position.to_string())
+        })
     }
 
     /// Whether the client has what never changes and is named by this tag.

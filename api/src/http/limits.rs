@@ -27,8 +27,8 @@ use crate::config;
 use crate::forward::Forwarded;
 use crate::observe::metrics::REQUESTS_REFUSED;
 
-/// Where somebody may guess a password, a token or a code, or keep goods from others without an account, under [`BASE`]. Those with a slash at their end are folders.
-const GUESSES: [&str; 8] = [
+/// Where somebody may guess a password, a token or a code, under [`BASE`]. Those with a slash at their end are folders.
+const GUESSES: [&str; 7] = [
     "/auth/login",
     "/auth/register",
     "/auth/refresh",
@@ -36,7 +36,6 @@ const GUESSES: [&str; 8] = [
     "/auth/password/",
     "/auth/email/",
     "/auth/account",
-    "/store/",
 ];
 /// How many seconds' worth may come at once.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
@@ -48,6 +47,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(5);
 pub struct Limits {
     sender: Option<Limiter<IpNet>>,
     guesses: Option<Limiter<IpNet>>,
+    guest_orders: Option<Limiter<IpNet>>,
     uploads: Option<(Limiter<IpNet>, Limiter<AccountId>)>,
     account: Option<Limiter<AccountId>>,
 }
@@ -55,11 +55,14 @@ pub struct Limits {
 impl Limits {
     /// As they are set.
     pub fn new(settings: config::Limits) -> Self {
-        let config::Limits { sender_per_s, guesses_per_min, uploads_per_min, account_per_s } = settings;
+        let config::Limits { sender_per_s, guesses_per_min, guest_orders_per_min, uploads_per_min, account_per_s } =
+            settings;
         let per_s = |rate: NonZeroU32| Quota::per_second(rate).allow_burst(rate.saturating_mul(BURST));
         Self {
             sender: NonZeroU32::new(sender_per_s).map(|rate| Limiter::new("sender", per_s(rate))),
             guesses: NonZeroU32::new(guesses_per_min).map(|rate| Limiter::new("guesses", Quota::per_minute(rate))),
+            guest_orders: NonZeroU32::new(guest_orders_per_min)
+                .map(|rate| Limiter::new("guest_orders", Quota::per_minute(rate))),
             uploads: NonZeroU32::new(uploads_per_min).map(|rate| {
                 let quota = Quota::per_minute(rate);
                 (Limiter::new("uploads", quota), Limiter::new("uploads", quota))
@@ -90,6 +93,9 @@ impl Limits {
         if let Some(limit) = self.guesses.as_ref().filter(|_| is_guess(method, path)) {
             limit.count(&sender)?;
         }
+        if let Some(limit) = self.guest_orders.as_ref().filter(|_| is_guest_order(method, path)) {
+            limit.count(&sender)?;
+        }
         if let Some((limit, _)) = self.uploads.as_ref().filter(|_| is_upload(method, path)) {
             limit.count(&sender)?;
         }
@@ -97,7 +103,7 @@ impl Limits {
     }
 
     fn forget(&self) {
-        self.sender.iter().chain(&self.guesses).for_each(Limiter::forget);
+        self.sender.iter().chain(&self.guesses).chain(&self.guest_orders).for_each(Limiter::forget);
         self.account.iter().for_each(Limiter::forget);
         if let Some((senders, accounts)) = &self.uploads {
             senders.forget();
@@ -111,6 +117,13 @@ fn is_guess(method: &Method, path: &str) -> bool {
     let path = path.strip_prefix(BASE).unwrap_or_default();
     let is = |guess: &str| if guess.ends_with('/') { path.starts_with(guess) } else { path == guess };
     (*method == Method::POST || *method == Method::DELETE) && GUESSES.into_iter().any(is)
+}
+
+/// Whether a request keeps goods from others without an account.
+fn is_guest_order(method: &Method, path: &str) -> bool {
+    let path = path.strip_prefix(BASE).unwrap_or_default();
+    let of_store = path.strip_prefix("/store/").is_some_and(|rest| rest.ends_with("/orders"));
+    *method == Method::POST && of_store
 }
 
 /// Whether a request brings pictures.
@@ -241,6 +254,17 @@ mod tests {
         log_in("2001:db8::2").unwrap_err();
         log_in("2001:db8:0:1::1").unwrap();
         limits.request(&sender("2001:db8::1"), &Method::POST, "/api/v1/auctions").unwrap();
+    }
+
+    #[test]
+    fn orders_of_guests_are_counted_apart() {
+        let limits = Limits::new(config::Limits { guest_orders_per_min: 1, ..config::Limits::OFF });
+        let ask = |ip: &str, method: Method, path: &str| limits.request(&sender(ip), &method, path);
+        ask("192.0.2.1", Method::POST, "/api/v1/store/corner/orders").unwrap();
+        ask("192.0.2.1", Method::POST, "/api/v1/store/crossing/orders").unwrap_err();
+        ask("192.0.2.1", Method::GET, "/api/v1/store/corner").unwrap();
+        ask("192.0.2.1", Method::POST, "/api/v1/auth/login").unwrap();
+        ask("192.0.2.2", Method::POST, "/api/v1/store/corner/orders").unwrap();
     }
 
     #[test]

@@ -14,7 +14,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use commands::{CommandKey, Request};
+use commands::Request;
 use domain::{AccountId, AuctionId, Money};
 use eventstore::event::Metadata;
 use eventstore::mint;
@@ -29,7 +29,7 @@ use tokio::sync::broadcast::error::RecvError;
 use utoipa::IntoParams;
 
 use super::envelope::RequestId;
-use super::extract::{Id, Read, checked_key};
+use super::extract::{Id, Read, account_key, checked_key};
 use super::openapi::Waits;
 use super::origins;
 use super::problem::Problem;
@@ -330,14 +330,13 @@ async fn place(
     let account = account
         .ok_or_else(|| Problem::unauthenticated("This socket was opened without a ticket, and can only watch."))?;
     app.limits.account(account)?;
-    app.limits.account(account)?;
     let metadata = request.stamp(Metadata::by_account(account));
     let request = match key {
         None => Request::once(metadata),
         Some(text) => {
             let text = checked_key(&text)?.to_owned();
             let asked = ["BID", &auction.to_string(), &json!(maximum).to_string()];
-            let key = CommandKey::from_client(&account.to_string(), &text, &asked);
+            let key = account_key(app, account, &text, &asked);
             Request::keyed(metadata.with("command_key", text), key)
         }
     };

@@ -4,13 +4,114 @@
 //! are known to do nothing, and addresses of known schemes. So what is not known is gone, rather than what is known to
 //! be bad.
 
-use pulldown_cmark::{Options, Parser, html};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// The HTML of a text.
-pub(super) fn to_html(markdown: &str) -> String {
-    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
+use lru::LruCache;
+use pulldown_cmark::{Event, Options, Parser, html};
+
+use super::problem::Problem;
+
+/// How deep elements may be within each other. The sanitiser takes time by the square of it.
+pub(super) const DEEPEST: usize = 32;
+/// How many versions of pages are kept as HTML.
+const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+/// Elements that have no end.
+const VOID: [&str; 13] =
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"];
+/// Elements within which tags are tags.
+const PLAIN: &str = "a b blockquote code dd del details div dl dt em h1 h2 h3 h4 h5 h6 i ins kbd li ol p pre s small span \
+    strong sub summary sup table tbody td th thead tr u ul";
+
+fn parse(markdown: &str) -> Parser<'_> {
+    Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH)
+}
+
+/// The HTML of versions of pages, by slug and version: what a version says never changes.
+#[derive(Debug)]
+pub struct RenderedPages(Mutex<LruCache<(String, u64), Arc<str>>>);
+
+impl Default for RenderedPages {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(KEPT)))
+    }
+}
+
+impl RenderedPages {
+    /// The HTML of a version, made where it may take its time.
+    pub(super) async fn html(&self, slug: &str, version: u64, markdown: &str) -> Result<Arc<str>, Problem> {
+        let name = (slug.to_owned(), version);
+        if let Some(html) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name) {
+            return Ok(html.clone());
+        }
+        let markdown = markdown.to_owned();
+        let html = tokio::task::spawn_blocking(move || to_html(&markdown)).await;
+        let html: Arc<str> = html.map_err(|_| Problem::internal())?.into();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(name, html.clone());
+        Ok(html)
+    }
+}
+
+/// Whether elements of this text are deeper within each other than [`DEEPEST`], counting those of its HTML that it
+/// leaves open.
+pub(super) fn is_too_deep(markdown: &str) -> bool {
+    let (mut depth, mut open) = (0_usize, OpenTags::default());
+    parse(markdown).any(|event| {
+        match event {
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::Html(text) | Event::InlineHtml(text) => open.read(&text),
+            Event::Text(_)
+            | Event::Code(_)
+            | Event::InlineMath(_)
+            | Event::DisplayMath(_)
+            | Event::FootnoteReference(_)
+            | Event::SoftBreak
+            | Event::HardBreak
+            | Event::Rule
+            | Event::TaskListMarker(_) => {}
+        }
+        depth + open.names.len() > DEEPEST
+    })
+}
+
+/// The elements that HTML may have open: rather one too many than one too few, whatever a browser makes of it.
+#[derive(Debug, Default)]
+struct OpenTags {
+    names: Vec<String>,
+    /// Something was there within which a tag may be none, such as a comment: from then on nothing ends.
+    doubtful: bool,
+}
+
+impl OpenTags {
+    fn read(&mut self, text: &str) {
+        for tag in text.split('<').skip(1) {
+            let (inner, ends) = tag.split_once('>').map_or((tag, false), |(inner, _)| (inner, true));
+            let (is_end, inner) = inner.strip_prefix('/').map_or((false, inner), |inner| (true, inner));
+            let name = inner.split(|c: char| c.is_whitespace() || c == '/').next().unwrap_or_default();
+            let name = name.to_ascii_lowercase();
+            let quoted = ['"', '\'', '`'].iter().any(|quote| inner.matches(*quote).count() % 2 == 1);
+            let is_void = VOID.contains(&&*name);
+            let is_plain = PLAIN.split_ascii_whitespace().any(|plain| plain == name);
+            self.doubtful |= !ends || quoted || !(is_void || is_plain);
+            if is_end {
+                if !self.doubtful && self.names.last() == Some(&name) {
+                    self.names.pop();
+                }
+            } else if name.starts_with(|first: char| first.is_ascii_alphabetic()) && !is_void {
+                self.names.push(name);
+            }
+        }
+    }
+}
+
+/// The HTML of a text. What is too deep, which nobody can publish, is shown as it was written.
+fn to_html(markdown: &str) -> String {
+    if is_too_deep(markdown) {
+        return format!("<pre>{}</pre>", ammonia::clean_text(markdown));
+    }
     let mut rendered = String::new();
-    html::push_html(&mut rendered, Parser::new_ext(markdown, options));
+    html::push_html(&mut rendered, parse(markdown));
     let schemes = ["http", "https", "mailto", "tel"].into();
     ammonia::Builder::default()
         .url_schemes(schemes)
@@ -174,11 +275,49 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_no_way_to_exhaust_the_stack_or_the_time() {
-        for unit in ["> ", "- ", "<div>", "[", "*a ", "`"] {
+    fn deep_nesting_is_refused_and_is_no_way_to_exhaust_the_stack_or_the_time() {
+        // Whatever the sanitiser would have to keep open is bounded.
+        for unit in [
+            "> ",
+            "+ - ",
+            "1. ",
+            "<div>",
+            "<i><p></i>",
+            "<b><div></b>",
+            "<p><b id=x>",
+            "<div><!--</div>-->",
+            "<div\n>",
+            "<div title=\"</div>\">",
+            "<div title='</div>'>",
+            "<div><script></div></script>",
+            "<DIV><x></div></x>",
+        ] {
             let text = unit.repeat(100_000 / unit.len());
-            // That it comes back is all.
+            assert!(is_too_deep(&text), "{unit}");
+            assert!(to_html(&text).starts_with("<pre>"), "{unit}");
+        }
+        for unit in ["[", "*a ", "`", "- ", "a\n\n", "<br>", "<b>a</b> ", "<p>a</p>\n\n", "- a\n", "|a|\n|-|\n|b|\n\n"]
+        {
+            let text = unit.repeat(20_000 / unit.len());
+            assert!(!is_too_deep(&text), "{unit}");
             let _ = to_html(&text);
         }
+    }
+
+    #[test]
+    fn what_is_not_too_deep_is_shown() {
+        let text = |depth: usize| format!("{}a", "> ".repeat(depth));
+        assert_eq!(to_html(&text(DEEPEST - 1)).matches("<blockquote>").count(), DEEPEST - 1);
+        assert!(is_too_deep(&text(DEEPEST)), "the paragraph is an element too");
+    }
+
+    #[tokio::test]
+    async fn a_version_is_rendered_once() {
+        let pages = RenderedPages::default();
+        let first = pages.html("terms", 1, "*a*").await.unwrap();
+        let again = pages.html("terms", 1, "never looked at").await.unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(&*pages.html("terms", 2, "*b*").await.unwrap(), "<p><em>b</em></p>\n");
+        assert_eq!(&*pages.html("help", 1, "*c*").await.unwrap(), "<p><em>c</em></p>\n");
     }
 }

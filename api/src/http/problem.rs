@@ -558,6 +558,10 @@ fn stock_problem(error: stock::Error) -> Problem {
             .with("listing_id", listing.to_string())
             .with("available", available)
             .with("requested", requested),
+        E::HeldForGuests { listing, available, requested } => conflict("held-for-guests", "Held for guests", error)
+            .with("listing_id", listing.to_string())
+            .with("available", available)
+            .with("requested", requested),
         E::TooMany { maximum, offered } => {
             rule("stock-out-of-range", "Stock out of range", error).with("maximum", maximum).with("offered", offered)
         }

@@ -27,6 +27,7 @@ pub mod sandbox;
 pub mod selling;
 pub mod stores;
 pub mod uploads;
+pub mod users;
 pub mod wallet;
 
 /// Nothing is served at this path.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use utoipa::openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::extract::{Caller, Command, sent_by};
+use super::extract::{Caller, Command, sent_by, unexpected_if_match};
 use super::limits::Limits;
 use super::problem::Problem;
 use crate::app::App;
@@ -52,8 +52,15 @@ pub struct Upload<F> {
     /// Who sends it, under which key, and the files.
     pub command: Command<Vec<Bytes>>,
     /// As long as it is there, so are the files.
-    _place: Place,
+    place: Place,
     form: PhantomData<F>,
+}
+
+impl<F> Upload<F> {
+    /// The command, and the place that its files have.
+    pub fn into_parts(self) -> (Command<Vec<Bytes>>, Place) {
+        (self.command, self.place)
+    }
 }
 
 impl<S: Send + Sync, F: Form> FromRequest<S> for Upload<F>
@@ -65,8 +72,7 @@ where
     async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
         let app = App::from_ref(state);
         if request.headers().contains_key(header::IF_MATCH) {
-            let detail = "This makes something new, which has no version yet: send no If-Match.";
-            return Err(Problem::bad_request("unexpected-if-match", detail));
+            return Err(unexpected_if_match());
         }
         let sender = sent_by(&request)?;
         let Caller { account, .. } = sender.caller;
@@ -98,7 +104,7 @@ where
         }
         // However the client has put them together.
         let digests: Vec<String> = files.iter().map(|file| format!("{:x}", Sha256::digest(file))).collect();
-        Ok(Self { command: sender.command(files, &digests.join(" ")), _place: place, form: PhantomData })
+        Ok(Self { command: sender.command(&app, files, &digests.join(" ")), place, form: PhantomData })
     }
 }
 

@@ -178,6 +178,18 @@ impl Sale {
         }
     }
 
+    /// Whether it says the same of its forms, whatever they cost.
+    pub(super) fn describes_like(&self, other: &Self) -> bool {
+        fn forms(sale: &Sale) -> &[Variant] {
+            match sale {
+                Sale::FixedPrice { variants, .. } => variants,
+                Sale::Auction(_) => &[],
+            }
+        }
+        let said = |sale| forms(sale).iter().map(|Variant { sku, options, .. }| (sku, options));
+        said(self).eq(said(other))
+    }
+
     /// The names of the forms that are counted apart; an auction sells one piece and counts nothing.
     pub fn skus(&self) -> BTreeSet<Sku> {
         match self {

@@ -200,6 +200,14 @@ fn what_is_said_anew_is_looked_at_anew() {
     given::<Listing>(published()).when(revise(&price, 20)).then([revised(&price)]);
     let pending = || given::<Listing>([drafted(fixed(1)), submitted(10)]);
     pending().when(revise(&price, 20)).then([revised(&price), submitted(20)]);
+    // What sets its forms apart is said in words too.
+    let options = BTreeMap::from([("size".to_owned(), "call me".to_owned())]);
+    let variants = vec![Variant { sku: "m".parse().unwrap(), options, price: None }];
+    let forms = price_change(Sale::FixedPrice { price: usd(1), variants });
+    given::<Listing>(published()).when(revise(&forms, 20)).then([revised(&forms), submitted(20)]);
+    // Pieces of it may be kept for somebody: it never becomes an auction.
+    let waiting = given::<Listing>(published()).and(revise(&words, 20));
+    waiting.when(revise(&price_change(auction()), 20)).then_refused(Error::AuctionPublished);
     let early = Command::Approve { by: Approver::Time, now: at(10) };
     pending().and(revise(&words, 20)).when(early).then_refused(Error::ReviewOpen { review_until: at(20) });
     let bidding = || given::<Listing>([drafted(auction()), Event::ListingPublished {}]);

@@ -53,7 +53,7 @@ fn ship() -> Command {
 }
 
 fn cancel(cause: CancelCause) -> Command {
-    Command::Cancel { cause }
+    Command::Cancel { cause, now: Timestamp::default() }
 }
 
 fn by_buyer() -> CancelCause {
@@ -98,9 +98,11 @@ fn it_is_shipped_only_once_it_is_paid() {
 #[test]
 fn a_seller_says_of_digital_goods_alone_that_they_have_arrived() {
     let shipped = || paid().and(ship());
-    shipped().when(Command::Deliver { by: Witness::Seller }).then_refused(Error::SellerIsNoWitness);
+    shipped()
+        .when(Command::Deliver { by: Witness::Seller, now: Timestamp::default() })
+        .then_refused(Error::SellerIsNoWitness);
     for by in [Witness::Buyer, Witness::Staff(CLERK)] {
-        shipped().when(Command::Deliver { by }).then([Event::OrderDelivered { by }]);
+        shipped().when(Command::Deliver { by, now: Timestamp::default() }).then([Event::OrderDelivered { by }]);
     }
     let digital = || {
         let terms = terms(Origin::Checkout, Delivery::Digital);
@@ -108,13 +110,13 @@ fn a_seller_says_of_digital_goods_alone_that_they_have_arrived() {
     };
     digital().when(ship()).then_refused(Error::NeedsNoShipping);
     let by = Witness::Seller;
-    digital().when(Command::Deliver { by }).then([Event::OrderDelivered { by }]);
+    digital().when(Command::Deliver { by, now: Timestamp::default() }).then([Event::OrderDelivered { by }]);
 }
 
 #[test]
 fn what_was_not_shipped_has_not_arrived() {
     let refused = Error::WrongStage { status: Stage::Paid, needed: Stage::Shipped };
-    paid().when(Command::Deliver { by: Witness::Buyer }).then_refused(refused);
+    paid().when(Command::Deliver { by: Witness::Buyer, now: Timestamp::default() }).then_refused(refused);
 }
 
 #[test]
@@ -126,7 +128,7 @@ fn the_buyer_is_asked_once_and_not_too_early() {
     shipped().when(ask(early)).then_refused(Error::TooEarlyToAsk { ask_at });
     shipped().when(ask(ask_at)).then([Event::DeliveryQuestioned {}]);
     shipped().and(ask(ask_at)).when(ask(ask_at)).then_nothing();
-    shipped().and(Command::Deliver { by: Witness::Buyer }).when(ask(ask_at)).then_nothing();
+    shipped().and(Command::Deliver { by: Witness::Buyer, now: Timestamp::default() }).when(ask(ask_at)).then_nothing();
 }
 
 #[test]
@@ -150,7 +152,12 @@ fn whoever_wins_an_auction_is_bound() {
 
 #[test]
 fn what_has_ended_stays_so() {
-    let completed = || paid().and(ship()).and(Command::Deliver { by: Witness::Buyer }).and(Command::Complete {});
+    let completed = || {
+        paid()
+            .and(ship())
+            .and(Command::Deliver { by: Witness::Buyer, now: Timestamp::default() })
+            .and(Command::Complete {})
+    };
     let refused = Error::TooLateToCancel { status: Stage::Completed };
     completed().when(cancel(CancelCause::NotShipped)).then_refused(refused);
     // A refund after the release is the one thing that can still happen.
@@ -199,12 +206,13 @@ fn what_is_paid_at_the_door_is_confirmed_sent_and_brought_by_its_seller() {
     let shipped = Event::OrderShipped { carrier: "Post".to_owned(), tracking: None, ask_at: None, dispute_at: None };
     confirmed().when(ship()).then([shipped]);
     let by = Witness::Seller;
+    confirmed().and(ship()).when(Command::Deliver { by, now: Timestamp::default() }).then([
+        Event::OrderDelivered { by },
+        Event::OrderCompleted {},
+        Event::GuestDismissed { forget_at: Timestamp::default() + GUEST_KNOWN_FOR },
+    ]);
     confirmed()
-        .and(ship())
-        .when(Command::Deliver { by })
-        .then([Event::OrderDelivered { by }, Event::OrderCompleted {}]);
-    confirmed()
-        .when(Command::Deliver { by })
+        .when(Command::Deliver { by, now: Timestamp::default() })
         .then_refused(Error::WrongStage { status: Stage::Confirmed, needed: Stage::Shipped });
     for money in [Command::Pay {}, Command::Refund {}] {
         confirmed().when(money).then_refused(Error::PaidInCash);
@@ -220,7 +228,8 @@ fn what_is_not_confirmed_in_time_is_called_off() {
     let late = Command::Confirm { now: confirm_by };
     ordered_in_cash().when(late).then_refused(Error::ConfirmationOverdue { confirm_by });
     let lapsed = Event::OrderCancelled { cause: CancelCause::NotConfirmed };
-    ordered_in_cash().when(Command::Lapse { now: confirm_by }).then([lapsed]);
+    let dismissed = Event::GuestDismissed { forget_at: confirm_by + GUEST_KNOWN_IN_VAIN_FOR };
+    ordered_in_cash().when(Command::Lapse { now: confirm_by }).then([lapsed, dismissed]);
     confirmed().when(Command::Lapse { now: confirm_by }).then_nothing();
     paid().when(Command::Confirm { now: before }).then_refused(Error::NeedsNoConfirmation);
 }
@@ -228,18 +237,54 @@ fn what_is_not_confirmed_in_time_is_called_off() {
 #[test]
 fn what_nobody_wanted_at_the_door_is_called_off_by_its_seller() {
     let cause = CancelCause::Seller { reason: "Nobody was there.".to_owned() };
-    confirmed().and(ship()).when(cancel(cause.clone())).then([Event::OrderCancelled { cause: cause.clone() }]);
-    let delivered = confirmed().and(ship()).and(Command::Deliver { by: Witness::Seller });
+    let dismissed = Event::GuestDismissed { forget_at: Timestamp::default() + GUEST_KNOWN_IN_VAIN_FOR };
+    let called_off = [Event::OrderCancelled { cause: cause.clone() }, dismissed];
+    confirmed().and(ship()).when(cancel(cause.clone())).then(called_off);
+    let delivered = confirmed().and(ship()).and(Command::Deliver { by: Witness::Seller, now: Timestamp::default() });
     delivered.when(cancel(cause)).then_refused(Error::TooLateToCancel { status: Stage::Completed });
 }
 
 #[test]
-fn who_a_guest_was_is_forgotten_once_the_order_needs_it_no_more() {
-    let forget_at = confirm_by() + GUEST_KNOWN_FOR;
-    let early = Command::ForgetGuest { now: forget_at - TimeDelta::milliseconds(1) };
-    confirmed().when(early).then_refused(Error::TooEarlyToForget { forget_at });
-    confirmed().when(Command::ForgetGuest { now: forget_at }).then([Event::GuestForgotten {}]);
-    let forgotten = confirmed().and(Command::ForgetGuest { now: forget_at });
-    forgotten.when(Command::ForgetGuest { now: forget_at }).then_nothing();
-    paid().when(Command::ForgetGuest { now: forget_at }).then_nothing();
+fn who_a_guest_was_is_known_while_the_order_is_open_and_forgotten_some_time_after() {
+    let delivered = |by| Command::Deliver { by, now: Timestamp::default() };
+    let completed = || confirmed().and(ship()).and(delivered(Witness::Seller));
+    let lapsed = || ordered_in_cash().and(Command::Lapse { now: confirm_by() });
+    let called_off = || confirmed().and(cancel(CancelCause::NotPaid));
+    let ends: [(&dyn Fn() -> Given<Order>, Timestamp); 3] = [
+        (&completed, Timestamp::default() + GUEST_KNOWN_FOR),
+        (&lapsed, confirm_by() + GUEST_KNOWN_IN_VAIN_FOR),
+        (&called_off, Timestamp::default() + GUEST_KNOWN_IN_VAIN_FOR),
+    ];
+    for (ended, forget_at) in ends {
+        let forget = Command::ForgetGuest { now: forget_at };
+        let early = Command::ForgetGuest { now: forget_at - TimeDelta::milliseconds(1) };
+        ended().when(early).then_refused(Error::TooEarlyToForget { forget_at });
+        ended().when(forget.clone()).then([Event::GuestForgotten {}]);
+        ended().and(forget.clone()).when(forget).then_nothing();
+    }
+    let late = || Command::ForgetGuest { now: confirm_by() + TimeDelta::days(10_000) };
+    for (open, status) in
+        [(ordered_in_cash(), Stage::Placed), (confirmed(), Stage::Confirmed), (confirmed().and(ship()), Stage::Shipped)]
+    {
+        open.when(late()).then_refused(Error::WrongStage { status, needed: Stage::Completed });
+    }
+    paid().when(late()).then_nothing();
+    // Of a buyer with an account, nothing of this is said.
+    paid().when(cancel(CancelCause::NotShipped)).then([Event::OrderCancelled { cause: CancelCause::NotShipped }]);
+}
+
+#[test]
+fn a_guest_orders_a_few_things() {
+    let line = |quantity| Line { quantity, ..in_cash(Delivery::Physical, GUEST).lines[0].clone() };
+    let place = |lines: Vec<Line>| {
+        let terms = Terms { lines, ..in_cash(Delivery::Physical, GUEST) };
+        given::<Order>([]).when(Command::Place { terms })
+    };
+    let most = MOST_GUEST_PIECES;
+    place(vec![line(most), line(1)]).then_refused(Error::QuantityOutOfRange { maximum: most, offered: most + 1 });
+    let (maximum, offered) = (MOST_GUEST_LINES, MOST_GUEST_LINES + 1);
+    place(vec![line(1); offered]).then_refused(Error::LinesOutOfRange { maximum, offered });
+    let lines = vec![line(1); MOST_GUEST_LINES];
+    let terms = Terms { lines: lines.clone(), ..in_cash(Delivery::Physical, GUEST) };
+    place(lines).then([Event::OrderPlaced { terms }]);
 }

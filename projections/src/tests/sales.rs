@@ -257,7 +257,7 @@ fn counted(rows: Vec<Row>) -> Counted {
 
 #[tokio::test]
 async fn what_sellers_have_sold_is_what_escrows_say_and_all_of_it_is_somewhere() {
-    let mut seen = [0; 6];
+    let (mut seen, mut brought) = ([0; 6], 0);
     for seed in 34..=36 {
         let history = History::random(seed, 2_500);
         let test = TestDatabase::showing(&history.units).await;
@@ -302,12 +302,29 @@ async fn what_sellers_have_sold_is_what_escrows_say_and_all_of_it_is_somewhere()
         .fetch_one(&test.pool)
         .await
         .unwrap();
-        let of_days: (String, i64) =
-            sqlx::query_as("select coalesce(sum(gross), 0)::text, coalesce(sum(pieces), 0)::bigint from sales.days")
-                .fetch_one(&test.pool)
-                .await
-                .unwrap();
+        let of_days: (String, i64) = sqlx::query_as(
+            "select coalesce(sum(gross + cash_gross), 0)::text, coalesce(sum(pieces + cash_pieces), 0)::bigint
+             from sales.days",
+        )
+        .fetch_one(&test.pool)
+        .await
+        .unwrap();
         assert_eq!(of_listings, of_days);
+        let completed: (i64, String) = sqlx::query_as(
+            "select count(*), coalesce(sum(total), 0)::text from orders.orders
+             where payment = 'cash_on_delivery' and status = 'completed'",
+        )
+        .fetch_one(&test.pool)
+        .await
+        .unwrap();
+        let in_cash: (i64, String) = sqlx::query_as(
+            "select coalesce(sum(cash_orders), 0)::bigint, coalesce(sum(cash_gross), 0)::text from sales.days",
+        )
+        .fetch_one(&test.pool)
+        .await
+        .unwrap();
+        assert_eq!(in_cash, completed);
+        brought += completed.0;
     }
-    assert!(seen.iter().all(|sum| *sum > 0), "{seen:?}");
+    assert!(brought > 0 && seen.iter().all(|sum| *sum > 0), "{brought} {seen:?}");
 }

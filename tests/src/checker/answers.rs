@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use commands::CommandKey;
 use eventstore::log::Digest;
 
 use super::{Log, Logged};
@@ -25,9 +24,7 @@ pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
     for command in &history.commands {
         let actor = command.author();
         let mine = units.get(&(actor.as_str(), command.key.as_str())).map_or(&[][..], Vec::as_slice);
-        let stored = keys
-            .get(&CommandKey::from_client(&command.key_scope(), &command.key, &[]).key)
-            .map_or(&[][..], Vec::as_slice);
+        let stored = keys.get(&command.stored_key()).map_or(&[][..], Vec::as_slice);
         broken.extend(check_one(command, mine, stored).map(|what| format!("{} by {actor}: {what}", command.key)));
         asked.insert((actor, command.key.as_str()));
     }

@@ -141,7 +141,7 @@ impl Books {
                 self.free.retain(|(known, _), _| *known != listing);
                 self.free.extend(free.iter().map(|(sku, count)| ((listing, sku.clone()), i64::from(*count))));
             }
-            stock::Event::StockReserved { pieces, .. } => add(pieces, -1),
+            stock::Event::StockReserved { pieces, .. } | stock::Event::StockHeld { pieces, .. } => add(pieces, -1),
             stock::Event::StockReturned { pieces, .. } => add(pieces, 1),
             stock::Event::StockReleased { order } => {
                 let released = self.replica.get::<Stock>(listing).reserved.remove(order).unwrap_or_default();

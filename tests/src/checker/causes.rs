@@ -343,13 +343,14 @@ fn of_order(event: &order::Event, now: Timestamp) -> order::Command {
         order::Event::OrderPlaced { terms } => order::Command::Place { terms },
         order::Event::OrderPaid {} => order::Command::Pay {},
         order::Event::OrderConfirmed {} => order::Command::Confirm { now },
-        order::Event::GuestForgotten {} => order::Command::ForgetGuest { now },
+        // The first is of the end of the order, which comes before it: nothing leads here.
+        order::Event::GuestDismissed { .. } | order::Event::GuestForgotten {} => order::Command::ForgetGuest { now },
         order::Event::OrderShipped { carrier, tracking, .. } => order::Command::Ship { carrier, tracking, now },
         order::Event::DeliveryQuestioned {} => order::Command::AskForDelivery { now },
-        order::Event::OrderDelivered { by } => order::Command::Deliver { by },
+        order::Event::OrderDelivered { by } => order::Command::Deliver { by, now },
         order::Event::OrderCompleted {} => order::Command::Complete {},
         order::Event::OrderCancelled { cause: order::CancelCause::NotConfirmed } => order::Command::Lapse { now },
-        order::Event::OrderCancelled { cause } => order::Command::Cancel { cause },
+        order::Event::OrderCancelled { cause } => order::Command::Cancel { cause, now },
         order::Event::OrderRefunded {} => order::Command::Refund {},
     }
 }
@@ -401,6 +402,7 @@ fn of_stock(listing: ListingId, event: &stock::Event) -> stock::Command {
         stock::Event::StockReserved { order, pieces, until } => {
             stock::Command::Reserve { listing, order, pieces, until }
         }
+        stock::Event::StockHeld { order, pieces, until } => stock::Command::Hold { listing, order, pieces, until },
         stock::Event::StockReleased { order } => stock::Command::Release { order },
         stock::Event::StockTaken { order } => stock::Command::Take { order },
         stock::Event::StockReturned { order, pieces } => stock::Command::Return { order, pieces },

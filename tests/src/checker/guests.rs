@@ -50,9 +50,7 @@ pub(super) fn order(
     let amounts = lines.iter().map(Line::gross).collect::<Result<Vec<_>, _>>()?;
     // Somebody who orders nothing is told so before.
     let order = minted.orders[0];
-    for (listing, pieces) in pieces(&lines) {
-        draft.execute::<Stock>(listing, stock::Command::Reserve { listing, order, pieces, until: confirm_by })?;
-    }
+    let kept = pieces(&lines);
     let terms = order::Terms {
         group: OrderGroupId(order.0),
         buyer,
@@ -65,6 +63,9 @@ pub(super) fn order(
         guest: Some(guest),
     };
     draft.execute::<Order>(order, order::Command::Place { terms })?;
+    for (listing, pieces) in kept {
+        draft.execute::<Stock>(listing, stock::Command::Hold { listing, order, pieces, until: confirm_by })?;
+    }
     Ok(json!({ "order_id": order, "total": sum(&amounts)?, "confirm_by": confirm_by }))
 }
 
@@ -83,8 +84,8 @@ pub(super) fn confirm(draft: &mut Draft<'_>, order: OrderId, by: AccountId) -> R
 
 /// Calls an order off that is paid in cash. What was sent comes back by itself.
 pub(super) fn cancel(draft: &mut Draft<'_>, order: OrderId, cause: CancelCause) -> Result<(), Refusal> {
-    let stage = draft.get::<Order>(order).placed()?.stage;
-    if draft.execute::<Order>(order, order::Command::Cancel { cause })?.is_empty() {
+    let (now, stage) = (draft.now(), draft.get::<Order>(order).placed()?.stage);
+    if draft.execute::<Order>(order, order::Command::Cancel { cause, now })?.is_empty() {
         return Ok(());
     }
     match stage {

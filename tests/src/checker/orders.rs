@@ -289,7 +289,8 @@ fn cancel(
 ) -> Result<(), Refusal> {
     let cause = cancel_cause(role, by);
     let paid = draft.get::<Order>(order).placed()?.stage != Stage::Placed;
-    let cancelled = draft.execute::<Order>(order, order::Command::Cancel { cause })?;
+    let now = draft.now();
+    let cancelled = draft.execute::<Order>(order, order::Command::Cancel { cause, now })?;
     let pieces = counted_pieces(draft, order)?;
     if !paid {
         let voided = draft.execute::<Escrow>(order, escrow::Command::Void {})?;
@@ -343,11 +344,11 @@ fn deliver(draft: &mut Draft<'_>, order: OrderId, (role, by): (Role, AccountId))
         Role::Seller => Witness::Seller,
         Role::Staff => Witness::Staff(by),
     };
-    draft.execute::<Order>(order, order::Command::Deliver { by })?;
+    let now = draft.now();
+    draft.execute::<Order>(order, order::Command::Deliver { by, now })?;
     if !draft.get::<Order>(order).placed()?.terms.payment.is_escrow() {
         return Ok(());
     }
-    let now = draft.now();
     draft.execute::<Escrow>(order, escrow::Command::Inspect { now }).map(drop)
 }
 

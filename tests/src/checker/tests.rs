@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{TimeDelta, TimeZone, Utc};
-use commands::CommandKey;
 use domain::account::{self, Capability, Identity};
 use domain::auction::{self, Terms};
 use domain::increments::Increments;
@@ -87,7 +86,7 @@ impl Marketplace {
                 let author = actor.map_or_else(|| NOBODY.to_owned(), |actor| format!("account:{actor}"));
                 self.append(&done.steps, &[("actor", &author), ("command_key", key)]);
                 let position = self.log.head;
-                let stored = CommandKey::from_client(&command.key_scope(), key, &[]).key;
+                let stored = command.stored_key();
                 self.log.keys.push(StoredKey { key: stored, position });
                 let mut body = done.answer;
                 body["position"] = position.into();

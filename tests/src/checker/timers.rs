@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::TimeDelta;
-use domain::order::{GUEST_KNOWN_FOR, Payment};
+use domain::order::Payment;
 use domain::{Timestamp, auction, escrow, order, order_group, wallet};
 use eventstore::event::DomainEvent;
 
@@ -83,10 +83,11 @@ fn due_at(set_by: &DomainEvent, first: &DomainEvent) -> Option<Timestamp> {
         (D::Escrow(_, E::EscrowFunded { ship_by, .. }), D::Order(_, O::OrderCancelled { .. })) => *ship_by,
         (D::Order(_, O::OrderShipped { ask_at, .. }), D::Order(_, O::DeliveryQuestioned {})) => (*ask_at)?,
         (D::Order(_, O::OrderShipped { dispute_at, .. }), D::Escrow(_, E::EscrowDisputed { .. })) => (*dispute_at)?,
-        (D::Order(_, O::OrderPlaced { terms }), D::Order(_, O::OrderCancelled { .. } | O::GuestForgotten {})) => {
+        (D::Order(_, O::OrderPlaced { terms }), D::Order(_, O::OrderCancelled { .. })) => {
             let Payment::CashOnDelivery { confirm_by } = terms.payment else { return None };
-            if matches!(first, D::Order(_, O::GuestForgotten {})) { confirm_by + GUEST_KNOWN_FOR } else { confirm_by }
+            confirm_by
         }
+        (D::Order(_, O::GuestDismissed { forget_at }), D::Order(_, O::GuestForgotten {})) => *forget_at,
         (
             D::Escrow(_, E::InspectionStarted { remind_at, .. } | E::InspectionReminded { remind_at }),
             D::Escrow(_, E::InspectionReminded { .. }),

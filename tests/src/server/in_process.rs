@@ -33,7 +33,7 @@ use crate::mailbox::Mailboxes;
 /// A message that was not sent by then will not be.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The secret of every server of the tests.
-pub(super) const SECRET: &str = "a secret of the tests, good for nothing else";
+pub(crate) const SECRET: &str = "a secret of the tests, good for nothing else";
 
 /// A marketplace within this process, with the sandbox's clock.
 #[derive(Debug)]

@@ -107,7 +107,7 @@ impl Spawned {
         command.arg("serve").args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("TRADEPOST_AUTH__SECRET", SECRET).env("TRADEPOST_AUTH__ACCESS_TOKEN_TTL_S", "86400");
         // A test asks more at once than anybody else.
-        for limit in ["SENDER_PER_S", "GUESSES_PER_MIN", "UPLOADS_PER_MIN", "ACCOUNT_PER_S"] {
+        for limit in ["SENDER_PER_S", "GUESSES_PER_MIN", "GUEST_ORDERS_PER_MIN", "UPLOADS_PER_MIN", "ACCOUNT_PER_S"] {
             command.env(format!("TRADEPOST_LIMITS__{limit}"), "0");
         }
         command.stdin(Stdio::null()).kill_on_drop(true);

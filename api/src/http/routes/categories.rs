@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use commands::Change;
 use commands::categories::{self as editing, CategoryChanges};
 use domain::CategoryId;
@@ -21,7 +21,8 @@ use super::listings::TAG;
 use crate::app::App;
 use crate::http::extract::{Command, Creation, Id, NoQuery, Nothing, Read, Slug};
 use crate::http::fields::{is_slug, is_title};
-use crate::http::openapi::{Conditional, Keyed, Waits, words};
+use crate::http::fresh::{Fresh, Tag};
+use crate::http::openapi::{Conditional, Keyed, Revalidates, Waits, words};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
 
@@ -180,34 +181,50 @@ pub struct CategoriesBody {
     items: Vec<CategoryBody>,
 }
 
-async fn read_tree(app: &App, read: &Read<NoQuery>) -> Result<(Tree, BTreeMap<String, i64>), Problem> {
-    read.wait_for(app, categories::MODEL.name).await?;
-    read.wait_for(app, catalogue::MODEL.name).await?;
+/// Waits for what is shown, and tells what that is.
+async fn shown(app: &App, read: &Read<NoQuery>) -> Result<Tag, Problem> {
+    let models = [&categories::MODEL, &catalogue::MODEL];
+    for model in models {
+        read.wait_for(app, model.name).await?;
+    }
+    Ok(Tag::of_several(app, &models, None))
+}
+
+async fn read_tree(app: &App) -> Result<(Tree, BTreeMap<String, i64>), Problem> {
     let counts = catalogue::active_by_category(&app.pool).await?;
     Ok((categories::tree(&app.pool).await?, counts))
 }
 
 /// The tree of categories, with how many active listings each has.
-#[utoipa::path(get, path = "/categories", tag = TAG, params(Waits),
-    responses((status = OK, body = CategoriesBody, description = "The tree")))]
-async fn list(State(app): State<App>, read: Read<NoQuery>) -> Result<Json<CategoriesBody>, Problem> {
-    let (tree, counts) = read_tree(&app, &read).await?;
+#[utoipa::path(get, path = "/categories", tag = TAG, params(Waits, Revalidates),
+    responses((status = OK, body = CategoriesBody, description = "The tree"),
+        (status = NOT_MODIFIED, description = "As the client has it")))]
+async fn list(State(app): State<App>, read: Read<NoQuery>) -> Result<Fresh<CategoriesBody>, Problem> {
+    let tag = shown(&app, &read).await?;
+    if read.known.has(&tag) {
+        return Ok(Fresh::Unchanged(tag));
+    }
+    let (tree, counts) = read_tree(&app).await?;
     let roots = tree.children(None).filter(|category| !category.closed);
-    Ok(Json(CategoriesBody { items: roots.map(|category| body(&tree, &counts, category)).collect() }))
+    let items = roots.map(|category| body(&tree, &counts, category)).collect();
+    Ok(Fresh::Changed(tag, CategoriesBody { items }))
 }
 
-/// A category. A slug that listings name and the staff has not defined is none.
-#[utoipa::path(get, path = "/categories/{slug}", tag = TAG, params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Waits),
-    responses((status = OK, body = CategoryBody, description = "The category")))]
-async fn show(
-    State(app): State<App>,
-    Id(Slug(slug)): Id<Slug>,
-    read: Read<NoQuery>,
-) -> Result<One<CategoryBody>, Problem> {
-    let (tree, counts) = read_tree(&app, &read).await?;
+/// A category. Its ETag changes with all that is shown of it, such as counts and what is below it; `If-Match` compares
+/// its own version. A slug that listings name and the staff has not defined is none.
+#[utoipa::path(get, path = "/categories/{slug}", tag = TAG,
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Waits, Revalidates),
+    responses((status = OK, body = CategoryBody, description = "The category"),
+        (status = NOT_MODIFIED, description = "As the client has it")))]
+async fn show(State(app): State<App>, Id(Slug(slug)): Id<Slug>, read: Read<NoQuery>) -> Result<Response, Problem> {
+    let position = shown(&app, &read).await?.number();
+    if let Some(version) = read.known.version_at(position) {
+        return Ok(One::<CategoryBody>::unchanged(version, position));
+    }
+    let (tree, counts) = read_tree(&app).await?;
     let category = tree.get(&slug).ok_or_else(|| Problem::not_found("category"))?;
-    let (version, position) = (category.version.unsigned_abs(), category.position);
-    Ok(One { body: body(&tree, &counts, category), version, position })
+    let version = category.version.unsigned_abs();
+    Ok(One { body: body(&tree, &counts, category), version, position }.into_response())
 }
 
 /// A category that is to be.
@@ -276,8 +293,8 @@ async fn define(
         changed(world, &definition.slug)
     };
     let accepted = app.engine.submit(request, define).await?;
-    let CategoryChanged { slug, version } = accepted.value.clone();
-    Ok(Done::created(accepted, format!("/api/v1/categories/{slug}")).at_version(version))
+    let slug = accepted.value.slug.clone();
+    Ok(Done::created(accepted, format!("/api/v1/categories/{slug}")))
 }
 
 /// What is to change. What is not named stays.

@@ -8,7 +8,7 @@ use commands::Accepted;
 use commands::guests::{self, GuestOrder};
 use commands::orders::CartLine;
 use domain::claim::Kind;
-use domain::order::{Confirmation, MOST_LINES};
+use domain::order::{Confirmation, MOST_GUEST_LINES};
 use domain::{AccountId, Money, OrderId};
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
@@ -55,9 +55,9 @@ pub struct GuestOrderBody {
     confirmation: ConfirmationBody,
     #[serde(default)]
     payment: GuestPayment,
-    /// What is ordered, all of this store.
-    #[garde(dive, length(min = 1, max = MOST_LINES))]
-    #[schema(min_items = 1, max_items = 100)]
+    /// What is ordered, all of this store; at most 20 pieces.
+    #[garde(dive, length(min = 1, max = MOST_GUEST_LINES))]
+    #[schema(min_items = 1, max_items = 20)]
     lines: Vec<CartLineBody>,
 }
 
@@ -141,7 +141,8 @@ pub struct GuestOrdered {
 }
 
 /// Orders at a store without an account, to be paid when it is brought. The pieces are kept while the seller asks
-/// whether the guest means it. Repeating the same `Idempotency-Key` with the same phone is safe.
+/// whether the guest means it; all such guests together can keep half of what there is, or the one piece. Repeating
+/// the same `Idempotency-Key` with the same phone is safe.
 #[utoipa::path(post, path = "/store/{slug}/orders", tag = TAG, request_body = GuestOrderBody,
     params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Keyed),
     responses((status = CREATED, body = GuestOrdered, description = "Ordered")))]
@@ -158,7 +159,7 @@ async fn order(
     if confirmation == ConfirmationBody::Email && email.is_none() {
         return Err(Problem::invalid_field("/email", "missing", "is needed to confirm by mail"));
     }
-    let request = command.request(&[&slug, &phone]);
+    let request = command.request(&app, &[&slug, &phone]);
     let key = PersonKey::mint(AccountId(mint::id()));
     let PostalAddress { line1, line2, city, region, postal_code, country } = address;
     let ship_to =

@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
-use crate::http::fields::{is_near, is_slug, is_title};
+use crate::http::fields::{LONGEST_OPTION, LONGEST_OPTION_NAME, are_options, is_near, is_slug, is_title};
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -107,7 +107,7 @@ pub struct VariantBody {
     #[schema(value_type = String, example = "jumper-m", pattern = "^[A-Za-z0-9._-]{1,64}$")]
     sku: Sku,
     /// What sets it apart.
-    #[garde(length(max = MOST_OPTIONS))]
+    #[garde(length(max = MOST_OPTIONS), custom(are_options))]
     #[serde(default)]
     #[schema(schema_with = options)]
     options: BTreeMap<String, String>,
@@ -124,8 +124,13 @@ pub struct VariantBody {
 const MOST_OPTIONS: usize = 10;
 
 fn options() -> Object {
-    let text = Schema::from(ObjectBuilder::new().schema_type(Type::String));
-    let options = ObjectBuilder::new().additional_properties(Some(RefOr::T(text))).max_properties(Some(MOST_OPTIONS));
+    let text = |longest| ObjectBuilder::new().schema_type(Type::String).max_length(Some(longest));
+    let values = Schema::from(text(LONGEST_OPTION));
+    let names = Schema::from(text(LONGEST_OPTION_NAME).pattern(Some("^[^\\u0000]*$")));
+    let options = ObjectBuilder::new()
+        .additional_properties(Some(RefOr::T(values)))
+        .property_names(Some(names))
+        .max_properties(Some(MOST_OPTIONS));
     options.examples([json!({ "size": "M" })]).description(Some("What sets it apart.")).build()
 }
 

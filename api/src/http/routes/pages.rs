@@ -68,7 +68,8 @@ async fn show(State(app): State<App>, Id(Slug(slug)): Id<Slug>, read: Read<PageQ
         return Ok(One::<PageBody>::unchanged(version, position));
     }
     let pages::Version { slug, title, body, published_at, .. } = row;
-    let html = markdown::to_html(&body);
+    let html = app.rendered.html(&slug, version, &body).await?;
+    let html = html.to_string();
     Ok(One { body: PageBody { slug, title, body, html, published_at, version }, version, position }.into_response())
 }
 
@@ -84,7 +85,8 @@ pub struct PageText {
         pattern = "^[^\\u0000]*[^\\s\\u0000\\u0085][^\\u0000]*$"
     )]
     title: String,
-    /// Markdown: `CommonMark` with tables and strikethrough.
+    /// Markdown: `CommonMark` with tables and strikethrough. At most 32 elements are within each other, those of HTML that
+    /// are left open included.
     #[garde(length(chars, max = LONGEST_BODY))]
     #[schema(example = "# Be kind", max_length = 100_000)]
     body: String,
@@ -112,6 +114,10 @@ async fn publish(
     let (by, expected) = (command.caller.account, command.expected_version);
     let request = command.request();
     let PageText { title, body } = command.body;
+    if markdown::is_too_deep(&body) {
+        let detail = format!("may have at most {} elements within each other", markdown::DEEPEST);
+        return Err(Problem::invalid_field("/body", "too-deep", detail));
+    }
     let location = format!("/api/v1/pages/{slug}");
     let page = PageId::of(&slug);
     let content = Content { slug, title, body };

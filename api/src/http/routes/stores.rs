@@ -1,6 +1,5 @@
 //! Stores: one's own, and what everybody sees of those that are open.
 
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::{Accepted, stores};
@@ -31,7 +30,7 @@ const TAG: &str = "Stores";
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(mine, put)).routes(routes!(list)).routes(routes!(show)).routes(routes!(user))
+    OpenApiRouter::new().routes(routes!(mine, put)).routes(routes!(list)).routes(routes!(show))
 }
 
 /// Whether a store sells.
@@ -280,7 +279,7 @@ async fn show(
 ) -> Result<Fresh<StorePage>, Problem> {
     read.wait_for(&app, shops::MODEL.name).await?;
     read.wait_for(&app, catalogue::MODEL.name).await?;
-    let tag = Tag::of(&app, &shops::MODEL, caller).and(&app, &catalogue::MODEL);
+    let tag = Tag::of_several(&app, &[&shops::MODEL, &catalogue::MODEL], caller);
     if read.known.has(&tag) {
         return Ok(Fresh::Unchanged(tag));
     }
@@ -292,37 +291,4 @@ async fn show(
     let page = catalogue::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
     let Page { items, next_cursor } = Page::of(page, listings::body)?;
     Ok(Fresh::Changed(tag, StorePage { store: store_body(store), items, next_cursor }))
-}
-
-/// What everybody may know of an account.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UserBody {
-    id: Uuid,
-    /// The public name.
-    name: Option<String>,
-    /// Since when there is an account.
-    member_since: DateTime<Utc>,
-    /// The slug of its store, if that is open.
-    store: Option<String>,
-    /// How much it offers.
-    listings: i64,
-}
-
-/// What everybody may know of somebody.
-#[utoipa::path(get, path = "/users/{id}", tag = TAG, params(("id" = Uuid, Path), Waits),
-    responses((status = OK, body = UserBody, description = "The public profile")))]
-async fn user(State(app): State<App>, Id(id): Id<AccountId>, read: Read<NoQuery>) -> Result<Json<UserBody>, Problem> {
-    for model in [projections::accounts::MODEL, shops::MODEL, catalogue::MODEL] {
-        read.wait_for(&app, model.name).await?;
-    }
-    let profile = projections::accounts::get(&app.pool, id).await?.filter(|profile| profile.erased_at.is_none());
-    let profile = profile.ok_or_else(|| Problem::not_found("account"))?;
-    let store = shops::get(&app.pool, id).await?.filter(|store| store.state == shops::State::Open);
-    Ok(Json(UserBody {
-        id: profile.id,
-        name: profile.user_name,
-        member_since: profile.registered_at,
-        store: store.and_then(|store| store.slug),
-        listings: catalogue::offered_by(&app.pool, id).await?,
-    }))
 }

@@ -167,11 +167,12 @@ where
         images::store(world, owner, new, most)?;
         decide(world, new)
     };
+    let (command, place) = upload.into_parts();
     let work = async move {
-        // All of it: its place too.
-        let upload = upload;
-        let kept = Kept::keep(&app, &upload.command.body).await?;
-        kept.commit(&app, upload.command.request(), decide).await
+        // As long as the files are there.
+        let _place = place;
+        let kept = Kept::keep(&app, &command.body).await?;
+        kept.commit(&app, command.request(), decide).await
     };
     let done = tokio::spawn(work.with_current_context().in_current_span()).await;
     done.unwrap_or_else(|error| {

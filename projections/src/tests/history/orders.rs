@@ -209,7 +209,7 @@ impl History {
             guest: Some(Guest { contact: key.seal(self.text()), confirmation: Confirmation::Whatsapp }),
         };
         for (listing, pieces) in pieces(&terms.lines) {
-            self.stock(listing, stock::Command::Reserve { listing, order, pieces, until: confirm_by })?;
+            self.stock(listing, stock::Command::Hold { listing, order, pieces, until: confirm_by })?;
         }
         self.order(order, order::Command::Place { terms }).map(drop)
     }
@@ -245,14 +245,14 @@ impl History {
             }
             Stage::Confirmed if self.random.random_bool(0.2) => {
                 let cause = CancelCause::Seller { reason: self.text().to_owned() };
-                self.order(order, order::Command::Cancel { cause })?;
+                self.order(order, order::Command::Cancel { cause, now: self.now })?;
                 self.put_back(order)
             }
             Stage::Confirmed => {
                 let (carrier, tracking) = (self.text().to_owned(), None);
                 self.order(order, order::Command::Ship { carrier, tracking, now }).map(drop)
             }
-            Stage::Shipped => self.order(order, order::Command::Deliver { by: Witness::Seller }).map(drop),
+            Stage::Shipped => self.order(order, order::Command::Deliver { by: Witness::Seller, now }).map(drop),
             Stage::Paid | Stage::Delivered | Stage::Completed | Stage::Cancelled | Stage::Refunded => None,
         }
     }
@@ -447,7 +447,7 @@ impl History {
     fn call_off_unpaid(&mut self, order: OrderId, cause: CancelCause) -> Option<()> {
         let Terms { buyer, origin, .. } = self.placed(order)?.terms;
         let forfeits = cause == CancelCause::NotPaid || !origin.is_binding();
-        self.order(order, order::Command::Cancel { cause })?;
+        self.order(order, order::Command::Cancel { cause, now: self.now })?;
         if happened(self.escrow(order, escrow::Command::Void {})) {
             let terms = self.opened(order)?.terms;
             let points = terms.redeemed.map_or(0, |redeemed| redeemed.points);
@@ -463,7 +463,7 @@ impl History {
     }
 
     fn call_off_paid(&mut self, order: OrderId, cause: CancelCause, refund: RefundCause) -> Option<()> {
-        self.order(order, order::Command::Cancel { cause })?;
+        self.order(order, order::Command::Cancel { cause, now: self.now })?;
         self.refund_held(order, None, refund)?;
         self.put_back(order)
     }
@@ -476,7 +476,7 @@ impl History {
 
     fn deliver(&mut self, order: OrderId, by: Witness) -> Option<()> {
         let now = self.now;
-        self.order(order, order::Command::Deliver { by })?;
+        self.order(order, order::Command::Deliver { by, now: self.now })?;
         self.escrow(order, escrow::Command::Inspect { now }).map(drop)
     }
 

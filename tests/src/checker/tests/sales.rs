@@ -56,7 +56,7 @@ fn a_day_at_the_door() -> Marketplace {
     market.cause(&[DomainEvent::Store(SELLER, store::Event::StoreOpened { about, kyc: Kyc::Unverified })]);
     let sale = Sale::FixedPrice { price: usd(1_000), variants: vec![] };
     let drafted = listing::Event::ListingDrafted { seller: SELLER, details: details(), sale };
-    let counted = stock::Event::StockCounted { free: [(Sku::default(), 5)].into() };
+    let counted = stock::Event::StockCounted { free: [(Sku::default(), 10)].into() };
     market.cause(&[DomainEvent::Listing(GOODS, drafted), DomainEvent::Stock(GOODS, counted)]);
     market.cause(&[DomainEvent::Listing(GOODS, listing::Event::ListingPublished {})]);
     let wanted = |owner, quantity| Intent::GuestOrder {

@@ -11,6 +11,9 @@ use domain::listing::Condition;
 use domain::{AccountId, Currency};
 use projections::{catalogue, categories};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle};
+use utoipa::openapi::{ObjectBuilder, RefOr, Required, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::facets::{self, FacetsBody};
@@ -157,8 +160,30 @@ pub struct ListingsPage {
     facets: Option<FacetsBody>,
 }
 
-/// What is offered. A parameter `attr.<name>` for any attribute leaves what says this of itself: `attr.year=1989`.
-#[utoipa::path(get, path = "/listings", tag = TAG, security((), ("bearer" = [])), params(ListingsQuery, Waits, Revalidates),
+/// What fits the name of a parameter that filters by an attribute.
+const ATTRIBUTE_PARAMETER: &str = "^attr[.][a-z0-9_]{1,32}$";
+
+/// Documents the parameters that filter by attributes.
+#[derive(Clone, Copy, Debug)]
+pub struct ByAttributes;
+
+impl IntoParams for ByAttributes {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = |pattern| ObjectBuilder::new().schema_type(Type::String).pattern(pattern);
+        let said = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .additional_properties(Some(RefOr::T(Schema::from(text(None::<String>)))))
+            .property_names(Some(Schema::from(text(Some(ATTRIBUTE_PARAMETER.to_owned())))))
+            .examples([json!({ "attr.year": "1989" })]);
+        let what = "A parameter `attr.<name>` for any attribute leaves what says this of itself: `attr.year=1989`.";
+        let parameter = ParameterBuilder::new().name("attr").parameter_in(ParameterIn::Query).required(Required::False);
+        let parameter = parameter.style(Some(ParameterStyle::Form)).explode(Some(true)).description(Some(what));
+        vec![parameter.schema(Some(said)).build()]
+    }
+}
+
+/// What is offered.
+#[utoipa::path(get, path = "/listings", tag = TAG, security((), ("bearer" = [])), params(ListingsQuery, ByAttributes, Waits, Revalidates),
     responses((status = OK, body = ListingsPage, description = "A page"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
 pub(super) async fn list(
@@ -171,7 +196,7 @@ pub(super) async fn list(
 
 /// What is offered in a category and in those below it.
 #[utoipa::path(get, path = "/categories/{slug}/listings", tag = TAG, security((), ("bearer" = [])),
-    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), ListingsQuery, Waits, Revalidates),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), ListingsQuery, ByAttributes, Waits, Revalidates),
     responses((status = OK, body = ListingsPage, description = "A page"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
 pub(super) async fn list_category(

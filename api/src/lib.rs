@@ -1,7 +1,8 @@
 //! The HTTP API of Tradepost and the one binary: a thin layer that turns requests into commands and queries.
 //!
 //! [`app`] is a running node, [`forward`] hands commands to the one that decides, [`http`] what it answers, [`cli`] how an
-//! operator starts it; [`observe`] what operators see of it; [`places`] where things can be sent, [`media`] uploaded pictures; [`embedded`] is the private Postgres of a first run.
+//! operator starts it; [`observe`] what operators see of it; [`places`] where things can be sent, [`media`] uploaded
+//! pictures; [`embedded`] is the private Postgres of a first run.
 
 pub mod app;
 pub mod auth;

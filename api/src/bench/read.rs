@@ -139,7 +139,7 @@ async fn measure(plan: &ReadPlan, scratch: &Scratch, shelves: &Scratch) -> Resul
     }
     bar.set_message("shelves are filled");
     market::fill_shelves(shelves, plan.listings).await?;
-    let visitors = Searchers::of(shelves, plan.listings)?;
+    let visitors = Searchers::of(shelves, plan.listings).await?;
     bar.set_message("people trade");
     let events = market::trade_up(scratch, plan.events).await?;
     market::show(scratch).await?;

@@ -50,9 +50,10 @@ impl Scratch {
         Ok(PgConnection::connect_with(&self.options).await?)
     }
 
-    /// A pool whose connections find their tables in `schema`, as the plain pair would be given one.
+    /// A pool whose connections find their tables in `schema`, as the plain ways would be given one. That they are slow is
+    /// in the report, not in the log.
     pub(super) async fn pool(&self, schema: &str, connections: u32) -> Result<PgPool, BenchError> {
-        let options = self.options.clone().options([("search_path", schema)]);
+        let options = self.options.clone().options([("search_path", schema)]).disable_statement_logging();
         let pool = PgPoolOptions::new()
             .min_connections(connections)
             .max_connections(connections)

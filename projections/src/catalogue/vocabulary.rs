@@ -95,17 +95,21 @@ pub async fn corrected(executor: impl PgExecutor<'_>, typed: &str, viewer: Viewe
     if words.is_empty() {
         return Ok(typed.to_owned());
     }
-    // One step after the other: what is similar is looked for only of mistakes.
+    // One step after the other: what is similar is looked for only of mistakes, and a word of something on offer is none.
+    // In all that can be searched it is then looked for no more, where an index reads each listing that has it.
     let mut query = QueryBuilder::new("with mistakes as materialized (select word from unnest(");
     query.push_bind(words);
     query.push(
         "::text[]) as typed (word)
-            where numnode(plainto_tsquery('english', word)) > 0 and not exists (
-                select from catalogue.listings where words @@ plainto_tsquery('english', typed.word) and (",
+            where case
+                when exists (select from catalogue.terms where term = typed.word) then false
+                when numnode(plainto_tsquery('english', word)) = 0 then false
+                else not exists (
+                    select from catalogue.listings where words @@ plainto_tsquery('english', typed.word) and (",
     );
     push_visible(&mut query, viewer);
     query.push(
-        ")))
+        ")) end)
          select word, nearest.term from mistakes, lateral (
             select term from (
                 select term, listings, public.similarity(term, word) as likeness from catalogue.terms

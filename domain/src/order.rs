@@ -6,10 +6,8 @@
 //! fee rates and the address are those of the purchase for ever; nothing is shipped before it is paid; what has ended
 //! stays so.
 //!
-//! What a guest orders in cash on delivery has no escrow: `Placed → Confirmed → Shipped → Completed`, the last once the
-//! seller has brought it and taken the money. What is not confirmed in time is called off. A guest is somebody without
-//! an account, whom an id of their own names in this one order; what they said of themselves is sealed with a key that
-//! lives while the order is open, and for a time after its end that is longer if something was sold.
+//! What guests order, who have no account, and pay in cash on delivery has no escrow: see [`Payment`] and the file `cash`
+//! beside this one.
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -25,22 +23,18 @@ use crate::money::{Money, MoneyError};
 use crate::sealed::Sealed;
 use crate::stock::Sku;
 
+mod cash;
 #[cfg(test)]
 mod tests;
+
+pub use cash::{
+    Confirmation, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR, Guest, MOST_GUEST_LINES, MOST_GUEST_PIECES, Payment,
+};
 
 /// So long after shipping without word of a delivery the buyer is asked.
 pub const ASKED_AFTER: TimeDelta = TimeDelta::days(30);
 /// So long after shipping without word of a delivery a dispute opens by itself.
 pub const DISPUTED_AFTER: TimeDelta = TimeDelta::days(45);
-
-/// So long after a guest's order was completed, what the guest said of themselves is forgotten.
-pub const GUEST_KNOWN_FOR: TimeDelta = TimeDelta::days(180);
-/// So long after a guest's order was called off, what the guest said of themselves is forgotten.
-pub const GUEST_KNOWN_IN_VAIN_FOR: TimeDelta = TimeDelta::days(7);
-/// The most lines of a guest's order.
-pub const MOST_GUEST_LINES: usize = 20;
-/// The most pieces of a guest's order, all lines together.
-pub const MOST_GUEST_PIECES: u32 = 20;
 
 /// What is asked of an order.
 #[derive(Clone, Debug)]
@@ -126,52 +120,6 @@ pub struct Terms {
     /// Who buys, if it is somebody without an account: `buyer` then names the guest of this one order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest: Option<Guest>,
-}
-
-/// How an order is paid. Part of the storage format.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Payment {
-    /// Into its escrow.
-    #[default]
-    Escrow,
-    /// In cash when it is delivered, without the marketplace, which charges nothing for it.
-    CashOnDelivery {
-        /// Called off then, unless the seller has confirmed it.
-        confirm_by: Timestamp,
-    },
-}
-
-impl Payment {
-    /// Whether the money goes through the marketplace.
-    pub fn is_escrow(&self) -> bool {
-        match self {
-            Self::Escrow => true,
-            Self::CashOnDelivery { .. } => false,
-        }
-    }
-}
-
-/// Somebody who buys without an account. Part of the storage format.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Guest {
-    /// Name, phone and address for mail, as JSON.
-    pub contact: Sealed<String>,
-    /// How the seller asks whether they mean it.
-    pub confirmation: Confirmation,
-}
-
-/// How a seller asks a guest. Part of the storage format.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Confirmation {
-    /// By a message to their phone.
-    Whatsapp,
-    /// By a call.
-    Phone,
-    /// By mail.
-    Email,
 }
 
 /// How an order came about. Part of the storage format.
@@ -633,7 +581,7 @@ fn place(terms: Terms) -> Result<Vec<Event>, Error> {
     if terms.buyer == terms.seller {
         return Err(Error::OwnItem);
     }
-    check_payment(&terms)?;
+    cash::check(&terms)?;
     let (offered, maximum) = (terms.lines.len(), if terms.guest.is_some() { MOST_GUEST_LINES } else { MOST_LINES });
     if !(1..=maximum).contains(&offered) {
         return Err(Error::LinesOutOfRange { maximum, offered });
@@ -652,18 +600,6 @@ fn place(terms: Terms) -> Result<Vec<Event>, Error> {
         return Err(Error::QuantityOutOfRange { maximum: MOST_GUEST_PIECES, offered: pieces });
     }
     Ok(vec![Event::OrderPlaced { terms }])
-}
-
-fn check_payment(terms: &Terms) -> Result<(), Error> {
-    if terms.payment.is_escrow() != terms.guest.is_none() {
-        return Err(Error::CashIsForGuests);
-    }
-    let Some(guest) = &terms.guest else { return Ok(()) };
-    if !terms.delivery.is_physical() {
-        return Err(Error::CashNeedsDelivery);
-    }
-    let mut sealed = [Some(&guest.contact), terms.ship_to.as_ref()].into_iter().flatten();
-    if sealed.all(|field| field.of == terms.buyer) { Ok(()) } else { Err(Error::SealedForAnother) }
 }
 
 impl Placed {
@@ -740,46 +676,6 @@ impl Placed {
         Ok(vec![Event::OrderShipped { carrier, tracking, ask_at, dispute_at }])
     }
 
-    fn confirm(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
-        match (self.terms.payment, self.stage) {
-            (Payment::Escrow, _) => Err(Error::NeedsNoConfirmation),
-            (Payment::CashOnDelivery { .. }, Stage::Confirmed) => Ok(vec![]),
-            (Payment::CashOnDelivery { confirm_by }, Stage::Placed) if now >= confirm_by => {
-                Err(Error::ConfirmationOverdue { confirm_by })
-            }
-            (Payment::CashOnDelivery { .. }, _) => {
-                self.expect(Stage::Placed)?;
-                Ok(vec![Event::OrderConfirmed {}])
-            }
-        }
-    }
-
-    fn lapse(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
-        match (self.terms.payment, self.stage) {
-            (Payment::CashOnDelivery { confirm_by }, Stage::Placed) if now < confirm_by => {
-                Err(Error::ConfirmationOpen { confirm_by })
-            }
-            (Payment::CashOnDelivery { .. }, Stage::Placed) => Ok(self.called_off(CancelCause::NotConfirmed, now)),
-            _ => Ok(vec![]),
-        }
-    }
-
-    fn forget_guest(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
-        if self.terms.guest.is_none() || self.guest_forgotten {
-            return Ok(vec![]);
-        }
-        match self.forget_at {
-            None => Err(Error::WrongStage { status: self.stage, needed: Stage::Completed }),
-            Some(forget_at) if now < forget_at => Err(Error::TooEarlyToForget { forget_at }),
-            Some(_) => Ok(vec![Event::GuestForgotten {}]),
-        }
-    }
-
-    /// What the end of the order means for its guest, who is known for so long after it.
-    fn dismissed(&self, now: Timestamp, known_for: TimeDelta) -> Option<Event> {
-        self.terms.guest.as_ref().map(|_| Event::GuestDismissed { forget_at: now + known_for })
-    }
-
     fn called_off(&self, cause: CancelCause, now: Timestamp) -> Vec<Event> {
         let guest = self.dismissed(now, GUEST_KNOWN_IN_VAIN_FOR);
         [Event::OrderCancelled { cause }].into_iter().chain(guest).collect()
@@ -787,10 +683,7 @@ impl Placed {
 
     fn deliver(&self, by: Witness, now: Timestamp) -> Result<Vec<Event>, Error> {
         if !self.terms.payment.is_escrow() {
-            // Whoever brings it takes the money, and that is all.
-            self.expect(Stage::Shipped)?;
-            let guest = self.dismissed(now, GUEST_KNOWN_FOR);
-            return Ok([Event::OrderDelivered { by }, Event::OrderCompleted {}].into_iter().chain(guest).collect());
+            return self.hand_over(by, now);
         }
         if self.terms.delivery.is_physical() {
             if by == Witness::Seller {

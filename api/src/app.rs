@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use commands::commissions::CommissionRules;
+use commands::guests::CashRules;
 use commands::listings::{AuctionRules, ListingRules};
 use commands::mail::{self, Folder, Mail, Mailbox};
 use commands::media;
@@ -169,9 +170,13 @@ impl Parts {
         self.media.as_ref().ok_or_else(|| Problem::unavailable("This node keeps no uploads."))
     }
 
-    /// How long a seller has to confirm what a guest has ordered.
-    pub fn confirmation_window(&self) -> TimeDelta {
-        TimeDelta::seconds(i64::from(self.settings.orders.confirm_within_s))
+    /// The rules of what guests order from now on.
+    pub fn cash_rules(&self) -> CashRules {
+        let crate::config::Orders { confirm_within_s, cash_ship_within_s, cash_deliver_within_s, .. } =
+            self.settings.orders;
+        let [confirm_within, ship_within, deliver_within] =
+            [confirm_within_s, cash_ship_within_s, cash_deliver_within_s].map(|s| TimeDelta::seconds(s.into()));
+        CashRules { confirm_within, ship_within, deliver_within }
     }
 
     /// How long an underbidder has to take a second chance.
@@ -204,8 +209,7 @@ fn auction_rules(settings: &Config) -> AuctionRules {
 }
 
 fn sale_rules(settings: &Config) -> SaleRules {
-    let crate::config::Orders { fee_bps, confirm_within_s: _, inspection_physical_s, inspection_digital_s } =
-        settings.orders;
+    let crate::config::Orders { fee_bps, inspection_physical_s, inspection_digital_s, .. } = settings.orders;
     let crate::config::Points { per_major_unit: points_per_unit, worth_minor_units: point_worth_minor } =
         settings.points;
     let crate::config::Affiliate { commission_bps: rate_bps, attribution_days } = settings.affiliate;

@@ -192,6 +192,16 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "Seconds that a seller has to confirm what a guest has ordered, for which its pieces are kept: an hour to 30 days.",
     ),
     (
+        "orders.cash_ship_within_s",
+        "1209600",
+        "Seconds that a seller has, once the time to confirm is over, to send what a guest has ordered; else it is called off: a day to 60 days.",
+    ),
+    (
+        "orders.cash_deliver_within_s",
+        "3888000",
+        "Seconds after that in which a seller must say that it was brought; else it counts as called off: a day to 90 days.",
+    ),
+    (
         "orders.inspection_physical_s",
         "1209600",
         "Seconds that a buyer may inspect what was shipped, from its delivery: 1 to 30 days.",
@@ -460,6 +470,10 @@ pub struct Orders {
     pub fee_bps: u32,
     /// Seconds that a seller has to confirm what a guest has ordered.
     pub confirm_within_s: u32,
+    /// Seconds that a seller has after that to send it.
+    pub cash_ship_within_s: u32,
+    /// Seconds that a seller has after that to say that it was brought.
+    pub cash_deliver_within_s: u32,
     /// Seconds that a buyer may inspect what was shipped.
     pub inspection_physical_s: u32,
     /// Seconds that a buyer may inspect what is digital.
@@ -651,6 +665,8 @@ impl Default for Orders {
         Self {
             fee_bps: 200,
             confirm_within_s: 172_800,
+            cash_ship_within_s: 1_209_600,
+            cash_deliver_within_s: 3_888_000,
             inspection_physical_s: 1_209_600,
             inspection_digital_s: 172_800,
         }
@@ -843,6 +859,16 @@ impl Config {
                 "orders.confirm_within_s",
                 (3_600..=2_592_000).contains(&self.orders.confirm_within_s),
                 "it must be from 3600 to 2592000",
+            ),
+            (
+                "orders.cash_ship_within_s",
+                (86_400..=5_184_000).contains(&self.orders.cash_ship_within_s),
+                "it must be from 86400 to 5184000, which is 1 to 60 days",
+            ),
+            (
+                "orders.cash_deliver_within_s",
+                (86_400..=7_776_000).contains(&self.orders.cash_deliver_within_s),
+                "it must be from 86400 to 7776000, which is 1 to 90 days",
             ),
             ("orders.inspection_physical_s", is_inspection(self.orders.inspection_physical_s), INSPECTION_RULE),
             ("orders.inspection_digital_s", is_inspection(self.orders.inspection_digital_s), INSPECTION_RULE),

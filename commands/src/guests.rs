@@ -8,7 +8,9 @@ use chrono::TimeDelta;
 use domain::claim::Claim;
 use domain::escrow::Escrow;
 use domain::listing::{self, Delivery, Listing};
-use domain::order::{CancelCause, Command, Confirmation, Error, Guest, Line, Order, Origin, Payment, Stage, Terms};
+use domain::order::{
+    CancelCause, Command, Confirmation, Deadlines, Error, Guest, Line, Order, Origin, Payment, Stage, Terms,
+};
 use domain::stock::{self, Stock};
 use domain::store::{PaymentPreference, Store};
 use domain::{AccountId, ClaimId, Money, OrderGroupId, OrderId, Sealed, Timestamp};
@@ -39,12 +41,25 @@ pub struct GuestOrder {
     pub lines: Vec<CartLine>,
 }
 
+/// What a deployment decides about orders in cash. Frozen into every order when it is placed.
+#[derive(Clone, Copy, Debug)]
+pub struct CashRules {
+    /// How long a seller has to confirm one.
+    pub confirm_within: TimeDelta,
+    /// How long to send it, once the time to confirm it is over.
+    pub ship_within: TimeDelta,
+    /// And how long after that to say that it was brought.
+    pub deliver_within: TimeDelta,
+}
+
 /// Places a guest's order, whose pieces are kept for so long while the seller asks the guest. Answers with what it
 /// costs and until when the seller has time.
-pub fn place(world: &mut World<'_>, new: &GuestOrder, confirm_within: TimeDelta) -> Result<(Money, Timestamp), Halt> {
+pub fn place(world: &mut World<'_>, new: &GuestOrder, rules: CashRules) -> Result<(Money, Timestamp), Halt> {
     let seller = taking_cash(world, new.store)?;
     let (order, buyer) = (new.order, new.guest);
-    let confirm_by = world.now() + confirm_within;
+    let confirm_by = world.now() + rules.confirm_within;
+    let ship_by = confirm_by + rules.ship_within;
+    let deadlines = Deadlines { confirm_by, ship_by, deliver_by: ship_by + rules.deliver_within };
     let mut lines = Vec::new();
     let mut delivery = Delivery::Physical;
     for ((listing, sku), quantity) in orders::summed(&new.lines)? {
@@ -73,7 +88,7 @@ pub fn place(world: &mut World<'_>, new: &GuestOrder, confirm_within: TimeDelta)
         lines,
         delivery,
         ship_to: Some(new.ship_to.clone()),
-        payment: Payment::CashOnDelivery { confirm_by },
+        payment: Payment::in_cash(deadlines),
         guest: Some(Guest { contact: new.contact.clone(), confirmation: new.confirmation }),
     };
     world.execute::<Order>(order, Command::Place { terms })?;
@@ -118,19 +133,22 @@ pub fn confirm(world: &mut World<'_>, order: OrderId, seller: AccountId) -> Resu
     Ok(())
 }
 
-/// Gives an order up that was not confirmed in time: its pieces are free again.
+/// Gives an order up that was not confirmed, sent or brought in time.
 pub fn lapse(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
     let now = world.now();
-    if world.execute::<Order>(order, Command::Lapse { now })?.is_empty() {
-        return Ok(());
-    }
-    release(world, order)
+    end(world, order, Command::Lapse { now })
 }
 
-/// Calls an order off: what was not sent is for sale again.
+/// Calls an order off.
 pub(crate) fn call_off(world: &mut World<'_>, order: OrderId, cause: CancelCause) -> Result<(), Halt> {
-    let (now, stage) = (world.now(), world.get::<Order>(order)?.placed()?.stage);
-    if world.execute::<Order>(order, Command::Cancel { cause, now })?.is_empty() {
+    let now = world.now();
+    end(world, order, Command::Cancel { cause, now })
+}
+
+/// Ends an order by a command that sells nothing: what was not sent is for sale again.
+fn end(world: &mut World<'_>, order: OrderId, command: Command) -> Result<(), Halt> {
+    let stage = world.get::<Order>(order)?.placed()?.stage;
+    if world.execute::<Order>(order, command)?.is_empty() {
         return Ok(());
     }
     match stage {

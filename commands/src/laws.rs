@@ -31,7 +31,7 @@ use crate::escrows::{self, Resolution};
 use crate::listings::{self, ListingRules, NewListing};
 use crate::orders::{self, CartLine, Checkout, SaleRules};
 use crate::payments::Outcome;
-use crate::timers::{Changes, Name, Rules};
+use crate::timers::{Change, Changes, Name, Rules};
 use crate::wallets;
 
 /// So many points that they pay for much, and of a worth that divides no price.
@@ -184,8 +184,11 @@ impl Market {
         let recorded: Vec<Recorded> = events.iter().map(|event| self.recorded(event)).collect();
         for (name, change) in Changes::of(&recorded).0 {
             match change {
-                Some((due_at, _)) => drop(self.timers.insert(name, due_at)),
-                None => drop(self.timers.remove(&name)),
+                Change::Set(due_at, _) => drop(self.timers.insert(name, due_at)),
+                Change::Hastened(due_at, _) => {
+                    self.timers.entry(name).and_modify(|before| *before = due_at.min(*before));
+                }
+                Change::Off => drop(self.timers.remove(&name)),
             }
         }
         for event in &recorded {

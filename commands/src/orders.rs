@@ -498,10 +498,11 @@ pub(crate) fn put_back(world: &mut World<'_>, order: OrderId) -> Result<(), Halt
     Ok(())
 }
 
-/// Gives the money of an order back that was not shipped in time.
+/// Gives an order up that was not shipped in time, and its money back.
 pub fn refund_unshipped(world: &mut World<'_>, order: OrderId, refund: RefundId) -> Result<(), Halt> {
     match world.get::<Order>(order)?.placed()?.stage {
         Stage::Paid => call_off_paid(world, order, CancelCause::NotShipped, RefundCause::NotShipped, refund),
+        Stage::Confirmed => guests::lapse(world, order),
         _ => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use domain::auction::Auction;
 use domain::escrow::Escrow;
 use domain::listing::Listing;
-use domain::order::{Order, Payment};
+use domain::order::{Deadlines, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR, Order};
 use domain::order_group::OrderGroup;
 use domain::wallet::Wallet;
 use domain::{
@@ -41,6 +41,8 @@ use crate::payments::{self, Direction, Payments};
 use crate::{auctions, escrows, guests, listings, orders};
 
 mod audit;
+#[cfg(test)]
+mod tests;
 
 pub use audit::{TimerAudit, audit};
 
@@ -59,7 +61,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-pub const VERSION: i32 = 5;
+pub const VERSION: i32 = 6;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -76,7 +78,7 @@ pub enum Kind {
     WithdrawalCheck,
     /// The orders of a checkout or a win must have been paid.
     PaymentDeadline,
-    /// A paid order must have been shipped.
+    /// A paid order, or a guest's that was confirmed, must have been shipped.
     ShippingDeadline,
     /// The buyer is asked whether an order has arrived.
     DeliveryQuestion,
@@ -90,6 +92,8 @@ pub enum Kind {
     DisputeDeadline,
     /// A guest's order must have been confirmed.
     ConfirmationDeadline,
+    /// A guest's order must have been brought.
+    DeliveryDeadline,
     /// Who a guest was is forgotten.
     GuestForgetting,
     /// A listing is offered unless the staff has said no.
@@ -149,6 +153,7 @@ impl fmt::Display for Kind {
             Self::InspectionEnd => "inspection end",
             Self::DisputeDeadline => "dispute deadline",
             Self::ConfirmationDeadline => "confirmation deadline",
+            Self::DeliveryDeadline => "delivery deadline",
             Self::GuestForgetting => "guest forgetting",
             Self::ReviewEnd => "review end",
             Self::DiscountTurn => "discount turn",
@@ -172,6 +177,7 @@ impl Kind {
             | Self::InspectionEnd
             | Self::DisputeDeadline
             | Self::ConfirmationDeadline
+            | Self::DeliveryDeadline
             | Self::GuestForgetting
             | Self::ReviewEnd
             | Self::DiscountTurn => None,
@@ -192,6 +198,7 @@ impl Kind {
             Self::InspectionEnd => "release",
             Self::DisputeDeadline => "refund disputed",
             Self::ConfirmationDeadline => "lapse",
+            Self::DeliveryDeadline => "lapse undelivered",
             Self::GuestForgetting => "forget",
             Self::ReviewEnd => "approve",
             Self::DiscountTurn => "turn",
@@ -222,7 +229,9 @@ impl Kind {
                 let refund = RefundId(mint::id());
                 Box::new(move |world| escrows::refund_expired_dispute(world, order, refund))
             }
-            Self::ConfirmationDeadline => Box::new(move |world| guests::lapse(world, order)),
+            Self::ConfirmationDeadline | Self::DeliveryDeadline => {
+                Box::new(move |world| guests::lapse(world, order))
+            }
             Self::GuestForgetting => Box::new(move |world| guests::forget(world, order)),
             Self::ReviewEnd => Box::new(move |world| listings::end_review(world, ListingId(id), &rules)),
             Self::DiscountTurn => Box::new(move |world| listings::turn_discount(world, ListingId(id))),
@@ -263,9 +272,20 @@ impl Follower for TimerTable {
     }
 }
 
+/// What a batch makes of a timer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    /// It is due then, because of that event.
+    Set(Timestamp, Uuid),
+    /// If there is one, it is due then at the latest.
+    Hastened(Timestamp, Uuid),
+    /// There is none any more.
+    Off,
+}
+
 /// What a batch makes of each timer that it touches.
 #[derive(Debug, Default)]
-pub(crate) struct Changes(pub(crate) BTreeMap<Name, Option<(Timestamp, Uuid)>>);
+pub(crate) struct Changes(pub(crate) BTreeMap<Name, Change>);
 
 impl Changes {
     pub(crate) fn of(events: &[Recorded]) -> Self {
@@ -276,7 +296,7 @@ impl Changes {
                 DomainEvent::Auction(id, event) => changes.take_auction(id.0, event, set_by),
                 DomainEvent::Escrow(id, event) => changes.take_escrow(id.0, event, set_by),
                 DomainEvent::Listing(id, event) => changes.take_listing(id.0, event, set_by),
-                DomainEvent::Order(id, event) => changes.take_order(id.0, event, set_by),
+                DomainEvent::Order(id, event) => changes.take_order(id.0, event, recorded.recorded_at, set_by),
                 DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
                 DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
                 // Nothing else sets a timer.
@@ -287,11 +307,20 @@ impl Changes {
     }
 
     fn set(&mut self, name: Name, due_at: Timestamp, set_by: Uuid) {
-        self.0.insert(name, Some((due_at, set_by)));
+        self.0.insert(name, Change::Set(due_at, set_by));
+    }
+
+    fn hasten(&mut self, name: Name, due_at: Timestamp, set_by: Uuid) {
+        let change = self.0.entry(name).or_insert(Change::Hastened(due_at, set_by));
+        match change {
+            Change::Set(before, _) if due_at < *before => *change = Change::Set(due_at, set_by),
+            Change::Hastened(before, _) if due_at < *before => *change = Change::Hastened(due_at, set_by),
+            Change::Set(..) | Change::Hastened(..) | Change::Off => {}
+        }
     }
 
     fn off(&mut self, name: Name) {
-        self.0.insert(name, None);
+        self.0.insert(name, Change::Off);
     }
 
     fn take_auction(&mut self, id: Uuid, event: &auction::Event, set_by: Uuid) {
@@ -355,7 +384,8 @@ impl Changes {
         }
     }
 
-    fn take_order(&mut self, id: Uuid, event: &order::Event, set_by: Uuid) {
+    fn take_order(&mut self, id: Uuid, event: &order::Event, at: Timestamp, set_by: Uuid) {
+        let forgetting = (Kind::GuestForgetting, id, id);
         match event {
             order::Event::OrderShipped { ask_at, dispute_at, .. } => {
                 self.off((Kind::ShippingDeadline, id, id));
@@ -366,18 +396,28 @@ impl Changes {
                 }
             }
             order::Event::DeliveryQuestioned {} => self.off((Kind::DeliveryQuestion, id, id)),
-            order::Event::OrderDelivered { .. }
-            | order::Event::OrderCompleted {}
-            | order::Event::OrderCancelled { .. }
-            | order::Event::OrderRefunded {} => self.off_all_of(id),
+            order::Event::OrderDelivered { .. } | order::Event::OrderRefunded {} => self.off_all_of(id),
+            // Ends have not always said until when a guest is known. Only guests' orders have such a timer.
+            order::Event::OrderCompleted {} => {
+                self.off_all_of(id);
+                self.hasten(forgetting, at + GUEST_KNOWN_FOR, set_by);
+            }
+            order::Event::OrderCancelled { .. } => {
+                self.off_all_of(id);
+                self.hasten(forgetting, at + GUEST_KNOWN_IN_VAIN_FOR, set_by);
+            }
             order::Event::OrderPlaced { terms } => {
-                if let Payment::CashOnDelivery { confirm_by } = terms.payment {
+                if let Some(Deadlines { confirm_by, ship_by, deliver_by }) = terms.payment.deadlines() {
                     self.set((Kind::ConfirmationDeadline, id, id), confirm_by, set_by);
+                    self.set((Kind::ShippingDeadline, id, id), ship_by, set_by);
+                    self.set((Kind::DeliveryDeadline, id, id), deliver_by, set_by);
+                    // However it ends, it ends before.
+                    self.set(forgetting, deliver_by + GUEST_KNOWN_FOR, set_by);
                 }
             }
             order::Event::OrderConfirmed {} => self.off((Kind::ConfirmationDeadline, id, id)),
-            order::Event::GuestDismissed { forget_at } => self.set((Kind::GuestForgetting, id, id), *forget_at, set_by),
-            order::Event::GuestForgotten {} => self.off((Kind::GuestForgetting, id, id)),
+            order::Event::GuestDismissed { forget_at } => self.set(forgetting, *forget_at, set_by),
+            order::Event::GuestForgotten {} => self.off(forgetting),
             order::Event::OrderPaid {} => {}
         }
     }
@@ -425,6 +465,7 @@ impl Changes {
             Kind::InspectionEnd,
             Kind::DisputeDeadline,
             Kind::ConfirmationDeadline,
+            Kind::DeliveryDeadline,
         ] {
             self.off((kind, order, order));
         }
@@ -461,32 +502,50 @@ impl Changes {
 }
 
 async fn write(connection: &mut PgConnection, changes: Changes) -> Result<(), FollowError> {
-    let (set, off): (Vec<_>, Vec<_>) = changes.0.into_iter().partition(|(_, change)| change.is_some());
+    let (mut set, mut hastened, mut off) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, change) in changes.0 {
+        match change {
+            Change::Set(due_at, set_by) => set.push((name, due_at, set_by)),
+            Change::Hastened(due_at, set_by) => hastened.push((name, due_at, set_by)),
+            Change::Off => off.push(name),
+        }
+    }
     if !off.is_empty() {
         sqlx::query(
             "delete from timers using unnest($1::text[], $2::uuid[], $3::uuid[]) as off (kind, aggregate_id, subject)
              where (timers.kind, timers.aggregate_id, timers.subject) = (off.kind, off.aggregate_id, off.subject)",
         )
-        .bind(off.iter().map(|((kind, ..), _)| *kind).collect::<Vec<_>>())
-        .bind(off.iter().map(|((_, aggregate, _), _)| *aggregate).collect::<Vec<_>>())
-        .bind(off.iter().map(|((.., subject), _)| *subject).collect::<Vec<_>>())
+        .bind(off.iter().map(|(kind, ..)| *kind).collect::<Vec<_>>())
+        .bind(off.iter().map(|(_, aggregate, _)| *aggregate).collect::<Vec<_>>())
+        .bind(off.iter().map(|(.., subject)| *subject).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await?;
     }
-    if !set.is_empty() {
-        let (due, by): (Vec<_>, Vec<_>) = set.iter().filter_map(|(_, change)| *change).unzip();
-        sqlx::query(
+    let statements = [
+        (
+            set,
             "insert into timers (kind, aggregate_id, subject, due_at, set_by)
              select * from unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::uuid[])
              on conflict on constraint timers_subject do update set due_at = excluded.due_at, set_by = excluded.set_by",
-        )
-        .bind(set.iter().map(|((kind, ..), _)| *kind).collect::<Vec<_>>())
-        .bind(set.iter().map(|((_, aggregate, _), _)| *aggregate).collect::<Vec<_>>())
-        .bind(set.iter().map(|((.., subject), _)| *subject).collect::<Vec<_>>())
-        .bind(due)
-        .bind(by)
-        .execute(connection)
-        .await?;
+        ),
+        (
+            hastened,
+            "update timers set due_at = sooner.due_at, set_by = sooner.set_by
+             from unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::uuid[])
+                as sooner (kind, aggregate_id, subject, due_at, set_by)
+             where (timers.kind, timers.aggregate_id, timers.subject)
+                = (sooner.kind, sooner.aggregate_id, sooner.subject) and sooner.due_at < timers.due_at",
+        ),
+    ];
+    for (timers, statement) in statements.into_iter().filter(|(timers, _)| !timers.is_empty()) {
+        sqlx::query(statement)
+            .bind(timers.iter().map(|((kind, ..), ..)| *kind).collect::<Vec<_>>())
+            .bind(timers.iter().map(|((_, aggregate, _), ..)| *aggregate).collect::<Vec<_>>())
+            .bind(timers.iter().map(|((.., subject), ..)| *subject).collect::<Vec<_>>())
+            .bind(timers.iter().map(|(_, due_at, _)| *due_at).collect::<Vec<_>>())
+            .bind(timers.iter().map(|(.., set_by)| *set_by).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ mod cash;
 mod tests;
 
 pub use cash::{
-    Confirmation, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR, Guest, MOST_GUEST_LINES, MOST_GUEST_PIECES, Payment,
+    Confirmation, Deadlines, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR, Guest, MOST_GUEST_LINES, MOST_GUEST_PIECES, Payment,
 };
 
 /// So long after shipping without word of a delivery the buyer is asked.
@@ -51,7 +51,7 @@ pub enum Command {
         /// The time of the decision.
         now: Timestamp,
     },
-    /// Give up what was not confirmed in time.
+    /// Give up what a guest has ordered and what was not confirmed, sent or brought in time.
     Lapse {
         /// The time of the decision.
         now: Timestamp,
@@ -228,6 +228,8 @@ pub enum CancelCause {
     NotConfirmed,
     /// It was not shipped in time.
     NotShipped,
+    /// In time nobody has said that it was brought.
+    NotDelivered,
 }
 
 impl CancelCause {
@@ -235,7 +237,12 @@ impl CancelCause {
     fn is_of_buyer(&self) -> bool {
         match self {
             Self::Buyer { .. } => true,
-            Self::Seller { .. } | Self::Staff { .. } | Self::NotPaid | Self::NotConfirmed | Self::NotShipped => false,
+            Self::Seller { .. }
+            | Self::Staff { .. }
+            | Self::NotPaid
+            | Self::NotConfirmed
+            | Self::NotShipped
+            | Self::NotDelivered => false,
         }
     }
 }
@@ -293,7 +300,7 @@ pub enum Event {
 }
 
 event_versions!(Event {
-    OrderPlaced = "2" | "1",
+    OrderPlaced = "3" | "2" | "1",
     OrderPaid = "1",
     OrderConfirmed = "1",
     GuestDismissed = "1",
@@ -302,7 +309,7 @@ event_versions!(Event {
     DeliveryQuestioned = "1",
     OrderDelivered = "1",
     OrderCompleted = "1",
-    OrderCancelled = "2" | "1",
+    OrderCancelled = "3" | "2" | "1",
     OrderRefunded = "1",
 });
 
@@ -386,11 +393,11 @@ pub enum Error {
         /// The deadline.
         confirm_by: Timestamp,
     },
-    /// There is still time to confirm it.
-    #[error("this may be confirmed until {confirm_by}")]
-    ConfirmationOpen {
+    /// There is still time for what comes next: to confirm it, to send it or to bring it.
+    #[error("there is time for this until {until}")]
+    NotOverdue {
         /// The deadline.
-        confirm_by: Timestamp,
+        until: Timestamp,
     },
     /// The seller may still have to ask the guest something.
     #[error("who the guest is is kept until {forget_at}")]

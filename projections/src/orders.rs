@@ -210,6 +210,8 @@ pub enum Canceller {
     NotConfirmed,
     /// It was not shipped in time.
     NotShipped,
+    /// In time nobody has said that it was brought.
+    NotDelivered,
 }
 
 impl Canceller {
@@ -221,6 +223,7 @@ impl Canceller {
             CancelCause::NotPaid => (Self::NotPaid, None),
             CancelCause::NotConfirmed => (Self::NotConfirmed, None),
             CancelCause::NotShipped => (Self::NotShipped, None),
+            CancelCause::NotDelivered => (Self::NotDelivered, None),
         }
     }
 }
@@ -465,7 +468,7 @@ impl Order {
             contact: terms.guest.as_ref().and_then(|guest| people.open(&guest.contact)),
             confirmation: terms.guest.as_ref().map(|guest| Text(guest.confirmation)),
             pay_by: match terms.payment {
-                order::Payment::CashOnDelivery { confirm_by } => confirm_by,
+                order::Payment::CashOnDelivery { confirm_by, .. } => confirm_by,
                 // Until the same commit's group tells.
                 order::Payment::Escrow => placed_at,
             },

@@ -502,9 +502,7 @@ fn order_problem(error: order::Error) -> Problem {
         E::ConfirmationOverdue { confirm_by } => {
             conflict("confirmation-overdue", "Confirmation overdue", error).with("confirm_by", json!(confirm_by))
         }
-        E::ConfirmationOpen { confirm_by } => {
-            conflict("not-overdue", "Not overdue", error).with("confirm_by", json!(confirm_by))
-        }
+        E::NotOverdue { until } => conflict("not-overdue", "Not overdue", error).with("until", json!(until)),
         E::TooEarlyToForget { forget_at } => {
             conflict("too-early", "Too early", error).with("forget_at", json!(forget_at))
         }

@@ -172,11 +172,16 @@ fn confirm_by() -> Timestamp {
     Timestamp::default() + TimeDelta::hours(48)
 }
 
+fn deadlines() -> Deadlines {
+    let confirm_by = confirm_by();
+    Deadlines { confirm_by, ship_by: confirm_by + TimeDelta::days(5), deliver_by: confirm_by + TimeDelta::days(9) }
+}
+
 fn in_cash(delivery: Delivery, sealed_for: AccountId) -> Terms {
     let contact = Sealed::from_ciphertext(sealed_for, "name and phone".to_owned());
     Terms {
         buyer: GUEST,
-        payment: Payment::CashOnDelivery { confirm_by: confirm_by() },
+        payment: Payment::in_cash(deadlines()),
         guest: Some(Guest { contact, confirmation: Confirmation::Whatsapp }),
         ..terms(Origin::Storefront, delivery)
     }
@@ -224,14 +229,58 @@ fn what_is_not_confirmed_in_time_is_called_off() {
     let confirm_by = confirm_by();
     let before = confirm_by - TimeDelta::milliseconds(1);
     ordered_in_cash().when(Command::Confirm { now: before }).then([Event::OrderConfirmed {}]);
-    ordered_in_cash().when(Command::Lapse { now: before }).then_refused(Error::ConfirmationOpen { confirm_by });
+    let open = Error::NotOverdue { until: confirm_by };
+    ordered_in_cash().when(Command::Lapse { now: before }).then_refused(open);
     let late = Command::Confirm { now: confirm_by };
     ordered_in_cash().when(late).then_refused(Error::ConfirmationOverdue { confirm_by });
     let lapsed = Event::OrderCancelled { cause: CancelCause::NotConfirmed };
     let dismissed = Event::GuestDismissed { forget_at: confirm_by + GUEST_KNOWN_IN_VAIN_FOR };
     ordered_in_cash().when(Command::Lapse { now: confirm_by }).then([lapsed, dismissed]);
-    confirmed().when(Command::Lapse { now: confirm_by }).then_nothing();
+    paid().when(Command::Lapse { now: confirm_by }).then_nothing();
     paid().when(Command::Confirm { now: before }).then_refused(Error::NeedsNoConfirmation);
+}
+
+#[test]
+fn what_is_not_sent_or_brought_in_time_is_called_off_too() {
+    let Deadlines { ship_by, deliver_by, .. } = deadlines();
+    let sent = || confirmed().and(ship());
+    let ends: [(&dyn Fn() -> Given<Order>, Timestamp, CancelCause); 2] =
+        [(&confirmed, ship_by, CancelCause::NotShipped), (&sent, deliver_by, CancelCause::NotDelivered)];
+    for (open, until, cause) in ends {
+        let early = Command::Lapse { now: until - TimeDelta::milliseconds(1) };
+        open().when(early).then_refused(Error::NotOverdue { until });
+        let dismissed = Event::GuestDismissed { forget_at: until + GUEST_KNOWN_IN_VAIN_FOR };
+        let lapse = Command::Lapse { now: until };
+        open().when(lapse.clone()).then([Event::OrderCancelled { cause }, dismissed]);
+        open().and(lapse.clone()).when(lapse).then_nothing();
+    }
+    let delivered = sent().and(Command::Deliver { by: Witness::Seller, now: deliver_by });
+    delivered.when(Command::Lapse { now: deliver_by }).then_nothing();
+}
+
+#[test]
+fn an_order_in_cash_from_before_there_were_such_deadlines_has_them_all_the_same() {
+    let old = Payment::CashOnDelivery { confirm_by: confirm_by(), ship_by: None, deliver_by: None };
+    let ship_by = confirm_by() + TimeDelta::days(14);
+    let deliver_by = ship_by + TimeDelta::days(45);
+    assert_eq!(old.deadlines(), Some(Deadlines { confirm_by: confirm_by(), ship_by, deliver_by }));
+    let terms = Terms { payment: old, ..in_cash(Delivery::Physical, GUEST) };
+    let confirmed = given::<Order>([Event::OrderPlaced { terms }, Event::OrderConfirmed {}]);
+    let lapsed = Event::OrderCancelled { cause: CancelCause::NotShipped };
+    let dismissed = Event::GuestDismissed { forget_at: ship_by + GUEST_KNOWN_IN_VAIN_FOR };
+    confirmed.when(Command::Lapse { now: ship_by }).then([lapsed, dismissed]);
+}
+
+#[test]
+fn a_guest_whose_order_ended_before_ends_said_until_when_guests_are_known_is_forgotten_when_asked() {
+    let terms = || in_cash(Delivery::Physical, GUEST);
+    let ended = || {
+        let cause = CancelCause::NotConfirmed;
+        given::<Order>([Event::OrderPlaced { terms: terms() }, Event::OrderCancelled { cause }])
+    };
+    let forget = Command::ForgetGuest { now: confirm_by() };
+    ended().when(forget.clone()).then([Event::GuestForgotten {}]);
+    ended().and(forget.clone()).when(forget).then_nothing();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use api::config;
 use chrono::TimeDelta;
 use domain::listing::{self, Delivery, Listing};
-use domain::order::{self, CancelCause, Line, Order, Origin, Payment, Role, Stage};
+use domain::order::{self, CancelCause, Deadlines, Line, Order, Origin, Payment, Role, Stage};
 use domain::stock::{self, Sku, Stock};
 use domain::store::{PaymentPreference, Store};
 use domain::{AccountId, ListingId, Money, OrderGroupId, OrderId, Refusal};
@@ -29,7 +29,12 @@ pub(super) fn order(
         return Err(order::Error::NoCash.into());
     }
     let (buyer, ship_to, guest) = minted.guest.clone();
-    let confirm_by = draft.now() + TimeDelta::seconds(config::Orders::default().confirm_within_s.into());
+    let rules = config::Orders::default();
+    let [confirm, ship, deliver] = [rules.confirm_within_s, rules.cash_ship_within_s, rules.cash_deliver_within_s]
+        .map(|within_s| TimeDelta::seconds(within_s.into()));
+    let confirm_by = draft.now() + confirm;
+    let ship_by = confirm_by + ship;
+    let deadlines = Deadlines { confirm_by, ship_by, deliver_by: ship_by + deliver };
     let mut quantities = BTreeMap::<(ListingId, Sku), u32>::new();
     for Wanted { listing, quantity } in wanted {
         *quantities.entry((*listing, Sku::default())).or_default() += quantity;
@@ -59,7 +64,7 @@ pub(super) fn order(
         lines,
         delivery,
         ship_to: Some(ship_to),
-        payment: Payment::CashOnDelivery { confirm_by },
+        payment: Payment::in_cash(deadlines),
         guest: Some(guest),
     };
     draft.execute::<Order>(order, order::Command::Place { terms })?;

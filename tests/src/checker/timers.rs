@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::TimeDelta;
-use domain::order::Payment;
+use domain::order::{CancelCause, Deadlines};
 use domain::{Timestamp, auction, escrow, order, order_group, wallet};
 use eventstore::event::DomainEvent;
 
@@ -83,9 +83,14 @@ fn due_at(set_by: &DomainEvent, first: &DomainEvent) -> Option<Timestamp> {
         (D::Escrow(_, E::EscrowFunded { ship_by, .. }), D::Order(_, O::OrderCancelled { .. })) => *ship_by,
         (D::Order(_, O::OrderShipped { ask_at, .. }), D::Order(_, O::DeliveryQuestioned {})) => (*ask_at)?,
         (D::Order(_, O::OrderShipped { dispute_at, .. }), D::Escrow(_, E::EscrowDisputed { .. })) => (*dispute_at)?,
-        (D::Order(_, O::OrderPlaced { terms }), D::Order(_, O::OrderCancelled { .. })) => {
-            let Payment::CashOnDelivery { confirm_by } = terms.payment else { return None };
-            confirm_by
+        (D::Order(_, O::OrderPlaced { terms }), D::Order(_, O::OrderCancelled { cause })) => {
+            let Deadlines { confirm_by, ship_by, deliver_by } = terms.payment.deadlines()?;
+            match cause {
+                CancelCause::NotConfirmed => confirm_by,
+                CancelCause::NotShipped => ship_by,
+                CancelCause::NotDelivered => deliver_by,
+                _ => return None,
+            }
         }
         (D::Order(_, O::GuestDismissed { forget_at }), D::Order(_, O::GuestForgotten {})) => *forget_at,
         (

@@ -141,8 +141,8 @@ pub struct GuestOrdered {
 }
 
 /// Orders at a store without an account, to be paid when it is brought. The pieces are kept while the seller asks
-/// whether the guest means it; all such guests together can keep half of what there is, or the one piece. Repeating
-/// the same `Idempotency-Key` with the same phone is safe.
+/// whether the guest means it; all such guests together can keep half of what there is, or the one piece. What is not
+/// confirmed, sent or brought in time is called off. Repeating the same `Idempotency-Key` with the same phone is safe.
 #[utoipa::path(post, path = "/store/{slug}/orders", tag = TAG, request_body = GuestOrderBody,
     params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Keyed),
     responses((status = CREATED, body = GuestOrdered, description = "Ordered")))]
@@ -176,9 +176,9 @@ async fn order(
         confirmation: confirmation.into(),
         lines: lines.into_iter().map(CartLine::from).collect(),
     };
-    let window = app.confirmation_window();
+    let rules = app.cash_rules();
     let place = move |world: &mut commands::World<'_>| {
-        let (total, confirm_by) = guests::place(world, &new, window)?;
+        let (total, confirm_by) = guests::place(world, &new, rules)?;
         Ok(Ordered { order_id: new.order.0, total, confirm_by })
     };
     let Accepted { value, position, replayed } = app.engine.submit(request, place).await?;

@@ -556,7 +556,7 @@ pub struct OrderBody {
     delivered_at: Option<DateTime<Utc>>,
     /// When it was completed, cancelled or refunded.
     ended_at: Option<DateTime<Utc>>,
-    /// `buyer`, `seller`, `staff`, or `not_paid`, `not_confirmed` or `not_shipped` in time.
+    /// `buyer`, `seller`, `staff`, or `not_paid`, `not_confirmed`, `not_shipped` or `not_delivered` in time.
     #[schema(value_type = Option<String>)]
     cancelled_by: Option<purchases::Canceller>,
     cancel_reason: Option<String>,

@@ -9,7 +9,7 @@ use domain::escrow::{self, Disputant, Escrow, Phase, RefundCause, ReleaseCause};
 use domain::fees;
 use domain::listing::Delivery;
 use domain::order::{
-    self, CancelCause, Confirmation, Guest, Line, Order, Origin, Payment, Placed, Stage, Terms, Witness,
+    self, CancelCause, Confirmation, Deadlines, Guest, Line, Order, Origin, Payment, Placed, Stage, Terms, Witness,
 };
 use domain::order_group::{self, OrderGroup};
 use domain::points::{self, Redeemed};
@@ -196,6 +196,8 @@ impl History {
         let unit_price = offer.price_of(&sku).ok()?;
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency()));
         let (order, confirm_by) = (OrderId(self.id()), self.now + WIN_PAID_WITHIN);
+        let ship_by = confirm_by + TimeDelta::days(14);
+        let deadlines = Deadlines { confirm_by, ship_by, deliver_by: ship_by + TimeDelta::days(45) };
         let key = self.introduce(guest);
         let terms = Terms {
             group: OrderGroupId(order.0),
@@ -205,7 +207,7 @@ impl History {
             lines: vec![Line { listing, sku, title: offer.title, quantity: 1, unit_price, shipping, fee_bps: 0 }],
             delivery: Delivery::Physical,
             ship_to: Some(key.seal(self.text())),
-            payment: Payment::CashOnDelivery { confirm_by },
+            payment: Payment::in_cash(deadlines),
             guest: Some(Guest { contact: key.seal(self.text()), confirmation: Confirmation::Whatsapp }),
         };
         for (listing, pieces) in pieces(&terms.lines) {
@@ -230,10 +232,16 @@ impl History {
             return Some(());
         }
         if happened(self.order(order, order::Command::Lapse { now })) {
-            for listing in reserved.into_keys() {
-                self.stock(listing, stock::Command::Release { order })?;
-            }
-            return Some(());
+            return match stage {
+                Stage::Placed => {
+                    for listing in reserved.into_keys() {
+                        self.stock(listing, stock::Command::Release { order })?;
+                    }
+                    Some(())
+                }
+                Stage::Confirmed => self.put_back(order),
+                _ => Some(()),
+            };
         }
         match stage {
             Stage::Placed => {

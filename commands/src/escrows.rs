@@ -197,8 +197,8 @@ fn settle_points(world: &mut World<'_>, escrow: &Opened, order: OrderId, event: 
         Event::EscrowReleased { .. } | Event::EscrowSplit { .. } => {
             points::Command::Earn { order, currency, points: escrow.points_earned() }
         }
-        Event::ReleaseRefunded { refund, amount, .. } => {
-            let points = escrow.points_lost_with(*amount);
+        Event::ReleaseRefunded { refund, amount, from_points, .. } => {
+            let points = escrow.points_lost_with(*amount, *from_points);
             points::Command::TakeBack { order, refund: *refund, currency, points }
         }
         Event::EscrowOpened { .. }
@@ -220,14 +220,14 @@ fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(),
     let terms = &escrow.terms;
     let (buyer, seller, currency) = (terms.buyer, terms.seller, terms.amount.currency());
     let sale = |amount| wallet::Command::ReceiveSale { owner: seller, order, amount };
-    // The part that points had paid comes back as points.
+    // Of what points had paid, whole points come back as points.
     let back = |world: &mut World<'_>, refund: RefundId, whole: Money, from_points: Option<Money>| {
         let amount = whole.minus(from_points.unwrap_or(Money::zero(currency)))?;
         if amount.is_positive() {
             let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
             world.execute::<Wallet>(WalletId::of(buyer, currency), receive)?;
         }
-        let points = escrow.points_back_with(whole);
+        let points = escrow.points_back_with(from_points);
         world.execute::<Points>(buyer, points::Command::GiveBack { order, refund, currency, points }).map(drop)
     };
     for event in events {

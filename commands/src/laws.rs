@@ -275,15 +275,15 @@ impl Market {
             due_of_groups.entry(placed.terms.group).or_default().push(waits.then(|| escrow.terms.due().minor()));
             self.check_clock(order, placed.stage, escrow.status(), placed.terms.group);
             // What points have paid and has not come back, the marketplace has paid.
-            let [whole, due] = [escrow.terms.amount, escrow.terms.due()].map(Money::minor);
             let left = if matches!(escrow.status(), Status::Voided) {
                 0
             } else {
-                whole - due - (escrow.refunded.minor() * (whole - due) * 2 + whole) / (whole * 2)
+                escrow.terms.points_part().minor() - escrow.refunded_from_points.minor()
             };
-            // A point that has come back in part has not come back.
+            // Whole points come back, and nothing of one that does not.
             let worth = i64::from(RULES.point_worth_minor);
-            *earned.entry(placed.terms.buyer).or_default() -= (left + worth - 1) / worth;
+            assert_eq!(left % worth, 0, "{left} of points worth {worth}");
+            *earned.entry(placed.terms.buyer).or_default() -= left / worth;
             spent += if escrow.status() == Status::AwaitingPayment { 0 } else { left };
             if matches!(escrow.status(), Status::Released | Status::Split) {
                 let points = i64::try_from(escrow.points_earned()).unwrap();

@@ -3,9 +3,10 @@
 //! `Unopened → AwaitingPayment → Funded → Inspection → Ended`, with `Disputed` between funding and the end. Inspection
 //! begins with the delivery, never with the payment, and ends in the release. Invariants: what was funded is held,
 //! released or refunded, to the cent; the fee is computed on what the seller keeps, and what goes back to the buyer is
-//! never charged; what bonus points have paid is the marketplace's expense, and of what goes back the same part is
-//! points again, never money; an ended escrow holds nothing; a dispute stops every clock but its own. Every event that
-//! moves money carries its complete postings; the wallets and the points that it moves follow in the same commit.
+//! never charged; what bonus points have paid is the marketplace's expense, and of what goes back as large a part is
+//! points again as whole points can be (see the file `points` beside this one); an ended escrow holds nothing; a dispute
+//! stops every clock but its own. Every event that moves money carries its complete postings; the wallets and the points
+//! that it moves follow in the same commit.
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -19,10 +20,11 @@ use crate::fees::{self, FeeLine};
 use crate::ids::{AccountId, OrderId, RefundId};
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{Money, MoneyError};
-use crate::points::{self, Redeemed};
+use crate::points::Redeemed;
 
 #[cfg(test)]
 mod laws;
+mod points;
 #[cfg(test)]
 mod tests;
 
@@ -476,6 +478,8 @@ pub struct Opened {
     pub terms: Terms,
     /// What has gone back to the buyer so far.
     pub refunded: Money,
+    /// The part of it that made good what the marketplace has spent on points.
+    pub refunded_from_points: Money,
     /// Where it is.
     pub phase: Phase,
 }
@@ -548,7 +552,8 @@ impl Aggregate for Escrow {
             (Self::Unopened, Event::EscrowOpened { terms }) => {
                 let refunded = Money::zero(terms.amount.currency());
                 let phase = Phase::AwaitingPayment;
-                *self = Self::Opened(Box::new(Opened { terms: terms.clone(), refunded, phase }));
+                let (terms, refunded_from_points) = (terms.clone(), refunded);
+                *self = Self::Opened(Box::new(Opened { terms, refunded, refunded_from_points, phase }));
             }
             (Self::Opened(escrow), event) => escrow.evolve(event),
             // No decision leads here; a fold never fails.
@@ -631,17 +636,17 @@ impl Opened {
             }
             Event::EscrowDisputed { expires_at, .. } => self.phase = Phase::Disputed { expires_at: *expires_at },
             Event::EscrowReleased { fee, .. } => self.phase = Phase::Released { fee: *fee },
-            Event::EscrowPartlyRefunded { amount, .. } => self.give_back(*amount),
-            Event::EscrowRefunded { amount, .. } => {
-                self.give_back(*amount);
+            Event::EscrowPartlyRefunded { amount, from_points, .. } => self.give_back(*amount, *from_points),
+            Event::EscrowRefunded { amount, from_points, .. } => {
+                self.give_back(*amount, *from_points);
                 self.phase = Phase::Refunded;
             }
-            Event::EscrowSplit { to_buyer, .. } => {
-                self.give_back(*to_buyer);
+            Event::EscrowSplit { to_buyer, from_points, .. } => {
+                self.give_back(*to_buyer, *from_points);
                 self.phase = Phase::Split;
             }
-            Event::ReleaseRefunded { amount, fee_share, .. } => {
-                self.give_back(*amount);
+            Event::ReleaseRefunded { amount, fee_share, from_points, .. } => {
+                self.give_back(*amount, *from_points);
                 if let Phase::Released { fee } = &mut self.phase {
                     *fee = fee.minus(*fee_share).unwrap_or(*fee);
                 }
@@ -649,9 +654,11 @@ impl Opened {
         }
     }
 
-    fn give_back(&mut self, amount: Money) {
-        // Never more than was paid in, so the sum is in range.
+    fn give_back(&mut self, amount: Money, from_points: Option<Money>) {
+        // Never more than was paid in, so the sums are in range.
         self.refunded = self.refunded.plus(amount).unwrap_or(self.refunded);
+        let made_good = from_points.map(|part| self.refunded_from_points.plus(part));
+        self.refunded_from_points = made_good.and_then(Result::ok).unwrap_or(self.refunded_from_points);
     }
 
     fn wrong_status(&self) -> Error {
@@ -814,48 +821,6 @@ impl Opened {
 
     fn account(&self) -> LedgerAccount {
         LedgerAccount::Escrow(self.terms.order)
-    }
-
-    /// How many bonus points its buyer has earned, with what was paid with money and the seller keeps.
-    pub fn points_earned(&self) -> u64 {
-        self.points_earned_after(self.refunded)
-    }
-
-    /// How many of them went with the last `amount` that went back.
-    pub fn points_lost_with(&self, amount: Money) -> u64 {
-        let before = self.refunded.minus(amount).unwrap_or(self.refunded);
-        self.points_earned_after(before).saturating_sub(self.points_earned())
-    }
-
-    /// How many of those that have paid for a part came back with the last `amount` that went back. Only whole points
-    /// do; what is less comes with the next, so that in the end all of them are back.
-    pub fn points_back_with(&self, amount: Money) -> u64 {
-        let before = self.refunded.minus(amount).unwrap_or(self.refunded);
-        let [before, after] = [before, self.refunded].map(|refunded| {
-            let worth = self.worth_back_of(refunded);
-            self.terms.redeemed.map_or(0, |redeemed| redeemed.points_for(worth))
-        });
-        after.saturating_sub(before)
-    }
-
-    fn points_earned_after(&self, refunded: Money) -> u64 {
-        let paid_back = refunded.minus(self.worth_back_of(refunded)).unwrap_or(refunded);
-        let kept = self.terms.due().minus(paid_back).unwrap_or(Money::zero(refunded.currency()));
-        points::earned_with(kept, self.terms.points_per_unit)
-    }
-
-    /// What of a sum that has gone back points had paid: as large a part of it as of what was paid, so that no points
-    /// come back as money, and in the end all of them have.
-    fn worth_back_of(&self, refunded: Money) -> Money {
-        let weights = [self.terms.points_part(), self.terms.due()].map(|part| part.minor().unsigned_abs());
-        refunded.split(&weights).into_iter().next().unwrap_or(refunded)
-    }
-
-    /// What of the next `amount` that goes back points had paid, if any.
-    fn part_from_points(&self, amount: Money) -> Result<Option<Money>, Error> {
-        let after = self.refunded.plus(amount)?;
-        let part = self.worth_back_of(after).minus(self.worth_back_of(self.refunded))?;
-        Ok(Some(part).filter(|part| part.is_positive()))
     }
 
     /// The postings of what goes back: `from_points` of it make the marketplace's expense good, the rest is the buyer's.

@@ -136,12 +136,10 @@ pub struct Redeemed {
 }
 
 impl Redeemed {
-    /// How many whole ones have paid so much of it.
-    pub fn points_for(&self, part: Money) -> u64 {
-        let [part, worth] = [part, self.worth].map(|money| u128::from(money.minor().unsigned_abs()));
-        let points = (u128::from(self.points) * part).checked_div(worth);
-        // No part is more than the whole.
-        points.and_then(|points| u64::try_from(points).ok()).map_or(self.points, |points| points.min(self.points))
+    /// What one of them is worth, in minor units: they all are worth the same.
+    pub fn each_minor(&self) -> i64 {
+        let points = i64::try_from(self.points).unwrap_or(i64::MAX);
+        self.worth.minor().checked_div(points).unwrap_or(0).max(1)
     }
 }
 

@@ -198,14 +198,14 @@ async fn points_may_pay_for_all_of_it_and_then_no_money_moves() {
     bazaar.ship(&order).await.expect(200);
     bazaar.buyer.tell(&order, "confirm").await.expect(200);
     assert_eq!((bazaar.purses().await.1, count(&bazaar).await), (before.1 + 10_290, 0));
-    // Half a point is none, until the other half comes back too.
-    refund(&bazaar, &order, &json!({ "amount": usd(1_050) })).await.expect(200);
-    assert_eq!(purse(&bazaar).await, (before.0, 10));
-    refund(&bazaar, &order, &json!({ "amount": usd(1_050) })).await.expect(200);
-    assert_eq!(purse(&bazaar).await, (before.0, 21));
-    refund(&bazaar, &order, &json!({})).await.expect(200);
-    assert_eq!((purse(&bazaar).await, books(&bazaar).await), ((before.0, 105), (0, 0)));
     assert_eq!(payments().await, paid_before);
+    // Half a point is money.
+    refund(&bazaar, &order, &json!({ "amount": usd(1_050) })).await.expect(200);
+    assert_eq!((purse(&bazaar).await, books(&bazaar).await), ((before.0 + 50, 10), (0, 10_500 - 1_000)));
+    refund(&bazaar, &order, &json!({ "amount": usd(1_050) })).await.expect(200);
+    assert_eq!(purse(&bazaar).await, (before.0 + 100, 20));
+    refund(&bazaar, &order, &json!({})).await.expect(200);
+    assert_eq!((purse(&bazaar).await, books(&bazaar).await), ((before.0 + 100, 104), (0, 100)));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::money::Currency;
+use crate::points;
 
 const ANN: AccountId = AccountId(Uuid::from_u128(1));
 const BOB: AccountId = AccountId(Uuid::from_u128(2));
@@ -114,18 +115,15 @@ proptest! {
                 let [money, of_points] =
                     [LedgerAccount::Available(BOB), LedgerAccount::MarketingExpense].map(|account| -book(account));
                 prop_assert_eq!(money + of_points, after.remaining().minor());
-                // Points come back as points, and no more of them than went in.
+                // Points come back as points, and no more of them than went in; what is less than one is money.
                 let part = redeemed.map_or(0, |redeemed| redeemed.worth.minor());
                 prop_assert!((0..=part).contains(&of_points), "{of_points} of {part}");
-                prop_assert!((0..=amount.minor() - part).contains(&money), "{money} of {amount}");
-                let back = after.points_back_with(after.refunded.minus(before.refunded).unwrap());
+                prop_assert!(money <= amount.minor() - part, "{money} of {amount}");
+                let made_good = after.refunded_from_points.minus(before.refunded_from_points).unwrap();
+                let back = after.points_back_with(Some(made_good));
                 prop_assert!(back <= points_out, "{back} of {points_out} points");
                 points_out -= back;
-                let worth_out = i64::try_from(points_out).unwrap() * i64::from(worth_minor);
-                prop_assert!((of_points..of_points + i64::from(worth_minor)).contains(&worth_out));
-                if after.remaining().minor() == 0 {
-                    prop_assert_eq!((money, of_points, points_out), (0, 0, 0));
-                }
+                prop_assert_eq!(i64::try_from(points_out).unwrap() * i64::from(worth_minor), of_points);
             }
             // Before an inspection nobody is paid.
             let released = matches!(after.phase, Phase::Released { .. });
@@ -138,5 +136,61 @@ proptest! {
                 prop_assert!(events.is_empty());
             }
         }
+    }
+    #[test]
+    fn however_a_refund_is_divided_points_and_money_together_are_what_was_paid(
+        (amount, permille, worth_minor) in (1..1_000_000_i64, 0..=1_000_u64, 1..1_000_u32),
+        parts in prop::collection::vec(1..=1_000_i64, 1..20),
+        after_release in any::<bool>(),
+    ) {
+        let (order, lines) = (OrderId(Uuid::nil()), vec![FeeLine { gross: usd(amount), fee_bps: 250 }]);
+        let points = amount.unsigned_abs() / u64::from(worth_minor) * permille / 1_000;
+        let redeemed = points::redeemed_for(points, worth_minor, &[usd(amount)]).unwrap()[0];
+        let (inspection_s, points_per_unit, commission) = (1_209_600, 1, None);
+        let (amount, buyer, seller) = (usd(amount), BOB, ANN);
+        let terms =
+            Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit, redeemed, commission };
+        let now = Timestamp::default();
+        let release = Command::Release { cause: ReleaseCause::Confirmed, now };
+        let mut commands = vec![Command::Open { terms: terms.clone() }, Command::Fund { now }, Command::Inspect { now }];
+        commands.extend(after_release.then_some(release));
+        let mut escrow = Escrow::default();
+        for command in commands {
+            for event in escrow.decide(command).unwrap() {
+                escrow.evolve(&event);
+            }
+        }
+        let (mut money_back, mut points_back) = (0, 0);
+        // The last of them is of all that is left.
+        let parts = parts.into_iter().map(Some).chain([None]);
+        for permille in parts {
+            let remaining = escrow.opened().unwrap().remaining().minor();
+            let part = permille.map_or(remaining, |permille| remaining * permille / 1_000);
+            if part == 0 {
+                continue;
+            }
+            let (refund, cause) = (RefundId(Uuid::nil()), RefundCause::Seller);
+            let command = if after_release {
+                Command::RefundReleased { refund, amount: Some(usd(part)), seller_available: usd(0), cause }
+            } else {
+                Command::Refund { refund, amount: Some(usd(part)), cause, now }
+            };
+            for event in escrow.decide(command).unwrap() {
+                let before = escrow.opened().unwrap().refunded_from_points;
+                escrow.evolve(&event);
+                let to_buyer = event.postings().iter().filter(|posting| posting.credit == LedgerAccount::Available(BOB));
+                let money: i64 = to_buyer.map(|posting| posting.amount.minor()).sum();
+                let opened = escrow.opened().unwrap();
+                let points = opened.points_back_with(Some(opened.refunded_from_points.minus(before).unwrap()));
+                let worth = i64::try_from(points).unwrap() * i64::from(worth_minor);
+                prop_assert_eq!(money + worth, part, "each part is given back to the cent");
+                money_back += money;
+                points_back += points;
+            }
+        }
+        prop_assert!(points_back <= points);
+        let worth = i64::try_from(points_back).unwrap() * i64::from(worth_minor);
+        prop_assert_eq!(money_back + worth, amount.minor());
+        prop_assert_eq!(escrow.opened().unwrap().points_earned(), 0);
     }
 }

@@ -300,23 +300,64 @@ fn what_points_have_paid_comes_back_as_points_in_proportion_and_once() {
         from_points: Some(usd(points)),
         postings: back(minor - points, points),
     };
-    // 333.3 of 1,000, and 666.6 of them in the end: what was rounded down before is made good.
-    funded_with_points().when(part()).then([event(3_333, 333)]);
+    // 333 cents of 1,000 are 166 points and a half, which is money; it counts towards the next.
+    funded_with_points().when(part()).then([event(3_333, 332)]);
     let once = || funded_with_points().and(part());
     once().when(part()).then([event(3_333, 334)]);
     let rest = Event::EscrowRefunded {
         refund: REFUND,
         amount: usd(6_667),
         cause,
-        from_points: Some(usd(667)),
-        postings: back(6_000, 667),
+        from_points: Some(usd(668)),
+        postings: back(5_999, 668),
     };
     let all = || refund(None, RefundCause::Seller, begin());
     once().when(all()).then([rest]);
-    // 333 cents are 166 points and a half, which comes with the rest.
-    assert_eq!(once().state().opened().unwrap().points_back_with(usd(3_333)), 166);
-    assert_eq!(once().and(all()).state().opened().unwrap().points_back_with(usd(6_667)), 334);
+    assert_eq!(once().state().opened().unwrap().points_back_with(Some(usd(332))), 166);
+    assert_eq!(once().and(all()).state().opened().unwrap().points_back_with(Some(usd(668))), 334);
     once().and(all()).when(all()).then_refused(Error::WrongStatus { status: Status::Refunded });
+}
+
+#[test]
+fn what_is_less_than_a_point_comes_back_as_money() {
+    // Two points of 10.00 have paid for all of it.
+    let lines = vec![FeeLine { gross: usd(2_000), fee_bps: 200 }];
+    let terms = Terms { lines, amount: usd(2_000), redeemed: Some(redeemed(2, 2_000)), ..terms(FORTNIGHT_S) };
+    let paid = || given::<Escrow>([]).and(Command::Open { terms: terms.clone() }).and(Command::Fund { now: begin() });
+    let cause = RefundCause::Seller;
+    let postings = vec![posting(escrow(), available(BOB), 999)];
+    let part = Event::EscrowPartlyRefunded { refund: REFUND, amount: usd(999), cause, from_points: None, postings };
+    paid().when(refund(Some(999), cause, begin())).then([part]);
+    let refunded = paid().and(refund(Some(999), cause, begin()));
+    let postings = vec![
+        posting(escrow(), LedgerAccount::MarketingExpense, 1_000),
+        posting(escrow(), available(BOB), 1),
+    ];
+    let (amount, from_points) = (usd(1_001), Some(usd(1_000)));
+    let rest = Event::EscrowRefunded { refund: REFUND, amount, cause, from_points, postings };
+    assert_eq!(refunded.state().opened().unwrap().points_back_with(None), 0);
+    refunded.when(refund(None, cause, begin())).then([rest]);
+}
+
+#[test]
+fn parts_of_points_that_did_not_come_back_when_refunds_were_still_divided_so_come_with_the_next() {
+    let (cause, divided) = (RefundCause::Seller, Some(usd(333)));
+    let postings = vec![
+        posting(escrow(), LedgerAccount::MarketingExpense, 333),
+        posting(escrow(), available(BOB), 3_000),
+    ];
+    let terms = Terms { redeemed: Some(redeemed(500, 1_000)), ..terms(FORTNIGHT_S) };
+    let old = Event::EscrowPartlyRefunded { refund: REFUND, amount: usd(3_333), cause, from_points: divided, postings };
+    let opened = given::<Escrow>([Event::EscrowOpened { terms }]).and(Command::Fund { now: begin() });
+    let mut state = opened.state().clone();
+    state.evolve(&old);
+    assert_eq!(state.opened().unwrap().points_back_with(divided), 166);
+    for event in state.decide(refund(None, cause, begin())).unwrap() {
+        state.evolve(&event);
+    }
+    let after = state.opened().unwrap();
+    assert_eq!(after.refunded_from_points, usd(1_000));
+    assert_eq!(after.points_back_with(Some(usd(667))), 334);
 }
 
 #[test]
@@ -345,7 +386,7 @@ fn points_of_what_was_released_come_back_from_the_seller_and_never_twice() {
     };
     released().when(refund_released(Some(5_000), 300)).then([event]);
     let half = released().and(refund_released(Some(5_000), 300));
-    assert_eq!(half.state().opened().unwrap().points_lost_with(usd(5_000)), 45);
+    assert_eq!(half.state().opened().unwrap().points_lost_with(usd(5_000), Some(usd(500))), 45);
     let nothing_left = half.and(refund_released(None, 0));
     nothing_left.when(refund_released(None, 0)).then_refused(Error::AmountNotPositive { offered: usd(0) });
 }

@@ -436,7 +436,7 @@ fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Re
                 let give = wallet::Command::GiveRefund { owner: seller, order, refund, amount: from_available, owed };
                 draft.execute::<Wallet>(sellers, give)?;
                 back_to_buyer(draft, order, refund, amount, from_points)?;
-                let (currency, points) = (amount.currency(), escrow.points_lost_with(amount));
+                let (currency, points) = (amount.currency(), escrow.points_lost_with(amount, from_points));
                 draft.execute::<Points>(buyer, points::Command::TakeBack { order, refund, currency, points })?;
             }
             // Nothing that a client of a load can ask for leads to another event that moves money to a wallet.
@@ -446,7 +446,7 @@ fn settle(draft: &mut Draft<'_>, order: OrderId, events: &[escrow::Event]) -> Re
     Ok(())
 }
 
-/// Money goes back as money, and what points have paid as points.
+/// Money goes back as money, and what points have paid as points, as far as they are whole.
 fn back_to_buyer(
     draft: &mut Draft<'_>,
     order: OrderId,
@@ -461,6 +461,6 @@ fn back_to_buyer(
         let receive = wallet::Command::ReceiveRefund { owner, order, refund, amount };
         draft.execute::<Wallet>(WalletId::of(owner, currency), receive)?;
     }
-    let points = escrow.points_back_with(whole);
+    let points = escrow.points_back_with(from_points);
     draft.execute::<Points>(owner, points::Command::GiveBack { order, refund, currency, points }).map(drop)
 }

@@ -63,7 +63,8 @@ pub struct Cart {
     #[serde(default)]
     pay: PayWhen,
     /// How many bonus points of the buyer's pay for a part of it, or for all: `GET /points` tells what they are worth. They
-    /// must be of its currency. What of that is refunded, or not paid in time, comes back as points.
+    /// must be of its currency. What of that is not paid in time comes back as points, and so does what is refunded; what
+    /// is less than a point then is money.
     #[garde(range(max = MOST_POINTS))]
     #[serde(default)]
     #[schema(maximum = 9_007_199_254_740_991_u64, minimum = 0, default = 0)]

@@ -550,7 +550,7 @@ impl History {
                 let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
                 history.wallet(to_buyer, receive)?;
             }
-            history.give_points_back(order, &opened.terms, refund, opened.points_back_with(*whole))
+            history.give_points_back(order, &opened.terms, refund, opened.points_back_with(*from_points))
         };
         let sale = |kept: &Money, fee: &Money| {
             let amount = kept.minus(*fee).unwrap();
@@ -580,7 +580,7 @@ impl History {
                     let give = wallet::Command::GiveRefund { owner: seller, order, refund, amount: given, owed };
                     self.wallet(to_seller, give)?;
                     back(self, refund, amount, from_points)?;
-                    let points = opened.points_lost_with(*amount);
+                    let points = opened.points_lost_with(*amount, *from_points);
                     let currency = amount.currency();
                     self.points(buyer, points::Command::TakeBack { order, refund, currency, points })?;
                 }

@@ -130,14 +130,11 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
         return Err(Error::LinesOutOfRange { maximum: domain::order::MOST_LINES, offered: 0 }.into());
     }
     place_group(world, cart.group, cart.buyer, placed.clone(), pay_by)?;
-    pay_if_nothing_is_due(world, cart.group)?;
+    // What points have paid for wholly has no money to wait for.
+    if !amount_due(world, cart.group)?.is_positive() {
+        pay_group(world, cart.group, None)?;
+    }
     Ok(placed)
-}
-
-/// Pays for a group of which points have paid all that waits: there is no money to wait for.
-fn pay_if_nothing_is_due(world: &mut World<'_>, group: OrderGroupId) -> Result<(), Halt> {
-    let due = total(&outstanding(world, group)?)?;
-    if due.is_some_and(|due| !due.is_positive()) { pay_group(world, group, None) } else { Ok(()) }
 }
 
 /// What one seller sends.
@@ -445,7 +442,8 @@ fn call_off_unpaid(world: &mut World<'_>, order: OrderId, cause: CancelCause) ->
     Ok(())
 }
 
-/// Calls an order off before it is shipped, as its buyer, its seller or staff. What was paid goes back.
+/// Calls an order off before it is shipped, as its buyer, its seller or staff. What was paid goes back. The other orders
+/// of an unpaid checkout go on waiting, even if points have paid for all of them: nobody buys by calling something off.
 pub fn cancel(
     world: &mut World<'_>,
     order: OrderId,
@@ -462,11 +460,7 @@ pub fn cancel(
     let Placed { terms, stage, .. } = world.get::<Order>(order)?.placed()?;
     match (terms.payment.is_escrow(), *stage) {
         (false, _) => guests::call_off(world, order, cause),
-        (true, Stage::Placed) => {
-            let group = terms.group;
-            call_off_unpaid(world, order, cause)?;
-            pay_if_nothing_is_due(world, group)
-        }
+        (true, Stage::Placed) => call_off_unpaid(world, order, cause),
         (true, _) => call_off_paid(world, order, cause, RefundCause::Cancelled, refund),
     }
 }

@@ -209,7 +209,7 @@ async fn points_may_pay_for_all_of_it_and_then_no_money_moves() {
 }
 
 #[tokio::test]
-async fn what_points_have_paid_wholly_does_not_wait_for_what_is_cancelled() {
+async fn what_points_have_paid_wholly_waits_for_its_buyer_when_something_else_is_cancelled() {
     let bazaar = where_points_are_worth(100).await;
     let other = bazaar.server.client().register_seller("other").await;
     let cheap = other.offer(&listing(100)).await;
@@ -227,10 +227,19 @@ async fn what_points_have_paid_wholly_does_not_wait_for_what_is_cancelled() {
     };
     let (free, rest) = (order(0), order(50));
     assert_eq!(bazaar.statuses(&free).await.0, "placed");
-    let reason = json!({ "reason": "It is too dear." });
-    bazaar.buyer.post(&format!("/orders/{rest}/cancel"), &reason).send().await.expect(200);
+    let before = bazaar.purses().await;
+    let reason = json!({ "reason": "It is broken." });
+    bazaar.seller.post(&format!("/orders/{rest}/cancel"), &reason).send().await.expect(200);
+    // Nobody has bought it by that, and its point is still meant for it.
+    assert_eq!(bazaar.statuses(&free).await.0, "placed");
+    assert_eq!((count(&bazaar).await, books(&bazaar).await), (104, (0, 0)));
+    let by_card = json!({ "payment_method": "sandbox-succeeds" });
+    let paid = bazaar.buyer.post(&format!("/orders/{free}/pay"), &by_card).send().await.expect(200);
+    let told = (&paid.body["status"], &paid.body["amount"], &paid.body["deposit_id"]);
+    assert_eq!(told, (&json!("paid"), &usd(0), &json!(null)));
     assert_eq!(bazaar.statuses(&free).await, ("paid".to_owned(), "funded".to_owned()));
     assert_eq!((count(&bazaar).await, books(&bazaar).await), (104, (100, 100)));
+    assert_eq!(bazaar.purses().await, before);
 }
 
 #[tokio::test]

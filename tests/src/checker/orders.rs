@@ -308,10 +308,6 @@ fn cancel(
         for listing in pieces.into_keys() {
             draft.execute::<Stock>(listing, stock::Command::Release { order })?;
         }
-        let group = draft.get::<Order>(order).placed()?.terms.group;
-        if let (true, Some((first, _))) = (owes_nothing(draft, group)?, outstanding(draft, group)?.first()) {
-            pay_group(draft, group, *first)?;
-        }
     } else if !cancelled.is_empty() {
         give_back(draft, order, refund, None, RefundCause::Cancelled)?;
         put_back(draft, order)?;

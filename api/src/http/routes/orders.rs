@@ -325,7 +325,8 @@ pub struct PaymentBody {
 }
 
 /// Pays an order, and with it every order of its checkout that waits. By a method from outside it is paid once the
-/// provider says so; money that comes in too late stays in the wallet.
+/// provider says so; money that comes in too late stays in the wallet. What points have paid for wholly, and waits because
+/// something else of its checkout was called off, is paid at once.
 #[utoipa::path(post, path = "/orders/{id}/pay", tag = TAG, security(("bearer" = [])),
     params(("id" = Uuid, Path), Conditional), request_body = Payment,
     responses((status = OK, body = PaymentBody, description = "Paid"),
@@ -353,11 +354,19 @@ async fn pay(
     let ask = move |world: &mut commands::World<'_>| {
         orders::bought_by(world, order, buyer)?;
         world.expect_version::<Order>(order, expected)?;
-        let (group, amount) = wallets::request_payment(world, buyer, deposit, order, source.clone())?;
-        let (order_id, group_id, deposit_id) = (order.0, group.0, Some(deposit.0));
-        Ok(PaymentBody { order_id, group_id, status: "pending".to_owned(), amount, deposit_id })
+        let (group, amount) = orders::payable(world, order, buyer)?;
+        let (order_id, group_id) = (order.0, group.0);
+        if !amount.is_positive() {
+            orders::pay(world, order, buyer)?;
+            return Ok(PaymentBody { order_id, group_id, status: "paid".to_owned(), amount, deposit_id: None });
+        }
+        wallets::request_payment(world, buyer, deposit, order, source.clone())?;
+        let (status, deposit_id) = ("pending".to_owned(), Some(deposit.0));
+        Ok(PaymentBody { order_id, group_id, status, amount, deposit_id })
     };
-    Ok(Done::begun(app.engine.submit(request, ask).await?))
+    let accepted = app.engine.submit(request, ask).await?;
+    let is_paid = accepted.value.deposit_id.is_none();
+    Ok(if is_paid { Done::ok(accepted) } else { Done::begun(accepted) })
 }
 
 /// Where an order and its money are after a command.
@@ -403,7 +412,9 @@ pub struct Reason {
     pub(super) reason: String,
 }
 
-/// Calls an order off before it is shipped. What was paid goes back. Whoever has won an auction is bound to it.
+/// Calls an order off before it is shipped. What was paid goes back. Whoever has won an auction is bound to it. Other
+/// orders of a checkout that is not paid yet stay as they are, and points that pay for them stay with them: they are paid
+/// or called off in their own right, or lapse with the checkout, and the points come back.
 #[utoipa::path(post, path = "/orders/{id}/cancel", tag = TAG, security(("bearer" = [])),
     params(("id" = Uuid, Path), Conditional), request_body = Reason,
     responses((status = OK, body = OrderChanged, description = "Cancelled")))]

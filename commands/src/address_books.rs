@@ -32,6 +32,11 @@ pub fn make_default(world: &mut World<'_>, owner: AccountId, address: AddressId)
     execute(world, owner, Command::MakeDefault { address })
 }
 
+/// What an address of somebody says, sealed as it is. Nobody has the address of somebody else.
+pub fn entry(world: &mut World<'_>, owner: AccountId, address: AddressId) -> Result<Entry, Halt> {
+    Ok(world.get::<AddressBook>(owner)?.entry(address)?.clone())
+}
+
 fn execute(world: &mut World<'_>, owner: AccountId, command: Command) -> Result<(), Halt> {
     // Nothing is added that would outlive the person.
     accounts::get(world, owner)?;

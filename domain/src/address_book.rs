@@ -5,6 +5,8 @@
 //! city and a province exist and belong together is checked where a command is made, since they are data and no
 //! aggregates.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -107,6 +109,17 @@ pub struct Changes {
 }
 
 impl Entry {
+    /// A text that is left out is a sealed empty one.
+    fn take(&mut self, changes: &Changes) {
+        let Changes { recipient, phone, line1, line2, postal_code, place } = changes.clone();
+        self.recipient = recipient.unwrap_or_else(|| self.recipient.clone());
+        self.line1 = line1.unwrap_or_else(|| self.line1.clone());
+        self.phone = phone.or_else(|| self.phone.take());
+        self.line2 = line2.or_else(|| self.line2.take());
+        self.postal_code = postal_code.or_else(|| self.postal_code.take());
+        self.place = place.unwrap_or(self.place);
+    }
+
     fn sealed_fields(&self) -> impl Iterator<Item = &Sealed<String>> {
         [&self.recipient, &self.line1].into_iter().chain(&self.phone).chain(&self.line2).chain(&self.postal_code)
     }
@@ -178,9 +191,12 @@ pub enum Error {
     /// A field was sealed with somebody else's key, and would be forgotten with the wrong person.
     #[error("a personal field is sealed for another account")]
     SealedForAnother,
+    /// Provinces and cities are data, which may have changed since.
+    #[error("the city of this address is not known here any more")]
+    UnknownPlace,
 }
 
-/// An address book. What the addresses say decides nothing, so it is not kept here.
+/// An address book. What the addresses say decides nothing, but an order may be sent to one.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum AddressBook {
     /// No address is in it.
@@ -190,12 +206,23 @@ pub enum AddressBook {
     Kept {
         /// All of them, the oldest first.
         addresses: Vec<AddressId>,
+        /// What they say.
+        entries: BTreeMap<AddressId, Entry>,
         /// The one that is preferred.
         default: AddressId,
     },
 }
 
 impl AddressBook {
+    /// What an address says.
+    pub fn entry(&self, address: AddressId) -> Result<&Entry, Error> {
+        let entry = match self {
+            Self::Empty => None,
+            Self::Kept { entries, .. } => entries.get(&address),
+        };
+        entry.ok_or(Error::NotFound)
+    }
+
     fn addresses(&self) -> &[AddressId] {
         match self {
             Self::Empty => &[],
@@ -267,26 +294,36 @@ impl Aggregate for AddressBook {
 
     fn evolve(&mut self, event: &Event) {
         match (&mut *self, event) {
-            (Self::Empty, Event::AddressAdded { address, .. }) => {
-                *self = Self::Kept { addresses: vec![*address], default: *address };
+            (Self::Empty, Event::AddressAdded { address, entry, .. }) => {
+                let entries = BTreeMap::from([(*address, entry.clone())]);
+                *self = Self::Kept { addresses: vec![*address], entries, default: *address };
             }
-            (Self::Kept { addresses, default }, Event::AddressAdded { address, default: preferred, .. }) => {
+            (
+                Self::Kept { addresses, entries, default },
+                Event::AddressAdded { address, entry, default: preferred },
+            ) => {
                 addresses.push(*address);
+                entries.insert(*address, entry.clone());
                 if *preferred {
                     *default = *address;
                 }
             }
-            (Self::Kept { addresses, default }, Event::AddressRemoved { address, default: next }) => {
+            (Self::Kept { entries, .. }, Event::AddressChanged { address, changes }) => {
+                if let Some(entry) = entries.get_mut(address) {
+                    entry.take(changes);
+                }
+            }
+            (Self::Kept { addresses, entries, default }, Event::AddressRemoved { address, default: next }) => {
                 addresses.retain(|kept| kept != address);
+                entries.remove(address);
                 match next {
                     Some(next) => *default = *next,
                     None => *self = Self::Empty,
                 }
             }
             (Self::Kept { default, .. }, Event::DefaultAddressChosen { address }) => *default = *address,
-            // What an address says is shown by read models. No decision leads to the others; a fold never fails.
-            (Self::Kept { .. }, Event::AddressChanged { .. })
-            | (
+            // No decision leads here; a fold never fails.
+            (
                 Self::Empty,
                 Event::AddressChanged { .. } | Event::AddressRemoved { .. } | Event::DefaultAddressChosen { .. },
             ) => {}
@@ -296,6 +333,8 @@ impl Aggregate for AddressBook {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -380,6 +419,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_known_as_it_says_now() {
+        let line1 = sealed(ANN, "1 Elsewhere");
+        let changes = Changes { line1: Some(line1.clone()), line2: Some(sealed(ANN, "")), ..Changes::default() };
+        let book = given::<AddressBook>([
+            Event::AddressAdded { address: id(1), entry: entry(ANN), default: true },
+            Event::AddressAdded { address: id(2), entry: entry(ANN), default: false },
+            Event::AddressChanged { address: id(2), changes },
+        ]);
+        let changed = Entry { line1, line2: Some(sealed(ANN, "")), ..entry(ANN) };
+        assert_eq!((book.state().entry(id(1)), book.state().entry(id(2))), (Ok(&entry(ANN)), Ok(&changed)));
+        let book = book.and(Command::Remove { address: id(2) });
+        assert_eq!(book.state().entry(id(2)), Err(Error::NotFound));
+    }
+
+    #[test]
     fn a_field_of_somebody_else_is_refused() {
         let theirs = Command::Add { owner: ANN, address: id(1), entry: entry(BOB), default: false };
         kept([]).when(theirs).then_refused(Error::SealedForAnother);
@@ -417,7 +471,10 @@ mod tests {
                 }
                 match &book {
                     AddressBook::Empty => {}
-                    AddressBook::Kept { addresses, default } => prop_assert!(addresses.contains(default)),
+                    AddressBook::Kept { addresses, entries, default } => {
+                        prop_assert!(addresses.contains(default));
+                        prop_assert_eq!(entries.keys().collect::<BTreeSet<_>>(), addresses.iter().collect());
+                    }
                 }
             }
         }

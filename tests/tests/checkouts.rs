@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tradepost_tests::bazaar::{Bazaar, MINUTE_MS, order_of};
-use tradepost_tests::market::{listing, usd, with};
+use tradepost_tests::market::{address, listing, usd, with};
 
 #[tokio::test]
 async fn a_cart_of_two_sellers_becomes_one_group_with_an_order_each_and_is_paid_at_once() {
@@ -169,6 +169,41 @@ async fn an_order_is_called_off_before_it_is_sent_and_its_pieces_are_for_sale_ag
     bazaar.ship(&order).await.expect(200);
     let refused = cancel(&order).await.problem(409, "too-late-to-cancel");
     assert_eq!(refused.body["actual"], json!("shipped"));
+}
+
+#[tokio::test]
+async fn what_is_bought_is_sent_to_an_address_that_the_buyer_keeps_as_it_was_then() {
+    let bazaar = Bazaar::open().await;
+    let listing = bazaar.offer(3).await;
+    let kept = bazaar.buyer.post("/addresses", &address("Bea Buyer")).send().await.expect(201);
+    let id = kept.body["id"].as_str().unwrap().to_owned();
+    let patch = json!({ "line2": "Second floor", "phone": "" });
+    bazaar.buyer.patch(&format!("/addresses/{id}"), &patch).send().await.expect(200);
+    let cart = |address: &str| json!({ "lines": [{ "listing_id": listing }], "address_id": address });
+    let placed = bazaar.buyer.post("/orders", &cart(&id)).send().await.expect(201);
+    let one = json!({ "address_id": id });
+    let bought = bazaar.buyer.post(&format!("/listings/{listing}/purchase"), &one).send().await.expect(201);
+    let moved = json!({ "line1": "1 Elsewhere" });
+    bazaar.buyer.patch(&format!("/addresses/{id}"), &moved).send().await.expect(200);
+    let expected = json!({
+        "name": "Bea Buyer", "line1": "12 Mall Road", "line2": "Second floor", "city": "Lahore", "region": "Punjab",
+        "postal_code": "54000", "country": "PK",
+    });
+    for (bought, party) in [(&placed, &bazaar.seller), (&bought, &bazaar.buyer)] {
+        let shown = party.get(&format!("/orders/{}", order_of(bought))).since(bought.at()).send().await.expect(200);
+        assert_eq!(shown.body["ship_to"], expected);
+    }
+    // Somebody else's is not there, nor is one that was struck out.
+    let other = bazaar.server.client().register("other").await;
+    other.post("/orders", &cart(&id)).send().await.problem(404, "not-found");
+    bazaar.buyer.post("/orders", &cart(&uuid::Uuid::nil().to_string())).send().await.problem(404, "not-found");
+    let home = json!({ "name": "Bea Buyer", "line1": "12 Hill Road", "city": "Leeds", "country": "GB" });
+    let both = with(cart(&id), "ship_to", home);
+    let refused = bazaar.buyer.post("/orders", &both).send().await.problem(422, "invalid-field");
+    let error = &refused.body["errors"][0];
+    assert_eq!((&error["pointer"], &error["code"]), (&json!("/address_id"), &json!("either-or")));
+    bazaar.buyer.delete(&format!("/addresses/{id}"), &json!({})).send().await.expect(200);
+    bazaar.buyer.post("/orders", &cart(&id)).send().await.problem(404, "not-found");
 }
 
 #[tokio::test]

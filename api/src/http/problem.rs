@@ -331,6 +331,7 @@ fn address_book_problem(error: address_book::Error) -> Problem {
         E::AlreadyAdded => conflict("already-exists", "Already exists", error),
         E::Full { maximum } => rule("too-many-addresses", "Too many addresses", error).with("maximum", maximum),
         E::SealedForAnother => Problem::internal(),
+        E::UnknownPlace => rule("unknown-place", "Unknown place", error),
     }
 }
 

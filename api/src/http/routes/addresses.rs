@@ -171,7 +171,8 @@ pub struct AddressChanged {
     version: u64,
 }
 
-async fn key_of(app: &App, account: AccountId) -> Result<PersonKey, Problem> {
+/// What opens and seals what somebody says of themselves.
+pub(super) async fn key_of(app: &App, account: AccountId) -> Result<PersonKey, Problem> {
     let key = PersonKey::load(&app.pool, &app.wrapping, account).await?;
     key.ok_or_else(|| Problem::not_found("account"))
 }

@@ -164,15 +164,14 @@ async fn order(
     let PostalAddress { line1, line2, city, region, postal_code, country } = address;
     let ship_to =
         Address { name: name.clone(), line1, line2, city, region, postal_code, country, phone: Some(phone.clone()) };
-    let seal =
-        |text: Result<String, serde_json::Error>| text.map(|text| key.seal(&text)).map_err(|_| Problem::internal());
+    let contact = serde_json::to_string(&Contact { name, phone, email }).map_err(|_| Problem::internal())?;
     let new = GuestOrder {
         store: app.secret.claim(Kind::StoreSlug, &slug),
         order: OrderId(mint::id()),
         guest: key.account,
         key: app.wrapping.wrap(&key),
-        contact: seal(serde_json::to_string(&Contact { name, phone, email }))?,
-        ship_to: seal(serde_json::to_string(&ship_to))?,
+        contact: key.seal(&contact),
+        ship_to: key.seal(&ship_to.to_text()),
         confirmation: confirmation.into(),
         lines: lines.into_iter().map(CartLine::from).collect(),
     };

@@ -4,13 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::orders::{self, CartLine, Checkout};
-use commands::{affiliates, escrows, wallets};
+use commands::{address_books, affiliates, escrows, wallets};
 use domain::account::Capability;
+use domain::address_book;
 use domain::escrow::Escrow;
 use domain::order::{MOST_LINES, MOST_QUANTITY, Order};
 use domain::order_group::OrderGroup;
 use domain::stock::Sku;
-use domain::{AccountId, DepositId, ListingId, Money, OrderGroupId, OrderId, ReferralClickId, RefundId, Sealed};
+use domain::{
+    AccountId, AddressId, DepositId, ListingId, Money, OrderGroupId, OrderId, ReferralClickId, RefundId, Sealed,
+};
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
@@ -22,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::addresses::key_of;
 use crate::app::App;
 use crate::http::access;
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, Read};
@@ -60,6 +64,9 @@ pub struct Cart {
     /// Where to send it. Sealed, and shown to buyer, seller and staff alone.
     #[garde(dive)]
     ship_to: Option<Address>,
+    /// The same by an address that the buyer keeps, one of `/addresses`, as it is now: what becomes of that later changes
+    /// no order.
+    address_id: Option<Uuid>,
     #[serde(default)]
     pay: PayWhen,
     /// How many bonus points of the buyer's pay for a part of it, or for all: `GET /points` tells what they are worth. They
@@ -139,6 +146,14 @@ pub struct Address {
     pub(super) phone: Option<String>,
 }
 
+impl Address {
+    /// As it is sealed.
+    pub(super) fn to_text(&self) -> String {
+        // A plain struct, which always serialises.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// When a checkout is paid.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -180,12 +195,12 @@ pub struct PlacedOrder {
 /// whole points can, and what they pay for wholly is paid at once. Repeating the same `Idempotency-Key` is safe.
 #[utoipa::path(post, path = "/orders", tag = TAG, security(("bearer" = [])), request_body = Cart, params(Keyed),
     responses((status = CREATED, body = CheckedOut, description = "The group and its orders"),
-        (status = NOT_FOUND, description = "There is no such listing")))]
+        (status = NOT_FOUND, description = "There is no such listing, or no such address of the buyer's")))]
 async fn check_out(State(app): State<App>, Creation(command): Creation<Cart>) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
-    let Cart { lines, ship_to, pay, points, click_id } = command.body;
+    let Cart { lines, ship_to, address_id, pay, points, click_id } = command.body;
     let lines = lines.into_iter().map(CartLine::from).collect();
-    buy(&app, request, buyer, Wanted { lines, ship_to, pay, points, click_id }).await
+    buy(&app, request, buyer, Wanted { lines, ship_to, address_id, pay, points, click_id }).await
 }
 
 /// One thing to be bought.
@@ -204,6 +219,8 @@ pub struct Purchase {
     /// Where to send it.
     #[garde(dive)]
     ship_to: Option<Address>,
+    /// The same by an address that the buyer keeps, one of `/addresses`.
+    address_id: Option<Uuid>,
     #[serde(default)]
     pay: PayWhen,
     /// How many bonus points of the buyer's pay for a part of it, or for all, as at any checkout.
@@ -226,18 +243,71 @@ async fn purchase(
     Creation(command): Creation<Purchase>,
 ) -> Result<Done<CheckedOut>, Problem> {
     let (request, buyer) = (command.request(), command.caller.account);
-    let Purchase { sku, quantity, ship_to, pay, points, click_id } = command.body;
+    let Purchase { sku, quantity, ship_to, address_id, pay, points, click_id } = command.body;
     let lines = vec![CartLine { listing, sku, quantity }];
-    buy(&app, request, buyer, Wanted { lines, ship_to, pay, points, click_id }).await
+    buy(&app, request, buyer, Wanted { lines, ship_to, address_id, pay, points, click_id }).await
 }
 
 /// What somebody wants to buy, and how.
 struct Wanted {
     lines: Vec<CartLine>,
     ship_to: Option<Address>,
+    address_id: Option<Uuid>,
     pay: PayWhen,
     points: u64,
     click_id: Option<Uuid>,
+}
+
+/// Where to send something, as far as that is known before anything is decided.
+enum Destination {
+    /// Nowhere: it need not be sent.
+    None,
+    /// There.
+    Told(Sealed<String>),
+    /// To an address that the buyer keeps, and whose fields this key opens.
+    Kept(AddressId, PersonKey),
+}
+
+impl Destination {
+    async fn of(
+        app: &App,
+        buyer: AccountId,
+        ship_to: Option<Address>,
+        address_id: Option<Uuid>,
+    ) -> Result<Self, Problem> {
+        match (ship_to, address_id) {
+            (None, None) => Ok(Self::None),
+            (Some(address), None) => Ok(Self::Told(key_of(app, buyer).await?.seal(&address.to_text()))),
+            (None, Some(address)) => Ok(Self::Kept(AddressId(address), key_of(app, buyer).await?)),
+            (Some(_), Some(_)) => {
+                Err(Problem::invalid_field("/address_id", "either-or", "give either `ship_to` or `address_id`"))
+            }
+        }
+    }
+
+    /// The address, sealed for the order.
+    fn resolved(&self, world: &mut commands::World<'_>, app: &App) -> Result<Option<Sealed<String>>, commands::Halt> {
+        let (address, key) = match self {
+            Self::None => return Ok(None),
+            Self::Told(ship_to) => return Ok(Some(ship_to.clone())),
+            Self::Kept(address, key) => (*address, key),
+        };
+        let entry = address_books::entry(world, key.account, address)?;
+        let (province, city) = app.places.city(entry.place.city).ok_or(address_book::Error::UnknownPlace)?;
+        let open = |field: &Sealed<String>| key.open(field).filter(|text| !text.is_empty());
+        let needed = |field| open(field).ok_or(address_book::Error::NotFound);
+        let address = Address {
+            name: needed(&entry.recipient)?,
+            line1: needed(&entry.line1)?,
+            line2: entry.line2.as_ref().and_then(open),
+            city: city.name.clone(),
+            region: Some(province.name.clone()),
+            postal_code: entry.postal_code.as_ref().and_then(open),
+            country: province.country.clone(),
+            phone: entry.phone.as_ref().and_then(open),
+        };
+        Ok(Some(key.seal(&address.to_text())))
+    }
 }
 
 async fn buy(
@@ -246,15 +316,14 @@ async fn buy(
     buyer: AccountId,
     wanted: Wanted,
 ) -> Result<Done<CheckedOut>, Problem> {
-    let Wanted { lines, ship_to, pay, points, click_id } = wanted;
+    let Wanted { lines, ship_to, address_id, pay, points, click_id } = wanted;
     let rules = app.sale_rules();
-    let ship_to = match ship_to {
-        Some(address) => Some(sealed(app, buyer, &address).await?),
-        None => None,
-    };
+    let destination = Destination::of(app, buyer, ship_to, address_id).await?;
     let orders = lines.iter().map(|_| OrderId(mint::id())).collect();
-    let cart = Checkout { buyer, lines, ship_to, points, group: OrderGroupId(mint::id()), orders };
+    let mut cart = Checkout { buyer, lines, ship_to: None, points, group: OrderGroupId(mint::id()), orders };
+    let surroundings = app.clone();
     let check_out = move |world: &mut commands::World<'_>| {
+        cart.ship_to = destination.resolved(world, &surroundings)?;
         if let Some(click) = click_id {
             affiliates::follow(world, buyer, ReferralClickId(click))?;
         }
@@ -269,11 +338,6 @@ async fn buy(
     let accepted = app.engine.submit(request, check_out).await?;
     let location = format!("/api/v1/order-groups/{}", accepted.value.group_id);
     Ok(Done::created(accepted, location))
-}
-
-async fn sealed(app: &App, buyer: AccountId, address: &Address) -> Result<Sealed<String>, Problem> {
-    let key = PersonKey::load(&app.pool, &app.wrapping, buyer).await?.ok_or_else(|| Problem::not_found("account"))?;
-    Ok(key.seal(&serde_json::to_string(address).map_err(|_| Problem::internal())?))
 }
 
 /// What a checkout has placed, right after it.

@@ -35,6 +35,7 @@ use crate::timers::{Change, Changes, Name, Rules};
 use crate::wallets;
 
 mod cancelling;
+mod second_chances;
 
 /// So many points that they pay for much, and of a worth that divides no price.
 const RULES: SaleRules = SaleRules {

@@ -482,9 +482,14 @@ fn call_off_paid(
     put_back(world, order)
 }
 
-/// Puts the pieces of an order that were never sent back into stock.
+/// Puts the pieces of an order that were never sent back into stock. A second chance that has come to nothing leaves the
+/// way free for the next.
 pub(crate) fn put_back(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
     let Placed { terms, .. } = world.get::<Order>(order)?.placed()?.clone();
+    if let (Some(auction), false) = (terms.origin.auction(), terms.origin.is_binding()) {
+        let buyer = terms.buyer;
+        world.execute::<Auction>(auction, auction::Command::Forfeit { buyer, order })?;
+    }
     for listing in reserved_listings(world, order)? {
         let pieces = pieces(&terms.lines).remove(&listing).unwrap_or_default();
         world.execute::<Stock>(listing, stock::Command::Return { order, pieces })?;

@@ -79,11 +79,11 @@ pub enum Command {
         /// The time of the decision.
         now: Timestamp,
     },
-    /// Note that whoever had it did not pay.
+    /// Note that whoever had it did not pay, or that a second chance has come to nothing in another way.
     Forfeit {
         /// Who.
         buyer: AccountId,
-        /// The order that was not paid.
+        /// The order that has come to nothing.
         order: OrderId,
     },
     /// Offer it to an underbidder at their highest bid.
@@ -183,11 +183,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// Whoever had it did not pay, and has it no more.
+    /// Whoever had it did not pay, or their second chance has come to nothing in another way, and they have it no more.
     SaleForfeited {
         /// Who.
         buyer: AccountId,
-        /// The order that was not paid.
+        /// The order that has come to nothing.
         order: OrderId,
     },
     /// An underbidder may have it.

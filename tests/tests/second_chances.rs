@@ -158,6 +158,28 @@ async fn a_second_chance_that_is_not_paid_is_no_violation_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_second_chance_that_is_paid_and_called_off_goes_to_the_next() {
+    let sale = Forfeited::of(&auction(1_000)).await;
+    let bazaar = &sale.bazaar;
+    sale.offer(&json!({})).await.expect(201);
+    let order = sale.accept(&bazaar.buyer).await.expect(201).body["order_id"].as_str().unwrap().to_owned();
+    bazaar.buyer.tell(&order, "pay").await.expect(200);
+    sale.offer(&json!({})).await.problem(409, "not-forfeited");
+    let reason = json!({ "reason": "Found another." });
+    bazaar.buyer.post(&format!("/orders/{order}/cancel"), &reason).send().await.expect(200);
+    assert_eq!(bazaar.purses().await, (100_000, 0));
+    assert_eq!(sale.seen_by(&bazaar.buyer).await["status"], "lapsed");
+    sale.offer(&json!({ "bidder": "Bidder 1" })).await.problem(409, "no-underbidder");
+    assert_eq!(sale.offer(&json!({})).await.expect(201).body["price"], usd(2_000));
+    let order = sale.accept(&sale.third).await.expect(201).body["order_id"].as_str().unwrap().to_owned();
+    sale.third.fund(10_000).await;
+    sale.third.tell(&order, "pay").await.expect(200);
+    bazaar.ship(&order).await.expect(200);
+    sale.third.tell(&order, "confirm").await.expect(200);
+    assert_eq!(bazaar.purses().await.1, 1_960);
+}
+
+#[tokio::test]
 async fn nothing_is_offered_while_the_winner_may_pay_nor_below_the_reserve() {
     let bazaar = Bazaar::open().await;
     let id = bazaar.seller.schedule(&auction(1_000)).await;

@@ -1,7 +1,8 @@
 //! What becomes of a sale whose buyer did not pay: underbidders may be offered it, one after the other.
 //!
-//! `Stands → Forfeited → Offered → Taken`, and from a second chance that is not paid back to `Forfeited`. An offer that
-//! is not taken in time simply lapses, and the next may be made.
+//! `Stands → Forfeited → Offered → Taken`, and back to `Forfeited` from a second chance that is not paid, or is called off
+//! or refunded before anything was sent: whoever has it is not bound to it, and the goods are where they were. An offer
+//! that is not taken in time simply lapses, and the next may be made. Nobody is offered it twice.
 
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +48,8 @@ pub enum Sale {
 }
 
 impl Sale {
-    /// Who did not pay has it no more: the winner, or who took a second chance. Of anybody else it says nothing.
+    /// Whose order has come to nothing has it no more: the winner, or who took a second chance. Of anybody else it says
+    /// nothing.
     pub(super) fn forfeit(self, outcome: &Outcome, buyer: AccountId, order: OrderId) -> Vec<Event> {
         let had_it = match self {
             Self::Stands => outcome.winner() == Some(buyer),

@@ -316,6 +316,11 @@ fn cancel(
 }
 
 pub(super) fn put_back(draft: &mut Draft<'_>, order: OrderId) -> Result<(), Refusal> {
+    // A second chance leaves the way free however it ends, unless something was sent.
+    let Placed { terms, .. } = draft.get::<Order>(order).placed()?.clone();
+    if let Some(auction) = terms.origin.auction().filter(|_| !terms.origin.is_binding()) {
+        draft.execute::<Auction>(auction, auction::Command::Forfeit { buyer: terms.buyer, order })?;
+    }
     for (listing, pieces) in counted_pieces(draft, order)? {
         draft.execute::<Stock>(listing, stock::Command::Return { order, pieces })?;
     }

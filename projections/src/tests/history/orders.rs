@@ -533,6 +533,10 @@ impl History {
     }
 
     fn put_back(&mut self, order: OrderId) -> Option<()> {
+        let Terms { buyer, origin, .. } = self.placed(order)?.terms;
+        if let (Some(auction), false) = (origin.auction(), origin.is_binding()) {
+            self.auction(auction, auction::Command::Forfeit { buyer, order })?;
+        }
         for (listing, pieces) in self.reserved(order) {
             self.stock(listing, stock::Command::Return { order, pieces })?;
         }

@@ -2,9 +2,13 @@
 
 use chrono::TimeDelta;
 use domain::listing::Delivery;
-use domain::order::{CancelCause, Confirmation, Guest, Line, Origin, Payment, Terms};
+use domain::order::{
+    self, CancelCause, Confirmation, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR, Guest, Line, Origin, Payment, Terms,
+};
 use domain::stock::Sku;
 use domain::{AccountId, Currency, Money, Sealed};
+use eventstore::event::DomainEvent;
+use eventstore::follower::Recorded;
 use eventstore::testing::database;
 
 use super::*;

@@ -228,9 +228,7 @@ impl Kind {
                 let refund = RefundId(mint::id());
                 Box::new(move |world| escrows::refund_expired_dispute(world, order, refund))
             }
-            Self::ConfirmationDeadline | Self::DeliveryDeadline => {
-                Box::new(move |world| guests::lapse(world, order))
-            }
+            Self::ConfirmationDeadline | Self::DeliveryDeadline => Box::new(move |world| guests::lapse(world, order)),
             Self::GuestForgetting => Box::new(move |world| guests::forget(world, order)),
             Self::ReviewEnd => Box::new(move |world| listings::end_review(world, ListingId(id), &rules)),
             Self::DiscountTurn => Box::new(move |world| listings::turn_discount(world, ListingId(id))),

@@ -28,7 +28,8 @@ mod cash;
 mod tests;
 
 pub use cash::{
-    Confirmation, Deadlines, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR, Guest, MOST_GUEST_LINES, MOST_GUEST_PIECES, Payment,
+    Confirmation, Deadlines, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR, Guest, MOST_GUEST_LINES, MOST_GUEST_PIECES,
+    Payment,
 };
 
 /// So long after shipping without word of a delivery the buyer is asked.

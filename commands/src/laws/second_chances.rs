@@ -62,9 +62,8 @@ fn offer(market: &mut Market, auction: AuctionId) -> Result<AccountId, Refusal> 
 fn taken(market: &mut Market, auction: AuctionId) -> OrderId {
     assert_eq!(offer(market, auction), Ok(BUYERS[0]));
     let ids = win_ids(market);
-    let accept = |world: &mut World<'_>| {
-        auctions::accept_second_chance(world, auction, BUYERS[0], ids, RULES).map(drop)
-    };
+    let accept =
+        |world: &mut World<'_>| auctions::accept_second_chance(world, auction, BUYERS[0], ids, RULES).map(drop);
     market.submit(accept).unwrap();
     assert_eq!(offer(market, auction), Err(Error::NotForfeited.into()));
     ids.order

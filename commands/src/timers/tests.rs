@@ -71,11 +71,8 @@ async fn table(events: &[(i64, order::Event)], in_one: bool) -> Vec<(Kind, Times
 async fn whatever_a_guest_has_ordered_is_over_some_day() {
     let (ship_by, deliver_by) = (day(2 + 14), day(2 + 14 + 45));
     let forgetting = (Kind::GuestForgetting, deliver_by + GUEST_KNOWN_FOR);
-    let [to_confirm, to_send, to_bring] = [
-        (Kind::ConfirmationDeadline, day(2)),
-        (Kind::ShippingDeadline, ship_by),
-        (Kind::DeliveryDeadline, deliver_by),
-    ];
+    let [to_confirm, to_send, to_bring] =
+        [(Kind::ConfirmationDeadline, day(2)), (Kind::ShippingDeadline, ship_by), (Kind::DeliveryDeadline, deliver_by)];
     let mut events = vec![(0, placed(true))];
     assert_eq!(table(&events, true).await, [to_confirm, to_send, to_bring, forgetting]);
     events.push((1, order::Event::OrderConfirmed {}));
@@ -95,7 +92,8 @@ async fn a_guest_is_forgotten_though_the_end_of_the_order_does_not_say_when() {
             assert_eq!(table(&events, in_one).await, [(Kind::GuestForgetting, day(4) + known_for)]);
             let of_account = [(0, placed(false)), (4, end.clone())];
             assert_eq!(table(&of_account, in_one).await, []);
-            let says_so = [(0, placed(true)), (4, end.clone()), (4, order::Event::GuestDismissed { forget_at: day(9) })];
+            let says_so =
+                [(0, placed(true)), (4, end.clone()), (4, order::Event::GuestDismissed { forget_at: day(9) })];
             assert_eq!(table(&says_so, in_one).await, [(Kind::GuestForgetting, day(9))]);
             let forgotten = [(0, placed(true)), (4, end.clone()), (5, order::Event::GuestForgotten {})];
             assert_eq!(table(&forgotten, in_one).await, []);

@@ -329,10 +329,8 @@ fn what_is_less_than_a_point_comes_back_as_money() {
     let part = Event::EscrowPartlyRefunded { refund: REFUND, amount: usd(999), cause, from_points: None, postings };
     paid().when(refund(Some(999), cause, begin())).then([part]);
     let refunded = paid().and(refund(Some(999), cause, begin()));
-    let postings = vec![
-        posting(escrow(), LedgerAccount::MarketingExpense, 1_000),
-        posting(escrow(), available(BOB), 1),
-    ];
+    let postings =
+        vec![posting(escrow(), LedgerAccount::MarketingExpense, 1_000), posting(escrow(), available(BOB), 1)];
     let (amount, from_points) = (usd(1_001), Some(usd(1_000)));
     let rest = Event::EscrowRefunded { refund: REFUND, amount, cause, from_points, postings };
     assert_eq!(refunded.state().opened().unwrap().points_back_with(None), 0);
@@ -342,10 +340,8 @@ fn what_is_less_than_a_point_comes_back_as_money() {
 #[test]
 fn parts_of_points_that_did_not_come_back_when_refunds_were_still_divided_so_come_with_the_next() {
     let (cause, divided) = (RefundCause::Seller, Some(usd(333)));
-    let postings = vec![
-        posting(escrow(), LedgerAccount::MarketingExpense, 333),
-        posting(escrow(), available(BOB), 3_000),
-    ];
+    let postings =
+        vec![posting(escrow(), LedgerAccount::MarketingExpense, 333), posting(escrow(), available(BOB), 3_000)];
     let terms = Terms { redeemed: Some(redeemed(500, 1_000)), ..terms(FORTNIGHT_S) };
     let old = Event::EscrowPartlyRefunded { refund: REFUND, amount: usd(3_333), cause, from_points: divided, postings };
     let opened = given::<Escrow>([Event::EscrowOpened { terms }]).and(Command::Fund { now: begin() });

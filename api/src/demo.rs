@@ -18,6 +18,7 @@ use eventstore::database::{Database, DatabaseError};
 use eventstore::event::Metadata;
 use eventstore::log;
 use eventstore::progress::Behind;
+use eventstore::wrapping::KeyError;
 use sqlx::PgPool;
 use thiserror::Error;
 
@@ -93,6 +94,9 @@ pub enum DemoError {
     /// The database could not be prepared.
     #[error(transparent)]
     Prepare(Box<StartError>),
+    /// The key of somebody could not be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A query failed.
     #[error("the log could not be read: {0}")]
     Sql(#[from] sqlx::Error),

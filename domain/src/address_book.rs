@@ -1,9 +1,9 @@
 //! Where somebody has things sent: one address book per person, with the id of their account.
 //!
-//! `Empty ⇄ Kept`. What tells who lives where is sealed with the owner's key. While there is any address, exactly one of
-//! them is the default: the first one, until another is chosen; when it is removed, the oldest that is left. That a
-//! city and a province exist and belong together is checked where a command is made, since they are data and no
-//! aggregates.
+//! `Empty ⇄ Kept`. What tells who lives where is sealed with the owner's key, down to the city. While there is any
+//! address, exactly one of them is the default: the first one, until another is chosen; when it is removed, the oldest
+//! that is left. That a city and a province exist and belong together is checked where a command is made, since they are
+//! data and no aggregates.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{AccountId, AddressId, CityId, ProvinceId};
-use crate::sealed::Sealed;
+use crate::sealed::{OnceClear, Sealed};
 
 /// So many addresses may be kept.
 pub const MOST_ADDRESSES: usize = 20;
@@ -75,13 +75,13 @@ pub struct Entry {
 }
 
 /// A city and the province that it is in. Part of the storage format.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
     /// The province.
-    pub province: ProvinceId,
+    pub province: OnceClear<ProvinceId>,
     /// The city.
-    pub city: CityId,
+    pub city: OnceClear<CityId>,
 }
 
 /// The parts of an address that are to change; an empty text leaves a field out. Part of the storage format.
@@ -109,25 +109,24 @@ pub struct Changes {
 }
 
 impl Entry {
-    /// A text that is left out is a sealed empty one.
-    fn take(&mut self, changes: &Changes) {
-        let Changes { recipient, phone, line1, line2, postal_code, place } = changes.clone();
-        self.recipient = recipient.unwrap_or_else(|| self.recipient.clone());
-        self.line1 = line1.unwrap_or_else(|| self.line1.clone());
-        self.phone = phone.or_else(|| self.phone.take());
-        self.line2 = line2.or_else(|| self.line2.take());
-        self.postal_code = postal_code.or_else(|| self.postal_code.take());
-        self.place = place.unwrap_or(self.place);
-    }
-
-    fn sealed_fields(&self) -> impl Iterator<Item = &Sealed<String>> {
-        [&self.recipient, &self.line1].into_iter().chain(&self.phone).chain(&self.line2).chain(&self.postal_code)
+    fn is_sealed_for(&self, owner: AccountId) -> bool {
+        let Self { recipient, phone, line1, line2, postal_code, place } = self;
+        let mut fields = [recipient, line1].into_iter().chain(phone).chain(line2).chain(postal_code);
+        fields.all(|field| field.of == owner) && place.is_sealed_for(owner)
     }
 }
 
 impl Changes {
-    fn sealed_fields(&self) -> impl Iterator<Item = &Sealed<String>> {
-        [&self.recipient, &self.phone, &self.line1, &self.line2, &self.postal_code].into_iter().flatten()
+    fn is_sealed_for(&self, owner: AccountId) -> bool {
+        let Self { recipient, phone, line1, line2, postal_code, place } = self;
+        let mut fields = [recipient, phone, line1, line2, postal_code].into_iter().flatten();
+        fields.all(|field| field.of == owner) && place.as_ref().is_none_or(|place| place.is_sealed_for(owner))
+    }
+}
+
+impl Place {
+    fn is_sealed_for(&self, owner: AccountId) -> bool {
+        self.province.is_sealed_for(owner) && self.city.is_sealed_for(owner)
     }
 }
 
@@ -167,8 +166,8 @@ pub enum Event {
 }
 
 event_versions!(Event {
-    AddressAdded = "1",
-    AddressChanged = "1",
+    AddressAdded = "2" | "1",
+    AddressChanged = "2" | "1",
     AddressRemoved = "1",
     DefaultAddressChosen = "1",
 });
@@ -188,8 +187,8 @@ pub enum Error {
         /// How many it may hold.
         maximum: usize,
     },
-    /// A field was sealed with somebody else's key, and would be forgotten with the wrong person.
-    #[error("a personal field is sealed for another account")]
+    /// A field is not sealed, or with somebody else's key, and would not be forgotten with its person.
+    #[error("a personal field is not sealed for its account")]
     SealedForAnother,
     /// Provinces and cities are data, which may have changed since.
     #[error("the city of this address is not known here any more")]
@@ -249,11 +248,6 @@ impl AddressBook {
     }
 }
 
-fn owned<'a>(owner: AccountId, fields: impl IntoIterator<Item = &'a Sealed<String>>) -> Result<(), Error> {
-    let theirs = fields.into_iter().all(|field| field.of == owner);
-    if theirs { Ok(()) } else { Err(Error::SealedForAnother) }
-}
-
 impl Aggregate for AddressBook {
     const TYPE: &'static str = "address_book";
     type Id = AccountId;
@@ -263,8 +257,8 @@ impl Aggregate for AddressBook {
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match command {
-            Command::Add { owner, address, entry, default } => {
-                owned(owner, entry.sealed_fields())?;
+            Command::Add { owner, entry, .. } if !entry.is_sealed_for(owner) => Err(Error::SealedForAnother),
+            Command::Add { owner: _, address, entry, default } => {
                 let kept = self.addresses();
                 if kept.contains(&address) {
                     return Err(Error::AlreadyAdded);
@@ -276,7 +270,9 @@ impl Aggregate for AddressBook {
             }
             Command::Change { owner, address, changes } => {
                 self.expect(address)?;
-                owned(owner, changes.sealed_fields())?;
+                if !changes.is_sealed_for(owner) {
+                    return Err(Error::SealedForAnother);
+                }
                 let nothing = changes == Changes::default();
                 Ok(if nothing { vec![] } else { vec![Event::AddressChanged { address, changes }] })
             }
@@ -352,9 +348,8 @@ mod tests {
         Sealed::from_ciphertext(of, text.to_owned())
     }
 
-    fn lahore() -> Place {
-        let province = ProvinceId::of("PK", "PB");
-        Place { province, city: CityId::of(province, "lahore") }
+    fn lahore(of: AccountId) -> Place {
+        Place { province: sealed(of, "Punjab").into(), city: sealed(of, "Lahore").into() }
     }
 
     fn entry(of: AccountId) -> Entry {
@@ -365,7 +360,7 @@ mod tests {
             line1: sealed(of, "12 Mall Road"),
             line2,
             postal_code,
-            place: lahore(),
+            place: lahore(of),
         }
     }
 
@@ -444,6 +439,29 @@ mod tests {
             let change = Command::Change { owner: ANN, address: id(1), changes };
             kept([1]).when(change).then_refused(Error::SealedForAnother);
         }
+    }
+
+    #[test]
+    fn a_place_that_is_not_sealed_or_for_somebody_else_is_refused() {
+        let province = ProvinceId::of("PK", "PB");
+        let city = CityId::of(province, "lahore");
+        let (clear_province, clear_city) = (OnceClear::Clear(province), OnceClear::Clear(city));
+        for place in [
+            Place { province: clear_province, ..lahore(ANN) },
+            Place { city: clear_city, ..lahore(ANN) },
+            Place { province: sealed(BOB, "x").into(), ..lahore(ANN) },
+            Place { city: sealed(BOB, "x").into(), ..lahore(ANN) },
+        ] {
+            let entry = Entry { place: place.clone(), ..entry(ANN) };
+            let added = Command::Add { owner: ANN, address: id(1), entry, default: false };
+            kept([]).when(added).then_refused(Error::SealedForAnother);
+            let changes = Changes { place: Some(place), ..Changes::default() };
+            let change = Command::Change { owner: ANN, address: id(1), changes };
+            kept([1]).when(change).then_refused(Error::SealedForAnother);
+        }
+        let changes = Changes { place: Some(lahore(ANN)), ..Changes::default() };
+        let change = Command::Change { owner: ANN, address: id(1), changes: changes.clone() };
+        kept([1]).when(change).then([Event::AddressChanged { address: id(1), changes }]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub use ids::{
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};
 pub use refusal::Refusal;
-pub use sealed::Sealed;
+pub use sealed::{OnceClear, Sealed};
 
 /// An instant of the marketplace's one clock, in UTC.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

@@ -26,6 +26,33 @@ pub struct Sealed<T> {
     content: PhantomData<fn() -> T>,
 }
 
+/// A personal field that was written in clear once: sealed in whatever is written today, and as it was in what is older.
+/// Part of the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum OnceClear<T> {
+    /// As it is written today: the value as text.
+    Sealed(Sealed<String>),
+    /// As it was written once.
+    Clear(T),
+}
+
+impl<T> OnceClear<T> {
+    /// Whether it is sealed, and goes with this person.
+    pub fn is_sealed_for(&self, owner: AccountId) -> bool {
+        match self {
+            Self::Sealed(sealed) => sealed.of == owner,
+            Self::Clear(_) => false,
+        }
+    }
+}
+
+impl<T> From<Sealed<String>> for OnceClear<T> {
+    fn from(sealed: Sealed<String>) -> Self {
+        Self::Sealed(sealed)
+    }
+}
+
 impl<T> Sealed<T> {
     /// Wraps what a cipher has made of a value of type `T`.
     pub fn from_ciphertext(of: AccountId, sealed: String) -> Self {

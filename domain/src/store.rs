@@ -1,11 +1,11 @@
 //! The store of an account: the name, the face and the address under which it sells.
 //!
-//! `Unopened → Open ⇄ Suspended → Removed`, and an open store is removed as well. Whatever a store says of itself is
-//! sealed with the key of its owner, and goes with the person; its slug is unique by a [`crate::claim`]. Staff verify
-//! that somebody stands behind the brand name at the business address: a store with an address waits for them, and
-//! waits again after one of the two has changed. While a store is suspended, and once it is removed, its owner settles
-//! what is open and sells nothing new. An account without a store sells under its own name. Invariant: what is removed
-//! never comes back.
+//! `Unopened → Open ⇄ Suspended → Removed`, and an open store is removed as well. Whatever a store says of itself, and
+//! why staff have decided something about it, is sealed with the key of its owner, and goes with the person; its slug is
+//! unique by a [`crate::claim`]. Staff verify that somebody stands behind the brand name at the business address: a store
+//! with an address waits for them, and waits again after one of the two has changed. While a store is suspended, and once
+//! it is removed, its owner settles what is open and sells nothing new. An account without a store sells under its own
+//! name. Invariant: what is removed never comes back.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{AccountId, ClaimId};
-use crate::sealed::Sealed;
+use crate::sealed::{OnceClear, Sealed};
 
 /// What is asked of a store.
 #[derive(Clone, Debug)]
@@ -55,6 +55,20 @@ pub enum Command {
         /// Who says so, and why.
         ruling: Ruling,
     },
+}
+
+impl Command {
+    /// Whether all of it that is personal goes with this account.
+    fn is_sealed_for(&self, owner: AccountId) -> bool {
+        match self {
+            Self::Open { owner: _, about } | Self::Change { about } => about.is_sealed_for(owner),
+            Self::Verify { ruling }
+            | Self::Unverify { ruling }
+            | Self::Suspend { ruling }
+            | Self::Reinstate { ruling }
+            | Self::Remove { ruling } => ruling.reason.is_sealed_for(owner),
+        }
+    }
 }
 
 /// What a store says of itself. Part of the storage format.
@@ -150,8 +164,8 @@ impl Kyc {
 pub struct Ruling {
     /// Who.
     pub by: AccountId,
-    /// Why.
-    pub reason: String,
+    /// Why: sealed for whose store it is, since it may tell who that is.
+    pub reason: OnceClear<String>,
 }
 
 /// What happens to a store. This is the storage format.
@@ -202,11 +216,11 @@ pub enum Event {
 event_versions!(Event {
     StoreOpened = "1",
     StoreChanged = "1",
-    StoreVerified = "1",
-    StoreUnverified = "1",
-    StoreSuspended = "1",
-    StoreReinstated = "1",
-    StoreRemoved = "1",
+    StoreVerified = "2" | "1",
+    StoreUnverified = "2" | "1",
+    StoreSuspended = "2" | "1",
+    StoreReinstated = "2" | "1",
+    StoreRemoved = "2" | "1",
 });
 
 impl Event {
@@ -232,8 +246,8 @@ pub enum Error {
     /// One account, one store.
     #[error("the store is open already")]
     AlreadyOpen,
-    /// A field was sealed with somebody else's key, and would be forgotten with the wrong person.
-    #[error("a field of the store is sealed for another account")]
+    /// A field is not sealed, or with somebody else's key, and would not be forgotten with its person.
+    #[error("a field of the store is not sealed for its account")]
     SealedForAnother,
     /// It sells nothing for now.
     #[error("the store is suspended: it settles what is open, and sells nothing new")]
@@ -335,11 +349,14 @@ impl Aggregate for Store {
             | (Self::Suspended(_), Command::Suspend { .. })
             | (Self::Open(_), Command::Reinstate { .. }) => Ok(vec![]),
             (Self::Removed(_), _) => Err(Error::Removed),
+            (Self::Open(shop) | Self::Suspended(shop), command) if !command.is_sealed_for(shop.owner) => {
+                Err(Error::SealedForAnother)
+            }
             // A name that is closed stays closed, whoever would like to have it.
             (Self::Suspended(shop), Command::Change { about }) if about.claim != shop.about.claim => {
                 Err(Error::Suspended)
             }
-            (Self::Open(shop) | Self::Suspended(shop), Command::Change { about }) => shop.change(about),
+            (Self::Open(shop) | Self::Suspended(shop), Command::Change { about }) => Ok(shop.change(about)),
             (Self::Open(shop) | Self::Suspended(shop), Command::Verify { ruling }) => Ok(match shop.kyc {
                 Kyc::Verified => vec![],
                 Kyc::Unverified | Kyc::Pending => vec![Event::StoreVerified { ruling }],
@@ -373,15 +390,12 @@ impl Aggregate for Store {
 }
 
 impl Shop {
-    fn change(&self, about: About) -> Result<Vec<Event>, Error> {
-        if !about.is_sealed_for(self.owner) {
-            return Err(Error::SealedForAnother);
-        }
+    fn change(&self, about: About) -> Vec<Event> {
         if about == self.about {
-            return Ok(vec![]);
+            return vec![];
         }
         let kyc = if about.is_vouched_for_like(&self.about) { self.kyc } else { about.unchecked() };
-        Ok(vec![Event::StoreChanged { about, kyc }])
+        vec![Event::StoreChanged { about, kyc }]
     }
 
     fn evolved(self, event: &Event) -> Self {
@@ -434,7 +448,7 @@ mod tests {
     }
 
     fn ruling() -> Ruling {
-        Ruling { by: CLERK, reason: "papers".to_owned() }
+        Ruling { by: CLERK, reason: sealed(ANN, "papers").into() }
     }
 
     fn verify() -> Command {
@@ -470,6 +484,23 @@ mod tests {
         let logo = Some(sealed(BOB, "logo"));
         let change = Command::Change { about: About { logo, ..about(ANN) } };
         given::<Store>([opened()]).when(change).then_refused(Error::SealedForAnother);
+    }
+
+    #[test]
+    fn a_reason_that_is_not_sealed_or_for_somebody_else_is_refused() {
+        for reason in [OnceClear::Clear("papers".to_owned()), sealed(BOB, "papers").into()] {
+            let ruling = || Ruling { by: CLERK, reason: reason.clone() };
+            for command in [
+                Command::Verify { ruling: ruling() },
+                Command::Unverify { ruling: ruling() },
+                Command::Suspend { ruling: ruling() },
+                Command::Remove { ruling: ruling() },
+            ] {
+                given::<Store>([opened()]).when(command).then_refused(Error::SealedForAnother);
+            }
+            let reinstate = Command::Reinstate { ruling: ruling() };
+            given::<Store>([opened()]).and(suspend()).when(reinstate).then_refused(Error::SealedForAnother);
+        }
     }
 
     #[test]

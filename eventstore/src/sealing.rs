@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
-use domain::{AccountId, Sealed};
+use domain::{AccountId, OnceClear, Sealed};
 use sqlx::PgExecutor;
 
 use crate::wrapping::{KeyError, Wrapping};
@@ -124,6 +125,14 @@ impl PersonKeys {
     pub fn open(&self, field: &Sealed<String>) -> Option<String> {
         self.0.get(&field.of)?.open(field)
     }
+
+    /// Opens one field that was written in clear once; nothing if it is sealed and the person is forgotten.
+    pub fn open_or_read<T: Clone + FromStr>(&self, field: &OnceClear<T>) -> Option<T> {
+        match field {
+            OnceClear::Sealed(sealed) => self.open(sealed)?.parse().ok(),
+            OnceClear::Clear(value) => Some(value.clone()),
+        }
+    }
 }
 
 /// Whom the sealed fields of an event's payload are about. Finds them wherever they are, so that no event type can be
@@ -168,6 +177,20 @@ mod tests {
         assert_eq!(key(1).open(&field), None);
         let moved = Sealed::from_ciphertext(bob.account, field.sealed.clone());
         assert_eq!(PersonKey { account: bob.account, ..ann.clone() }.open(&moved), None);
+    }
+
+    #[test]
+    fn what_was_written_in_clear_is_read_as_it_was_and_what_is_sealed_with_the_key() {
+        let ann = key(1);
+        let other = AccountId(uuid::Uuid::from_u128(9));
+        let sealed = OnceClear::from(ann.seal(&other.to_string()));
+        let wrong = OnceClear::from(ann.seal("no id"));
+        let known = PersonKeys(HashMap::from([(ann.account, ann)]));
+        assert_eq!(known.open_or_read(&sealed), Some(other));
+        assert_eq!(known.open_or_read::<AccountId>(&wrong), None);
+        let forgotten = PersonKeys::default();
+        assert_eq!(forgotten.open_or_read(&sealed), None);
+        assert_eq!(forgotten.open_or_read(&OnceClear::Clear(other)), Some(other));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::account::{self, Account};
-use domain::address_book::{AddressBook, Changes, Entry, Event};
+use domain::address_book::{AddressBook, Changes, Entry, Event, Place};
 use domain::{AccountId, AddressId, Aggregate, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
@@ -22,7 +22,7 @@ use crate::{ReadModel, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "addresses",
     next: "addresses_next",
-    version: 1,
+    version: 2,
     about: &[Account::TYPE, AddressBook::TYPE],
     ddl: include_str!("addresses.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -46,9 +46,9 @@ pub struct Address {
     /// The postal code.
     pub postal_code: Option<String>,
     /// The province that it is in.
-    pub province_id: Uuid,
+    pub province_id: Option<Uuid>,
     /// The city that it is in.
-    pub city_id: Uuid,
+    pub city_id: Option<Uuid>,
     /// Whether it is the one that is preferred.
     pub is_default: bool,
     /// Since when it is there.
@@ -214,8 +214,8 @@ impl Address {
             line1: open(line1),
             line2: line2.as_ref().and_then(open),
             postal_code: postal_code.as_ref().and_then(open),
-            province_id: place.province.0,
-            city_id: place.city.0,
+            province_id: province_of(place, people),
+            city_id: city_of(place, people),
             is_default,
             added_at: recorded.recorded_at,
             added: recorded.position,
@@ -236,9 +236,17 @@ impl Address {
             }
         }
         if let Some(place) = place {
-            (self.province_id, self.city_id) = (place.province.0, place.city.0);
+            (self.province_id, self.city_id) = (province_of(place, people), city_of(place, people));
         }
     }
+}
+
+fn province_of(place: &Place, people: &PersonKeys) -> Option<Uuid> {
+    people.open_or_read(&place.province).map(|province| province.0)
+}
+
+fn city_of(place: &Place, people: &PersonKeys) -> Option<Uuid> {
+    people.open_or_read(&place.city).map(|city| city.0)
 }
 
 /// The address book of an account, as one moment had it.
@@ -265,9 +273,8 @@ pub async fn of(executor: impl PgExecutor<'_>, owner: AccountId) -> Result<Shown
 
 #[cfg(test)]
 mod tests {
-    use domain::Sealed;
-    use domain::address_book::{Command, Place};
-    use domain::{CityId, ProvinceId};
+    use domain::address_book::Command;
+    use domain::{CityId, OnceClear, ProvinceId, Sealed};
 
     use super::*;
     use crate::tests::history::recorded;
@@ -280,8 +287,7 @@ mod tests {
 
     fn add(number: u128, default: bool) -> Command {
         let sealed = || Sealed::from_ciphertext(ANN, "unreadable".to_owned());
-        let province = ProvinceId::of("PK", "PB");
-        let place = Place { province, city: CityId::of(province, "lahore") };
+        let place = Place { province: sealed().into(), city: sealed().into() };
         let (phone, line2, postal_code) = (Some(sealed()), None, None);
         let entry = Entry { recipient: sealed(), phone, line1: sealed(), line2, postal_code, place };
         Command::Add { owner: ANN, address: id(number), entry, default }
@@ -313,6 +319,20 @@ mod tests {
         assert_eq!((preferred(&removed), removed.addresses.len()), (vec![id(1).0], 2));
         assert_eq!(removed.gone, BTreeSet::from([id(2).0]));
         assert_eq!(removed.reached[&ANN.0], Book { owner_id: ANN.0, version: 4, position: 4 });
+    }
+
+    #[test]
+    fn a_place_is_shown_that_was_written_in_clear_and_one_that_nobody_can_open_is_not() {
+        let place_of = |books: &Books| (books.addresses[&id(1).0].province_id, books.addresses[&id(1).0].city_id);
+        let mut books = shown([add(1, false)]);
+        assert_eq!(place_of(&books), (None, None));
+        let province = ProvinceId::of("PK", "PB");
+        let city = CityId::of(province, "lahore");
+        let place = Place { province: OnceClear::Clear(province), city: OnceClear::Clear(city) };
+        let changes = Changes { place: Some(place), ..Changes::default() };
+        let moved = DomainEvent::AddressBook(ANN, Event::AddressChanged { address: id(1), changes });
+        books.take(&recorded(2, moved), &PersonKeys::default());
+        assert_eq!(place_of(&books), (Some(province.0), Some(city.0)));
     }
 
     #[test]

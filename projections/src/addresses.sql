@@ -9,8 +9,8 @@ create table addresses (
     line1 text,
     line2 text,
     postal_code text,
-    province_id uuid not null,
-    city_id uuid not null,
+    province_id uuid,
+    city_id uuid,
     is_default boolean not null,
     added_at timestamptz not null,
     -- In the order in which they came into the book.

@@ -22,13 +22,13 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "stores",
     next: "stores_next",
-    version: 1,
+    version: 2,
     about: &[account::Account::TYPE, store::Store::TYPE],
     ddl: include_str!("stores.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
 
-/// A store. What it says of itself is `None` once its owner is forgotten.
+/// A store. What it says of itself, and why staff have decided something, is `None` once its owner is forgotten.
 #[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
 pub struct Store {
     /// The account whose it is.
@@ -188,23 +188,23 @@ impl Store {
             }
             Event::StoreVerified { ruling } => {
                 self.stand(Kyc::Verified, at);
-                self.rule(ruling, at);
+                self.rule(ruling, at, people);
             }
             Event::StoreUnverified { ruling } => {
                 self.stand(Kyc::Unverified, at);
-                self.rule(ruling, at);
+                self.rule(ruling, at, people);
             }
             Event::StoreSuspended { ruling } => {
                 self.state = State::Suspended;
-                self.rule(ruling, at);
+                self.rule(ruling, at, people);
             }
             Event::StoreReinstated { ruling } => {
                 self.state = State::Open;
-                self.rule(ruling, at);
+                self.rule(ruling, at, people);
             }
             Event::StoreRemoved { ruling } => {
                 self.state = State::Removed;
-                self.rule(ruling, at);
+                self.rule(ruling, at, people);
             }
         }
     }
@@ -228,15 +228,16 @@ impl Store {
         self.kyc = Text(kyc);
     }
 
-    fn rule(&mut self, ruling: &Ruling, at: Timestamp) {
-        let Ruling { by, reason } = ruling.clone();
-        (self.ruled_by, self.ruled_at, self.reason) = (Some(by.0), Some(at), Some(reason));
+    fn rule(&mut self, Ruling { by, reason }: &Ruling, at: Timestamp, people: &PersonKeys) {
+        (self.ruled_by, self.ruled_at, self.reason) = (Some(by.0), Some(at), people.open_or_read(reason));
     }
 
     /// What a rebuild shows, which finds no key.
     fn forget(&mut self, at: Timestamp) {
         (self.slug, self.brand_name, self.biography, self.logo) = (None, None, None, None);
         (self.business_address, self.whatsapp, self.instagram, self.facebook) = (None, None, None, None);
+        // A reason that was written in clear once is gone from here too.
+        self.reason = None;
         self.erased_at = Some(at);
     }
 }
@@ -338,4 +339,44 @@ pub async fn page(
             Sort::Name => Cursor::Name { name: store.brand_name.clone().unwrap_or_default(), id },
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{ClaimId, OnceClear};
+
+    use super::*;
+    use crate::tests::history::recorded;
+
+    const ANN: AccountId = AccountId(Uuid::from_u128(1));
+
+    fn opened() -> Event {
+        let sealed = || Sealed::from_ciphertext(ANN, "unreadable".to_owned());
+        let about = About {
+            slug: sealed(),
+            claim: ClaimId(Uuid::nil()),
+            brand_name: sealed(),
+            biography: None,
+            logo: None,
+            business_address: None,
+            whatsapp: None,
+            instagram: None,
+            facebook: None,
+            payment_preference: PaymentPreference::Any,
+        };
+        Event::StoreOpened { about, kyc: Kyc::Unverified }
+    }
+
+    #[test]
+    fn a_reason_that_was_written_in_clear_is_shown_until_its_owner_is_forgotten() {
+        let reason = OnceClear::Clear("Ann lives elsewhere".to_owned());
+        let removed = Event::StoreRemoved { ruling: Ruling { by: AccountId(Uuid::from_u128(2)), reason } };
+        let (mut stores, people) = (Stores::default(), PersonKeys::default());
+        for (position, event) in (1..).zip([opened(), removed]) {
+            stores.take(&recorded(position, DomainEvent::Store(ANN, event)), &people);
+        }
+        assert_eq!(stores.0[&ANN.0].reason.as_deref(), Some("Ann lives elsewhere"));
+        stores.take(&recorded(3, DomainEvent::Account(ANN, account::Event::AccountErased {})), &people);
+        assert_eq!((&stores.0[&ANN.0].reason, stores.0[&ANN.0].ruled_by.is_some()), (&None, true));
+    }
 }

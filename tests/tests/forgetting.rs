@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
-use domain::AccountId;
+use domain::{AccountId, CityId, ProvinceId};
 use eventstore::nats::{STREAM, jetstream};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 22] = [
+const CANARIES: [&str; 23] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -38,6 +38,7 @@ const CANARIES: [&str; 22] = [
     "canary-whatsapp",
     "canary-instagram",
     "canary-facebook",
+    "canary-reason",
     "canary-agent",
     "canary horse battery",
 ];
@@ -159,8 +160,23 @@ impl Watched {
     }
 }
 
+/// Where somebody lives, as nobody else does: province and city.
+fn places() -> [String; 2] {
+    let sindh = ProvinceId::of("PK", "SD");
+    [sindh.to_string(), CityId::of(sindh, "karachi").to_string()]
+}
+
+/// Somebody who may rule on stores.
+async fn clerk(database: &TestDatabase, server: &Spawned) -> Client {
+    server.client().register("clerk").await;
+    let grant = ["admin", "grant", "--email", "clerk@example.com", "--capability", "staff"];
+    let granted = tradepost(database.url(), &grant).output().await.or_fail("run `tradepost admin`");
+    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+    server.client().login("clerk").await
+}
+
 /// Somebody who leaves traces everywhere, with money and an order that is over.
-async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
+async fn somebody(server: &Spawned, seller: &Client, clerk: &Client) -> (Client, Vec<String>) {
     let nobody = Client::with_agent(server.address(), "canary-agent/1.0 (canary-agent)");
     let joined =
         json!({ "email": "canary-email@example.com", "user_name": "canary-name", "password": "canary horse battery" });
@@ -172,7 +188,8 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     ann.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
     let home = with(with(address("canary-recipient"), "line1", "canary-line1"), "line2", "canary-line2");
     let home = with(with(home, "phone", "canary-number"), "postal_code", "canary-post");
-    ann.post("/addresses", &home).send().await.expect(201);
+    let [province, city] = places();
+    ann.post("/addresses", &with(with(home, "province_id", province), "city_id", city)).send().await.expect(201);
     let store = json!({
         "slug": "canary-slug", "brand_name": "canary-brand", "biography": "canary-store",
         "logo": format!("/media/{CANARY_LOGO}.png"),
@@ -180,6 +197,8 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
         "instagram": "https://instagram.com/canary-instagram", "facebook": "https://facebook.com/canary-facebook",
     });
     ann.ask(&reqwest::Method::PUT, "/api/v1/merchant/me").json(&store).send().await.expect(201);
+    let verify = format!("/admin/merchants/{}/verify", ann.account());
+    clerk.post(&verify, &json!({ "reason": "canary-reason" })).send().await.expect(200);
     let item = seller.offer(&with(listing(1_000), "stock", 1)).await;
     ann.post(&format!("/listings/{item}/favorite"), &json!({})).send().await.expect(200);
     ann.post(&format!("/listings/{item}/view"), &json!({})).send().await.expect(200);
@@ -210,7 +229,8 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let market = Watched::start().await;
     let Watched { database, server, .. } = &market;
     let seller = server.client().register_seller("seller").await;
-    let (ann, tokens) = somebody(server, &seller).await;
+    let (ann, tokens) = somebody(server, &seller, &clerk(database, server).await).await;
+    let places = places();
     let before = database.log_head().await;
     for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate"] {
         ann.get(path).since(before).send().await.expect(200);
@@ -218,7 +238,7 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
     assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
-    for shown in &CANARIES[..20] {
+    for shown in CANARIES[..21].iter().copied().chain(places.iter().map(String::as_str)) {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -241,7 +261,7 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     // Nobody can open what is sealed: the key is gone.
     assert_eq!(keys_of(database, ann.account()).await, 0);
     assert_eq!(keys_of(database, seller.account()).await, 1);
-    let canaries = CANARIES.into_iter().chain(tokens.iter().map(String::as_str));
+    let canaries = CANARIES.into_iter().chain(tokens.iter().chain(&places).map(String::as_str));
     market.end_without(canaries, "AccountErased", "/api/v1/auth/register").await;
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use api::config::Config;
+use eventstore::sealing::PersonKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tradepost_tests::bazaar::{Bazaar, order_of};
@@ -309,7 +310,7 @@ async fn staff_decisions_are_events_with_who_and_why_and_need_a_store() {
     let path = format!("/admin/merchants/{}/verify", bazaar.seller.account());
     bazaar.staff.post(&path, &json!({})).send().await.problem(422, "invalid-field");
     bazaar.seller.post(&path, &json!({ "reason": "I am." })).send().await.problem(403, "missing-capability");
-    let rulings: Vec<(String, Value)> = sqlx::query_as(
+    let stored: Vec<(String, Value)> = sqlx::query_as(
         "select event_type, payload -> event_type -> 'ruling' from events
          where aggregate_type = 'store' and payload -> event_type ->> 'ruling' is not null order by position",
     )
@@ -317,6 +318,15 @@ async fn staff_decisions_are_events_with_who_and_why_and_need_a_store() {
     .await
     .or_fail("read the rulings");
     let by = bazaar.staff.account().0.to_string();
+    let app = &bazaar.server.app;
+    let key = PersonKey::load(&app.pool, &app.wrapping, bazaar.seller.account()).await.or_fail("read a key");
+    let key = key.or_fail("find the key of the seller");
+    let opened = |mut ruling: Value| {
+        let sealed = serde_json::from_value(ruling["reason"].take()).or_fail("find a sealed reason");
+        ruling["reason"] = json!(key.open(&sealed));
+        ruling
+    };
+    let rulings: Vec<(String, Value)> = stored.into_iter().map(|(event, ruling)| (event, opened(ruling))).collect();
     let ruling = |verdict: &str| json!({ "by": by, "reason": format!("Because: {verdict}.") });
     let expected = [
         ("StoreVerified", "verify"),

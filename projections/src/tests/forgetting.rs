@@ -34,7 +34,7 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
         ("(select * from orders.orders where payment = 'escrow') as escrow", "ship_to"),
         (
             "stores.stores",
-            "coalesce(slug, brand_name, biography, logo, business_address, whatsapp, instagram, facebook)",
+            "coalesce(slug, brand_name, biography, logo, business_address, whatsapp, instagram, facebook, reason)",
         ),
     ] {
         let left: i64 =

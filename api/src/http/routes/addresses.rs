@@ -47,11 +47,11 @@ pub struct AddressBody {
     line1: Option<String>,
     line2: Option<String>,
     postal_code: Option<String>,
-    city_id: Uuid,
+    city_id: Option<Uuid>,
     /// Nothing if this place is not known here any more.
     #[schema(example = "Lahore")]
     city: Option<String>,
-    province_id: Uuid,
+    province_id: Option<Uuid>,
     #[schema(example = "Punjab")]
     province: Option<String>,
     /// ISO 3166-1.
@@ -63,9 +63,9 @@ pub struct AddressBody {
 }
 
 fn body(app: &App, row: addresses::Address) -> AddressBody {
-    let place = app.places.city(CityId(row.city_id));
-    let province =
-        place.map_or_else(|| app.places.province(ProvinceId(row.province_id)), |(province, _)| Some(province));
+    let place = row.city_id.and_then(|city| app.places.city(CityId(city)));
+    let province = || row.province_id.and_then(|province| app.places.province(ProvinceId(province)));
+    let province = place.map_or_else(province, |(province, _)| Some(province));
     AddressBody {
         id: row.id,
         recipient: row.recipient,
@@ -150,8 +150,22 @@ pub struct AddressPatch {
     city_id: Option<Uuid>,
 }
 
-/// A city that is there, in the province that is named with it.
-fn place(app: &App, province: Option<Uuid>, city: Uuid) -> Result<Place, Problem> {
+/// A city that is there.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    province: ProvinceId,
+    city: CityId,
+}
+
+impl Found {
+    fn sealed(self, key: &PersonKey) -> Place {
+        let Self { province, city } = self;
+        Place { province: key.seal(&province.to_string()).into(), city: key.seal(&city.to_string()).into() }
+    }
+}
+
+/// A city, in the province that is named with it.
+fn find(app: &App, province: Option<Uuid>, city: Uuid) -> Result<Found, Problem> {
     let unknown = |pointer: &str, detail: &str| Problem::invalid_field(pointer, "unknown", detail);
     if province.is_some_and(|id| app.places.province(ProvinceId(id)).is_none()) {
         return Err(unknown("/province_id", "there is no such province"));
@@ -160,7 +174,7 @@ fn place(app: &App, province: Option<Uuid>, city: Uuid) -> Result<Place, Problem
     if province.is_some_and(|id| id != found.0.id.0) {
         return Err(unknown("/city_id", "this city is not in that province"));
     }
-    Ok(Place { province: found.0.id, city: found.1.id })
+    Ok(Found { province: found.0.id, city: found.1.id })
 }
 
 /// What a command has done to an address.
@@ -183,7 +197,7 @@ pub(super) async fn key_of(app: &App, account: AccountId) -> Result<PersonKey, P
 async fn add(State(app): State<App>, Creation(command): Creation<NewAddress>) -> Result<Done<AddressChanged>, Problem> {
     let (request, owner) = (command.request(), command.caller.account);
     let new = command.body;
-    let place = place(&app, Some(new.province_id), new.city_id)?;
+    let found = find(&app, Some(new.province_id), new.city_id)?;
     let key = key_of(&app, owner).await?;
     let seal = |text: Option<String>| text.filter(|text| !text.is_empty()).map(|text| key.seal(&text));
     let entry = Entry {
@@ -192,7 +206,7 @@ async fn add(State(app): State<App>, Creation(command): Creation<NewAddress>) ->
         line1: key.seal(&new.line1),
         line2: seal(new.line2),
         postal_code: seal(new.postal_code),
-        place,
+        place: found.sealed(&key),
     };
     let address = AddressId(mint::id());
     let accepted = app
@@ -241,9 +255,9 @@ async fn patch(
     command: Command<AddressPatch>,
 ) -> Result<Done<AddressChanged>, Problem> {
     let patch = command.body.clone();
-    let place = match (patch.province_id, patch.city_id) {
+    let found = match (patch.province_id, patch.city_id) {
         (None, None) => None,
-        (province, Some(city)) => Some(place(&app, province, city)?),
+        (province, Some(city)) => Some(find(&app, province, city)?),
         (Some(_), None) => {
             return Err(Problem::invalid_field("/city_id", "missing", "`province_id` takes one of its cities"));
         }
@@ -256,7 +270,7 @@ async fn patch(
         line1: seal(patch.line1),
         line2: seal(patch.line2),
         postal_code: seal(patch.postal_code),
-        place,
+        place: found.map(|found| found.sealed(&key)),
     };
     execute(&app, address, &command, move |world, owner| address_books::change(world, owner, address, changes.clone()))
         .await

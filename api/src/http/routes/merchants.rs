@@ -5,6 +5,7 @@ use axum::extract::State;
 use commands::stores::{self, Verdict};
 use domain::AccountId;
 use domain::store::{Kyc, Ruling, Store};
+use eventstore::sealing::PersonKey;
 use projections::stores as shops;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -79,7 +80,9 @@ async fn rule(
     command: Command<Reason>,
 ) -> Result<Done<StoreChanged>, Problem> {
     let (request, expected) = (command.request(), command.expected_version);
-    let ruling = Ruling { by: command.caller.account, reason: command.body.reason };
+    // Of whoever is forgotten there is no store.
+    let key = PersonKey::load(&app.pool, &app.wrapping, owner).await?.ok_or_else(|| Problem::not_found("store"))?;
+    let ruling = Ruling { by: command.caller.account, reason: key.seal(&command.body.reason).into() };
     let rule = move |world: &mut commands::World<'_>| {
         world.get::<Store>(owner)?.opened()?;
         world.expect_version::<Store>(owner, expected)?;

@@ -39,9 +39,11 @@ impl History {
         self.people[&owner.0].seal(text)
     }
 
-    fn somewhere(&mut self) -> Place {
+    fn somewhere(&mut self, owner: AccountId) -> Place {
         let province = ProvinceId::of("PK", ["PB", "SD"].choose(&mut self.random).unwrap());
-        Place { province, city: CityId::of(province, ["first", "second"].choose(&mut self.random).unwrap()) }
+        let city = CityId::of(province, ["first", "second"].choose(&mut self.random).unwrap());
+        let key = &self.people[&owner.0];
+        Place { province: key.seal(&province.to_string()).into(), city: key.seal(&city.to_string()).into() }
     }
 
     fn address(&mut self, owner: AccountId) -> Entry {
@@ -51,7 +53,7 @@ impl History {
             line1: self.sealed(owner),
             line2: self.random.random_bool(0.5).then(|| self.sealed(owner)),
             postal_code: self.random.random_bool(0.5).then(|| self.sealed(owner)),
-            place: self.somewhere(),
+            place: self.somewhere(owner),
         }
     }
 
@@ -64,7 +66,7 @@ impl History {
             2 => changes.line1 = sealed,
             3 => changes.line2 = sealed,
             4 => changes.postal_code = sealed,
-            _ => changes.place = Some(self.somewhere()),
+            _ => changes.place = Some(self.somewhere(owner)),
         }
         changes
     }

@@ -23,7 +23,8 @@ impl History {
         if self.accounts.state(owner).registered().is_err() {
             return;
         }
-        let ruling = Ruling { by: self.anybody(), reason: self.text().to_owned() };
+        let (by, reason) = (self.anybody(), self.text());
+        let ruling = Ruling { by, reason: self.people[&owner.0].seal(reason).into() };
         let command = match (self.random.random_range(0..12), self.stores.state(owner).opened().is_ok()) {
             (_, false) => store::Command::Open { owner, about: self.about(owner) },
             (0..4, true) => store::Command::Change { about: self.about(owner) },

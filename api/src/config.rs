@@ -99,6 +99,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "Of these, per minute, those that try a password, a token or a code; 0 turns this off.",
     ),
     ("limits.guest_orders_per_min", "10", "Orders per minute of one sender without an account; 0 turns this off."),
+    (
+        "limits.clicks_per_min",
+        "30",
+        "Clicks on affiliates' links per minute of one sender, and of one account; 0 turns this off.",
+    ),
     ("limits.uploads_per_min", "20", "Uploads per minute of one sender, and of one account; 0 turns this off."),
     ("limits.account_per_s", "100", "Commands per second of one account, twice as many in a burst; 0 turns this off."),
     (
@@ -376,6 +381,8 @@ pub struct Limits {
     pub guesses_per_min: u32,
     /// Orders per minute of one sender without an account.
     pub guest_orders_per_min: u32,
+    /// Clicks on affiliates' links per minute of one sender, and of one account.
+    pub clicks_per_min: u32,
     /// Uploads per minute of one sender, and of one account.
     pub uploads_per_min: u32,
     /// Commands per second of one account.
@@ -384,8 +391,14 @@ pub struct Limits {
 
 impl Limits {
     /// None at all, for loads that are meant to be more than anybody may ask.
-    pub const OFF: Self =
-        Self { sender_per_s: 0, guesses_per_min: 0, guest_orders_per_min: 0, uploads_per_min: 0, account_per_s: 0 };
+    pub const OFF: Self = Self {
+        sender_per_s: 0,
+        guesses_per_min: 0,
+        guest_orders_per_min: 0,
+        clicks_per_min: 0,
+        uploads_per_min: 0,
+        account_per_s: 0,
+    };
 }
 
 /// The database, private or not.
@@ -608,6 +621,7 @@ impl Default for Limits {
             sender_per_s: 200,
             guesses_per_min: 30,
             guest_orders_per_min: 10,
+            clicks_per_min: 30,
             uploads_per_min: 20,
             account_per_s: 100,
         }
@@ -803,6 +817,7 @@ impl Config {
             ("limits.sender_per_s", self.limits.sender_per_s <= MOST_PER_S, MOST_PER_S_RULE),
             ("limits.guesses_per_min", self.limits.guesses_per_min <= MOST_PER_S, MOST_PER_S_RULE),
             ("limits.guest_orders_per_min", self.limits.guest_orders_per_min <= MOST_PER_S, MOST_PER_S_RULE),
+            ("limits.clicks_per_min", self.limits.clicks_per_min <= MOST_PER_S, MOST_PER_S_RULE),
             ("limits.uploads_per_min", self.limits.uploads_per_min <= MOST_PER_S, MOST_PER_S_RULE),
             ("limits.account_per_s", self.limits.account_per_s <= MOST_PER_S, MOST_PER_S_RULE),
             ("database.url", url.is_none_or(is_postgres), "it must start with postgres://"),

@@ -40,16 +40,17 @@ pub(crate) fn may_earn(world: &mut World<'_>, affiliate: AccountId) -> Result<bo
     Ok(world.get::<Account>(affiliate)?.registered().is_ok_and(|account| account.unblocked().is_ok()))
 }
 
-/// A click that was counted.
+/// A click that was noted.
 #[derive(Clone, Copy, Debug)]
 pub struct Clicked {
     /// Whether it was the first of its visitor on this day.
     pub counted: bool,
-    /// When the first was.
+    /// When the last one was that is noted.
     pub at: Timestamp,
 }
 
-/// Counts a click on an affiliate's link, if it is the first of its visitor on this day. Who is logged in came by it.
+/// Notes a click on an affiliate's link, which counts if it is the first of its visitor on this day. Who is logged in came
+/// by it.
 pub fn click(
     world: &mut World<'_>,
     click: ReferralClickId,
@@ -68,13 +69,14 @@ pub fn click(
         ReferralClick::Absent => now,
         ReferralClick::Counted { at, .. } => at,
     };
-    Ok(Clicked { counted: !events.is_empty(), at })
+    let counted = events.iter().any(|event| matches!(event, referral_click::Event::ReferralClicked { .. }));
+    Ok(Clicked { counted, at })
 }
 
 /// Notes by which click an account came. One that was never counted, or is on the account's own code, says nothing: it
 /// keeps nobody from joining or buying.
 pub fn follow(world: &mut World<'_>, account: AccountId, click: ReferralClickId) -> Result<(), Halt> {
-    let ReferralClick::Counted { affiliate, at: clicked_at } = *world.get::<ReferralClick>(click)? else {
+    let ReferralClick::Counted { affiliate, at: clicked_at, .. } = *world.get::<ReferralClick>(click)? else {
         return Ok(());
     };
     if affiliate != account {

@@ -117,7 +117,7 @@ id!(
     CommissionId
 );
 id!(
-    /// The first click of a visitor on an affiliate's link on a day, by a keyed hash of these.
+    /// The clicks of a visitor on an affiliate's links on a day, by a keyed hash of these.
     ReferralClickId
 );
 id!(

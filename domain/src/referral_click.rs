@@ -1,8 +1,9 @@
 //! Somebody has followed the link of an affiliate.
 //!
 //! A stream for each visitor, affiliate and day, whose name is a keyed hash: it tells neither who has clicked nor from
-//! where. Invariant: it counts once, at the time of the first click of that day. Whoever presents its id afterwards, in
-//! registering or in buying, came by that click.
+//! where. It counts once, and is dated by its last click, since another affiliate's may have come between: whoever
+//! presents its id afterwards, in registering or in buying, came by that one. Invariant: it has [`MOST_A_DAY`] events at
+//! most, however often somebody clicks; what comes after that leaves the date as it is.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,13 @@ use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{AccountId, ReferralClickId};
 
+/// So many clicks of one visitor on one affiliate's links are noted in a day.
+pub const MOST_A_DAY: u32 = 20;
+
 /// What is asked of a click.
 #[derive(Clone, Copy, Debug)]
 pub enum Command {
-    /// Count it.
+    /// Count it, or note that it was repeated.
     Count {
         /// Whose link it was.
         affiliate: AccountId,
@@ -35,9 +39,16 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// The same visitor has clicked again on this day, which does not count.
+    ReferralClickRepeated {
+        /// Whose link it was.
+        affiliate: AccountId,
+        /// When.
+        at: Timestamp,
+    },
 }
 
-event_versions!(Event { ReferralClicked = "1" });
+event_versions!(Event { ReferralClicked = "1", ReferralClickRepeated = "1" });
 
 /// A click refuses nothing.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -53,8 +64,10 @@ pub enum ReferralClick {
     Counted {
         /// Whose link it was.
         affiliate: AccountId,
-        /// When.
+        /// When that was last.
         at: Timestamp,
+        /// How many clicks are noted.
+        noted: u32,
     },
 }
 
@@ -68,12 +81,23 @@ impl Aggregate for ReferralClick {
     fn decide(&self, Command::Count { affiliate, now }: Command) -> Result<Vec<Event>, Error> {
         Ok(match self {
             Self::Absent => vec![Event::ReferralClicked { affiliate, at: now }],
+            Self::Counted { at, noted, .. } if *noted < MOST_A_DAY && *at < now => {
+                vec![Event::ReferralClickRepeated { affiliate, at: now }]
+            }
             Self::Counted { .. } => vec![],
         })
     }
 
-    fn evolve(&mut self, &Event::ReferralClicked { affiliate, at }: &Event) {
-        *self = Self::Counted { affiliate, at };
+    fn evolve(&mut self, event: &Event) {
+        let before = match self {
+            Self::Absent => 0,
+            Self::Counted { noted, .. } => *noted,
+        };
+        match *event {
+            Event::ReferralClicked { affiliate, at } | Event::ReferralClickRepeated { affiliate, at } => {
+                *self = Self::Counted { affiliate, at, noted: before.saturating_add(1) };
+            }
+        }
     }
 }
 
@@ -83,14 +107,34 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::testing::given;
+    use crate::testing::{Given, given};
+
+    const ANN: AccountId = AccountId(Uuid::from_u128(1));
+
+    fn count(minutes: i64) -> Command {
+        Command::Count { affiliate: ANN, now: Timestamp::default() + TimeDelta::minutes(minutes) }
+    }
+
+    fn clicked() -> Event {
+        Event::ReferralClicked { affiliate: ANN, at: Timestamp::default() }
+    }
 
     #[test]
-    fn a_click_counts_once_at_its_first_time() {
-        let (affiliate, now) = (AccountId(Uuid::from_u128(1)), Timestamp::default());
-        let clicked = Event::ReferralClicked { affiliate, at: now };
-        given::<ReferralClick>([]).when(Command::Count { affiliate, now }).then([clicked]);
-        let later = now + TimeDelta::hours(1);
-        given::<ReferralClick>([clicked]).when(Command::Count { affiliate, now: later }).then_nothing();
+    fn a_click_counts_once_and_is_dated_by_the_last() {
+        given::<ReferralClick>([]).when(count(0)).then([clicked()]);
+        let at = Timestamp::default() + TimeDelta::minutes(1);
+        let repeated = Event::ReferralClickRepeated { affiliate: ANN, at };
+        given::<ReferralClick>([clicked()]).when(count(1)).then([repeated]);
+        let twice = given::<ReferralClick>([clicked(), repeated]);
+        assert_eq!(*twice.state(), ReferralClick::Counted { affiliate: ANN, at, noted: 2 });
+        twice.when(count(1)).then_nothing();
+    }
+
+    #[test]
+    fn one_visitor_causes_so_many_events_a_day_and_no_more() {
+        let click = (0..1_000).map(count).fold(given::<ReferralClick>([]), Given::and);
+        let at = Timestamp::default() + TimeDelta::minutes(i64::from(MOST_A_DAY) - 1);
+        assert_eq!(*click.state(), ReferralClick::Counted { affiliate: ANN, at, noted: MOST_A_DAY });
+        click.when(count(1_000)).then_nothing();
     }
 }

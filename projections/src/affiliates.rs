@@ -133,6 +133,8 @@ impl Changes {
             DomainEvent::ReferralClick(_, referral_click::Event::ReferralClicked { affiliate, at: _ }) => {
                 *self.clicks.entry(affiliate.0).or_default() += 1;
             }
+            // It counts once.
+            DomainEvent::ReferralClick(_, referral_click::Event::ReferralClickRepeated { .. }) => {}
             DomainEvent::Referral(AccountId(account), referral::Event::AccountReferred { source }) => {
                 self.referred.insert((source.affiliate.0, *account));
             }

@@ -71,6 +71,7 @@ class Server:
             # Nobody else asks so much.
             "TRADEPOST_LIMITS__SENDER_PER_S": "0",
             "TRADEPOST_LIMITS__GUESSES_PER_MIN": "0",
+            "TRADEPOST_LIMITS__CLICKS_PER_MIN": "0",
             "TRADEPOST_LIMITS__UPLOADS_PER_MIN": "0",
             "TRADEPOST_LIMITS__ACCOUNT_PER_S": "0",
         }

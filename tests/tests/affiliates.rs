@@ -27,6 +27,12 @@ async fn click(client: &Client, code: &str) -> Answer {
     client.post("/affiliate/clicks", &json!({ "code": code })).send().await
 }
 
+/// Lets a new day begin, so that whatever follows happens on one.
+async fn new_day(bazaar: &Bazaar) {
+    let of_day = bazaar.server.app.clock.now().timestamp_millis().rem_euclid(DAY_MS);
+    bazaar.wait(DAY_MS - of_day + 1_000).await;
+}
+
 async fn mine(bazaar: &Bazaar, affiliate: &Client) -> Value {
     let now = bazaar.wait(0).await;
     affiliate.get("/affiliate").since(now).send().await.expect(200).body
@@ -74,7 +80,6 @@ async fn a_click_counts_once_a_day_for_each_visitor() {
     assert_eq!(first.body["counted"], json!(true));
     let again = click(&nobody, &code.to_lowercase()).await.expect(200);
     assert_eq!((&again.body["counted"], &again.body["click_id"]), (&json!(false), &first.body["click_id"]));
-    assert_eq!(again.body["attributed_until"], first.body["attributed_until"]);
     assert_eq!(click(&bazaar.buyer, &code).await.expect(200).body["counted"], json!(true));
     bazaar.wait(DAY_MS).await;
     assert_eq!(click(&nobody, &code).await.expect(200).body["counted"], json!(true));
@@ -196,6 +201,52 @@ async fn a_click_counts_for_thirty_days_and_the_last_one_alone() {
     bazaar.buyer.post("/orders", &cart).send().await.expect(201);
     let pending = async |client: &Client| mine(&bazaar, client).await["earnings"][0]["pending"].clone();
     assert_eq!((pending(&affiliate).await, pending(&another).await), (usd(COMMISSION), usd(COMMISSION)));
+}
+
+#[tokio::test]
+async fn of_two_affiliates_who_are_clicked_in_turns_the_last_one_earns() {
+    let (bazaar, affiliate, code) = open().await;
+    let another = bazaar.server.client().register("another").await;
+    let theirs = enrol(&another).await;
+    let offered = bazaar.offer(3).await;
+    let nobody = bazaar.server.client();
+    new_day(&bazaar).await;
+    let mut clicked = Vec::new();
+    for code in [&code, &theirs, &code] {
+        bazaar.wait(1_000).await;
+        click(&bazaar.buyer, code).await.expect(200);
+        clicked.push(click(&nobody, code).await.expect(200).body);
+    }
+    assert_eq!(clicked[0]["click_id"], clicked[2]["click_id"]);
+    assert_ne!(clicked[0]["attributed_until"], clicked[2]["attributed_until"]);
+    bazaar.buyer.check_out(&[(&offered, 1)], "now").await.expect(201);
+    assert_eq!(earnings(&bazaar, &affiliate).await[0], COMMISSION);
+    // Nor does it matter in which order the clicks are shown of whoever joins later.
+    let ann = bazaar.server.client().register("ann").await;
+    ann.fund(30_000).await;
+    for clicked in [&clicked[2], &clicked[1]] {
+        let cart = json!({ "lines": [{ "listing_id": offered }], "pay": "now", "click_id": clicked["click_id"] });
+        ann.post("/orders", &cart).send().await.expect(201);
+    }
+    assert_eq!(earnings(&bazaar, &affiliate).await[0], 3 * COMMISSION);
+    assert_eq!(mine(&bazaar, &another).await["earnings"], json!([]));
+    assert_eq!(mine(&bazaar, &affiliate).await["clicks"], 2, "a repetition does not count");
+}
+
+#[tokio::test]
+async fn nobody_fills_the_log_by_clicking() {
+    let (bazaar, _affiliate, code) = open().await;
+    new_day(&bazaar).await;
+    for _ in 0..30 {
+        bazaar.wait(1_000).await;
+        click(&bazaar.buyer, &code).await.expect(200);
+        click(&bazaar.server.client(), &code).await.expect(200);
+    }
+    let count = "select count(*) from events where aggregate_type in ('referral', 'referral_click')";
+    let mut connection = bazaar.server.database.connect().await;
+    let noted: i64 = sqlx::query_scalar(count).fetch_one(&mut connection).await.unwrap();
+    // The buyer's, by which they came, and those of somebody who has not logged in.
+    assert_eq!(noted, 3 * i64::from(domain::referral_click::MOST_A_DAY));
 }
 
 #[tokio::test]

@@ -262,6 +262,21 @@ async fn orders_without_an_account_are_limited_by_whatever_name() {
     nobody.get("/stores").send().await.expect(200);
 }
 
+#[tokio::test]
+async fn clicks_on_affiliates_links_are_limited_by_account_too() {
+    let limits = Limits { clicks_per_min: 2, ..Limits::OFF };
+    let proxied = http(|http| http.trusted_proxies = "127.0.0.1".parse().unwrap());
+    let server = InProcess::start_with(Config { limits, ..proxied }).await;
+    let ann = server.client().register("ann").await;
+    let click = |from: &str| {
+        ann.post("/affiliate/clicks", &json!({ "code": "00000000" })).header("x-forwarded-for", from).send()
+    };
+    click("203.0.113.1").await.problem(404, "not-found");
+    click("203.0.113.2").await.problem(404, "not-found");
+    let refused = click("203.0.113.3").await.problem(429, "too-many-requests");
+    assert!((1..=30).contains(&retry_after(&refused)));
+}
+
 /// The metadata of the event at a position.
 async fn metadata(server: &InProcess, position: i64) -> Value {
     let metadata: String = sqlx::query_scalar("select metadata::text from events where position = $1")

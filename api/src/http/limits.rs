@@ -48,6 +48,7 @@ pub struct Limits {
     sender: Option<Limiter<IpNet>>,
     guesses: Option<Limiter<IpNet>>,
     guest_orders: Option<Limiter<IpNet>>,
+    clicks: Option<(Limiter<IpNet>, Limiter<AccountId>)>,
     uploads: Option<(Limiter<IpNet>, Limiter<AccountId>)>,
     account: Option<Limiter<AccountId>>,
 }
@@ -55,18 +56,22 @@ pub struct Limits {
 impl Limits {
     /// As they are set.
     pub fn new(settings: config::Limits) -> Self {
-        let config::Limits { sender_per_s, guesses_per_min, guest_orders_per_min, uploads_per_min, account_per_s } =
-            settings;
+        let config::Limits {
+            sender_per_s,
+            guesses_per_min,
+            guest_orders_per_min,
+            clicks_per_min,
+            uploads_per_min,
+            account_per_s,
+        } = settings;
         let per_s = |rate: NonZeroU32| Quota::per_second(rate).allow_burst(rate.saturating_mul(BURST));
         Self {
             sender: NonZeroU32::new(sender_per_s).map(|rate| Limiter::new("sender", per_s(rate))),
             guesses: NonZeroU32::new(guesses_per_min).map(|rate| Limiter::new("guesses", Quota::per_minute(rate))),
             guest_orders: NonZeroU32::new(guest_orders_per_min)
                 .map(|rate| Limiter::new("guest_orders", Quota::per_minute(rate))),
-            uploads: NonZeroU32::new(uploads_per_min).map(|rate| {
-                let quota = Quota::per_minute(rate);
-                (Limiter::new("uploads", quota), Limiter::new("uploads", quota))
-            }),
+            clicks: of_both("clicks", clicks_per_min),
+            uploads: of_both("uploads", uploads_per_min),
             account: NonZeroU32::new(account_per_s).map(|rate| Limiter::new("account", per_s(rate))),
         }
     }
@@ -87,6 +92,11 @@ impl Limits {
         too_many(Duration::from_secs(1))
     }
 
+    /// Counts a click of an account on an affiliate's link.
+    pub(super) fn click(&self, account: AccountId) -> Result<(), Problem> {
+        self.clicks.as_ref().map_or(Ok(()), |(_, limit)| limit.count(&account))
+    }
+
     /// Counts a request by its canonical path.
     fn request(&self, sender: &Sender, method: &Method, path: &str) -> Result<(), Problem> {
         let sender = sender.counted();
@@ -94,6 +104,9 @@ impl Limits {
             limit.count(&sender)?;
         }
         if let Some(limit) = self.guest_orders.as_ref().filter(|_| is_guest_order(method, path)) {
+            limit.count(&sender)?;
+        }
+        if let Some((limit, _)) = self.clicks.as_ref().filter(|_| is_click(method, path)) {
             limit.count(&sender)?;
         }
         if let Some((limit, _)) = self.uploads.as_ref().filter(|_| is_upload(method, path)) {
@@ -105,11 +118,17 @@ impl Limits {
     fn forget(&self) {
         self.sender.iter().chain(&self.guesses).chain(&self.guest_orders).for_each(Limiter::forget);
         self.account.iter().for_each(Limiter::forget);
-        if let Some((senders, accounts)) = &self.uploads {
+        for (senders, accounts) in self.clicks.iter().chain(&self.uploads) {
             senders.forget();
             accounts.forget();
         }
     }
+}
+
+/// So many a minute of one sender, and of one account.
+fn of_both(name: &'static str, per_min: u32) -> Option<(Limiter<IpNet>, Limiter<AccountId>)> {
+    let quota = Quota::per_minute(NonZeroU32::new(per_min)?);
+    Some((Limiter::new(name, quota), Limiter::new(name, quota)))
 }
 
 /// Whether a request tries something that its sender may not know.
@@ -124,6 +143,11 @@ fn is_guest_order(method: &Method, path: &str) -> bool {
     let path = path.strip_prefix(BASE).unwrap_or_default();
     let of_store = path.strip_prefix("/store/").is_some_and(|rest| rest.ends_with("/orders"));
     *method == Method::POST && of_store
+}
+
+/// Whether a request notes that somebody has followed a link.
+fn is_click(method: &Method, path: &str) -> bool {
+    *method == Method::POST && path.strip_prefix(BASE) == Some("/affiliate/clicks")
 }
 
 /// Whether a request brings pictures.
@@ -265,6 +289,20 @@ mod tests {
         ask("192.0.2.1", Method::GET, "/api/v1/store/corner").unwrap();
         ask("192.0.2.1", Method::POST, "/api/v1/auth/login").unwrap();
         ask("192.0.2.2", Method::POST, "/api/v1/store/corner/orders").unwrap();
+    }
+
+    #[test]
+    fn clicks_are_counted_by_sender_and_by_account() {
+        let limits = Limits::new(config::Limits { clicks_per_min: 1, ..config::Limits::OFF });
+        let ask = |ip: &str, path: &str| limits.request(&sender(ip), &Method::POST, path);
+        ask("192.0.2.1", "/api/v1/affiliate/clicks").unwrap();
+        ask("192.0.2.1", "/api/v1/affiliate/clicks").unwrap_err();
+        ask("192.0.2.2", "/api/v1/affiliate/clicks").unwrap();
+        ask("192.0.2.1", "/api/v1/affiliate").unwrap();
+        let ann = AccountId(Uuid::from_u128(1));
+        limits.click(ann).unwrap();
+        limits.click(ann).unwrap_err();
+        limits.upload(ann).unwrap();
     }
 
     #[test]

@@ -114,8 +114,10 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
         [DomainEvent::Referral(id, referral::Event::AccountReferred { source }), ..] => {
             draft.execute::<Referral>(*id, referral::Command::Follow { source: *source }).map(drop)
         }
-        [DomainEvent::ReferralClick(id, referral_click::Event::ReferralClicked { affiliate, at: _ }), ..] => {
-            let count = referral_click::Command::Count { affiliate: *affiliate, now };
+        [DomainEvent::ReferralClick(id, event), ..] => {
+            use referral_click::Event as E;
+            let (E::ReferralClicked { affiliate, at: _ } | E::ReferralClickRepeated { affiliate, at: _ }) = *event;
+            let count = referral_click::Command::Count { affiliate, now };
             draft.execute::<ReferralClick>(*id, count).map(drop)
         }
         [DomainEvent::Session(id, event), ..] => {

@@ -231,7 +231,8 @@ pub struct ClickedBody {
     click_id: Uuid,
     /// Whether it counts: not if the same visitor has clicked before on this day.
     counted: bool,
-    /// Until then what is bought earns a commission, unless a later click counts instead.
+    /// Until then what is bought earns a commission, unless a later click counts instead: so long after the last click on
+    /// this code that is noted.
     attributed_until: DateTime<Utc>,
     /// The last event of the command in the log.
     #[serde(default)]
@@ -239,8 +240,9 @@ pub struct ClickedBody {
     position: i64,
 }
 
-/// Notes that somebody has followed a link with a referral code: once a day for each visitor, who is an account, or for
-/// whoever has not logged in an address, of which only a keyed hash is kept.
+/// Notes that somebody has followed a link with a referral code. It counts once a day for each visitor, who is an account,
+/// or for whoever has not logged in an address, of which only a keyed hash is kept; of each visitor 20 clicks a day on one
+/// code are noted, since the last one may decide who earns.
 ///
 /// An account that is logged in has come by the link with that. Everybody else has come by it once they register or buy
 /// with the `click_id` that this answers. The last click counts, whoever's it is, for as many days as `/affiliate` tells;
@@ -255,6 +257,7 @@ async fn click(
     Body(ClickBody { code }): Body<ClickBody>,
 ) -> Result<Done<ClickedBody>, Problem> {
     let by = caller.map(|caller| caller.account);
+    by.map_or(Ok(()), |account| app.limits.click(account))?;
     let sender = id.sender().map(|sender| sender.counted().to_string()).unwrap_or_default();
     let who = by.map_or_else(|| format!("sender:{sender}"), |account| format!("account:{account}"));
     // Nothing of who clicks or from where goes into the log.

@@ -60,12 +60,19 @@ impl History {
 
     /// Somebody clicks, who may be logged in or may be so later.
     fn click(&mut self, affiliate: AccountId) {
-        let (click, event_id, now) = (ReferralClickId(self.id()), self.id(), self.now);
+        let (new, event_id, now) = (ReferralClickId(self.id()), self.id(), self.now);
+        let is_theirs = |click: ReferralClick| match click {
+            ReferralClick::Absent => false,
+            ReferralClick::Counted { affiliate: of, .. } => of == affiliate,
+        };
+        // Some come again.
+        let known = self.clicks.0.iter().find(|(_, (click, _))| is_theirs(*click)).map(|(id, _)| ReferralClickId(*id));
+        let click = known.filter(|_| self.random.random_bool(0.2)).unwrap_or(new);
         let count = referral_click::Command::Count { affiliate, now };
         self.clicks.execute(&mut self.unit, now, event_id, click, count);
         if self.random.random_bool(0.7) {
             let (account, event_id) = (self.anybody(), self.id());
-            let ReferralClick::Counted { affiliate, at: clicked_at } = self.clicks.state(click) else { return };
+            let ReferralClick::Counted { affiliate, at: clicked_at, .. } = self.clicks.state(click) else { return };
             let follow = referral::Command::Follow { source: Source { affiliate, click, clicked_at } };
             self.referrals.execute(&mut self.unit, now, event_id, account, follow);
         }

@@ -7,7 +7,7 @@ use domain::commission::{Command, Commission, Event, Promise};
 use domain::escrow::{self, Escrow, Opened};
 use domain::referral::{Referral, Source};
 use domain::wallet::{self, Wallet};
-use domain::{AccountId, CommissionId, Money, OrderId, RefundId, WalletId};
+use domain::{AccountId, CommissionId, OrderId, RefundId, WalletId};
 
 use crate::affiliates;
 use crate::engine::{Halt, World};
@@ -51,16 +51,15 @@ pub(crate) fn settle(
 ) -> Result<(), Halt> {
     use escrow::Event as E;
     let Some(promise) = escrow.terms.commission else { return Ok(()) };
-    let left = escrow.remaining();
     match event {
         E::EscrowReleased { .. } => vest(world, order, promise.affiliate),
         E::EscrowSplit { .. } => {
-            reverse(world, order, promise.affiliate, RefundId(order.0), left)?;
+            reverse(world, escrow, promise.affiliate, RefundId(order.0))?;
             vest(world, order, promise.affiliate)
         }
         E::EscrowPartlyRefunded { refund, .. }
         | E::EscrowRefunded { refund, .. }
-        | E::ReleaseRefunded { refund, .. } => reverse(world, order, promise.affiliate, *refund, left),
+        | E::ReleaseRefunded { refund, .. } => reverse(world, escrow, promise.affiliate, *refund),
         // It accrues with the payment.
         E::EscrowOpened { .. }
         | E::EscrowFunded { .. }
@@ -73,10 +72,12 @@ pub(crate) fn settle(
 
 /// Lets somebody earn with an order that is paid. Who may not trade any more, or is forgotten, earns nothing new.
 pub(crate) fn accrue(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
-    let escrow::Terms { commission, amount: base, .. } = &world.get::<Escrow>(order)?.opened()?.terms;
-    let (Some(promise), base) = (*commission, *base) else { return Ok(()) };
+    let escrow = world.get::<Escrow>(order)?.opened()?;
+    let (Some(promise), base, fee) = (escrow.terms.commission, escrow.terms.amount, escrow.fee()?) else {
+        return Ok(());
+    };
     if affiliates::may_earn(world, promise.affiliate)? {
-        world.execute::<Commission>(CommissionId::of(order), Command::Accrue { order, promise, base })?;
+        world.execute::<Commission>(CommissionId::of(order), Command::Accrue { order, promise, base, fee })?;
     }
     Ok(())
 }
@@ -98,16 +99,12 @@ fn vest(world: &mut World<'_>, order: OrderId, affiliate: AccountId) -> Result<(
     Ok(())
 }
 
-fn reverse(
-    world: &mut World<'_>,
-    order: OrderId,
-    affiliate: AccountId,
-    refund: RefundId,
-    left: Money,
-) -> Result<(), Halt> {
-    let id = CommissionId::of(order);
+/// What has vested is given back, or owed, unless nobody is left to owe it.
+fn reverse(world: &mut World<'_>, escrow: &Opened, affiliate: AccountId, refund: RefundId) -> Result<(), Halt> {
+    let (id, left, fee) = (CommissionId::of(escrow.terms.order), escrow.remaining(), escrow.fee()?);
     let available = wallets::available(world, affiliate, left.currency())?;
-    for event in world.execute::<Commission>(id, Command::Reverse { refund, left, available })? {
+    let can_owe = world.get::<Account>(affiliate)?.registered().is_ok();
+    for event in world.execute::<Commission>(id, Command::Reverse { refund, left, fee, available, can_owe })? {
         follow(world, id, affiliate, &event)?;
     }
     Ok(())

@@ -2,10 +2,12 @@
 //!
 //! `NoSale → Pending → Vested`. It accrues when the order is paid and vests when the seller is paid, into the affiliate's
 //! wallet; both in the commit of the order's [`crate::escrow`], as is every reversal. The rate was frozen at the purchase;
-//! the commission is that share, rounded half-up once, of what the seller keeps of the order's fee base. So whatever goes
-//! back to the buyer takes its part of the commission along, before it has vested and after; what the affiliate has not
-//! available any more is owed. Invariants: what has accrued is pending, vested or reversed, to the cent; an order has one
-//! commission, whose id follows from the order's. Every event carries its complete postings; the affiliate's wallet
+//! the commission is that share, rounded half-up once, of what the seller keeps of the order's fee base, and never more
+//! than the marketplace's fee on it: else a trade with oneself would pay. So whatever goes back to the buyer takes its
+//! part of the commission along, before it has vested and after; what the affiliate has not available any more is owed.
+//! Whoever is forgotten owes nothing, since nobody is left to pay: that part stays the marketplace's affiliate expense, as
+//! which it was booked when it accrued. Invariants: what has accrued is pending, vested or reversed, to the cent; an order
+//! has one commission, whose id follows from the order's. Every event carries its complete postings; the affiliate's wallet
 //! follows in the same commit.
 
 use schemars::JsonSchema;
@@ -31,6 +33,8 @@ pub enum Command {
         promise: Promise,
         /// The order's fee base.
         base: Money,
+        /// The marketplace's fee on it.
+        fee: Money,
     },
     /// Go to the affiliate: the seller is paid.
     Vest {},
@@ -42,8 +46,12 @@ pub enum Command {
         refund: RefundId,
         /// What is left of the fee base.
         left: Money,
-        /// What the affiliate has available; the rest of what has vested is owed.
+        /// What is left of the marketplace's fee.
+        fee: Money,
+        /// What the affiliate has available.
         available: Money,
+        /// Whether the rest of what has vested is owed. Nobody is left to owe it once the account is forgotten.
+        can_owe: bool,
     },
 }
 
@@ -86,6 +94,10 @@ pub enum Event {
         promise: Promise,
         /// The order's fee base.
         base: Money,
+        /// The marketplace's fee on it, which is the most that is earned; not told by earlier versions, which knew no
+        /// such bound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fee: Option<Money>,
         /// How much that is.
         amount: Money,
         /// Affiliate expense → affiliate pending.
@@ -125,7 +137,7 @@ pub enum Event {
 }
 
 event_versions!(Event {
-    CommissionAccrued = "1",
+    CommissionAccrued = "2" | "1",
     CommissionVested = "1",
     CommissionReversed = "1",
     VestedCommissionReversed = "1",
@@ -169,8 +181,12 @@ pub enum Commission {
 /// Who earns how much.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Earned {
+    /// With which order.
+    pub order: OrderId,
     /// As frozen at the purchase.
     pub promise: Promise,
+    /// Whether it is never more than the marketplace's fee.
+    pub is_bounded: bool,
     /// How much is left of it.
     pub amount: Money,
 }
@@ -201,7 +217,7 @@ impl Aggregate for Commission {
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match (self, command) {
-            (Self::NoSale, Command::Accrue { order, promise, base }) => accrue(order, promise, base),
+            (Self::NoSale, Command::Accrue { order, promise, base, fee }) => accrue(order, promise, base, fee),
             (Self::Pending(_) | Self::Vested(_), Command::Accrue { .. }) => Err(Error::AlreadyAccrued),
             // Nobody earns with it, or has what was earned.
             (Self::NoSale, Command::Vest {} | Command::Forgo {} | Command::Reverse { .. })
@@ -210,19 +226,22 @@ impl Aggregate for Commission {
             (Self::Pending(earned), Command::Forgo {}) => {
                 Ok(earned.reverse(ReversalCause::CannotBePaid, earned.amount))
             }
-            (Self::Pending(earned), Command::Reverse { refund, left, .. }) => {
-                Ok(earned.reverse(ReversalCause::Refunded { refund, left }, earned.surplus(left)?))
+            (Self::Pending(earned), Command::Reverse { refund, left, fee, .. }) => {
+                Ok(earned.reverse(ReversalCause::Refunded { refund, left }, earned.surplus(left, fee)?))
             }
-            (Self::Vested(earned), Command::Reverse { refund, left, available }) => {
-                earned.reverse_vested(refund, left, available)
+            (Self::Vested(earned), Command::Reverse { refund, left, fee, available, can_owe }) => {
+                let surplus = earned.surplus(left, fee)?;
+                let amount = if can_owe { surplus } else { surplus.min(available)? };
+                earned.reverse_vested(refund, left, amount, available)
             }
         }
     }
 
     fn evolve(&mut self, event: &Event) {
         match event {
-            Event::CommissionAccrued { promise, amount, .. } => {
-                *self = Self::Pending(Earned { promise: *promise, amount: *amount });
+            Event::CommissionAccrued { order, promise, base: _, fee, amount, postings: _ } => {
+                let is_bounded = fee.is_some();
+                *self = Self::Pending(Earned { order: *order, promise: *promise, is_bounded, amount: *amount });
             }
             Event::CommissionVested { .. } => {
                 if let Self::Pending(earned) = *self {
@@ -239,20 +258,20 @@ impl Aggregate for Commission {
     }
 }
 
-fn accrue(order: OrderId, promise: Promise, base: Money) -> Result<Vec<Event>, Error> {
-    let amount = base.share_bps(promise.rate_bps)?;
+fn accrue(order: OrderId, promise: Promise, base: Money, fee: Money) -> Result<Vec<Event>, Error> {
+    let amount = base.share_bps(promise.rate_bps)?.min(fee)?;
     // Of little a share may be nothing.
     if !amount.is_positive() {
         return Ok(vec![]);
     }
     let pending = LedgerAccount::AffiliatePending(promise.affiliate);
     let postings = vec![Posting::new(LedgerAccount::AffiliateExpense, pending, amount)];
-    Ok(vec![Event::CommissionAccrued { order, promise, base, amount, postings }])
+    Ok(vec![Event::CommissionAccrued { order, promise, base, fee: Some(fee), amount, postings }])
 }
 
 impl Earned {
     fn vest(&self) -> Vec<Event> {
-        let Self { promise: Promise { affiliate, .. }, amount } = *self;
+        let Self { promise: Promise { affiliate, .. }, amount, .. } = *self;
         if !amount.is_positive() {
             return vec![];
         }
@@ -260,10 +279,16 @@ impl Earned {
         vec![Event::CommissionVested { amount, postings: vec![Posting::new(pending, available, amount)] }]
     }
 
-    /// What is too much of it, now that so much is left of the fee base.
-    fn surplus(&self, left: Money) -> Result<Money, Error> {
-        let surplus = self.amount.minus(left.share_bps(self.promise.rate_bps)?)?;
-        // What cannot be paid was reversed before.
+    /// How much is earned if so much is left of the fee base, and of the fee.
+    pub fn due(&self, left: Money, fee: Money) -> Result<Money, MoneyError> {
+        let share = left.share_bps(self.promise.rate_bps)?;
+        if self.is_bounded { share.min(fee) } else { Ok(share) }
+    }
+
+    /// What is too much of it, now that so much is left of the fee base, and of the fee.
+    fn surplus(&self, left: Money, fee: Money) -> Result<Money, Error> {
+        let surplus = self.amount.minus(self.due(left, fee)?)?;
+        // What cannot be paid was reversed before, and cents of a fee wander between lines.
         Ok(surplus.max(Money::zero(surplus.currency()))?)
     }
 
@@ -276,8 +301,13 @@ impl Earned {
         vec![Event::CommissionReversed { cause, amount, postings }]
     }
 
-    fn reverse_vested(&self, refund: RefundId, left: Money, available: Money) -> Result<Vec<Event>, Error> {
-        let amount = self.surplus(left)?;
+    fn reverse_vested(
+        &self,
+        refund: RefundId,
+        left: Money,
+        amount: Money,
+        available: Money,
+    ) -> Result<Vec<Event>, Error> {
         if !amount.is_positive() {
             return Ok(vec![]);
         }

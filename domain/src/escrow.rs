@@ -599,6 +599,20 @@ impl Opened {
         self.terms.amount.minus(self.refunded).unwrap_or(Money::zero(self.refunded.currency()))
     }
 
+    /// The marketplace's share of what has not gone back: what it would take, or after a release what it has.
+    pub fn fee(&self) -> Result<Money, MoneyError> {
+        match self.phase {
+            Phase::Released { fee } => Ok(fee),
+            Phase::AwaitingPayment
+            | Phase::Funded { .. }
+            | Phase::Inspection { .. }
+            | Phase::Disputed { .. }
+            | Phase::Voided
+            | Phase::Refunded
+            | Phase::Split => fees::fee_on(self.remaining(), &self.terms.lines),
+        }
+    }
+
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match command {
             // Answered above: it is there already.
@@ -722,7 +736,7 @@ impl Opened {
             (_, ReleaseCause::Confirmed | ReleaseCause::InspectionOver) => return Err(self.wrong_status()),
         }
         let kept = self.remaining();
-        let fee = fees::fee_on(kept, &self.terms.lines)?;
+        let fee = self.fee()?;
         let postings = self.payout(kept, fee)?;
         Ok(vec![Event::EscrowReleased { cause, kept, fee, postings }])
     }

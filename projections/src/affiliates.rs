@@ -145,7 +145,7 @@ impl Changes {
     }
 
     fn earn(&mut self, CommissionId(id): CommissionId, event: &commission::Event, recorded: &Recorded) {
-        if let commission::Event::CommissionAccrued { order: _, promise, base, amount, postings: _ } = event {
+        if let commission::Event::CommissionAccrued { order: _, promise, base, amount, .. } = event {
             let row = Row {
                 id,
                 affiliate_id: promise.affiliate.0,

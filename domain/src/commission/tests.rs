@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::fees::{FeeLine, fee_on, gross};
 use crate::money::Currency;
 use crate::testing::{Given, given};
 
@@ -22,12 +23,13 @@ fn usd(minor: i64) -> Money {
     Money::new(minor, Currency::USD).unwrap()
 }
 
+/// With a fee that leaves the commission as it is.
 fn accrue(base: i64) -> Command {
-    Command::Accrue { order: ORDER, promise: PROMISE, base: usd(base) }
+    Command::Accrue { order: ORDER, promise: PROMISE, base: usd(base), fee: usd(base) }
 }
 
 fn reverse(left: i64, available: i64) -> Command {
-    Command::Reverse { refund: REFUND, left: usd(left), available: usd(available) }
+    Command::Reverse { refund: REFUND, left: usd(left), fee: usd(left), available: usd(available), can_owe: true }
 }
 
 /// Of an order of 105.00.
@@ -47,12 +49,68 @@ fn left(commission: &Given<Commission>) -> Money {
 fn it_accrues_as_a_share_of_the_fee_base_rounded_half_up() {
     let amount = usd(525);
     let postings = vec![Posting::new(EXPENSE, PENDING, amount)];
-    let accrued = Event::CommissionAccrued { order: ORDER, promise: PROMISE, base: usd(10_500), amount, postings };
+    let (base, fee) = (usd(10_500), Some(usd(10_500)));
+    let accrued = Event::CommissionAccrued { order: ORDER, promise: PROMISE, base, fee, amount, postings };
     given::<Commission>([]).when(accrue(10_500)).then([accrued]);
     for (base, commission) in [(1_010, 51), (1_009, 50), (10, 1)] {
         assert_eq!(left(&given::<Commission>([]).and(accrue(base))), usd(commission), "{base}");
     }
     given::<Commission>([]).when(accrue(9)).then_nothing();
+}
+
+#[test]
+fn it_is_never_more_than_the_fee() {
+    let fee_of_two_per_cent = Command::Accrue { order: ORDER, promise: PROMISE, base: usd(10_500), fee: usd(210) };
+    let bounded = || given::<Commission>([]).and(fee_of_two_per_cent);
+    assert_eq!(left(&bounded()), usd(210));
+    let reverse = |left: i64, fee: i64| Command::Reverse {
+        refund: REFUND,
+        left: usd(left),
+        fee: usd(fee),
+        available: usd(1_000),
+        can_owe: true,
+    };
+    for paid_out in [bounded(), bounded().and(Command::Vest {})] {
+        assert_eq!(left(&paid_out.and(reverse(6_000, 120))), usd(120));
+    }
+    // Cents of a fee wander between lines.
+    bounded().and(reverse(6_000, 120)).when(reverse(5_999, 121)).then_nothing();
+    let free = Command::Accrue { order: ORDER, promise: PROMISE, base: usd(10_500), fee: usd(0) };
+    given::<Commission>([]).when(free).then_nothing();
+}
+
+#[test]
+fn what_accrued_before_there_was_a_bound_has_none() {
+    let postings = vec![Posting::new(EXPENSE, PENDING, usd(525))];
+    let (base, amount) = (usd(10_500), usd(525));
+    let accrued = Event::CommissionAccrued { order: ORDER, promise: PROMISE, base, fee: None, amount, postings };
+    let refunded =
+        Command::Reverse { refund: REFUND, left: usd(10_000), fee: usd(200), available: usd(0), can_owe: true };
+    assert_eq!(left(&given::<Commission>([accrued]).and(refunded)), usd(500));
+}
+
+#[test]
+fn whoever_is_forgotten_gives_back_what_is_there_and_owes_nothing() {
+    let forgotten = |left: i64, available: i64| Command::Reverse {
+        refund: REFUND,
+        left: usd(left),
+        fee: usd(left),
+        available: usd(available),
+        can_owe: false,
+    };
+    vested().when(forgotten(10_000, 0)).then_nothing();
+    let postings = vec![Posting::new(AVAILABLE, EXPENSE, usd(20))];
+    let event = Event::VestedCommissionReversed {
+        refund: REFUND,
+        left: usd(0),
+        amount: usd(20),
+        from_available: usd(20),
+        owed: usd(0),
+        postings,
+    };
+    vested().when(forgotten(0, 20)).then([event]);
+    // What is pending is nobody's yet.
+    assert_eq!(left(&pending().and(forgotten(0, 0))), usd(0));
 }
 
 #[test]
@@ -133,7 +191,8 @@ proptest! {
             let book = |account: &LedgerAccount| books.get(account).copied().unwrap_or(0);
             [book(&PENDING), book(&AVAILABLE) + book(&OWED), book(&EXPENSE)]
         };
-        take(&mut commission, Command::Accrue { order: ORDER, promise, base: usd(base) });
+        let accrue = Command::Accrue { order: ORDER, promise, base: usd(base), fee: usd(base) };
+        take(&mut commission, accrue);
         let mut left = base;
         for (permille, vests, available) in permilles {
             left = left * permille / 1_000;
@@ -146,6 +205,40 @@ proptest! {
             if !vests {
                 prop_assert_eq!(amount, usd(left).share_bps(rate_bps).unwrap().minor(), "the share of what is left");
             }
+        }
+    }
+
+    #[test]
+    fn the_marketplace_never_pays_out_more_than_it_has_taken(
+        lines in prop::collection::vec((1..100_000_i64, 0..=2_000_u32), 1..6),
+        rate_bps in 0..=10_000_u32,
+        permilles in prop::collection::vec((0..=1_000_i64, any::<bool>(), 0..100_i64), 0..8),
+    ) {
+        let lines: Vec<FeeLine> =
+            lines.into_iter().map(|(gross, fee_bps)| FeeLine { gross: usd(gross), fee_bps }).collect();
+        let mut left = gross(&lines, Currency::USD).unwrap();
+        let mut fee = fee_on(left, &lines).unwrap();
+        let promise = Promise { rate_bps, ..PROMISE };
+        let mut commission = Commission::default();
+        let take = |commission: &mut Commission, command| {
+            for event in commission.decide(command).unwrap() {
+                commission.evolve(&event);
+            }
+            commission.earned().map_or(0, |earned| earned.amount.minor())
+        };
+        let earned = take(&mut commission, Command::Accrue { order: ORDER, promise, base: left, fee });
+        prop_assert!(earned <= fee.minor(), "{} of {}", earned, fee);
+        for (permille, vests, available) in permilles {
+            if vests {
+                take(&mut commission, Command::Vest {});
+            }
+            left = usd(left.minor() * permille / 1_000);
+            // As an escrow does it: what it has taken never grows.
+            fee = fee_on(left, &lines).unwrap().min(fee).unwrap();
+            let available = usd(available);
+            let earned =
+                take(&mut commission, Command::Reverse { refund: REFUND, left, fee, available, can_owe: true });
+            prop_assert!(earned <= fee.minor(), "{} of {}", earned, fee);
         }
     }
 }

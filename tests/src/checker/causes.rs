@@ -269,11 +269,21 @@ fn of_commission(draft: &Draft<'_>, id: CommissionId, event: &commission::Event)
         affiliate.map_or(Money::zero(left.currency()), |affiliate| available(draft, affiliate, left.currency()))
     };
     match *event {
-        E::CommissionAccrued { order, promise, base, .. } => C::Accrue { order, promise, base },
+        E::CommissionAccrued { order, promise, base, fee, .. } => {
+            C::Accrue { order, promise, base, fee: fee.unwrap_or(base) }
+        }
         E::CommissionVested { .. } => C::Vest {},
         E::CommissionReversed { cause: ReversalCause::CannotBePaid, .. } => C::Forgo {},
         E::CommissionReversed { cause: ReversalCause::Refunded { refund, left }, .. }
-        | E::VestedCommissionReversed { refund, left, .. } => C::Reverse { refund, left, available: available(left) },
+        | E::VestedCommissionReversed { refund, left, .. } => {
+            let earned = draft.get::<Commission>(id).earned().copied();
+            let escrow = earned.map(|earned| draft.get::<Escrow>(earned.order));
+            let fee = escrow.and_then(|escrow| escrow.opened().ok()?.fee().ok());
+            let can_owe =
+                earned.is_some_and(|earned| draft.get::<Account>(earned.promise.affiliate).registered().is_ok());
+            let fee = fee.unwrap_or(Money::zero(left.currency()));
+            C::Reverse { refund, left, fee, available: available(left), can_owe }
+        }
     }
 }
 

@@ -94,7 +94,8 @@ pub struct AffiliateBody {
     #[schema(example = "7K3M9QXR")]
     code: Option<String>,
     enrolled_at: Option<DateTime<Utc>>,
-    /// Which share of an order's price and shipping is earned with orders that are placed now, in basis points.
+    /// Which share of an order's price and shipping is earned with orders that are placed now, in basis points. It is never
+    /// more than the marketplace's fee on the order.
     #[schema(example = 500)]
     commission_bps: u32,
     /// How many days after a click an order still counts.

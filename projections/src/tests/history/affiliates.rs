@@ -100,21 +100,22 @@ impl History {
         event: &escrow::Event,
     ) -> Option<()> {
         use commission::Command as C;
-        let (left, base, somebody) = (opened.remaining(), opened.terms.amount, self.is_somebody(promise.affiliate));
+        let (base, somebody) = (opened.terms.amount, self.is_somebody(promise.affiliate));
         let vest = if somebody { C::Vest {} } else { C::Forgo {} };
         match event {
             escrow::Event::EscrowFunded { .. } if somebody => {
-                self.commission(order, promise.affiliate, C::Accrue { order, promise, base })
+                let fee = opened.fee().unwrap();
+                self.commission(order, promise.affiliate, C::Accrue { order, promise, base, fee })
             }
             escrow::Event::EscrowReleased { .. } => self.commission(order, promise.affiliate, vest),
             escrow::Event::EscrowSplit { .. } => {
-                self.give_commission_back(order, promise.affiliate, RefundId(order.0), left)?;
+                self.give_commission_back(opened, promise.affiliate, RefundId(order.0))?;
                 self.commission(order, promise.affiliate, vest)
             }
             escrow::Event::EscrowPartlyRefunded { refund, .. }
             | escrow::Event::EscrowRefunded { refund, .. }
             | escrow::Event::ReleaseRefunded { refund, .. } => {
-                self.give_commission_back(order, promise.affiliate, *refund, left)
+                self.give_commission_back(opened, promise.affiliate, *refund)
             }
             _ => Some(()),
         }
@@ -124,18 +125,14 @@ impl History {
         self.accounts.state(account).registered().is_ok()
     }
 
-    fn give_commission_back(
-        &mut self,
-        order: OrderId,
-        affiliate: AccountId,
-        refund: RefundId,
-        left: Money,
-    ) -> Option<()> {
+    fn give_commission_back(&mut self, opened: &escrow::Opened, affiliate: AccountId, refund: RefundId) -> Option<()> {
+        let (left, fee, can_owe) = (opened.remaining(), opened.fee().unwrap(), self.is_somebody(affiliate));
         let available = match self.wallets.state(WalletId::of(affiliate, left.currency())) {
             Wallet::Unopened => Money::zero(left.currency()),
             Wallet::Open(balance) => balance.available,
         };
-        self.commission(order, affiliate, commission::Command::Reverse { refund, left, available })
+        let reverse = commission::Command::Reverse { refund, left, fee, available, can_owe };
+        self.commission(opened.terms.order, affiliate, reverse)
     }
 
     fn commission(&mut self, order: OrderId, owner: AccountId, command: commission::Command) -> Option<()> {

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{AuctionId, Currency, Money};
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::fail::OrFail;
+use crate::fail::{OrFail, fail};
 use crate::history::{Attempt, Command, History, Intent, Outcome};
 
 mod bidding;
@@ -27,6 +27,8 @@ mod trading;
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// A command without a definite outcome for so long is left as it is; the checker complains of it.
 const SETTLES_WITHIN: Duration = Duration::from_mins(2);
+/// A load of which nothing is accepted for so long is none.
+const ACCEPTS_WITHIN: Duration = Duration::from_mins(2);
 
 /// Who trades, on what, where.
 #[derive(Clone, Debug)]
@@ -65,7 +67,7 @@ struct Shared {
     load: Load,
     began: Instant,
     stop: AtomicBool,
-    accepted: AtomicUsize,
+    accepted: watch::Sender<usize>,
 }
 
 impl Load {
@@ -75,7 +77,7 @@ impl Load {
             load: self,
             began: Instant::now(),
             stop: AtomicBool::new(false),
-            accepted: AtomicUsize::new(0),
+            accepted: watch::Sender::new(0),
         });
         let mut workers = JoinSet::new();
         for number in 0..shared.load.workers {
@@ -86,9 +88,27 @@ impl Load {
 }
 
 impl Running {
-    /// How many commands were accepted so far.
+    /// How many commands were accepted so far, but for those whose first answer nobody got.
     pub fn accepted(&self) -> usize {
-        self.shared.accepted.load(Ordering::Relaxed)
+        *self.shared.accepted.borrow()
+    }
+
+    /// Waits until so many more commands are accepted. Tells how many are by then.
+    ///
+    /// # Panics
+    /// If one of them is not for two minutes.
+    pub async fn accepts(&self, more: usize) -> usize {
+        let mut accepted = self.shared.accepted.subscribe();
+        let mut known = *accepted.borrow_and_update();
+        let target = known + more;
+        while known < target {
+            let changed = tokio::time::timeout(ACCEPTS_WITHIN, accepted.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                fail(&format!("nothing was accepted for {ACCEPTS_WITHIN:?}, after {known} commands"));
+            }
+            known = *accepted.borrow_and_update();
+        }
+        known
     }
 
     /// Ends it once every command has a definite outcome, and tells what happened.
@@ -157,8 +177,9 @@ impl Worker {
     }
 
     fn learn(&self, trader: &Client, intent: &Intent, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Accepted { .. }) {
-            self.shared.accepted.fetch_add(1, Ordering::Relaxed);
+        // What is told again was accepted before.
+        if matches!(outcome, Outcome::Accepted { replayed: false, .. }) {
+            self.shared.accepted.send_modify(|accepted| *accepted += 1);
         }
         let load = &self.shared.load;
         load.wishes.learn(&load.traders, trader, intent, outcome);

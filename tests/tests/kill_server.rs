@@ -9,13 +9,27 @@ use tokio::sync::watch;
 use tradepost_tests::checker::{Log, assert_kept};
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
-use tradepost_tests::load::{Load, seed};
+use tradepost_tests::load::{Load, Running, seed};
 use tradepost_tests::models;
 use tradepost_tests::server::Spawned;
 
 pub(crate) const WORKERS: usize = 16;
+/// So many commands are accepted between two kills, at most, but for those that come in the meantime.
+const MOST_BETWEEN_KILLS: usize = 60;
 /// A server is ready this soon after it was killed; a second or two, on a machine with nothing else to do.
 pub(crate) const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// Lets the load get on with so much work that the next kill hits some, at a moment that is drawn. Tells how many commands
+/// are accepted by then.
+pub(crate) async fn work(running: &Running, moments: &mut StdRng) -> usize {
+    let before = running.accepted();
+    let more = moments.random_range(1..=MOST_BETWEEN_KILLS);
+    let accepted = running.accepts(more).await;
+    assert!(accepted >= before + more, "{accepted} commands are accepted, and {before} were before");
+    // Right after an answer it would always be the same moment of a commit.
+    tokio::time::sleep(Duration::from_millis(moments.random_range(0..50))).await;
+    accepted
+}
 
 pub(crate) fn kills() -> usize {
     std::env::var("TRADEPOST_KILLS").map_or(20, |kills| kills.parse().or_fail("read TRADEPOST_KILLS"))
@@ -34,15 +48,13 @@ async fn a_killed_server_keeps_every_promise() {
     let running = load.start();
     let mut slowest = Duration::ZERO;
     for kill in 1..=kills() {
-        let moment = Duration::from_millis(moments.random_range(50..1_200));
-        tokio::time::sleep(moment).await;
-        let accepted = running.accepted();
+        let accepted = work(&running, &mut moments).await;
         server.kill().await;
         let began = Instant::now();
         server = Spawned::start(database.url(), &[]).await;
         let ready = began.elapsed();
         slowest = slowest.max(ready);
-        eprintln!("kill {kill} after {moment:?}, {accepted} accepted by then, ready again after {ready:?}");
+        eprintln!("kill {kill} with {accepted} accepted by then, ready again after {ready:?}");
         address.send_replace(server.address().to_owned());
     }
     let history = running.stop().await;

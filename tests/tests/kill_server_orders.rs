@@ -16,7 +16,7 @@ use tradepost_tests::load::{Load, seed};
 use tradepost_tests::models;
 use tradepost_tests::server::Spawned;
 
-use crate::kill_server::{READY_WITHIN, WORKERS, kills};
+use crate::kill_server::{READY_WITHIN, WORKERS, kills, work};
 
 /// How far the clock jumps while orders are traded: a little, or past one deadline or another.
 const JUMPS_S: [i64; 6] = [1, 60, 16 * 60, 3 * 86_400, 15 * 86_400, 46 * 86_400];
@@ -49,15 +49,13 @@ async fn a_killed_server_keeps_every_promise_about_orders() {
     let jumping = tokio::spawn(jump(nobody, address.subscribe(), StdRng::seed_from_u64(seed)));
     let mut slowest = Duration::ZERO;
     for kill in 1..=kills() {
-        let moment = Duration::from_millis(moments.random_range(50..1_200));
-        tokio::time::sleep(moment).await;
-        let accepted = running.accepted();
+        let accepted = work(&running, &mut moments).await;
         server.kill().await;
         let began = Instant::now();
         server = Spawned::start(database.url(), &["--sandbox"]).await;
         let ready = began.elapsed();
         slowest = slowest.max(ready);
-        eprintln!("kill {kill} after {moment:?}, {accepted} accepted by then, ready again after {ready:?}");
+        eprintln!("kill {kill} with {accepted} accepted by then, ready again after {ready:?}");
         address.send_replace(server.address().to_owned());
     }
     jumping.abort();

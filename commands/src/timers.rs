@@ -269,6 +269,219 @@ impl Follower for TimerTable {
     }
 }
 
+/// What a batch makes of each timer that it touches.
+#[derive(Debug, Default)]
+pub(crate) struct Changes(pub(crate) BTreeMap<Name, Option<(Timestamp, Uuid)>>);
+
+impl Changes {
+    pub(crate) fn of(events: &[Recorded]) -> Self {
+        let mut changes = Self::default();
+        for recorded in events {
+            let set_by = recorded.event_id;
+            match &recorded.event {
+                DomainEvent::Auction(id, event) => changes.take_auction(id.0, event, set_by),
+                DomainEvent::Escrow(id, event) => changes.take_escrow(id.0, event, set_by),
+                DomainEvent::Listing(id, event) => changes.take_listing(id.0, event, set_by),
+                DomainEvent::Order(id, event) => changes.take_order(id.0, event, set_by),
+                DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
+                DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
+                // Whatever is new here says whether it waits for something.
+                DomainEvent::Account(..)
+                | DomainEvent::AddressBook(..)
+                | DomainEvent::Affiliate(..)
+                | DomainEvent::Album(..)
+                | DomainEvent::Category(..)
+                | DomainEvent::Claim(..)
+                | DomainEvent::Commission(..)
+                | DomainEvent::Favorite(..)
+                | DomainEvent::Image(..)
+                | DomainEvent::Page(..)
+                | DomainEvent::Points(..)
+                | DomainEvent::Referral(..)
+                | DomainEvent::ReferralClick(..)
+                | DomainEvent::Session(..)
+                | DomainEvent::Stock(..)
+                | DomainEvent::Store(..)
+                | DomainEvent::View(..) => {}
+            }
+        }
+        changes
+    }
+
+    fn set(&mut self, name: Name, due_at: Timestamp, set_by: Uuid) {
+        self.0.insert(name, Some((due_at, set_by)));
+    }
+
+    fn off(&mut self, name: Name) {
+        self.0.insert(name, None);
+    }
+
+    fn take_auction(&mut self, id: Uuid, event: &auction::Event, set_by: Uuid) {
+        let (start, end) = ((Kind::AuctionStart, id, id), (Kind::AuctionEnd, id, id));
+        match event {
+            auction::Event::AuctionScheduled { terms } => {
+                self.set(start, terms.starts_at, set_by);
+                self.set(end, terms.ends_at, set_by);
+            }
+            auction::Event::AuctionOpened {} => self.off(start),
+            auction::Event::AuctionExtended { ends_at } => self.set(end, *ends_at, set_by),
+            auction::Event::AuctionClosed { .. } | auction::Event::AuctionCancelled { .. } => {
+                self.off(start);
+                self.off(end);
+            }
+            // A second chance lapses by itself: whoever takes it is asked the time.
+            auction::Event::BidPlaced { .. }
+            | auction::Event::SaleForfeited { .. }
+            | auction::Event::SecondChanceOffered { .. }
+            | auction::Event::SecondChanceAccepted { .. } => {}
+        }
+    }
+
+    fn take_listing(&mut self, id: Uuid, event: &listing::Event, set_by: Uuid) {
+        let (review, discount) = ((Kind::ReviewEnd, id, id), (Kind::DiscountTurn, id, id));
+        match event {
+            listing::Event::ListingSubmitted { review_until } => self.set(review, *review_until, set_by),
+            listing::Event::ListingRejected { .. }
+            | listing::Event::ListingReturned {}
+            | listing::Event::ListingPublished {} => self.off(review),
+            listing::Event::ListingArchived { .. } | listing::Event::ListingRemoved { .. } => {
+                self.off(review);
+                self.off(discount);
+            }
+            listing::Event::DiscountSet { discount: new } => {
+                // One whose window is open already says so in the same commit.
+                match new.and_then(|new| new.from.or(new.until)) {
+                    Some(due_at) => self.set(discount, due_at, set_by),
+                    None => self.off(discount),
+                }
+            }
+            listing::Event::DiscountOpened { until: Some(until) } => self.set(discount, *until, set_by),
+            listing::Event::DiscountOpened { until: None } | listing::Event::DiscountClosed {} => self.off(discount),
+            listing::Event::ListingDrafted { .. }
+            | listing::Event::ListingRevised { .. }
+            | listing::Event::ListingApproved { .. }
+            | listing::Event::ListingPaused {}
+            | listing::Event::ListingResumed {}
+            | listing::Event::ListingFeatured { .. }
+            | listing::Event::ListingUnfeatured { .. }
+            | listing::Event::ImageAttached { .. }
+            | listing::Event::ImageDetached { .. } => {}
+        }
+    }
+
+    fn take_order_group(&mut self, id: Uuid, event: &order_group::Event, set_by: Uuid) {
+        let deadline = (Kind::PaymentDeadline, id, id);
+        match event {
+            order_group::Event::OrderGroupPlaced { pay_by, .. } => self.set(deadline, *pay_by, set_by),
+            order_group::Event::OrderGroupPaid {} | order_group::Event::OrderGroupExpired {} => self.off(deadline),
+        }
+    }
+
+    fn take_order(&mut self, id: Uuid, event: &order::Event, set_by: Uuid) {
+        match event {
+            order::Event::OrderShipped { ask_at, dispute_at, .. } => {
+                self.off((Kind::ShippingDeadline, id, id));
+                for (kind, due_at) in [(Kind::DeliveryQuestion, ask_at), (Kind::DeliveryDispute, dispute_at)] {
+                    if let Some(due_at) = due_at {
+                        self.set((kind, id, id), *due_at, set_by);
+                    }
+                }
+            }
+            order::Event::DeliveryQuestioned {} => self.off((Kind::DeliveryQuestion, id, id)),
+            order::Event::OrderDelivered { .. }
+            | order::Event::OrderCompleted {}
+            | order::Event::OrderCancelled { .. }
+            | order::Event::OrderRefunded {} => self.off_all_of(id),
+            order::Event::OrderPlaced { terms } => {
+                if let Payment::CashOnDelivery { confirm_by } = terms.payment {
+                    self.set((Kind::ConfirmationDeadline, id, id), confirm_by, set_by);
+                }
+            }
+            order::Event::OrderConfirmed {} => self.off((Kind::ConfirmationDeadline, id, id)),
+            order::Event::GuestDismissed { forget_at } => self.set((Kind::GuestForgetting, id, id), *forget_at, set_by),
+            order::Event::GuestForgotten {} => self.off((Kind::GuestForgetting, id, id)),
+            order::Event::OrderPaid {} => {}
+        }
+    }
+
+    fn take_escrow(&mut self, id: Uuid, event: &escrow::Event, set_by: Uuid) {
+        match event {
+            escrow::Event::EscrowFunded { ship_by, .. } => {
+                self.set((Kind::ShippingDeadline, id, id), *ship_by, set_by);
+            }
+            escrow::Event::InspectionStarted { ends_at, remind_at } => {
+                self.off_all_of(id);
+                self.set((Kind::InspectionEnd, id, id), *ends_at, set_by);
+                self.set_reminder(id, *remind_at, set_by);
+            }
+            escrow::Event::InspectionReminded { remind_at } => self.set_reminder(id, *remind_at, set_by),
+            escrow::Event::EscrowDisputed { expires_at, .. } => {
+                self.off_all_of(id);
+                self.set((Kind::DisputeDeadline, id, id), *expires_at, set_by);
+            }
+            escrow::Event::EscrowReleased { .. }
+            | escrow::Event::EscrowRefunded { .. }
+            | escrow::Event::EscrowSplit { .. } => self.off_all_of(id),
+            escrow::Event::EscrowOpened { .. }
+            | escrow::Event::EscrowVoided {}
+            | escrow::Event::EscrowPartlyRefunded { .. }
+            | escrow::Event::ReleaseRefunded { .. } => {}
+        }
+    }
+
+    fn set_reminder(&mut self, id: Uuid, remind_at: Option<Timestamp>, set_by: Uuid) {
+        let reminder = (Kind::InspectionReminder, id, id);
+        match remind_at {
+            Some(remind_at) => self.set(reminder, remind_at, set_by),
+            None => self.off(reminder),
+        }
+    }
+
+    /// A new phase of an order stops every clock of the one before.
+    fn off_all_of(&mut self, order: Uuid) {
+        for kind in [
+            Kind::ShippingDeadline,
+            Kind::DeliveryQuestion,
+            Kind::DeliveryDispute,
+            Kind::InspectionReminder,
+            Kind::InspectionEnd,
+            Kind::DisputeDeadline,
+            Kind::ConfirmationDeadline,
+        ] {
+            self.off((kind, order, order));
+        }
+    }
+
+    fn take_wallet(&mut self, id: Uuid, event: &wallet::Event, set_by: Uuid) {
+        match event {
+            wallet::Event::DepositDelayed { deposit, check_at } => {
+                self.set((Kind::DepositCheck, id, deposit.0), *check_at, set_by);
+            }
+            wallet::Event::WithdrawalDelayed { withdrawal, check_at } => {
+                self.set((Kind::WithdrawalCheck, id, withdrawal.0), *check_at, set_by);
+            }
+            wallet::Event::DepositSettled { deposit, .. } | wallet::Event::DepositFailed { deposit, .. } => {
+                self.off((Kind::DepositCheck, id, deposit.0));
+            }
+            wallet::Event::WithdrawalPaid { withdrawal, .. } | wallet::Event::WithdrawalFailed { withdrawal, .. } => {
+                self.off((Kind::WithdrawalCheck, id, withdrawal.0));
+            }
+            wallet::Event::WalletOpened { .. }
+            | wallet::Event::DepositRequested { .. }
+            | wallet::Event::WithdrawalRequested { .. }
+            | wallet::Event::HoldPlaced { .. }
+            | wallet::Event::HoldReleased { .. }
+            | wallet::Event::PaymentMade { .. }
+            | wallet::Event::SaleReceived { .. }
+            | wallet::Event::RefundReceived { .. }
+            | wallet::Event::RefundGiven { .. }
+            | wallet::Event::CommissionReceived { .. }
+            | wallet::Event::CommissionGiven { .. }
+            | wallet::Event::ReceivableRecovered { .. } => {}
+        }
+    }
+}
+
 async fn write(connection: &mut PgConnection, changes: Changes) -> Result<(), FollowError> {
     let (mut set, mut hastened, mut off) = (Vec::new(), Vec::new(), Vec::new());
     for (name, change) in changes.0 {

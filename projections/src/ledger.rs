@@ -205,8 +205,27 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
             let (operation, step) = wallet_step(event)?;
             Some((Wallet::TYPE, wallet.0, operation, step, event.postings()))
         }
-        // Nothing else is given to it: see `about`.
-        _ => None,
+        // Whatever is new here says whether it moves money; if so, it belongs to `about` too.
+        DomainEvent::Account(..)
+        | DomainEvent::AddressBook(..)
+        | DomainEvent::Affiliate(..)
+        | DomainEvent::Album(..)
+        | DomainEvent::Auction(..)
+        | DomainEvent::Category(..)
+        | DomainEvent::Claim(..)
+        | DomainEvent::Favorite(..)
+        | DomainEvent::Image(..)
+        | DomainEvent::Listing(..)
+        | DomainEvent::Order(..)
+        | DomainEvent::OrderGroup(..)
+        | DomainEvent::Page(..)
+        | DomainEvent::Points(..)
+        | DomainEvent::Referral(..)
+        | DomainEvent::ReferralClick(..)
+        | DomainEvent::Session(..)
+        | DomainEvent::Stock(..)
+        | DomainEvent::Store(..)
+        | DomainEvent::View(..) => None,
     }
 }
 

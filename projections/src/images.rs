@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::image::{Event, Format, Image, Stored};
-use domain::{AccountId, Aggregate, ImageId, Timestamp};
+use domain::{Aggregate, ImageId, Timestamp};
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
 use serde::Serialize;
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{ReadModel, Text, rows};
@@ -76,17 +76,9 @@ impl Images {
     }
 }
 
-/// The pictures that somebody has uploaded and that are still there.
-pub async fn of(executor: impl PgExecutor<'_>, owner: AccountId) -> Result<Vec<ImageId>, sqlx::Error> {
-    let ids: Vec<Uuid> = sqlx::query_scalar("select id from images.images where owner_id = $1 order by id")
-        .bind(owner.0)
-        .fetch_all(executor)
-        .await?;
-    Ok(ids.into_iter().map(ImageId).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use domain::AccountId;
     use domain::image::RemovalCause;
 
     use super::*;

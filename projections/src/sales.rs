@@ -30,15 +30,9 @@ pub const MODEL: ReadModel = ReadModel {
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
 
-/// What a seller has sold in one currency on one day, and what became of money on it. Amounts are minor units.
-#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
-pub struct Day {
-    /// Who sells.
-    pub seller_id: Uuid,
-    /// In which currency.
-    pub currency: Text<Currency>,
-    /// On which day, in UTC.
-    pub day: NaiveDate,
+/// What a seller has sold in one currency, and what became of money. Amounts are minor units.
+#[derive(Clone, Copy, Debug, Default, Eq, FromRow, PartialEq, Serialize)]
+pub struct Sums {
     /// How many orders were paid.
     pub orders: i64,
     /// How many pieces were in them.
@@ -62,6 +56,21 @@ pub struct Day {
     /// What was paid for those.
     #[sqlx(try_from = "String")]
     pub cash_gross: Total,
+}
+
+/// The sums of one day.
+#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
+pub struct Day {
+    /// Who sells.
+    pub seller_id: Uuid,
+    /// In which currency.
+    pub currency: Text<Currency>,
+    /// On which day, in UTC.
+    pub day: NaiveDate,
+    /// What.
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub sums: Sums,
 }
 
 /// What was sold of one listing in one currency.
@@ -141,7 +150,7 @@ impl Sales {
     fn take_cash(&mut self, order: Uuid, at: Timestamp) {
         let Some(order) = self.orders.get(&order).filter(|order| order.in_cash) else { return };
         let key = (order.seller_id, order.currency, at.date_naive());
-        let day = self.days.entry(key).or_insert_with(|| Day::empty(key));
+        let day = &mut self.days.entry(key).or_insert_with(|| Day::empty(key)).sums;
         day.cash_orders += 1;
         day.cash_pieces += order.pieces;
         day.cash_gross.0 += order.lots.iter().map(|lot| i128::from(lot.gross)).sum::<i128>();
@@ -152,7 +161,7 @@ impl Sales {
         use escrow::Event as E;
         let Some(order) = self.orders.get_mut(&order) else { return };
         let key = (order.seller_id, order.currency, at.date_naive());
-        let day = self.days.entry(key).or_insert_with(|| Day::empty(key));
+        let day = &mut self.days.entry(key).or_insert_with(|| Day::empty(key)).sums;
         let minor = |amount: &Money| i128::from(amount.minor());
         match event {
             E::EscrowFunded { amount, .. } => {
@@ -267,26 +276,30 @@ impl Purchase {
 
 impl Day {
     fn empty((seller_id, currency, day): (Uuid, Text<Currency>, NaiveDate)) -> Self {
-        let none = Total::default();
-        Self {
-            seller_id,
-            currency,
-            day,
-            orders: 0,
-            pieces: 0,
-            gross: none,
-            refunded: none,
-            fees: none,
-            paid_out: none,
-            cash_orders: 0,
-            cash_pieces: 0,
-            cash_gross: none,
-        }
+        Self { seller_id, currency, day, sums: Sums::default() }
     }
 
     fn is_empty(&self) -> bool {
-        let moved = [self.gross, self.refunded, self.fees, self.paid_out];
-        self.orders == 0 && self.cash_orders == 0 && moved.into_iter().all(|sum| sum == Total::default())
+        self.sums == Sums::default()
+    }
+}
+
+impl Sums {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |one: Total, another: Total| Total(one.0 + another.0);
+        Self {
+            orders: self.orders + other.orders,
+            pieces: self.pieces + other.pieces,
+            gross: sum(self.gross, other.gross),
+            refunded: sum(self.refunded, other.refunded),
+            fees: sum(self.fees, other.fees),
+            paid_out: sum(self.paid_out, other.paid_out),
+            cash_orders: self.cash_orders + other.cash_orders,
+            cash_pieces: self.cash_pieces + other.cash_pieces,
+            cash_gross: sum(self.cash_gross, other.cash_gross),
+        }
     }
 
     fn pay_out(&mut self, kept: Money, fee: Money) {
@@ -333,34 +346,14 @@ pub async fn days(
 pub struct Totals {
     /// In which currency.
     pub currency: Text<Currency>,
-    /// How many orders were paid.
-    pub orders: i64,
-    /// How many pieces were in them.
-    pub pieces: i64,
-    /// What was paid for them, in minor units.
-    #[sqlx(try_from = "String")]
-    pub gross: Total,
-    /// What went back to buyers.
-    #[sqlx(try_from = "String")]
-    pub refunded: Total,
-    /// What the marketplace kept.
-    #[sqlx(try_from = "String")]
-    pub fees: Total,
-    /// What the seller got.
-    #[sqlx(try_from = "String")]
-    pub paid_out: Total,
+    /// What.
+    #[sqlx(flatten)]
+    pub sums: Sums,
     /// What escrow holds.
     #[sqlx(try_from = "String")]
     pub held: Total,
     /// For how many orders.
     pub held_orders: i64,
-    /// How many orders were paid in cash.
-    pub cash_orders: i64,
-    /// How many pieces were in those.
-    pub cash_pieces: i64,
-    /// What was paid for those.
-    #[sqlx(try_from = "String")]
-    pub cash_gross: Total,
 }
 
 /// What a seller has ever sold, a row per currency.
@@ -468,7 +461,7 @@ mod tests {
 
     /// What was sold, given back, kept, paid out, and what is held.
     fn money(sales: &Sales) -> [i128; 5] {
-        let day = sales.days.values().next().unwrap();
+        let day = sales.days.values().next().unwrap().sums;
         [day.gross.0, day.refunded.0, day.fees.0, day.paid_out.0, i128::from(sales.orders[&ORDER.0].held)]
     }
 
@@ -484,7 +477,7 @@ mod tests {
         let sales = sold([fund()]);
         let counts: Vec<_> = sales.listings.values().map(|sold| (sold.orders, sold.pieces, sold.gross.0)).collect();
         assert_eq!(counts, [(1, 3, 500), (1, 1, 500)]);
-        let day = sales.days.values().next().unwrap();
+        let day = sales.days.values().next().unwrap().sums;
         assert_eq!((day.orders, day.pieces), (1, 4));
     }
 
@@ -497,7 +490,7 @@ mod tests {
         assert!(sales.days.is_empty() || sales.days.values().all(Day::is_empty));
         sales.orders.get_mut(&ORDER.0).unwrap().in_cash = true;
         sales.take(&completed(10));
-        let day = sales.days.values().next().unwrap();
+        let day = sales.days.values().next().unwrap().sums;
         assert_eq!((day.cash_orders, day.cash_pieces, day.cash_gross.0), (1, 4, 1_000));
         assert_eq!((day.orders, money(&sales)), (0, [0; 5]));
         assert_eq!(sales.listings.values().map(|sold| sold.pieces).sum::<i64>(), 4);

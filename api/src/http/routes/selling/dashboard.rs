@@ -10,7 +10,7 @@ use domain::money::AMOUNT_LIMIT;
 use domain::{Currency, Money};
 use projections::ledger::Total;
 use projections::orders as purchases;
-use projections::sales::{self, Day, Sold, Totals};
+use projections::sales::{self, Sold, Sums, Totals};
 use projections::{Text, catalogue};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -159,75 +159,17 @@ pub struct SoldBody {
     gross: Money,
 }
 
-/// Sums of a day or of more.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    orders: i64,
-    pieces: i64,
-    gross: i128,
-    refunded: i128,
-    fees: i128,
-    paid_out: i128,
-    cash_orders: i64,
-    cash_pieces: i64,
-    cash_gross: i128,
-}
-
-impl Sums {
-    fn of(day: &Day) -> Self {
-        Self {
-            orders: day.orders,
-            pieces: day.pieces,
-            gross: day.gross.0,
-            refunded: day.refunded.0,
-            fees: day.fees.0,
-            paid_out: day.paid_out.0,
-            cash_orders: day.cash_orders,
-            cash_pieces: day.cash_pieces,
-            cash_gross: day.cash_gross.0,
-        }
-    }
-
-    fn of_all(totals: &Totals) -> Self {
-        Self {
-            orders: totals.orders,
-            pieces: totals.pieces,
-            gross: totals.gross.0,
-            refunded: totals.refunded.0,
-            fees: totals.fees.0,
-            paid_out: totals.paid_out.0,
-            cash_orders: totals.cash_orders,
-            cash_pieces: totals.cash_pieces,
-            cash_gross: totals.cash_gross.0,
-        }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            orders: self.orders + other.orders,
-            pieces: self.pieces + other.pieces,
-            gross: self.gross + other.gross,
-            refunded: self.refunded + other.refunded,
-            fees: self.fees + other.fees,
-            paid_out: self.paid_out + other.paid_out,
-            cash_orders: self.cash_orders + other.cash_orders,
-            cash_pieces: self.cash_pieces + other.cash_pieces,
-            cash_gross: self.cash_gross + other.cash_gross,
-        }
-    }
-
-    fn body(self, currency: Currency) -> Result<SalesBody, Problem> {
-        let amount = |sum| amount(Total(sum), currency);
-        Ok(SalesBody {
-            orders: self.orders,
-            pieces: self.pieces,
-            gross: amount(self.gross)?,
-            refunded: amount(self.refunded)?,
-            fees: amount(self.fees)?,
-            paid_out: amount(self.paid_out)?,
-            cash: CashBody { orders: self.cash_orders, pieces: self.cash_pieces, gross: amount(self.cash_gross)? },
-        })
-    }
+fn sales_body(sums: Sums, currency: Currency) -> Result<SalesBody, Problem> {
+    let amount = |sum| amount(sum, currency);
+    Ok(SalesBody {
+        orders: sums.orders,
+        pieces: sums.pieces,
+        gross: amount(sums.gross)?,
+        refunded: amount(sums.refunded)?,
+        fees: amount(sums.fees)?,
+        paid_out: amount(sums.paid_out)?,
+        cash: CashBody { orders: sums.cash_orders, pieces: sums.cash_pieces, gross: amount(sums.cash_gross)? },
+    })
 }
 
 /// A sum as an amount, which it may pass: then the most that an amount can be.
@@ -257,7 +199,7 @@ pub(super) async fn dashboard(
     let totals = sales::totals(&app.pool, seller).await?;
     let mut by_currency: BTreeMap<Text<Currency>, BTreeMap<NaiveDate, Sums>> = BTreeMap::new();
     for day in sales::days(&app.pool, seller, from, to).await? {
-        by_currency.entry(day.currency).or_default().insert(day.day, Sums::of(&day));
+        by_currency.entry(day.currency).or_default().insert(day.day, day.sums);
     }
     let currencies = totals.into_iter().map(|totals| {
         let known = by_currency.remove(&totals.currency).unwrap_or_default();
@@ -291,18 +233,18 @@ fn currency_sales(
     from: NaiveDate,
     days: u32,
 ) -> Result<CurrencySales, Problem> {
-    let &Totals { currency: Text(currency), held, held_orders, .. } = totals;
+    let &Totals { currency: Text(currency), sums, held, held_orders } = totals;
     let day = |day| {
-        let sales = known.get(&day).copied().unwrap_or_default().body(currency)?;
+        let sales = sales_body(known.get(&day).copied().unwrap_or_default(), currency)?;
         Ok::<_, Problem>(DayBody { day, sales })
     };
     let length = usize::try_from(days).unwrap_or_default();
     Ok(CurrencySales {
         currency: currency.code().to_owned(),
-        total: Sums::of_all(totals).body(currency)?,
+        total: sales_body(sums, currency)?,
         in_escrow: amount(held, currency)?,
         orders_in_escrow: held_orders,
-        period: known.values().copied().fold(Sums::default(), Sums::plus).body(currency)?,
+        period: sales_body(known.values().copied().fold(Sums::default(), Sums::plus), currency)?,
         per_day: from.iter_days().take(length).map(day).collect::<Result<_, _>>()?,
     })
 }

@@ -564,23 +564,51 @@ async fn refund(
     change(&app, order, &command, move |world| escrows::refund(world, order, by, amount, refund)).await
 }
 
-/// Which orders to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct OrdersQuery {
-    /// `buyer` for one's purchases, `seller` for one's sales; both unless told.
-    #[serde(rename = "as")]
-    #[param(rename = "as", inline, value_type = Option<SideName>)]
-    side: Option<purchases::Side>,
-    /// `placed`, `paid`, `confirmed`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
-    #[param(inline, value_type = Option<StatusName>)]
-    status: Option<purchases::Status>,
-    /// How many, 20 unless told, 100 at most.
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<purchases::Cursor>>,
+/// Makes the query of a list of orders, with parameters of its own before those of all such lists. A query's text is read
+/// field by field, so that one struct cannot be a part of another.
+macro_rules! orders_query {
+    ($(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Deserialize, IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($own)*
+            /// `placed`, `paid`, `confirmed`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
+            #[param(inline, value_type = Option<crate::http::routes::orders::StatusName>)]
+            status: Option<purchases::Status>,
+            /// How many, 20 unless told, 100 at most.
+            limit: Option<u32>,
+            /// `next_cursor` of the page before.
+            #[param(value_type = Option<String>)]
+            cursor: Option<Cursor<purchases::Cursor>>,
+        }
+
+        impl $name {
+            /// The page of what `party` has bought, or sold, or both.
+            async fn page(
+                self,
+                app: &App,
+                party: AccountId,
+                side: Option<purchases::Side>,
+            ) -> Result<Json<Page<OrderBody>>, Problem> {
+                let filter = purchases::Filter { party, side, status: self.status };
+                let (cursor, limit) = (self.cursor.map(|cursor| cursor.0), page_limit(self.limit)?);
+                Page::of(purchases::page(&app.pool, &filter, cursor, limit).await?, order_body).map(Json)
+            }
+        }
+    };
+}
+pub(super) use orders_query;
+
+orders_query! {
+    /// Which orders to list.
+    OrdersQuery {
+        /// `buyer` for one's purchases, `seller` for one's sales; both unless told.
+        #[serde(rename = "as")]
+        #[param(rename = "as", inline, value_type = Option<SideName>)]
+        side: Option<purchases::Side>,
+    }
 }
 
 words!(SideName: "buyer", "seller");
@@ -734,10 +762,8 @@ async fn list(
     read: Read<OrdersQuery>,
 ) -> Result<Json<Page<OrderBody>>, Problem> {
     read.wait_for(&app, purchases::MODEL.name).await?;
-    let OrdersQuery { side, status, limit, cursor } = read.query;
-    let filter = purchases::Filter { party: caller.account, side, status };
-    let page = purchases::page(&app.pool, &filter, cursor.map(|cursor| cursor.0), page_limit(limit)?).await?;
-    Page::of(page, order_body).map(Json)
+    let side = read.query.side;
+    read.query.page(&app, caller.account, side).await
 }
 
 /// An order, for its buyer, its seller and staff.

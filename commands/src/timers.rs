@@ -343,7 +343,7 @@ impl Changes {
             listing::Event::ListingSubmitted { review_until } => self.set(review, *review_until, set_by),
             listing::Event::ListingRejected { .. }
             | listing::Event::ListingReturned {}
-            | listing::Event::ListingPublished {} => self.off(review),
+            | listing::Event::ListingApproved { .. } => self.off(review),
             listing::Event::ListingArchived { .. } | listing::Event::ListingRemoved { .. } => {
                 self.off(review);
                 self.off(discount);
@@ -359,7 +359,7 @@ impl Changes {
             listing::Event::DiscountOpened { until: None } | listing::Event::DiscountClosed {} => self.off(discount),
             listing::Event::ListingDrafted { .. }
             | listing::Event::ListingRevised { .. }
-            | listing::Event::ListingApproved { .. }
+            | listing::Event::ListingPublished {}
             | listing::Event::ListingPaused {}
             | listing::Event::ListingResumed {}
             | listing::Event::ListingFeatured { .. }

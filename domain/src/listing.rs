@@ -5,7 +5,7 @@
 //! listing is the [`crate::auction`] of the same id; its terms rest here until the listing is published. Invariants:
 //! what is archived or removed never comes back; the terms of an auction cannot change once it is published; a discount
 //! is one of what is sold at a fixed price, and makes it cheaper; where the staff look first, nobody sees words that
-//! they have had no time to look at.
+//! they have had no time to look at, and what was paused before they look is paused afterwards.
 
 mod details;
 mod discount;
@@ -57,7 +57,7 @@ pub enum Command {
         /// When it is offered at the latest, if the staff is to look at it first.
         review_until: Option<Timestamp>,
     },
-    /// Offer what waits for it.
+    /// Offer what waits for it; what was paused stays so.
     Approve {
         /// Who says so.
         by: Approver,
@@ -182,7 +182,7 @@ pub enum Event {
         /// When it is offered unless the staff says no.
         review_until: Timestamp,
     },
-    /// It may be offered, and is from the next event on.
+    /// It may be offered: from the next event on it is, or is paused as it was before.
     ListingApproved {
         /// Who said so.
         by: Approver,
@@ -402,6 +402,8 @@ pub enum Listing {
         offer: Offer,
         /// When it is offered unless the staff says no.
         review_until: Timestamp,
+        /// Whether its seller had paused it: then it is paused again afterwards, and not offered.
+        paused: bool,
     },
     /// Offered.
     Active(Offer),
@@ -589,16 +591,21 @@ impl Aggregate for Listing {
             (Self::Absent, Event::ListingDrafted { seller, details, sale }) => {
                 Self::Draft(Offer::drafted(*seller, details, sale))
             }
-            (
-                Self::Draft(offer) | Self::Pending { offer, .. } | Self::Active(offer) | Self::Paused(offer),
-                Event::ListingSubmitted { review_until },
-            ) => Self::Pending { offer, review_until: *review_until },
+            (Self::Draft(offer) | Self::Active(offer), Event::ListingSubmitted { review_until }) => {
+                Self::Pending { offer, review_until: *review_until, paused: false }
+            }
+            (Self::Paused(offer), Event::ListingSubmitted { review_until }) => {
+                Self::Pending { offer, review_until: *review_until, paused: true }
+            }
+            (Self::Pending { offer, paused, .. }, Event::ListingSubmitted { review_until }) => {
+                Self::Pending { offer, review_until: *review_until, paused }
+            }
             (Self::Pending { offer, .. }, Event::ListingRejected { .. } | Event::ListingReturned {}) => {
                 Self::Draft(offer)
             }
             (Self::Draft(offer) | Self::Pending { offer, .. }, Event::ListingPublished {})
             | (Self::Paused(offer), Event::ListingResumed {}) => Self::Active(offer),
-            (Self::Active(offer), Event::ListingPaused {}) => Self::Paused(offer),
+            (Self::Pending { offer, .. } | Self::Active(offer), Event::ListingPaused {}) => Self::Paused(offer),
             (
                 Self::Draft(offer) | Self::Pending { offer, .. } | Self::Active(offer) | Self::Paused(offer),
                 Event::ListingArchived { .. },
@@ -687,7 +694,9 @@ impl Listing {
 
     fn approve(&self, by: Approver, now: Timestamp) -> Result<Vec<Event>, Error> {
         self.waits(now, by)?;
-        Ok(vec![Event::ListingApproved { by }, Event::ListingPublished {}])
+        let paused = matches!(self, Self::Pending { paused: true, .. });
+        let then = if paused { Event::ListingPaused {} } else { Event::ListingPublished {} };
+        Ok(vec![Event::ListingApproved { by }, then])
     }
 
     /// Refuses unless it waits to be offered, and may wait no longer if nobody of the staff is asked.

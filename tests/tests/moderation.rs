@@ -122,6 +122,28 @@ async fn other_words_wait_for_the_staff_again_and_bring_nothing_to_the_top() {
 }
 
 #[tokio::test]
+async fn what_its_seller_has_paused_is_paused_again_after_the_look() {
+    let shop = Reviewed::open().await;
+    let (ruled, waited) = (shop.submit().await, shop.submit().await);
+    for listing in [&ruled, &waited] {
+        shop.rule(listing, &json!({ "status": "active" })).await.expect(200);
+        for change in [json!({ "paused": true }), json!({ "title": "Rolex" })] {
+            shop.seller.patch(&format!("/listings/{listing}"), &change).send().await.expect(200);
+        }
+        assert_eq!(shop.status(listing).await, "pending");
+    }
+    shop.rule(&ruled, &json!({ "status": "active" })).await.expect(200);
+    assert_eq!(shop.status(&ruled).await, "paused");
+    shop.clerk.advance(REVIEW_MS).await;
+    for listing in [&ruled, &waited] {
+        assert_eq!(shop.status(listing).await, "paused");
+        shop.buyer.check_out(&[(listing, 1)], "later").await.problem(409, "not-offered");
+        shop.seller.patch(&format!("/listings/{listing}"), &json!({ "paused": false })).send().await.expect(200);
+        assert_eq!(shop.status(listing).await, "active");
+    }
+}
+
+#[tokio::test]
 async fn what_could_never_be_auctioned_is_refused_before_the_staff_look() {
     let shop = Reviewed::open().await;
     let short = with(auction(1_000), "duration_s", 5);

@@ -220,6 +220,38 @@ fn what_is_said_anew_is_looked_at_anew() {
 }
 
 #[test]
+fn what_was_paused_is_paused_again_once_the_staff_have_looked() {
+    let revise = |title: &str, s| Command::Revise {
+        by: ANN,
+        changes: Changes { title: Some(title.to_owned()), ..Changes::default() },
+        review_until: Some(at(s)),
+    };
+    let pause = || Command::Pause { by: ANN };
+    let once = || given::<Listing>(published()).and(pause()).and(revise("a", 10));
+    // However often it is said anew meanwhile.
+    let twice = || given::<Listing>(published()).and(pause()).and(revise("a", 5)).and(revise("b", 10));
+    for by in [Approver::Staff(BOB), Approver::Time] {
+        let approve = || Command::Approve { by, now: at(10) };
+        let approved = [Event::ListingApproved { by }, Event::ListingPaused {}];
+        once().when(approve()).then(approved.clone());
+        twice().when(approve()).then(approved);
+        assert_eq!(once().and(approve()).state().offered_to(BOB).unwrap_err(), Error::NotOffered);
+        once().and(approve()).when(Command::Resume { by: ANN }).then([Event::ListingResumed {}]);
+    }
+    // Whoever publishes what was given back wants it to be offered.
+    let reject = Command::Reject { by: BOB, reason: "blurred".to_owned() };
+    let by = Approver::Time;
+    let submitted = once().and(reject).and(Command::Publish { by: ANN, review_until: Some(at(20)) });
+    let approve = Command::Approve { by, now: at(20) };
+    submitted.when(approve).then([Event::ListingApproved { by }, Event::ListingPublished {}]);
+    // Logs have it that such a listing was published.
+    let review = [Event::ListingSubmitted { review_until: at(10) }, Event::ListingApproved { by }];
+    let before = published().into_iter().chain([Event::ListingPaused {}]).chain(review);
+    let shown = given::<Listing>(before.chain([Event::ListingPublished {}]));
+    assert!(shown.state().offered_to(BOB).is_ok());
+}
+
+#[test]
 fn what_cannot_be_offered_in_time_is_a_draft_again() {
     let pending = || given::<Listing>([drafted(fixed(1)), Event::ListingSubmitted { review_until: at(10) }]);
     let give_back = |s| Command::Return { now: at(s) };

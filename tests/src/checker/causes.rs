@@ -314,8 +314,8 @@ fn of_escrow(
     }
 }
 
-/// A discount that counts at once says so in a second event, what is approved is published by a second, and what is said
-/// anew is submitted by a second: nothing leads to those.
+/// A discount that counts at once says so in a second event, what is approved is published or paused by a second, and
+/// what is said anew is submitted by a second: nothing leads to those.
 fn of_listing(event: &listing::Event, listing: &Listing, seller: AccountId, now: Timestamp) -> listing::Command {
     use listing::{Command as C, Event as E};
     let by = seller;
@@ -324,7 +324,9 @@ fn of_listing(event: &listing::Event, listing: &Listing, seller: AccountId, now:
         E::ListingRevised { changes } => C::Revise { by, changes, review_until: None },
         E::ListingSubmitted { .. } if !matches!(listing, Listing::Draft(_)) => C::TurnDiscount { now },
         E::ListingSubmitted { review_until } => C::Publish { by, review_until: Some(review_until) },
-        E::ListingPublished {} if matches!(listing, Listing::Pending { .. }) => C::TurnDiscount { now },
+        E::ListingPublished {} | E::ListingPaused {} if matches!(listing, Listing::Pending { .. }) => {
+            C::TurnDiscount { now }
+        }
         E::ListingPublished {} => C::Publish { by, review_until: None },
         E::ListingApproved { by } => C::Approve { by, now },
         E::ListingRejected { by, reason } => C::Reject { by, reason },

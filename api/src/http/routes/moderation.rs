@@ -76,7 +76,8 @@ pub enum ListingVerdict {
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct ListingRuling {
-    /// `active` lets a listing through that is `pending`, `draft` gives it back, `removed` takes away any.
+    /// `active` lets a listing through that is `pending`: what its seller had paused is paused again. `draft` gives it
+    /// back, `removed` takes away any.
     status: Option<ListingVerdict>,
     /// Why, which its seller sees: `draft` and `removed` need it.
     #[garde(length(chars, min = 1, max = 1000))]

@@ -1,8 +1,9 @@
 //! Use cases of categories: the staff edits the tree, and listings and sales go by it.
 
 use domain::account::Capability;
-use domain::category::{self, Attribute, Attributes, Category, Command, Definition, Error, MOST_LEVELS};
-use domain::{AccountId, CategoryId};
+use domain::category::{self, Attribute, Attributes, Category, Command, Definition, Error};
+use domain::category_tree::{self, CategoryTree};
+use domain::{AccountId, CategoryId, CategoryTreeId};
 
 use crate::accounts;
 use crate::change::Change;
@@ -26,7 +27,7 @@ pub struct CategoryChanges {
 /// Opens a category, or opens one anew that was closed, as somebody of the staff.
 pub fn define(world: &mut World<'_>, definition: &Definition, by: AccountId) -> Result<(), Halt> {
     accounts::require(world, by, Capability::Staff)?;
-    check_place(world, definition)?;
+    place(world, definition)?;
     let definition = definition.clone();
     world.execute::<Category>(CategoryId::of(&definition.slug), Command::Define { definition, by })?;
     Ok(())
@@ -47,7 +48,7 @@ pub fn revise(world: &mut World<'_>, slug: &str, changes: CategoryChanges, by: A
         fee_bps: fee_bps.of(known.fee_bps),
     };
     if definition.parent != known.parent {
-        check_place(world, &definition)?;
+        place(world, &definition)?;
     }
     world.execute::<Category>(id, Command::Revise { definition, by })?;
     Ok(())
@@ -60,21 +61,20 @@ pub fn close(world: &mut World<'_>, slug: &str, by: AccountId) -> Result<(), Hal
     Ok(())
 }
 
-/// Whether a category may be where it says: below open ones, none of which is itself, and not too deep.
-fn check_place(world: &mut World<'_>, definition: &Definition) -> Result<(), Halt> {
-    let (mut above, mut levels) = (definition.parent.clone(), 1);
-    while let Some(slug) = above.take() {
-        levels += 1;
-        if slug == definition.slug {
-            return Err(Error::Cycle.into());
-        }
-        if levels > MOST_LEVELS {
-            return Err(Error::TooDeep { deepest: MOST_LEVELS }.into());
-        }
-        above = match world.get::<Category>(CategoryId::of(&slug))? {
-            Category::Open(parent) => parent.parent.clone(),
-            Category::Absent | Category::Closed(_) => return Err(Error::NoSuchParent.into()),
+/// Puts a category where it says, with all that is below it: below open ones, none of which is itself, and not too deep.
+fn place(world: &mut World<'_>, definition: &Definition) -> Result<(), Halt> {
+    let mut placed = vec![(definition.slug.clone(), definition.parent.clone())];
+    let mut above = definition.parent.clone();
+    while let Some(slug) = above.take().filter(|slug| *slug != definition.slug) {
+        let Category::Open(parent) = world.get::<Category>(CategoryId::of(&slug))? else {
+            return Err(Error::NoSuchParent.into());
         };
+        above.clone_from(&parent.parent);
+        placed.push((slug, parent.parent.clone()));
+    }
+    // From the top: those above it are there already, unless they are older than the tree.
+    for (slug, parent) in placed.into_iter().rev() {
+        world.execute::<CategoryTree>(CategoryTreeId::ONLY, category_tree::Command::Place { slug, parent })?;
     }
     Ok(())
 }

@@ -77,6 +77,7 @@ macro_rules! every_aggregate {
             Album in album by AccountId,
             Auction in auction by AuctionId,
             Category in category by CategoryId,
+            CategoryTree in category_tree by CategoryTreeId,
             Claim in claim by ClaimId,
             Commission in commission by CommissionId,
             Escrow in escrow by OrderId,

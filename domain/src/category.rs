@@ -3,8 +3,8 @@
 //! `Absent → Open → Closed`, and what is closed may be defined anew. Its slug is its name for ever. A listing may name a
 //! category that nobody has defined: such a category has no attributes and is never closed. What a category says counts
 //! for everything below it as well: attributes, a fee, and that it is closed. Invariants: names of attributes are
-//! unique within a category; a choice has options. That the tree has no cycle takes a look at other categories, so the
-//! use case sees to it.
+//! unique within a category; a choice has options. Where each may be in the tree is the [`crate::category_tree`]'s
+//! business.
 
 mod attributes;
 
@@ -20,8 +20,6 @@ pub use attributes::{
     Attribute, AttributeKind, AttributeName, AttributeValue, Attributes, LONGEST_VALUE, MalformedAttributeName, check,
 };
 
-/// The most categories above one another.
-pub const MOST_LEVELS: u32 = 8;
 /// The most attributes of one category.
 pub const MOST_ATTRIBUTES: usize = 50;
 
@@ -115,15 +113,6 @@ pub enum Error {
     /// It cannot be a part of something that is not there.
     #[error("there is no open category of the parent's slug")]
     NoSuchParent,
-    /// Nothing is a part of itself.
-    #[error("the category would be a part of itself")]
-    Cycle,
-    /// Trees have few levels.
-    #[error("the category would be more than {deepest} levels deep")]
-    TooDeep {
-        /// How many levels there may be.
-        deepest: u32,
-    },
     /// A share is part of a whole.
     #[error("a fee is at most {maximum} basis points; {offered} were offered")]
     FeeOutOfRange {
@@ -234,9 +223,6 @@ impl Aggregate for Category {
 }
 
 fn check_definition(definition: &Definition) -> Result<(), Error> {
-    if definition.parent.as_ref() == Some(&definition.slug) {
-        return Err(Error::Cycle);
-    }
     if let Some(offered) = definition.fee_bps.filter(|offered| *offered > FULL_BPS) {
         return Err(Error::FeeOutOfRange { maximum: FULL_BPS, offered });
     }
@@ -301,7 +287,6 @@ mod tests {
     #[test]
     fn a_definition_must_make_sense() {
         let refused = |definition, error| given::<Category>([]).when(define(definition)).then_refused(error);
-        refused(Definition { parent: Some("watches".to_owned()), ..watches() }, Error::Cycle);
         let dear = Definition { fee_bps: Some(10_001), ..watches() };
         refused(dear, Error::FeeOutOfRange { maximum: 10_000, offered: 10_001 });
         let name: AttributeName = "a".parse().unwrap();

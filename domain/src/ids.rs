@@ -136,6 +136,16 @@ impl CategoryId {
 }
 
 id!(
+    /// The tree of all categories.
+    CategoryTreeId
+);
+
+impl CategoryTreeId {
+    /// The only one there is. Part of the storage format.
+    pub const ONLY: Self = Self(Uuid::from_u128(0x7d35_1c9a_08e4_5b6f_b2d1_6e4a_93f8_205c));
+}
+
+id!(
     /// What an account wants to find again; from the account and the listing by [`FavoriteId::of`].
     FavoriteId
 );

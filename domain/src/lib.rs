@@ -14,6 +14,7 @@ pub mod aggregate;
 pub mod album;
 pub mod auction;
 pub mod category;
+pub mod category_tree;
 pub mod claim;
 pub mod commission;
 pub mod escrow;
@@ -45,9 +46,9 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, DepositId, FavoriteId,
-    HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId, SessionId,
-    ViewId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, CategoryId, CategoryTreeId, ChallengeId, CityId, ClaimId, CommissionId, DepositId,
+    FavoriteId, HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId,
+    SessionId, ViewId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -97,6 +97,36 @@ async fn the_staff_makes_a_tree_that_everybody_sees() {
 }
 
 #[tokio::test]
+async fn what_is_below_a_category_moves_with_it_and_is_never_too_deep() {
+    let bazaar = Bazaar::open().await;
+    let staff = &bazaar.staff;
+    let category = |slug: &str, parent: Option<&str>| json!({ "slug": slug, "name": slug, "parent": parent });
+    let levels: Vec<String> = (1..=8).map(|level| format!("level-{level}")).collect();
+    let mut above = None;
+    for slug in &levels {
+        define(staff, &category(slug, above)).await;
+        above = Some(slug.as_str());
+    }
+    define(staff, &category("top", None)).await;
+    define(staff, &category("below", Some("top"))).await;
+    let move_to = async |slug: &str, parent: &str| {
+        change(staff, &format!("/admin/categories/{slug}"), &json!({ "parent": parent })).await
+    };
+    move_to("top", "level-8").await.problem(422, "category-too-deep");
+    let refused = move_to("top", "level-7").await.problem(422, "category-too-deep");
+    assert_eq!(refused.body["maximum"], 8);
+    move_to("top", "level-6").await.expect(200);
+    // Also what is opened anew takes with it what was put below it before.
+    for slug in ["level-1", "top"] {
+        staff.delete(&format!("/admin/categories/{slug}"), &json!({})).send().await.expect(200);
+    }
+    define(staff, &category("level-1", None)).await;
+    let again = staff.post("/admin/categories", &category("top", Some("level-7"))).send().await;
+    again.problem(422, "category-too-deep");
+    define(staff, &category("top", Some("level-5"))).await;
+}
+
+#[tokio::test]
 async fn attributes_are_those_of_the_category_and_of_their_kind() {
     let bazaar = Bazaar::open().await;
     let seller = &bazaar.seller;

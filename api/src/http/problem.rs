@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
-    Money, Refusal, account, address_book, affiliate, album, auction, category, claim, commission, escrow, image,
-    listing, order, order_group, page, points, session, stock, store, wallet,
+    Money, Refusal, account, address_book, affiliate, album, auction, category, category_tree, claim, commission,
+    escrow, image, listing, order, order_group, page, points, session, stock, store, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -269,6 +269,7 @@ impl From<Refusal> for Problem {
             Refusal::Album(error) => album_problem(error),
             Refusal::Auction(error) => auction_problem(error),
             Refusal::Category(error) => category_problem(error),
+            Refusal::CategoryTree(error) => category_tree_problem(error),
             Refusal::Claim(error) => claim_problem(error),
             Refusal::Commission(error) => commission_problem(error),
             Refusal::Escrow(error) => escrow_problem(error),
@@ -577,8 +578,6 @@ fn category_problem(error: category::Error) -> Problem {
         E::AlreadyDefined => conflict("already-exists", "Already exists", error),
         E::Closed => conflict("category-closed", "Category closed", error),
         E::NoSuchParent => field("/parent".to_owned(), "unknown"),
-        E::Cycle => field("/parent".to_owned(), "cycle"),
-        E::TooDeep { deepest } => rule("category-too-deep", "Too deep", error).with("maximum", deepest),
         E::FeeOutOfRange { maximum, offered } => {
             rule("fee-out-of-range", "Fee out of range", error).with("maximum", maximum).with("offered", offered)
         }
@@ -588,6 +587,14 @@ fn category_problem(error: category::Error) -> Problem {
         E::WrongKind { attribute, .. } => field(format!("/attributes/{attribute}"), "wrong-kind"),
         E::NotAnOption { attribute, .. } => field(format!("/attributes/{attribute}"), "not-an-option"),
         E::AttributeMissing { attribute } => field(format!("/attributes/{attribute}"), "missing"),
+    }
+}
+
+fn category_tree_problem(error: category_tree::Error) -> Problem {
+    use category_tree::Error as E;
+    match error {
+        E::Cycle => Problem::invalid_field("/parent".to_owned(), "cycle", error.to_string()),
+        E::TooDeep { deepest } => rule("category-too-deep", "Too deep", error).with("maximum", deepest),
     }
 }
 

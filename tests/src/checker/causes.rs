@@ -7,6 +7,7 @@ use domain::affiliate::{self, Affiliate};
 use domain::album::{self, Album};
 use domain::auction::{self, Auction};
 use domain::category::{self, Category};
+use domain::category_tree::{self, CategoryTree};
 use domain::claim::{self, Claim};
 use domain::commission::{self, Commission, ReversalCause};
 use domain::escrow::{self, Escrow};
@@ -76,6 +77,10 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             draft.execute::<Auction>(*id, of_auction(event, next, now)).map(drop)
         }
         [DomainEvent::Category(id, event), ..] => draft.execute::<Category>(*id, of_category(event.clone())).map(drop),
+        [DomainEvent::CategoryTree(id, category_tree::Event::CategoryPlaced { slug, parent }), ..] => {
+            let (slug, parent) = (slug.clone(), parent.clone());
+            draft.execute::<CategoryTree>(*id, category_tree::Command::Place { slug, parent }).map(drop)
+        }
         [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),
         [DomainEvent::Commission(id, event), ..] => {
             let command = of_commission(draft, *id, event);

@@ -261,6 +261,42 @@ async fn auctions_of_a_closed_store_are_there_for_their_parties_and_staff_alone(
 }
 
 #[tokio::test]
+async fn sockets_of_strangers_end_with_the_store_and_those_of_the_parties_go_on() {
+    let bazaar = Bazaar::open().await;
+    let (seller, buyer) = (&bazaar.seller, &bazaar.buyer);
+    let stranger = bazaar.server.client().register("stranger").await;
+    put(seller, &store("corner")).await.expect(201);
+    for verdict in ["suspend", "remove"] {
+        let running = seller.schedule(&auction(1_000)).await;
+        buyer.bid(&running, 2_000).await.expect(201);
+        buyer.auction(&running, bazaar.server.database.log_head().await).await;
+        let open = async |client: Option<&Client>| {
+            let mut path = format!("/api/v1/ws/auctions/{running}");
+            if let Some(client) = client {
+                let ticket = client.post("/auth/ws-ticket", &json!({})).send().await.expect(201).body["ticket"].clone();
+                path = format!("{path}?ticket={}", ticket.as_str().unwrap());
+            }
+            let mut socket = Socket::open(bazaar.server.address(), &path).await;
+            assert_eq!(socket.next().await["type"], "state");
+            socket
+        };
+        let strangers = [open(None).await, open(Some(&stranger)).await];
+        let parties = [open(Some(seller)).await, open(Some(buyer)).await, open(Some(&bazaar.staff)).await];
+        rule(&bazaar, seller, verdict).await.expect(200);
+        for mut socket in strangers {
+            assert_eq!(socket.close_code().await, 1008, "{verdict}");
+        }
+        bazaar.wait(3_700_000).await;
+        for mut socket in parties {
+            socket.until("closed").await;
+        }
+        if verdict == "suspend" {
+            rule(&bazaar, seller, "reinstate").await.expect(200);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_slug_is_found_as_it_is_written_and_not_otherwise() {
     let bazaar = Bazaar::open().await;
     put(&bazaar.seller, &store("corner")).await.expect(201);

@@ -3,9 +3,10 @@
 //! A socket gets the state first, then one message per event of the auction, each with its `sequence`: once, in order,
 //! without gaps. Messages are rows of the `auction_board` projection, so a socket on any node shows what any node has
 //! accepted. One task per node reads new rows and hands them to the sockets of their auction; a socket that falls
-//! behind reads what it has missed from the table, and one that does not read at all is cut.
+//! behind reads what it has missed from the table, and one that does not read at all is cut. Where the store of a seller
+//! is closed, the task tells the sockets of its auctions, and those end whose holders may not see them any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use commands::Request;
-use domain::{AccountId, AuctionId, Money};
-use eventstore::event::Metadata;
-use eventstore::mint;
+use domain::store::Store;
+use domain::{AccountId, Aggregate, AuctionId, Money};
+use eventstore::event::{DomainEvent, Interest, Metadata, RecordedEvent};
 use eventstore::progress::Progress;
+use eventstore::{Position, log, mint};
 use metrics::gauge;
-use projections::auction_board::{self, Activity, Seen};
+use projections::auction_board::{self, Activity};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -55,7 +57,24 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 /// After a failed query, how long until the next.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-type Topics = HashMap<AuctionId, broadcast::Sender<Arc<Activity>>>;
+type Topics = HashMap<AuctionId, Topic>;
+
+/// The sockets that watch one auction.
+#[derive(Debug)]
+struct Topic {
+    /// Who sells.
+    seller: AccountId,
+    news: broadcast::Sender<News>,
+}
+
+/// What sockets are told.
+#[derive(Clone, Debug)]
+enum News {
+    /// Something has happened in the auction.
+    Row(Arc<Activity>),
+    /// The store of its seller was closed: not everybody may see it any more.
+    StoreClosed,
+}
 
 /// The auctions that sockets of this node are watching. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +105,8 @@ impl LiveAuctions {
         if self.is_idle() {
             return Ok(());
         }
+        // Before the rows: what comes after the closing is none of a stranger's.
+        self.tell_of_closed_stores(pool, from, to).await?;
         let mut from = from;
         while from < to {
             let rows = auction_board::activity_since(pool, from, PAGE).await?;
@@ -95,8 +116,22 @@ impl LiveAuctions {
             for row in rows {
                 if let Some(topic) = topics.get(&AuctionId(row.auction_id)) {
                     // Nobody listens if the last socket has just gone.
-                    let _ = topic.send(Arc::new(row));
+                    let _ = topic.news.send(News::Row(Arc::new(row)));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_of_closed_stores(&self, pool: &PgPool, from: Position, to: Position) -> Result<(), sqlx::Error> {
+        let mut connection = pool.acquire().await?;
+        let events = log::read_range(&mut connection, from, to, Interest::In(&[Store::TYPE])).await?;
+        drop(connection);
+        let closed: HashSet<AccountId> = events.iter().filter_map(|event| closed_store(event)).collect();
+        if !closed.is_empty() {
+            let topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for topic in topics.values().filter(|topic| closed.contains(&topic.seller)) {
+                let _ = topic.news.send(News::StoreClosed);
             }
         }
         Ok(())
@@ -104,13 +139,24 @@ impl LiveAuctions {
 
     fn is_idle(&self) -> bool {
         let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        topics.retain(|_, topic| topic.receiver_count() > 0);
+        topics.retain(|_, topic| topic.news.receiver_count() > 0);
         topics.is_empty()
     }
 
-    fn subscribe(&self, auction: AuctionId) -> broadcast::Receiver<Arc<Activity>> {
+    fn subscribe(&self, auction: AuctionId, seller: AccountId) -> broadcast::Receiver<News> {
         let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        topics.entry(auction).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe()
+        let topic = topics.entry(auction).or_insert_with(|| Topic { seller, news: broadcast::Sender::new(BACKLOG) });
+        topic.news.subscribe()
+    }
+}
+
+/// Whose store an event closes, if it does.
+fn closed_store(event: &RecordedEvent) -> Option<AccountId> {
+    match event.decode() {
+        Ok(DomainEvent::Store(seller, event)) => (event.closes() == Some(true)).then_some(seller),
+        Ok(_) => None,
+        // Better looked at anew than shown to others.
+        Err(_) => Some(AccountId(event.aggregate_id.0)),
     }
 }
 
@@ -130,7 +176,8 @@ pub struct Opening {
 /// The first message is `{"type": "state", "sequence", "auction"}`. Then comes one message per event, each with `type`
 /// (`scheduled`, `opened`, `bid`, `extended`, `closed`, `cancelled`, `forfeited`, `second_chance_accepted`, and
 /// `undisclosed`, which is none of the public's), `sequence` and `at`. A socket with a ticket may send
-/// `{"type": "bid", "id", "maximum", "idempotency_key"}` and gets `{"type": "accepted" | "refused", "id"}` back.
+/// `{"type": "bid", "id", "maximum", "idempotency_key"}` and gets `{"type": "accepted" | "refused", "id"}` back. It is
+/// closed with 1008 when the session is over, or when the auction is not shown any more to whoever has opened it.
 #[utoipa::path(get, path = "/ws/auctions/{id}", tag = "Auctions", params(("id" = uuid::Uuid, Path), Opening, Waits),
     responses((status = SWITCHING_PROTOCOLS, description = "The socket is open"),
         (status = UNAUTHORIZED, description = "The ticket is not good"),
@@ -159,10 +206,11 @@ pub(crate) async fn auction(
         None => None,
         Some(ticket) => Some(Holder::of(&app, &ticket).await?),
     };
-    visible(&app, id, holder.as_ref().map(Holder::caller)).await?;
+    let (row, _) = visible(&app, id, holder.as_ref().map(Holder::caller)).await?;
+    let (seller, sender) = (AccountId(row.seller_id), request.sender());
     let watch = move |socket| async move {
         let _counted = Counted::begin();
-        let watcher = Watcher { app, auction: id, holder, sender: request.sender(), socket, shown: 0 };
+        let watcher = Watcher { app, auction: id, seller, holder, sender, socket, shown: 0 };
         if let Err(error) = watcher.run(after).await {
             tracing::debug!(%error, "a socket ended");
         }
@@ -194,6 +242,8 @@ enum Ended {
     Gone(#[from] axum::Error),
     #[error("the client does not read")]
     TooSlow,
+    #[error("whoever has opened it may not see the auction any more")]
+    Hidden,
     #[error("the table cannot be read: {0}")]
     Sql(#[from] sqlx::Error),
     #[error("the state cannot be shown")]
@@ -204,6 +254,8 @@ enum Ended {
 struct Watcher {
     app: App,
     auction: AuctionId,
+    /// Who sells there.
+    seller: AccountId,
     /// In whose session it was opened, if they have said so.
     holder: Option<Holder>,
     /// Who has opened it, as far as the network tells.
@@ -215,8 +267,15 @@ struct Watcher {
 
 impl Watcher {
     async fn run(mut self, after: Option<i64>) -> Result<(), Ended> {
+        match self.watch(after).await {
+            Err(Ended::Hidden) => self.close(close_code::POLICY, "the auction is not shown any more").await,
+            ended => ended,
+        }
+    }
+
+    async fn watch(&mut self, after: Option<i64>) -> Result<(), Ended> {
         // Before the state is read, so that nothing can happen between the two.
-        let mut news = self.app.live.subscribe(self.auction);
+        let mut news = self.app.live.subscribe(self.auction, self.seller);
         let stop = self.app.closing.clone();
         self.send_state(after).await?;
         let mut ping = tokio::time::interval(PING_EVERY);
@@ -225,9 +284,16 @@ impl Watcher {
                 () = stop.cancelled() => return self.close(close_code::AWAY, "the server stops").await,
                 reason = end_of(self.holder.as_mut(), &self.app) => return self.close(close_code::POLICY, reason).await,
                 _ = ping.tick() => self.send(Message::Ping(Vec::new().into())).await?,
-                row = news.recv() => match row {
-                    Ok(row) => self.show(&row).await?,
-                    Err(RecvError::Lagged(_)) => self.send_missed().await?,
+                news = news.recv() => match news {
+                    Ok(News::Row(row)) => self.show(&row).await?,
+                    Ok(News::StoreClosed) => {
+                        self.look().await?;
+                    }
+                    Err(RecvError::Lagged(_)) => {
+                        // It may be that which was missed.
+                        self.look().await?;
+                        self.send_missed().await?;
+                    }
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 message = self.socket.recv() => match message {
@@ -245,17 +311,19 @@ impl Watcher {
 
     /// The state, and everything after `after` that the client has not seen.
     async fn send_state(&mut self, after: Option<i64>) -> Result<(), Ended> {
-        let pool = &self.app.pool;
-        let account = self.account();
-        let seen = auction_board::seen_by(pool, self.auction, account).await?;
-        let Seen { auction: row, alias, .. } = seen.ok_or(Ended::Defect)?;
-        let viewer = account.map(|account| Viewer { account, alias });
+        let (row, viewer) = self.look().await?;
         let sequence = row.version;
         let body = auction_body(&row, viewer, self.app.clock.now()).map_err(|_| Ended::Defect)?;
         self.send_json(&json!({ "type": "state", "sequence": sequence, "auction": body })).await?;
         // The client may have seen more on another node than this one's table shows: that is not sent again.
         self.shown = after.unwrap_or(sequence).max(0);
         self.send_missed().await
+    }
+
+    /// The auction, if whoever has opened the socket may still see it.
+    async fn look(&mut self) -> Result<(auction_board::Auction, Option<Viewer>), Ended> {
+        let seen = visible(&self.app, self.auction, self.holder.as_ref().map(Holder::caller)).await;
+        seen.map_err(|problem| if problem.status() == StatusCode::NOT_FOUND { Ended::Hidden } else { Ended::Defect })
     }
 
     /// What is in the table after the last message that was sent.

@@ -61,7 +61,7 @@ pub fn close(world: &mut World<'_>, slug: &str, by: AccountId) -> Result<(), Hal
     Ok(())
 }
 
-/// Puts a category where it says, with all that is below it: below open ones, none of which is itself, and not too deep.
+/// Puts a category, and with it all that is below it, where it says: below open ones, and not too deep.
 fn place(world: &mut World<'_>, definition: &Definition) -> Result<(), Halt> {
     let mut placed = vec![(definition.slug.clone(), definition.parent.clone())];
     let mut above = definition.parent.clone();

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use domain::account::Capability;
 use domain::auction::{self, Auction, Terms};
+use domain::image::{Image, RemovalCause};
 use domain::increments::Increments;
 use domain::listing::{Approver, ArchiveCause, AuctionPlan, Changes, Command, Details, Discount, Listing, Offer, Sale};
 use domain::stock::{self, Pieces, Sku, Stock};
-use domain::{AccountId, Currency, ListingId, Timestamp, listing};
+use domain::{AccountId, Currency, ImageId, ListingId, Timestamp, listing};
 
 use crate::engine::{Halt, World};
-use crate::{accounts, categories, stores};
+use crate::{accounts, categories, images, stores};
 
 /// Something to be offered.
 #[derive(Clone, Debug)]
@@ -218,10 +219,18 @@ pub fn reject(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: 
     Ok(())
 }
 
-/// Takes a listing away, as somebody of the staff. A running auction is cancelled first.
+/// Takes a listing away with its images, as somebody of the staff. A running auction is cancelled first.
 pub fn remove(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
     require_ruling(world, listing, by)?;
-    world.execute::<Listing>(listing, Command::Remove { by, reason: reason.to_owned() })?;
+    let events = world.execute::<Listing>(listing, Command::Remove { by, reason: reason.to_owned() })?;
+    for event in events {
+        if let listing::Event::ImageDetached { image } = event
+            && let Some(image) = ImageId::of_file(&image)
+            && world.get::<Image>(image)?.stored().is_ok()
+        {
+            images::remove(world, image, RemovalCause::Detached)?;
+        }
+    }
     Ok(())
 }
 

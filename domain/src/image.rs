@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{AccountId, ImageId};
@@ -71,6 +72,14 @@ pub enum RemovalCause {
     Detached,
     /// Whoever had uploaded it is forgotten.
     OwnerErased,
+}
+
+impl ImageId {
+    /// The picture that a file shows, if it is called as one is that is no thumbnail.
+    pub fn of_file(file: &str) -> Option<Self> {
+        let (name, _) = file.split_once('.')?;
+        Uuid::try_parse(name).ok().map(Self)
+    }
 }
 
 impl Stored {
@@ -174,8 +183,6 @@ impl Aggregate for Image {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::testing::given;
 
@@ -205,5 +212,15 @@ mod tests {
         given::<Image>([]).and(store()).and(REMOVE).when(REMOVE).then_nothing();
         given::<Image>([]).when(REMOVE).then_refused(Error::NotFound);
         assert_eq!((stored().file(), stored().thumbnail()), ("0a1b.jpg".to_owned(), "0a1b-thumb.jpg".to_owned()));
+    }
+
+    #[test]
+    fn a_file_tells_which_picture_it_shows() {
+        let id = ImageId(Uuid::from_u128(0x9f3c_1d5e));
+        let stored = Stored { name: id.0.simple().to_string(), ..stored() };
+        assert_eq!(ImageId::of_file(&stored.file()), Some(id));
+        for other in [stored.thumbnail().as_str(), &stored.name, "a.jpg", ""] {
+            assert_eq!(ImageId::of_file(other), None, "{other}");
+        }
     }
 }

@@ -3,9 +3,10 @@
 //! `Absent → Draft → (Pending →) Active ⇄ Paused → Archived`, where `Pending` waits for a look of the staff if the
 //! marketplace wants one; a draft may be archived unpublished, and the staff may remove anything. The sale of an auction
 //! listing is the [`crate::auction`] of the same id; its terms rest here until the listing is published. Invariants:
-//! what is archived or removed never comes back; the terms of an auction cannot change once it is published; a discount
-//! is one of what is sold at a fixed price, and makes it cheaper; where the staff look first, nobody sees words that
-//! they have had no time to look at, and what was paused before they look is paused afterwards.
+//! what is archived or removed never comes back, and what is removed has no images; the terms of an auction cannot
+//! change once it is published; a discount is one of what is sold at a fixed price, and makes it cheaper; where the
+//! staff look first, nobody sees words that they have had no time to look at, and what was paused before they look is
+//! paused afterwards.
 
 mod details;
 mod discount;
@@ -91,7 +92,7 @@ pub enum Command {
         /// Why.
         cause: ArchiveCause,
     },
-    /// Take it away, so that nobody but its seller sees it.
+    /// Take it away, so that nobody but its seller sees it, and its images with it.
     Remove {
         /// Who of the staff.
         by: AccountId,
@@ -548,11 +549,7 @@ impl Aggregate for Listing {
                 }
             }
             Command::Archive { cause } => self.archive(cause),
-            Command::Remove { by, reason } => match self {
-                Self::Removed(_) => Ok(vec![]),
-                Self::Active(Offer { sale: Sale::Auction(_), .. }) => Err(Error::AuctionRunning),
-                _ => self.offer().map(|_| vec![Event::ListingRemoved { by, reason }]),
-            },
+            Command::Remove { by, reason } => self.remove(by, reason),
             Command::Feature { by, featured } => Ok(match (self.changeable()?.featured, featured) {
                 (false, true) => vec![Event::ListingFeatured { by }],
                 (true, false) => vec![Event::ListingUnfeatured { by }],
@@ -723,6 +720,18 @@ impl Listing {
             }
             (Self::Archived(_) | Self::Removed(_), _) => Ok(vec![]),
         }
+    }
+
+    /// What is taken away is shown no more, so its images are not kept either.
+    fn remove(&self, by: AccountId, reason: String) -> Result<Vec<Event>, Error> {
+        let removed = match self {
+            Self::Active(Offer { sale: Sale::Auction(_), .. }) => return Err(Error::AuctionRunning),
+            // It may have been taken away when images were still kept.
+            Self::Removed(_) => None,
+            _ => Some(Event::ListingRemoved { by, reason }),
+        };
+        let detached = self.offer()?.images.iter().map(|image| Event::ImageDetached { image: image.clone() });
+        Ok(removed.into_iter().chain(detached).collect())
     }
 
     fn turn_discount(&self, now: Timestamp) -> Result<Vec<Event>, Error> {

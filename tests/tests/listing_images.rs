@@ -4,6 +4,7 @@ use api::config::Config;
 use image::ImageFormat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tradepost_tests::bazaar::staff;
 use tradepost_tests::client::{Answer, Client, PASSWORD};
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::{auction, listing};
@@ -174,6 +175,27 @@ async fn a_picture_that_is_taken_off_is_deleted() {
         shop.file(&images[1][field]).await.expect(200);
     }
     assert_eq!(shop.files(), 4);
+}
+
+#[tokio::test]
+async fn the_pictures_of_what_the_staff_remove_are_deleted() {
+    let shop = Shop::open().await;
+    let clerk = staff(&shop.server, "clerk").await;
+    let brought = shop.bring(2).await.expect(201);
+    let kept = shop.seller.offer(&listing(1_000)).await;
+    send(&shop.seller, &format!("/listings/{kept}/images"), &[small()]).await.expect(201);
+    assert_eq!(shop.files(), 6);
+    let path = format!("/admin/listings/{}", shop.listing);
+    let away = json!({ "status": "removed", "reason": "Stolen pictures." });
+    let removed = clerk.patch(&path, &away).send().await.expect(200);
+    shop.server.files_deleted().await;
+    assert_eq!(shop.files(), 2);
+    for field in ["url", "thumbnail_url"] {
+        shop.file(&brought.body["items"][0][field]).await.problem(404, "not-found");
+    }
+    let path = format!("/listings/{}", shop.listing);
+    let shown = shop.seller.get(&path).since(removed.at()).send().await.expect(200).body;
+    assert_eq!((&shown["status"], &shown["images"]), (&json!("removed"), &json!([])));
 }
 
 #[tokio::test]

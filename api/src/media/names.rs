@@ -2,7 +2,6 @@
 
 use domain::ImageId;
 use eventstore::mint;
-use uuid::Uuid;
 
 /// Where files are shown, on every node.
 pub const FOLDER: &str = "/media/";
@@ -33,9 +32,7 @@ pub fn media_type(name: &str) -> Option<&'static str> {
 pub fn picture(name: &str) -> Option<(ImageId, String)> {
     media_type(name)?;
     let (random, ending) = name.split_once('.')?;
-    // A thumbnail's name is longer than an id.
-    let id = Uuid::try_parse(random).ok()?;
-    Some((ImageId(id), format!("{random}-thumb.{ending}")))
+    Some((ImageId::of_file(name)?, format!("{random}-thumb.{ending}")))
 }
 
 /// Where a file is, on this host.
@@ -50,6 +47,8 @@ pub fn is_path(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]

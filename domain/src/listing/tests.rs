@@ -315,6 +315,23 @@ fn what_the_staff_removes_is_there_for_its_seller_alone() {
 }
 
 #[test]
+fn what_is_removed_has_no_images() {
+    let remove = || Command::Remove { by: BOB, reason: "stolen".to_owned() };
+    let removed = || Event::ListingRemoved { by: BOB, reason: "stolen".to_owned() };
+    let detached = |image: &str| Event::ImageDetached { image: image.to_owned() };
+    let shown = || ["a", "b"].map(|image| Event::ImageAttached { image: image.to_owned() });
+    let both = || given::<Listing>(published().into_iter().chain(shown()));
+    both().when(remove()).then([removed(), detached("a"), detached("b")]);
+    assert!(both().and(remove()).state().offer().unwrap().images.is_empty());
+    both().and(remove()).when(remove()).then_nothing();
+    let archive = Command::Archive { cause: ArchiveCause::Seller(ANN) };
+    both().and(archive).when(remove()).then([removed(), detached("a"), detached("b")]);
+    // Logs have it that they stayed.
+    let kept = given::<Listing>(published().into_iter().chain(shown()).chain([removed()]));
+    kept.when(remove()).then([detached("a"), detached("b")]);
+}
+
+#[test]
 fn a_discount_counts_within_its_window() {
     let discount = Discount { off: Off::Bps(2_500), from: Some(at(10)), until: Some(at(20)) };
     let set = |discount, s| Command::SetDiscount { by: ANN, discount, now: at(s) };

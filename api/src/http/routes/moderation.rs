@@ -67,7 +67,7 @@ pub enum ListingVerdict {
     Active,
     /// It waited to be offered, and is given back to its seller.
     Draft,
-    /// It is taken away. Its auction must be called off first.
+    /// It is taken away, and its pictures are deleted. Its auction must be called off first.
     Removed,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use commands::clearing::{self, Clearing};
 use commands::commissions::CommissionRules;
 use commands::guests::CashRules;
 use commands::listings::{AuctionRules, ListingRules};
@@ -13,6 +14,7 @@ use commands::media;
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
+use commands::process::{self, Following};
 use commands::timers::{self, Rules, TimeTravel, TimerTable, Timers};
 use commands::{Engine, EngineSettings};
 use domain::Timestamp;
@@ -50,6 +52,7 @@ use crate::http::markdown::RenderedPages;
 use crate::http::problem::Problem;
 use crate::media::{Media, MediaError};
 use crate::observe;
+use crate::offers::Kept;
 use crate::places::{Places, PlacesError};
 
 /// How long the followers may take to finish their batch when the node stops.
@@ -218,11 +221,12 @@ fn sale_rules(settings: &Config) -> SaleRules {
 }
 
 /// The processes, and the versions of what they keep.
-const PROCESSES: [(&str, i32); 4] = [
+const PROCESSES: [(&str, i32); 5] = [
     (timers::NAME, timers::VERSION),
-    (payments::NAME, payments::VERSION),
-    (mail::NAME, mail::VERSION),
-    (media::NAME, media::VERSION),
+    (payments::NAME, process::VERSION),
+    (mail::NAME, process::VERSION),
+    (media::NAME, process::VERSION),
+    (clearing::NAME, process::VERSION),
 ];
 
 /// The names of all followers.
@@ -382,7 +386,8 @@ impl Node {
         let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
 
         let runner = runner(&settings, database, &head, feed, &progress);
-        let own = own_followers(&settings, &payments, &secret, media.as_ref())?;
+        let offers = Kept { pool: pool.clone(), progress: progress.clone() };
+        let own = own_followers(&settings, &payments, &secret, media.as_ref(), offers)?;
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
             tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
@@ -488,6 +493,7 @@ fn own_followers(
     payments: &Payments,
     secret: &RootSecret,
     media: Option<&Arc<Media>>,
+    offers: Kept,
 ) -> Result<Vec<Box<dyn Follower>>, StartError> {
     let mut own: Vec<Box<dyn Follower>> = Vec::new();
     if settings.node.roles.projections {
@@ -495,10 +501,12 @@ fn own_followers(
     }
     if settings.node.roles.processes {
         own.push(Box::new(TimerTable));
-        own.push(Box::new(payments.clone()));
-        own.push(Box::new(mail(settings, secret)?));
+        let engine = &payments.engine;
+        own.push(Box::new(Following(payments.clone())));
+        own.push(Box::new(Following(mail(settings, secret)?)));
+        own.push(Box::new(Following(Clearing { engine: engine.clone(), offers: Arc::new(offers) })));
         if let Some(files) = media {
-            own.push(Box::new(media::Media::new(payments.engine.clone(), files.clone())));
+            own.push(Box::new(Following(media::Media::new(engine.clone(), files.clone()))));
         }
     }
     Ok(own)

@@ -15,6 +15,7 @@ pub mod forward;
 pub mod http;
 pub mod media;
 pub mod observe;
+mod offers;
 pub mod outgoing;
 pub mod places;
 pub mod storefront;

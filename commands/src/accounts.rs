@@ -9,11 +9,11 @@ use domain::referral::Referral;
 use domain::session;
 use domain::store::Store;
 use domain::wallet::Wallet;
-use domain::{AccountId, ChallengeId, ClaimId, ListingId, Sealed, SessionId, Timestamp, WalletId};
+use domain::{AccountId, ChallengeId, ClaimId, Sealed, SessionId, Timestamp, WalletId};
 use eventstore::wrapping::StoredKey;
 
 use crate::engine::{Halt, World};
-use crate::{listings, sessions};
+use crate::sessions;
 
 /// Somebody who wants to join, with everything that took time already done.
 #[derive(Clone, Debug)]
@@ -233,15 +233,14 @@ pub struct Estate {
     pub user_name: Sealed<String>,
     /// The claims on its e-mail address and its public name.
     pub claims: Vec<ClaimId>,
-    /// What it offers.
-    pub listings: Vec<ListingId>,
     /// Its wallets, which must be empty.
     pub wallets: Vec<WalletId>,
 }
 
-/// Forgets who an account is: its key goes, so that nobody can read what was sealed with it, its names are free,
-/// and what it offered is taken off. Its pictures go afterwards ([`crate::media`]). Money would be lost with it, so there
-/// must be none. Whoever is blocked stays so: the names are not free, and nobody can join with them again.
+/// Forgets who an account is: its key goes, so that nobody can read what was sealed with it, and its names are free.
+/// Nobody can buy of it any more; what it offered is taken off afterwards ([`crate::clearing`]), and its pictures go
+/// ([`crate::media`]). Money would be lost with it, so there must be none. Whoever is blocked stays so: the names are not
+/// free, and nobody can join with them again.
 pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Result<(), Halt> {
     for wallet in &estate.wallets {
         if let Wallet::Open(balance) = world.get::<Wallet>(*wallet)?
@@ -270,9 +269,6 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
         if let Affiliate::Enrolled { claim, .. } = *world.get::<Affiliate>(account)? {
             world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
         }
-    }
-    for listing in &estate.listings {
-        listings::archive(world, *listing, account)?;
     }
     world.execute::<Account>(account, Command::Erase {})?;
     world.forget(account);

@@ -1,9 +1,9 @@
 //! The write side.
 //!
 //! [`engine`] is the decision loop, the only writer of the log. A use case is a plain function over its [`World`] and may
-//! read and change any aggregate in one unit of work; the modules named after nouns hold them. [`mail`], [`media`],
-//! [`payments`] and [`timers`] are processes: they follow the log and send commands with deterministic keys, so running
-//! one twice does nothing twice. Outside effects happen in processes only.
+//! read and change any aggregate in one unit of work; the modules named after nouns hold them. [`clearing`], [`mail`],
+//! [`media`] and [`payments`] are processes ([`process`]), and so is [`timers`]: they follow the log and send commands
+//! that can be repeated, so running one twice does nothing twice. Outside effects happen in processes only.
 
 pub mod accounts;
 pub mod address_books;
@@ -11,6 +11,7 @@ pub mod affiliates;
 pub mod auctions;
 pub mod categories;
 mod change;
+pub mod clearing;
 pub mod commissions;
 pub mod engagement;
 pub mod engine;
@@ -25,6 +26,7 @@ pub mod media;
 pub mod orders;
 pub mod pages;
 pub mod payments;
+pub mod process;
 pub mod sessions;
 pub mod stores;
 pub mod timers;

@@ -268,6 +268,16 @@ pub fn archive(world: &mut World<'_>, listing: ListingId, by: AccountId) -> Resu
     Ok(())
 }
 
+/// Takes some listings of somebody off who is forgotten. An auction that runs goes on to its end.
+pub(crate) fn clear(world: &mut World<'_>, seller: AccountId, listings: &[ListingId]) -> Result<(), Halt> {
+    for listing in listings {
+        if !matches!(world.get::<Listing>(*listing)?, Listing::Active(Offer { sale: Sale::Auction(_), .. })) {
+            archive(world, *listing, seller)?;
+        }
+    }
+    Ok(())
+}
+
 fn terms(plan: &AuctionPlan, seller: AccountId, now: Timestamp, rules: &AuctionRules) -> Terms {
     let (starts_at, ends_at) = plan.times(now);
     let currency = plan.start_price.currency();

@@ -11,23 +11,22 @@ use std::sync::Arc;
 use domain::account::{Account, Challenge, Event};
 use domain::{AccountId, Aggregate};
 use eventstore::clock::Clock;
-use eventstore::event::{DomainEvent, Interest};
-use eventstore::follower::{Batch, Delivery, FollowError, Follower, Recorded};
+use eventstore::event::DomainEvent;
+use eventstore::follower::{FollowError, Recorded};
 use eventstore::sealing::PersonKeys;
 use eventstore::secrets::{Purpose, RootSecret};
 use futures::future::BoxFuture;
 pub use lettre::message::Mailbox;
 use lettre::message::MessageBuilder;
 use lettre::message::header::ContentType;
-use sqlx::PgConnection;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
+use crate::process::Process;
+
 /// The name of the process, and of its checkpoint.
 pub const NAME: &str = "mail";
-/// It keeps nothing of its own, so it never has to start again.
-pub const VERSION: i32 = 1;
 
 /// A message to one mailbox.
 #[derive(Clone, Debug)]
@@ -134,31 +133,18 @@ impl fmt::Debug for Mail {
     }
 }
 
-impl Follower for Mail {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl Process for Mail {
+    const NAME: &'static str = NAME;
+    const ABOUT: &'static [&'static str] = &[Account::TYPE];
+    /// In the order in which they were asked for.
+    const AT_ONCE: usize = 1;
 
-    fn version(&self) -> i32 {
-        VERSION
-    }
-
-    fn delivery(&self) -> Delivery {
-        Delivery::AtLeastOnce
-    }
-
-    fn interest(&self) -> Interest {
-        Interest::In(&[Account::TYPE])
-    }
-
-    fn apply<'a>(&'a mut self, _: &'a mut PgConnection, batch: &'a Batch) -> BoxFuture<'a, Result<(), FollowError>> {
-        Box::pin(async {
-            for recorded in &batch.events {
-                if let Some(letter) = self.letter(recorded, &batch.people) {
-                    self.mailer.send(&letter).await?;
-                }
+    fn react<'a>(&'a self, recorded: &'a Recorded, people: &'a PersonKeys) -> BoxFuture<'a, Result<(), FollowError>> {
+        Box::pin(async move {
+            match self.letter(recorded, people) {
+                Some(letter) => Ok(self.mailer.send(&letter).await?),
+                None => Ok(()),
             }
-            Ok(())
         })
     }
 }

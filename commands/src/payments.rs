@@ -14,15 +14,15 @@ use chrono::TimeDelta;
 use domain::wallet::{Event, PaymentMethod, Wallet};
 use domain::{Aggregate, Money, Timestamp, WalletId};
 use eventstore::clock::Clock;
-use eventstore::event::{DomainEvent, Interest, Metadata};
-use eventstore::follower::{Batch, Delivery, FollowError, Follower, Recorded};
-use futures::TryStreamExt;
+use eventstore::event::{DomainEvent, Metadata};
+use eventstore::follower::{FollowError, Recorded};
+use eventstore::sealing::PersonKeys;
 use futures::future::BoxFuture;
-use sqlx::PgConnection;
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::engine::{CommandError, CommandKey, Engine, Request};
+use crate::process::{Process, failed};
 use crate::wallets;
 
 pub mod sandbox;
@@ -31,8 +31,6 @@ mod tests;
 
 /// The name of the process, and of its checkpoint.
 pub const NAME: &str = "payments";
-/// It keeps nothing of its own, so it never has to start again.
-pub const VERSION: i32 = 1;
 /// How many questions to providers are under way at once.
 const CONCURRENT: usize = 32;
 /// How long a provider may take to answer.
@@ -167,31 +165,18 @@ pub struct Payments {
     pub clock: Clock,
 }
 
-impl Follower for Payments {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+impl Process for Payments {
+    const NAME: &'static str = NAME;
+    const ABOUT: &'static [&'static str] = &[Wallet::TYPE];
+    const AT_ONCE: usize = CONCURRENT;
 
-    fn version(&self) -> i32 {
-        VERSION
-    }
-
-    fn delivery(&self) -> Delivery {
-        Delivery::AtLeastOnce
-    }
-
-    fn interest(&self) -> Interest {
-        Interest::In(&[Wallet::TYPE])
-    }
-
-    fn apply<'a>(&'a mut self, _: &'a mut PgConnection, batch: &'a Batch) -> BoxFuture<'a, Result<(), FollowError>> {
-        let questions = futures::stream::iter(batch.events.iter().map(Ok));
-        Box::pin(questions.try_for_each_concurrent(CONCURRENT, |event| self.react(event)))
+    fn react<'a>(&'a self, recorded: &'a Recorded, _: &'a PersonKeys) -> BoxFuture<'a, Result<(), FollowError>> {
+        Box::pin(self.react_to(recorded))
     }
 }
 
 impl Payments {
-    async fn react(&self, recorded: &Recorded) -> Result<(), FollowError> {
+    async fn react_to(&self, recorded: &Recorded) -> Result<(), FollowError> {
         let DomainEvent::Wallet(wallet, event) = &recorded.event else { return Ok(()) };
         let cause = recorded.event_id.to_string();
         match event {
@@ -298,17 +283,6 @@ impl Payments {
             }
             Err(error) => Err(failed(error)),
         }
-    }
-}
-
-/// Whether a command that failed may be sent again.
-fn failed(error: CommandError) -> FollowError {
-    match error {
-        CommandError::KeyReused | CommandError::Defect => FollowError::Defect(error.to_string()),
-        CommandError::Refused { .. }
-        | CommandError::InFlight
-        | CommandError::Overloaded
-        | CommandError::Unavailable => FollowError::Command(error.to_string()),
     }
 }
 

@@ -350,7 +350,9 @@ async fn whoever_is_forgotten_is_gone_and_their_names_are_free() {
     seller.withdraw(500, "sandbox-succeeds").await.expect(202);
     seller.advance(0).await;
     delete(&seller).await.expect(200);
-    // Whatever they offered is taken off, and nobody can log in.
+    // Whatever they offered cannot be bought and is taken off, and nobody can log in.
+    ann.check_out(&[(&item, 1)], "later").await.problem(409, "not-offered");
+    server.offers_cleared().await;
     let shown = ann.get(&format!("/listings/{item}")).since(server.database.log_head().await).send().await.expect(200);
     assert_eq!(
         (&shown.body["status"], &shown.body["seller"]["name"]),

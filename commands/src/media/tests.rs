@@ -9,13 +9,15 @@ use domain::image::{Format, RemovalCause};
 use eventstore::clock::Clock;
 use eventstore::database::Database;
 use eventstore::feed::Feed;
+use eventstore::follower::Batch;
 use eventstore::log::Head;
 use eventstore::mint;
 use eventstore::sealing::PersonKeys;
 use eventstore::testing::database;
 
 use super::*;
-use crate::EngineSettings;
+use crate::process::Following;
+use crate::{CommandError, EngineSettings};
 
 /// A storage that fails once after so many files, and notes what it is asked.
 #[derive(Default)]
@@ -58,9 +60,9 @@ impl Files for Storage {
     }
 }
 
-async fn process(database: &Database, settings: EngineSettings, storage: &Arc<Storage>) -> Media {
+async fn process(database: &Database, settings: EngineSettings, storage: &Arc<Storage>) -> Following<Media> {
     let started = Engine::start(database, settings, Clock::new(), Head::at(0), Feed::default()).await;
-    Media::new(started.unwrap().0, storage.clone())
+    Following(Media::new(started.unwrap().0, storage.clone()))
 }
 
 fn stored() -> Stored {
@@ -97,7 +99,7 @@ async fn more_pictures_than_fit_into_memory_go_with_whoever_is_forgotten() {
             }
             Ok(())
         };
-        media.engine.submit(Request::once(Metadata::anonymous()), store).await.unwrap();
+        media.0.engine.submit(Request::once(Metadata::anonymous()), store).await.unwrap();
     }
     // And somebody else has one, which stays.
     let (other, theirs) = (AccountId(mint::id()), ImageId(mint::id()));
@@ -111,7 +113,7 @@ async fn more_pictures_than_fit_into_memory_go_with_whoever_is_forgotten() {
     let before = head().await;
     media.take(&mut connection, &erased).await.unwrap();
     for image in all {
-        let gone = media.engine.read(move |world| Ok(*world.get::<Image>(image)? == Image::Removed)).await.unwrap();
+        let gone = media.0.engine.read(move |world| Ok(*world.get::<Image>(image)? == Image::Removed)).await.unwrap();
         assert!(gone, "{image}");
     }
     let stays = media.engine.read(move |world| Ok(world.get::<Image>(theirs)?.stored().is_ok())).await.unwrap();
@@ -130,7 +132,7 @@ async fn more_pictures_than_fit_into_memory_go_with_whoever_is_forgotten() {
     // And whoever is not registered, or no more, has none.
     let late = [images::NewImage { image: ImageId(mint::id()), stored: stored() }];
     let store = move |world: &mut World<'_>| images::store(world, owner, &late, 1_000);
-    let refused = media.engine.submit(Request::once(Metadata::anonymous()), store).await.unwrap_err();
+    let refused = media.0.engine.submit(Request::once(Metadata::anonymous()), store).await.unwrap_err();
     assert!(matches!(refused, CommandError::Refused { .. }), "{refused}");
 }
 
@@ -155,5 +157,5 @@ async fn files_are_deleted_some_at_once_and_those_of_a_batch_that_comes_again_on
     // Of pictures that were under way when it failed.
     assert!(again <= 2 * AT_ONCE, "{again}");
     assert_eq!(storage.most_under_way.load(Ordering::Relaxed), AT_ONCE);
-    assert!(media.deleted.lock().unwrap().is_empty(), "nothing is remembered of a batch that is taken");
+    assert!(media.0.deleted.lock().unwrap().is_empty(), "nothing is remembered of a batch that is taken");
 }

@@ -12,6 +12,7 @@ use eventstore::{follower, mint};
 
 use super::*;
 use crate::EngineSettings;
+use crate::process::Following;
 
 /// A provider that says what it was told to say, one answer per question, and then never answers again.
 #[derive(Debug, Default)]
@@ -87,7 +88,7 @@ impl Waiting {
             Engine::start(&database, EngineSettings::default(), clock.clone(), Head::at(0), Feed::default())
                 .await
                 .unwrap();
-        let mut payments = Payments { engine, providers: providers(script), clock };
+        let payments = Payments { engine, providers: providers(script), clock };
         let (owner, deposit) = (AccountId(mint::id()), DepositId(mint::id()));
         let wallet = WalletId::of(owner, Currency::USD);
         let request = move |world: &mut crate::World<'_>| {
@@ -99,7 +100,8 @@ impl Waiting {
         let mut connection = database.connect(None).await.unwrap();
         follower::register(&mut connection, NAME, 1).await.unwrap();
         // It goes on although the provider is not there.
-        assert_eq!(take_batch(&mut payments, &mut connection, database.wrapping(), 100).await.unwrap(), 2);
+        let mut following = Following(payments.clone());
+        assert_eq!(take_batch(&mut following, &mut connection, database.wrapping(), 100).await.unwrap(), 2);
         Self { payments, wallet, deposit }
     }
 

@@ -115,6 +115,13 @@ impl InProcess {
         }
     }
 
+    /// Waits until all is taken off that people have offered who are forgotten.
+    pub async fn offers_cleared(&self) {
+        let head = self.database.log_head().await;
+        let cleared = self.app.progress.wait_for(commands::clearing::NAME, head, PATIENCE).await;
+        cleared.or_fail("wait for offers to be taken off");
+    }
+
     /// Nobody in particular, at this server.
     pub fn client(&self) -> Client {
         Client::anonymous(&self.address)

@@ -1,6 +1,7 @@
 //! `tradepost projections retry` and `skip`.
 
 use commands::payments::{self, Payments};
+use commands::process::Following;
 use commands::timers::TimerTable;
 use commands::{Engine, EngineSettings};
 use eventstore::clock::Clock;
@@ -68,7 +69,7 @@ async fn retake(place: &Place, name: &'static str, repair: Repair<'_>) -> Result
     let settings = EngineSettings::default();
     let (engine, deciding) =
         Engine::start(&place.database, settings, clock.clone(), Head::at(0), Feed::default()).await?;
-    let mut payments = Payments { engine, providers: crate::app::providers(), clock };
+    let mut payments = Following(Payments { engine, providers: crate::app::providers(), clock });
     let retaken = retake_for(place, &mut payments, repair).await;
     drop(payments);
     deciding.await?;

@@ -7,7 +7,7 @@ use domain::claim::Kind;
 use domain::{AccountId, WalletId};
 use eventstore::log;
 use garde::Validate;
-use projections::{auction_board, catalogue, orders, wallet_statement};
+use projections::{auction_board, orders, wallet_statement};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -30,7 +30,8 @@ pub(super) struct Erasure {
 /// Deletes the account. Nobody can read any more who it was; its orders and its money stay in the books without a name.
 ///
 /// What is open must be settled first: orders, auctions in which the account sells or leads, and money, which would be
-/// lost. What it offers is taken off, and the pictures that it has uploaded are deleted soon after.
+/// lost. Nobody can buy of it any more; what it offers is taken off and the pictures that it has uploaded are deleted
+/// soon after.
 #[utoipa::path(delete, path = "/auth/account", tag = TAG, security(("bearer" = [])), request_body = Erasure,
     responses((status = OK, body = Noted, description = "Deleted; all its tokens are good no more"),
         (status = CONFLICT, description = "Something is not settled yet, or the account has no password"),
@@ -45,13 +46,12 @@ pub(super) async fn erase(
     let (registered, key) = opened(&app, account).await?;
     expect_password(&app, &registered, &key, body.password, "/password").await?;
     let wallets = settled(&app, account).await?;
-    let listings = catalogue::kept_by(&app.pool, account).await?;
     let identity = &registered.identity;
     let claim = |kind, field| app.secret.claim(kind, &key.open(field).unwrap_or_default());
     let address = claim(Kind::Email, &identity.email);
     let claims = vec![address, claim(Kind::UserName, &identity.user_name)];
     let (email, user_name) = (identity.email.clone(), identity.user_name.clone());
-    let estate = Estate { email, user_name, claims, listings, wallets };
+    let estate = Estate { email, user_name, claims, wallets };
     let erase = move |world: &mut commands::World<'_>| accounts::erase(world, account, &estate);
     let accepted = app.engine.submit(once(id, account), erase).await?;
     attempts::forget(&app.pool, address.0).await?;
@@ -61,7 +61,7 @@ pub(super) async fn erase(
 /// The wallets of an account of which nothing else is open.
 async fn settled(app: &App, account: AccountId) -> Result<Vec<WalletId>, Problem> {
     let head = log::head(&app.pool).await?;
-    for model in [orders::MODEL, auction_board::MODEL, catalogue::MODEL, wallet_statement::MODEL] {
+    for model in [orders::MODEL, auction_board::MODEL, wallet_statement::MODEL] {
         app.progress.wait_for(model.name, head, READ_PATIENCE).await?;
     }
     let orders = orders::open_of(&app.pool, account).await?;

@@ -215,8 +215,8 @@ fn sale_rules(settings: &Config) -> SaleRules {
     let crate::config::Orders { fee_bps, inspection_physical_s, inspection_digital_s, .. } = settings.orders;
     let crate::config::Points { per_major_unit: points_per_unit, worth_minor_units: point_worth_minor } =
         settings.points;
-    let crate::config::Affiliate { commission_bps: rate_bps, attribution_days } = settings.affiliate;
-    let commission = CommissionRules { rate_bps, attributed_for: TimeDelta::days(attribution_days.into()) };
+    let crate::config::Affiliate { commission_bps: rate_bps, within_fee, attribution_days } = settings.affiliate;
+    let commission = CommissionRules { rate_bps, within_fee, attributed_for: TimeDelta::days(attribution_days.into()) };
     SaleRules { fee_bps, points_per_unit, point_worth_minor, commission, inspection_physical_s, inspection_digital_s }
 }
 

@@ -179,7 +179,12 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     (
         "affiliate.commission_bps",
         "500",
-        "What an affiliate earns of the price and shipping of an order of somebody who came by its link, in basis points, and at most the fee on it; frozen into an order when it is placed, 0 turns this off.",
+        "What an affiliate earns of the price and shipping of an order of somebody who came by its link, in basis points; frozen into an order when it is placed, 0 turns this off.",
+    ),
+    (
+        "affiliate.within_fee",
+        "false",
+        "Never let an affiliate earn more than the marketplace's fee on the order, whatever its share is: then a trade with oneself cannot pay.",
     ),
     (
         "affiliate.attribution_days",

@@ -18,6 +18,8 @@ use crate::wallets;
 pub struct CommissionRules {
     /// The affiliate's share of an order's fee base, in basis points; none at all if it is 0.
     pub rate_bps: u32,
+    /// Whether it is never more than the marketplace's fee.
+    pub within_fee: bool,
     /// How long a click counts.
     pub attributed_for: TimeDelta,
 }
@@ -30,7 +32,7 @@ pub(crate) fn promise(
     seller: AccountId,
     rules: CommissionRules,
 ) -> Result<Option<Promise>, Halt> {
-    let CommissionRules { rate_bps, attributed_for } = rules;
+    let CommissionRules { rate_bps, within_fee, attributed_for } = rules;
     if rate_bps == 0 {
         return Ok(None);
     }
@@ -39,7 +41,7 @@ pub(crate) fn promise(
     };
     let in_time = world.now() < clicked_at + attributed_for;
     let own = [buyer, seller].contains(&affiliate);
-    Ok((in_time && !own).then_some(Promise { affiliate, click, rate_bps }))
+    Ok((in_time && !own).then_some(Promise { affiliate, click, rate_bps, within_fee }))
 }
 
 /// Lets the commission of an order follow what its escrow has done.

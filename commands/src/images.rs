@@ -9,7 +9,7 @@ use crate::accounts;
 use crate::engine::{Halt, World};
 
 /// How many pictures of somebody who is forgotten go at once: each of them must be in memory.
-pub(crate) const FORGOTTEN_AT_ONCE: usize = 50;
+const FORGOTTEN_AT_ONCE: usize = 50;
 
 /// A picture whose files have been written.
 #[derive(Clone, Debug)]
@@ -43,11 +43,14 @@ pub fn remove(world: &mut World<'_>, image: ImageId, cause: RemovalCause) -> Res
     Ok(())
 }
 
-/// Lets some pictures of somebody go who is forgotten, as far as they are still there, in their album or not.
-pub fn forget(world: &mut World<'_>, owner: AccountId, images: &[ImageId]) -> Result<(), Halt> {
-    for image in images {
+/// Lets some pictures of somebody go who is forgotten. Answers whether there are more.
+pub fn forget(world: &mut World<'_>, owner: AccountId) -> Result<bool, Halt> {
+    let album = world.get::<Album>(owner)?;
+    let more = album.images.len() > FORGOTTEN_AT_ONCE;
+    let images: Vec<ImageId> = album.images.iter().copied().take(FORGOTTEN_AT_ONCE).collect();
+    for image in &images {
         world.execute::<Image>(*image, Command::Remove { cause: RemovalCause::OwnerErased })?;
     }
-    world.execute::<Album>(owner, album::Command::Drop { images: images.to_vec() })?;
-    Ok(())
+    world.execute::<Album>(owner, album::Command::Drop { images })?;
+    Ok(more)
 }

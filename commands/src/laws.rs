@@ -42,7 +42,7 @@ const RULES: SaleRules = SaleRules {
     fee_bps: 250,
     points_per_unit: 10,
     point_worth_minor: 7,
-    commission: CommissionRules { rate_bps: 500, attributed_for: TimeDelta::days(30) },
+    commission: CommissionRules { rate_bps: 500, within_fee: false, attributed_for: TimeDelta::days(30) },
     inspection_physical_s: 1_209_600,
     inspection_digital_s: 172_800,
 };

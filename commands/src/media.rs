@@ -1,10 +1,9 @@
 //! The process that lets the pictures of people go who are forgotten, and deletes the files of those that are removed.
 //!
-//! Which pictures were somebody's, their events tell: an album knows only those that came since there are albums.
 //! Pictures go some at a time, in commands of their own, so that nobody waits for the many of one. What is deleted
 //! already is not there any more, which is as good; a crash in between repeats some of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +15,6 @@ use eventstore::follower::{FollowError, Recorded};
 use eventstore::sealing::PersonKeys;
 use futures::future::BoxFuture;
 use thiserror::Error;
-use uuid::Uuid;
 
 use crate::engine::{CommandKey, Engine, Request, World};
 use crate::images;
@@ -92,10 +90,11 @@ impl Media {
     async fn forget(&self, owner: AccountId, cause: &str) -> Result<(), FollowError> {
         for step in 0_u32.. {
             let metadata = Metadata::by_process(NAME).with("causation", cause.to_owned());
-            let request = Request::keyed(metadata, CommandKey::of_process(NAME, cause, &format!("forget {step}")));
-            let some = some.to_vec();
-            let forget = move |world: &mut World<'_>| images::forget(world, owner, &some);
-            self.engine.submit(request, forget).await.map_err(failed)?;
+            let request = Request::keyed(metadata, CommandKey::of_process(NAME, cause, &step.to_string()));
+            let forget = move |world: &mut World<'_>| images::forget(world, owner);
+            if !self.engine.submit(request, forget).await.map_err(failed)?.value {
+                break;
+            }
         }
         Ok(())
     }

@@ -109,6 +109,17 @@ pub struct Changes {
 }
 
 impl Entry {
+    /// A text that is left out is a sealed empty one.
+    fn take(&mut self, changes: &Changes) {
+        let Changes { recipient, phone, line1, line2, postal_code, place } = changes.clone();
+        self.recipient = recipient.unwrap_or_else(|| self.recipient.clone());
+        self.line1 = line1.unwrap_or_else(|| self.line1.clone());
+        self.phone = phone.or_else(|| self.phone.take());
+        self.line2 = line2.or_else(|| self.line2.take());
+        self.postal_code = postal_code.or_else(|| self.postal_code.take());
+        self.place = place.unwrap_or_else(|| self.place.clone());
+    }
+
     fn is_sealed_for(&self, owner: AccountId) -> bool {
         let Self { recipient, phone, line1, line2, postal_code, place } = self;
         let mut fields = [recipient, line1].into_iter().chain(phone).chain(line2).chain(postal_code);
@@ -422,8 +433,8 @@ mod tests {
             Event::AddressAdded { address: id(2), entry: entry(ANN), default: false },
             Event::AddressChanged { address: id(2), changes },
         ]);
-        let changed = Entry { line1, line2: Some(sealed(ANN, "")), ..entry(ANN) };
-        assert_eq!((book.state().entry(id(1)), book.state().entry(id(2))), (Ok(&entry(ANN)), Ok(&changed)));
+        let now = Entry { line1, line2: Some(sealed(ANN, "")), ..entry(ANN) };
+        assert_eq!((book.state().entry(id(1)), book.state().entry(id(2))), (Ok(&entry(ANN)), Ok(&now)));
         let book = book.and(Command::Remove { address: id(2) });
         assert_eq!(book.state().entry(id(2)), Err(Error::NotFound));
     }

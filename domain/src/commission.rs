@@ -2,13 +2,15 @@
 //!
 //! `NoSale → Pending → Vested`. It accrues when the order is paid and vests when the seller is paid, into the affiliate's
 //! wallet; both in the commit of the order's [`crate::escrow`], as is every reversal. The rate was frozen at the purchase;
-//! the commission is that share, rounded half-up once, of what the seller keeps of the order's fee base, and never more
-//! than the marketplace's fee on it: else a trade with oneself would pay. So whatever goes back to the buyer takes its
+//! the commission is that share, rounded half-up once, of what the seller keeps of the order's fee base, and where that was
+//! promised never more than the marketplace's fee on it: then a trade with oneself cannot pay. So whatever goes back to the buyer takes its
 //! part of the commission along, before it has vested and after; what the affiliate has not available any more is owed.
 //! Whoever is forgotten owes nothing, since nobody is left to pay: that part stays the marketplace's affiliate expense, as
 //! which it was booked when it accrued. Invariants: what has accrued is pending, vested or reversed, to the cent; an order
 //! has one commission, whose id follows from the order's. Every event carries its complete postings; the affiliate's wallet
 //! follows in the same commit.
+
+use std::ops::Not;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,6 +67,9 @@ pub struct Promise {
     pub click: ReferralClickId,
     /// Which share of the fee base, in basis points.
     pub rate_bps: u32,
+    /// Whether it is never more than the marketplace's fee.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub within_fee: bool,
 }
 
 /// Why some of a commission is taken back before it has vested. Part of the storage format.
@@ -94,8 +99,7 @@ pub enum Event {
         promise: Promise,
         /// The order's fee base.
         base: Money,
-        /// The marketplace's fee on it, which is the most that is earned; not told by earlier versions, which knew no
-        /// such bound.
+        /// The marketplace's fee on it, where that is the most that is earned.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fee: Option<Money>,
         /// How much that is.
@@ -185,8 +189,6 @@ pub struct Earned {
     pub order: OrderId,
     /// As frozen at the purchase.
     pub promise: Promise,
-    /// Whether it is never more than the marketplace's fee.
-    pub is_bounded: bool,
     /// How much is left of it.
     pub amount: Money,
 }
@@ -239,9 +241,8 @@ impl Aggregate for Commission {
 
     fn evolve(&mut self, event: &Event) {
         match event {
-            Event::CommissionAccrued { order, promise, base: _, fee, amount, postings: _ } => {
-                let is_bounded = fee.is_some();
-                *self = Self::Pending(Earned { order: *order, promise: *promise, is_bounded, amount: *amount });
+            Event::CommissionAccrued { order, promise, base: _, fee: _, amount, postings: _ } => {
+                *self = Self::Pending(Earned { order: *order, promise: *promise, amount: *amount });
             }
             Event::CommissionVested { .. } => {
                 if let Self::Pending(earned) = *self {
@@ -259,14 +260,22 @@ impl Aggregate for Commission {
 }
 
 fn accrue(order: OrderId, promise: Promise, base: Money, fee: Money) -> Result<Vec<Event>, Error> {
-    let amount = base.share_bps(promise.rate_bps)?.min(fee)?;
+    let share = base.share_bps(promise.rate_bps)?;
+    let amount = if promise.within_fee { share.min(fee)? } else { share };
     // Of little a share may be nothing.
     if !amount.is_positive() {
         return Ok(vec![]);
     }
     let pending = LedgerAccount::AffiliatePending(promise.affiliate);
     let postings = vec![Posting::new(LedgerAccount::AffiliateExpense, pending, amount)];
-    Ok(vec![Event::CommissionAccrued { order, promise, base, fee: Some(fee), amount, postings }])
+    Ok(vec![Event::CommissionAccrued {
+        order,
+        promise,
+        base,
+        fee: promise.within_fee.then_some(fee),
+        amount,
+        postings,
+    }])
 }
 
 impl Earned {
@@ -282,7 +291,7 @@ impl Earned {
     /// How much is earned if so much is left of the fee base, and of the fee.
     pub fn due(&self, left: Money, fee: Money) -> Result<Money, MoneyError> {
         let share = left.share_bps(self.promise.rate_bps)?;
-        if self.is_bounded { share.min(fee) } else { Ok(share) }
+        if self.promise.within_fee { share.min(fee) } else { Ok(share) }
     }
 
     /// What is too much of it, now that so much is left of the fee base, and of the fee.

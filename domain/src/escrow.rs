@@ -316,7 +316,7 @@ pub enum Event {
 }
 
 event_versions!(Event {
-    EscrowOpened = "4" | "3" | "2" | "1",
+    EscrowOpened = "5" | "4" | "3" | "2" | "1",
     EscrowFunded = "2" | "1",
     EscrowVoided = "1",
     InspectionStarted = "1",

@@ -87,6 +87,11 @@ impl PersonKey {
         String::from_utf8(text).ok()
     }
 
+    /// Opens one field that was written in clear once; nothing if it is sealed with another key or altered.
+    pub fn open_or_read<T: Clone + FromStr>(&self, field: &OnceClear<T>) -> Option<T> {
+        read(field, |sealed| self.open(sealed))
+    }
+
     /// What stands for something that this person did, within one purpose. Without the key nobody can tell of whom it is.
     pub fn pseudonym(&self, purpose: &str, of: &str) -> uuid::Uuid {
         secrets::pseudonym(&self.key, &format!("{purpose}:{of}"))
@@ -128,10 +133,14 @@ impl PersonKeys {
 
     /// Opens one field that was written in clear once; nothing if it is sealed and the person is forgotten.
     pub fn open_or_read<T: Clone + FromStr>(&self, field: &OnceClear<T>) -> Option<T> {
-        match field {
-            OnceClear::Sealed(sealed) => self.open(sealed)?.parse().ok(),
-            OnceClear::Clear(value) => Some(value.clone()),
-        }
+        read(field, |sealed| self.open(sealed))
+    }
+}
+
+fn read<T: Clone + FromStr>(field: &OnceClear<T>, open: impl FnOnce(&Sealed<String>) -> Option<String>) -> Option<T> {
+    match field {
+        OnceClear::Sealed(sealed) => open(sealed)?.parse().ok(),
+        OnceClear::Clear(value) => Some(value.clone()),
     }
 }
 

@@ -133,19 +133,17 @@ impl Changes {
             DomainEvent::ReferralClick(_, referral_click::Event::ReferralClicked { affiliate, at: _ }) => {
                 *self.clicks.entry(affiliate.0).or_default() += 1;
             }
-            // It counts once.
-            DomainEvent::ReferralClick(_, referral_click::Event::ReferralClickRepeated { .. }) => {}
             DomainEvent::Referral(AccountId(account), referral::Event::AccountReferred { source }) => {
                 self.referred.insert((source.affiliate.0, *account));
             }
             DomainEvent::Commission(id, event) => self.earn(*id, event, recorded),
-            // Nothing else concerns it: see `about`.
+            // A click that is repeated counts once; nothing else concerns it: see `about`.
             _ => {}
         }
     }
 
     fn earn(&mut self, CommissionId(id): CommissionId, event: &commission::Event, recorded: &Recorded) {
-        if let commission::Event::CommissionAccrued { order: _, promise, base, amount, .. } = event {
+        if let commission::Event::CommissionAccrued { order: _, promise, base, amount, fee: _, postings: _ } = event {
             let row = Row {
                 id,
                 affiliate_id: promise.affiliate.0,

@@ -212,6 +212,7 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
         | DomainEvent::Album(..)
         | DomainEvent::Auction(..)
         | DomainEvent::Category(..)
+        | DomainEvent::CategoryTree(..)
         | DomainEvent::Claim(..)
         | DomainEvent::Favorite(..)
         | DomainEvent::Image(..)

@@ -1,17 +1,23 @@
 //! Affiliates earn with what those buy who come by their links: a share when it is paid, which is theirs when the seller is
 //! paid, and goes with what the buyer gets back.
 
+use api::config::Config;
 use serde_json::{Value, json};
 use tradepost_tests::bazaar::{Bazaar, DAY_MS, order_of};
 use tradepost_tests::client::{Answer, Client, PASSWORD};
 use tradepost_tests::market::{listing, usd, with};
+use tradepost_tests::server::InProcess;
 
-/// Of 105.00, five per cent, and no more than the fee of two.
-const COMMISSION: i64 = 210;
+/// Of 105.00, five per cent.
+const COMMISSION: i64 = 525;
 
 /// A marketplace with an affiliate, and its code.
 async fn open() -> (Bazaar, Client, String) {
-    let bazaar = Bazaar::open().await;
+    opened(InProcess::start().await).await
+}
+
+async fn opened(server: InProcess) -> (Bazaar, Client, String) {
+    let bazaar = Bazaar::at(server).await;
     let affiliate = bazaar.server.client().register("affiliate").await;
     let code = enrol(&affiliate).await;
     (bazaar, affiliate, code)
@@ -147,18 +153,18 @@ async fn what_goes_back_before_takes_its_part_along() {
     click(&bazaar.buyer, &code).await.expect(200);
     let order = bazaar.deliver().await;
     refund(&bazaar, &order, json!({ "amount": usd(500) })).await.expect(200);
-    assert_eq!(earnings(&bazaar, &affiliate).await, [200, 0, 10]);
+    assert_eq!(earnings(&bazaar, &affiliate).await, [500, 0, 25]);
     bazaar.dispute(&order).await.expect(200);
     bazaar.resolve(&order, &json!({ "outcome": "split", "to_buyer": usd(4_000) })).await.expect(200);
-    assert_eq!(earnings(&bazaar, &affiliate).await, [0, 120, 90]);
+    assert_eq!(earnings(&bazaar, &affiliate).await, [0, 300, 225]);
     let cancelled = bazaar.sell().await;
-    assert_eq!(earnings(&bazaar, &affiliate).await, [COMMISSION, 120, 90]);
+    assert_eq!(earnings(&bazaar, &affiliate).await, [COMMISSION, 300, 225]);
     let reason = json!({ "reason": "It is lost." });
     bazaar.seller.post(&format!("/orders/{cancelled}/cancel"), &reason).send().await.expect(200);
-    assert_eq!(earnings(&bazaar, &affiliate).await, [0, 120, 90 + COMMISSION]);
+    assert_eq!(earnings(&bazaar, &affiliate).await, [0, 300, 225 + COMMISSION]);
     let states = mine(&bazaar, &affiliate).await["items"].clone();
     assert_eq!((&states[0]["state"], &states[1]["state"]), (&json!("reversed"), &json!("vested")));
-    assert_eq!(states[1]["amount"], usd(120));
+    assert_eq!(states[1]["amount"], usd(300));
 }
 
 #[tokio::test]
@@ -167,15 +173,15 @@ async fn what_goes_back_afterwards_is_taken_from_the_wallet_and_owed_beyond() {
     click(&bazaar.buyer, &code).await.expect(200);
     let order = bazaar.complete().await;
     refund(&bazaar, &order, json!({ "amount": usd(500) })).await.expect(200);
-    assert_eq!(earnings(&bazaar, &affiliate).await, [0, 200, 10]);
-    affiliate.withdraw(160, "sandbox-succeeds").await.expect(202);
+    assert_eq!(earnings(&bazaar, &affiliate).await, [0, 500, 25]);
+    affiliate.withdraw(400, "sandbox-succeeds").await.expect(202);
     refund(&bazaar, &order, json!({})).await.expect(200);
     assert_eq!(earnings(&bazaar, &affiliate).await, [0, 0, COMMISSION]);
     assert_eq!(available(&bazaar, &affiliate).await, 0);
-    assert_eq!(bazaar.book("receivable").await, -160);
+    assert_eq!(bazaar.book("receivable").await, -400);
     // The next commission pays what is owed.
     bazaar.complete().await;
-    assert_eq!(available(&bazaar, &affiliate).await, COMMISSION - 160);
+    assert_eq!(available(&bazaar, &affiliate).await, COMMISSION - 400);
     assert_eq!(bazaar.book("receivable").await, 0);
 }
 
@@ -317,15 +323,17 @@ async fn whoever_has_left_owes_nothing_of_what_was_paid_out() {
 }
 
 #[tokio::test]
-async fn a_trade_with_oneself_through_three_accounts_does_not_pay() {
-    let (bazaar, affiliate, code) = open().await;
+async fn within_the_fee_a_trade_with_oneself_through_three_accounts_does_not_pay() {
+    let mut settings = Config::default();
+    settings.affiliate.within_fee = true;
+    let (bazaar, affiliate, code) = opened(InProcess::start_with(settings).await).await;
     click(&bazaar.buyer, &code).await.expect(200);
     for _ in 0..3 {
         bazaar.complete().await;
     }
     let (buyer, seller) = bazaar.purses().await;
     let affiliate = available(&bazaar, &affiliate).await;
-    assert_eq!(affiliate, 3 * COMMISSION);
+    assert_eq!(affiliate, 3 * 210, "all of the fee");
     assert!(buyer + seller + affiliate <= 100_000, "{buyer} {seller} {affiliate}");
 }
 
@@ -352,5 +360,5 @@ async fn commissions_are_told_page_by_page_and_an_auction_brings_one_too() {
         assert_eq!(items.len(), 2);
         path = format!("/affiliate?limit=2&cursor={cursor}");
     }
-    assert_eq!(amounts, [40, 20, 20, 20, 20]);
+    assert_eq!(amounts, [100, 50, 50, 50, 50]);
 }

@@ -40,7 +40,7 @@ const RULES: SaleRules = SaleRules {
     fee_bps: 200,
     points_per_unit: 1,
     point_worth_minor: 1,
-    commission: CommissionRules { rate_bps: 500, attributed_for: chrono::TimeDelta::days(30) },
+    commission: CommissionRules { rate_bps: 500, within_fee: false, attributed_for: chrono::TimeDelta::days(30) },
     inspection_physical_s: 1_209_600,
     inspection_digital_s: 172_800,
 };

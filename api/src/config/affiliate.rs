@@ -11,13 +11,15 @@ pub(super) const DAYS_RULE: &str = "it must be from 1 to 365";
 pub struct Affiliate {
     /// The affiliate's share of an order, in basis points.
     pub commission_bps: u32,
+    /// Whether that is never more than the marketplace's fee on it.
+    pub within_fee: bool,
     /// Days that a click counts.
     pub attribution_days: u32,
 }
 
 impl Default for Affiliate {
     fn default() -> Self {
-        Self { commission_bps: 500, attribution_days: 30 }
+        Self { commission_bps: 500, within_fee: false, attribution_days: 30 }
     }
 }
 

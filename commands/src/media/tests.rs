@@ -86,14 +86,11 @@ async fn more_pictures_than_fit_into_memory_go_with_whoever_is_forgotten() {
     let media = process(&database, settings, &Arc::default()).await;
     let owner = AccountId(mint::id());
     let mut all = Vec::new();
-    for step in 0..PICTURES / 20 {
+    for _ in 0..PICTURES / 20 {
         let images: Vec<ImageId> = (0..20).map(|_| ImageId(mint::id())).collect();
         all.extend(images.clone());
         let store = move |world: &mut World<'_>| {
-            // The first are from before there were albums.
-            if step > 0 {
-                world.execute::<Album>(owner, album::Command::Add { images: images.clone(), most: 1_000 })?;
-            }
+            world.execute::<Album>(owner, album::Command::Add { images: images.clone(), most: 1_000 })?;
             for image in &images {
                 world.execute::<Image>(*image, image::Command::Store { owner, stored: stored() })?;
             }
@@ -101,33 +98,23 @@ async fn more_pictures_than_fit_into_memory_go_with_whoever_is_forgotten() {
         };
         media.0.engine.submit(Request::once(Metadata::anonymous()), store).await.unwrap();
     }
-    // And somebody else has one, which stays.
-    let (other, theirs) = (AccountId(mint::id()), ImageId(mint::id()));
-    let store = move |world: &mut World<'_>| {
-        world.execute::<Image>(theirs, image::Command::Store { owner: other, stored: stored() }).map(drop)
-    };
-    media.engine.submit(Request::once(Metadata::anonymous()), store).await.unwrap();
-    let mut connection = database.connect(None).await.unwrap();
     let erased = batch([DomainEvent::Account(owner, account::Event::AccountErased {})]);
     let head = || async { eventstore::log::head(&database.pool(1)).await.unwrap() };
     let before = head().await;
-    media.take(&mut connection, &erased).await.unwrap();
+    media.take(&erased).await.unwrap();
     for image in all {
         let gone = media.0.engine.read(move |world| Ok(*world.get::<Image>(image)? == Image::Removed)).await.unwrap();
         assert!(gone, "{image}");
     }
-    let stays = media.engine.read(move |world| Ok(world.get::<Image>(theirs)?.stored().is_ok())).await.unwrap();
-    assert!(stays);
     let after = head().await;
     let commands: i64 = sqlx::query_scalar("select count(distinct commit_position) from events where position > $1")
         .bind(before)
         .fetch_one(&database.pool(1))
         .await
         .unwrap();
-    // Fifty at a time, and two thirds of a step are not in the album.
     assert_eq!((after - before, commands), (120 + 3, 3));
     // Once more, as after a crash.
-    media.take(&mut connection, &erased).await.unwrap();
+    media.take(&erased).await.unwrap();
     assert_eq!(head().await, after);
     // And whoever is not registered, or no more, has none.
     let late = [images::NewImage { image: ImageId(mint::id()), stored: stored() }];
@@ -139,18 +126,16 @@ async fn more_pictures_than_fit_into_memory_go_with_whoever_is_forgotten() {
 #[tokio::test]
 async fn files_are_deleted_some_at_once_and_those_of_a_batch_that_comes_again_only_once() {
     let storage = Arc::new(Storage { fails_after: 60, ..Storage::default() });
-    let database = database().await;
-    let mut connection = database.connect(None).await.unwrap();
-    let media = process(&database, EngineSettings::default(), &storage).await;
+    let media = process(&database().await, EngineSettings::default(), &storage).await;
     let removed = |_| {
         let event = image::Event::ImageRemoved { stored: stored(), cause: RemovalCause::Detached };
         DomainEvent::Image(ImageId(mint::id()), event)
     };
     let batch = batch((0..50).map(removed));
-    media.take(&mut connection, &batch).await.unwrap_err();
+    media.take(&batch).await.unwrap_err();
     // What was under way then is given up.
     storage.under_way.store(0, Ordering::Relaxed);
-    media.take(&mut connection, &batch).await.unwrap();
+    media.take(&batch).await.unwrap();
     let asked = storage.asked.lock().unwrap();
     let (files, again) = (asked.len(), asked.values().filter(|times| **times > 1).count());
     assert_eq!(files, 100);

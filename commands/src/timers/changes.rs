@@ -37,8 +37,25 @@ impl Changes {
                 DomainEvent::Order(id, event) => changes.take_order(id.0, event, recorded.recorded_at, set_by),
                 DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
                 DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
-                // Nothing else sets a timer.
-                _ => {}
+                // Whatever is new here says whether it waits for something.
+                DomainEvent::Account(..)
+                | DomainEvent::AddressBook(..)
+                | DomainEvent::Affiliate(..)
+                | DomainEvent::Album(..)
+                | DomainEvent::Category(..)
+                | DomainEvent::CategoryTree(..)
+                | DomainEvent::Claim(..)
+                | DomainEvent::Commission(..)
+                | DomainEvent::Favorite(..)
+                | DomainEvent::Image(..)
+                | DomainEvent::Page(..)
+                | DomainEvent::Points(..)
+                | DomainEvent::Referral(..)
+                | DomainEvent::ReferralClick(..)
+                | DomainEvent::Session(..)
+                | DomainEvent::Stock(..)
+                | DomainEvent::Store(..)
+                | DomainEvent::View(..) => {}
             }
         }
         changes
@@ -88,7 +105,7 @@ impl Changes {
             listing::Event::ListingSubmitted { review_until } => self.set(review, *review_until, set_by),
             listing::Event::ListingRejected { .. }
             | listing::Event::ListingReturned {}
-            | listing::Event::ListingPublished {} => self.off(review),
+            | listing::Event::ListingApproved { .. } => self.off(review),
             listing::Event::ListingArchived { .. } | listing::Event::ListingRemoved { .. } => {
                 self.off(review);
                 self.off(discount);
@@ -104,7 +121,7 @@ impl Changes {
             listing::Event::DiscountOpened { until: None } | listing::Event::DiscountClosed {} => self.off(discount),
             listing::Event::ListingDrafted { .. }
             | listing::Event::ListingRevised { .. }
-            | listing::Event::ListingApproved { .. }
+            | listing::Event::ListingPublished {}
             | listing::Event::ListingPaused {}
             | listing::Event::ListingResumed {}
             | listing::Event::ListingFeatured { .. }

@@ -13,7 +13,8 @@ use crate::testing::{Given, given};
 const ANN: AccountId = AccountId(Uuid::from_u128(1));
 const ORDER: OrderId = OrderId(Uuid::from_u128(10));
 const REFUND: RefundId = RefundId(Uuid::from_u128(20));
-const PROMISE: Promise = Promise { affiliate: ANN, click: ReferralClickId(Uuid::from_u128(30)), rate_bps: 500 };
+const PROMISE: Promise =
+    Promise { affiliate: ANN, click: ReferralClickId(Uuid::from_u128(30)), rate_bps: 500, within_fee: false };
 const PENDING: LedgerAccount = LedgerAccount::AffiliatePending(ANN);
 const AVAILABLE: LedgerAccount = LedgerAccount::Available(ANN);
 const OWED: LedgerAccount = LedgerAccount::Receivable(ANN);
@@ -23,9 +24,8 @@ fn usd(minor: i64) -> Money {
     Money::new(minor, Currency::USD).unwrap()
 }
 
-/// With a fee that leaves the commission as it is.
 fn accrue(base: i64) -> Command {
-    Command::Accrue { order: ORDER, promise: PROMISE, base: usd(base), fee: usd(base) }
+    Command::Accrue { order: ORDER, promise: PROMISE, base: usd(base), fee: usd(base * 2 / 100) }
 }
 
 fn reverse(left: i64, available: i64) -> Command {
@@ -49,8 +49,8 @@ fn left(commission: &Given<Commission>) -> Money {
 fn it_accrues_as_a_share_of_the_fee_base_rounded_half_up() {
     let amount = usd(525);
     let postings = vec![Posting::new(EXPENSE, PENDING, amount)];
-    let (base, fee) = (usd(10_500), Some(usd(10_500)));
-    let accrued = Event::CommissionAccrued { order: ORDER, promise: PROMISE, base, fee, amount, postings };
+    let base = usd(10_500);
+    let accrued = Event::CommissionAccrued { order: ORDER, promise: PROMISE, base, fee: None, amount, postings };
     given::<Commission>([]).when(accrue(10_500)).then([accrued]);
     for (base, commission) in [(1_010, 51), (1_009, 50), (10, 1)] {
         assert_eq!(left(&given::<Commission>([]).and(accrue(base))), usd(commission), "{base}");
@@ -59,8 +59,9 @@ fn it_accrues_as_a_share_of_the_fee_base_rounded_half_up() {
 }
 
 #[test]
-fn it_is_never_more_than_the_fee() {
-    let fee_of_two_per_cent = Command::Accrue { order: ORDER, promise: PROMISE, base: usd(10_500), fee: usd(210) };
+fn it_is_never_more_than_the_fee_where_that_bounds_it() {
+    let promise = Promise { within_fee: true, ..PROMISE };
+    let fee_of_two_per_cent = Command::Accrue { order: ORDER, promise, base: usd(10_500), fee: usd(210) };
     let bounded = || given::<Commission>([]).and(fee_of_two_per_cent);
     assert_eq!(left(&bounded()), usd(210));
     let reverse = |left: i64, fee: i64| Command::Reverse {
@@ -75,18 +76,8 @@ fn it_is_never_more_than_the_fee() {
     }
     // Cents of a fee wander between lines.
     bounded().and(reverse(6_000, 120)).when(reverse(5_999, 121)).then_nothing();
-    let free = Command::Accrue { order: ORDER, promise: PROMISE, base: usd(10_500), fee: usd(0) };
+    let free = Command::Accrue { order: ORDER, promise, base: usd(10_500), fee: usd(0) };
     given::<Commission>([]).when(free).then_nothing();
-}
-
-#[test]
-fn what_accrued_before_there_was_a_bound_has_none() {
-    let postings = vec![Posting::new(EXPENSE, PENDING, usd(525))];
-    let (base, amount) = (usd(10_500), usd(525));
-    let accrued = Event::CommissionAccrued { order: ORDER, promise: PROMISE, base, fee: None, amount, postings };
-    let refunded =
-        Command::Reverse { refund: REFUND, left: usd(10_000), fee: usd(200), available: usd(0), can_owe: true };
-    assert_eq!(left(&given::<Commission>([accrued]).and(refunded)), usd(500));
 }
 
 #[test]
@@ -209,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn the_marketplace_never_pays_out_more_than_it_has_taken(
+    fn within_the_fee_the_marketplace_never_pays_out_more_than_it_has_taken(
         lines in prop::collection::vec((1..100_000_i64, 0..=2_000_u32), 1..6),
         rate_bps in 0..=10_000_u32,
         permilles in prop::collection::vec((0..=1_000_i64, any::<bool>(), 0..100_i64), 0..8),
@@ -218,7 +209,7 @@ proptest! {
             lines.into_iter().map(|(gross, fee_bps)| FeeLine { gross: usd(gross), fee_bps }).collect();
         let mut left = gross(&lines, Currency::USD).unwrap();
         let mut fee = fee_on(left, &lines).unwrap();
-        let promise = Promise { rate_bps, ..PROMISE };
+        let promise = Promise { rate_bps, within_fee: true, ..PROMISE };
         let mut commission = Commission::default();
         let take = |commission: &mut Commission, command| {
             for event in commission.decide(command).unwrap() {

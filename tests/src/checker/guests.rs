@@ -30,11 +30,12 @@ pub(super) fn order(
     }
     let (buyer, ship_to, guest) = minted.guest.clone();
     let rules = config::Orders::default();
-    let [confirm, ship, deliver] = [rules.confirm_within_s, rules.cash_ship_within_s, rules.cash_deliver_within_s]
-        .map(|within_s| TimeDelta::seconds(within_s.into()));
-    let confirm_by = draft.now() + confirm;
-    let ship_by = confirm_by + ship;
-    let deadlines = Deadlines { confirm_by, ship_by, deliver_by: ship_by + deliver };
+    let [confirming, sending, bringing] =
+        [rules.confirm_within_s, rules.cash_ship_within_s, rules.cash_deliver_within_s]
+            .map(|within_s| TimeDelta::seconds(within_s.into()));
+    let confirm_by = draft.now() + confirming;
+    let ship_by = confirm_by + sending;
+    let deadlines = Deadlines { confirm_by, ship_by, deliver_by: ship_by + bringing };
     let mut quantities = BTreeMap::<(ListingId, Sku), u32>::new();
     for Wanted { listing, quantity } in wanted {
         *quantities.entry((*listing, Sku::default())).or_default() += quantity;

@@ -2,7 +2,7 @@
 
 use commands::payments::{self, Payments};
 use commands::process::Following;
-use commands::timers::TimerTable;
+use commands::timers::{self, TimerTable};
 use commands::{Engine, EngineSettings};
 use eventstore::clock::Clock;
 use eventstore::feed::Feed;
@@ -60,7 +60,12 @@ async fn retake(place: &Place, name: &'static str, repair: Repair<'_>) -> Result
     if name != payments::NAME {
         return match projections::find(name) {
             Some(mut model) => retake_for(place, &mut model, repair).await,
-            None => retake_for(place, &mut TimerTable, repair).await,
+            None if name == timers::NAME => retake_for(place, &mut TimerTable, repair).await,
+            // They act beyond the database, with what only a node is configured for.
+            None => {
+                Err(format!("what is parked of `{name}` cannot be taken from here: it acts with what only a node has")
+                    .into())
+            }
         };
     }
     let (clock, pool) = (Clock::new(), place.database.pool(1));

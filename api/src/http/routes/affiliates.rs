@@ -176,7 +176,7 @@ async fn show(
     let earnings = referrals::earnings(&app.pool, account).await?.into_iter().map(earned).collect::<Result<_, _>>()?;
     let page = referrals::page(&app.pool, account, cursor.map(|cursor| cursor.0), limit).await?;
     let Page { items, next_cursor } = Page::of(page, |row| commission(&row))?;
-    let crate::config::Affiliate { commission_bps, attribution_days } = app.settings.affiliate;
+    let crate::config::Affiliate { commission_bps, attribution_days, .. } = app.settings.affiliate;
     Ok(Json(AffiliateBody {
         code,
         enrolled_at,

@@ -293,7 +293,8 @@ impl Destination {
             Self::Kept(address, key) => (*address, key),
         };
         let entry = address_books::entry(world, key.account, address)?;
-        let (province, city) = app.places.city(entry.place.city).ok_or(address_book::Error::UnknownPlace)?;
+        let place = key.open_or_read(&entry.place.city).and_then(|city| app.places.city(city));
+        let (province, city) = place.ok_or(address_book::Error::UnknownPlace)?;
         let open = |field: &Sealed<String>| key.open(field).filter(|text| !text.is_empty());
         let needed = |field| open(field).ok_or(address_book::Error::NotFound);
         let address = Address {

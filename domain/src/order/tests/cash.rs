@@ -80,9 +80,10 @@ fn what_is_not_confirmed_in_time_is_called_off() {
 fn what_is_not_sent_or_brought_in_time_is_called_off_too() {
     let Deadlines { ship_by, deliver_by, .. } = deadlines();
     let sent = || confirmed().and(ship());
-    let ends: [(&dyn Fn() -> Given<Order>, Timestamp, CancelCause); 2] =
-        [(&confirmed, ship_by, CancelCause::NotShipped), (&sent, deliver_by, CancelCause::NotDelivered)];
-    for (open, until, cause) in ends {
+    let unsent: fn() -> Given<Order> = confirmed;
+    for (open, until, cause) in
+        [(unsent, ship_by, CancelCause::NotShipped), (sent, deliver_by, CancelCause::NotDelivered)]
+    {
         let early = Command::Lapse { now: until - TimeDelta::milliseconds(1) };
         open().when(early).then_refused(Error::NotOverdue { until });
         let dismissed = Event::GuestDismissed { forget_at: until + GUEST_KNOWN_IN_VAIN_FOR };

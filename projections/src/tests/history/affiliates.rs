@@ -82,7 +82,7 @@ impl History {
     pub(super) fn promise(&self, buyer: AccountId) -> Option<Promise> {
         let Source { affiliate, click, clicked_at } = Referral::source(self.referrals.state(buyer))?;
         let in_time = self.now < clicked_at + TimeDelta::days(30);
-        in_time.then_some(Promise { affiliate, click, rate_bps: 500 })
+        in_time.then_some(Promise { affiliate, click, rate_bps: 500, within_fee: false })
     }
 
     /// Lets the commission of an order, and its affiliate's wallet, follow what its escrow has done.

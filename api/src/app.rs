@@ -501,15 +501,29 @@ fn own_followers(
     }
     if settings.node.roles.processes {
         own.push(Box::new(TimerTable));
-        let engine = &payments.engine;
-        own.push(Box::new(Following(payments.clone())));
-        own.push(Box::new(Following(mail(settings, secret)?)));
-        own.push(Box::new(Following(Clearing { engine: engine.clone(), offers: Arc::new(offers) })));
-        if let Some(files) = media {
-            own.push(Box::new(Following(media::Media::new(engine.clone(), files.clone()))));
-        }
+        own.extend(processes(settings, payments, secret, media, offers)?);
     }
     Ok(own)
+}
+
+/// What acts when something happens.
+pub(crate) fn processes(
+    settings: &Config,
+    payments: &Payments,
+    secret: &RootSecret,
+    media: Option<&Arc<Media>>,
+    offers: Kept,
+) -> Result<Vec<Box<dyn Follower>>, StartError> {
+    let engine = &payments.engine;
+    let mut processes: Vec<Box<dyn Follower>> = vec![
+        Box::new(Following(payments.clone())),
+        Box::new(Following(mail(settings, secret)?)),
+        Box::new(Following(Clearing { engine: engine.clone(), offers: Arc::new(offers) })),
+    ];
+    if let Some(files) = media {
+        processes.push(Box::new(Following(media::Media::new(engine.clone(), files.clone()))));
+    }
+    Ok(processes)
 }
 
 /// The process that writes to mailboxes.

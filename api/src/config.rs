@@ -184,7 +184,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     (
         "affiliate.within_fee",
         "false",
-        "Never let an affiliate earn more than the marketplace's fee on the order, whatever its share is: then a trade with oneself cannot pay.",
+        "Never let an affiliate earn more than the marketplace's fee on the order, whatever its share is.",
     ),
     (
         "affiliate.attribution_days",

@@ -117,6 +117,11 @@ fn wrong_methods(document: &OpenApi) -> impl Iterator<Item = (String, String)> {
     methods.into_iter().map(|(path, methods)| (path, methods.join(",")))
 }
 
+/// The document that describes the API.
+pub fn document(sandbox: bool) -> OpenApi {
+    openapi::complete(documented(sandbox).into_openapi())
+}
+
 /// Every route with its documentation.
 pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
     let router = OpenApiRouter::with_openapi(openapi::base())

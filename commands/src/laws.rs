@@ -325,7 +325,7 @@ impl Market {
     }
 
     /// Who earns how much with an order, and whether it waits: nobody with a trade of their own, and the share of what the
-    /// seller keeps, if anything at all, but never more than the fee on it.
+    /// seller keeps, if anything at all.
     fn commission_of(&mut self, order: OrderId) -> Option<(AccountId, i64, bool)> {
         let commission = self.state::<Commission>(CommissionId::of(order));
         let escrow = self.state::<Escrow>(order).opened().unwrap().clone();
@@ -333,14 +333,11 @@ impl Market {
         let affiliate = earned.promise.affiliate;
         assert_eq!(escrow.terms.commission, Some(earned.promise));
         assert!(![escrow.terms.buyer, escrow.terms.seller].contains(&affiliate));
-        let (amount, fee) = (earned.amount, escrow.fee().unwrap());
-        let due = escrow.remaining().share_bps(500).unwrap().min(fee).unwrap().minor();
-        // Cents of a fee wander between lines as the whole shrinks, and a commission does not grow again with them.
-        let wander = i64::try_from(escrow.terms.lines.len()).unwrap() - 1;
+        let (amount, due) = (earned.amount, escrow.remaining().share_bps(500).unwrap().minor());
         let waits = matches!(commission, Commission::Pending(_));
         // Whoever is forgotten owes nothing of what was paid out.
         let owes = waits || self.state::<Account>(affiliate).registered().is_ok();
-        let is_due = (due - wander..=if owes { due } else { i64::MAX }).contains(&amount.minor());
+        let is_due = (due..=if owes { due } else { i64::MAX }).contains(&amount.minor());
         match escrow.status() {
             Status::Funded | Status::Inspection | Status::Disputed => assert!(waits && is_due, "{earned:?}"),
             // Unless nobody was left to be paid.

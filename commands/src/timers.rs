@@ -31,6 +31,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::clearing;
 use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
 use crate::listings::ListingRules;
 use crate::orders::{SaleRules, WinIds};
@@ -622,7 +623,7 @@ impl Timers {
         let mut head = log::head(&self.pool).await?;
         for _ in 0..LONGEST_CHAIN {
             self.head.seen_at(head);
-            for follower in [NAME, payments::NAME] {
+            for follower in [NAME, payments::NAME, clearing::NAME] {
                 let settled = self.progress.wait_for(follower, head, PATIENCE).await;
                 settled.map_err(|behind| FollowError::Command(behind.to_string()))?;
             }

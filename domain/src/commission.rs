@@ -3,12 +3,12 @@
 //! `NoSale → Pending → Vested`. It accrues when the order is paid and vests when the seller is paid, into the affiliate's
 //! wallet; both in the commit of the order's [`crate::escrow`], as is every reversal. The rate was frozen at the purchase;
 //! the commission is that share, rounded half-up once, of what the seller keeps of the order's fee base, and where that was
-//! promised never more than the marketplace's fee on it: then a trade with oneself cannot pay. So whatever goes back to the buyer takes its
-//! part of the commission along, before it has vested and after; what the affiliate has not available any more is owed.
-//! Whoever is forgotten owes nothing, since nobody is left to pay: that part stays the marketplace's affiliate expense, as
-//! which it was booked when it accrued. Invariants: what has accrued is pending, vested or reversed, to the cent; an order
-//! has one commission, whose id follows from the order's. Every event carries its complete postings; the affiliate's wallet
-//! follows in the same commit.
+//! promised never more than the marketplace's fee on it, so that nobody is paid for a trade with oneself out of another's
+//! pocket. So whatever goes back to the buyer takes its part of the commission along, before it has vested and after; what
+//! the affiliate has not available any more is owed. Whoever is forgotten owes nothing, since nobody is left to pay: that
+//! part stays the marketplace's affiliate expense, as which it was booked when it accrued. Invariants: what has accrued is
+//! pending, vested or reversed, to the cent; an order has one commission, whose id follows from the order's. Every event
+//! carries its complete postings; the affiliate's wallet follows in the same commit.
 
 use std::ops::Not;
 
@@ -70,6 +70,13 @@ pub struct Promise {
     /// Whether it is never more than the marketplace's fee.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub within_fee: bool,
+}
+
+impl Promise {
+    fn due(&self, base: Money, fee: Money) -> Result<Money, MoneyError> {
+        let share = base.share_bps(self.rate_bps)?;
+        if self.within_fee { share.min(fee) } else { Ok(share) }
+    }
 }
 
 /// Why some of a commission is taken back before it has vested. Part of the storage format.
@@ -260,8 +267,7 @@ impl Aggregate for Commission {
 }
 
 fn accrue(order: OrderId, promise: Promise, base: Money, fee: Money) -> Result<Vec<Event>, Error> {
-    let share = base.share_bps(promise.rate_bps)?;
-    let amount = if promise.within_fee { share.min(fee)? } else { share };
+    let amount = promise.due(base, fee)?;
     // Of little a share may be nothing.
     if !amount.is_positive() {
         return Ok(vec![]);
@@ -290,8 +296,7 @@ impl Earned {
 
     /// How much is earned if so much is left of the fee base, and of the fee.
     pub fn due(&self, left: Money, fee: Money) -> Result<Money, MoneyError> {
-        let share = left.share_bps(self.promise.rate_bps)?;
-        if self.promise.within_fee { share.min(fee) } else { Ok(share) }
+        self.promise.due(left, fee)
     }
 
     /// What is too much of it, now that so much is left of the fee base, and of the fee.

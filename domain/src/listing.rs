@@ -99,7 +99,7 @@ pub enum Command {
         /// Why.
         reason: String,
     },
-    /// Show it first, or no longer.
+    /// Feature it, or no longer.
     Feature {
         /// Who of the staff.
         by: AccountId,
@@ -215,7 +215,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// It is shown first.
+    /// It is featured.
     ListingFeatured {
         /// Who of the staff.
         by: AccountId,
@@ -437,7 +437,7 @@ pub struct Offer {
     pub discount: Option<Discount>,
     /// Whether the window of the discount was noted to be open. What a buyer pays goes by the time alone.
     pub on_sale: bool,
-    /// Whether it is shown first.
+    /// Whether the staff features it.
     pub featured: bool,
     /// The names of its images, in the order in which they are shown.
     pub images: Vec<String>,

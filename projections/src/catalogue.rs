@@ -92,7 +92,7 @@ pub struct Listing {
     pub attributes: Json<Attributes>,
     /// The names of its images, in the order in which they are shown.
     pub images: Json<Vec<String>>,
-    /// Whether the staff has it shown first.
+    /// Whether the staff features it.
     pub featured: bool,
     /// The forms in which it comes; none if there is only one.
     pub variants: Json<Vec<Variant>>,

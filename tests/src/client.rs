@@ -7,6 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::document;
 use crate::fail::{OrFail, fail};
 
 /// Longer than the server's own limit, so that the server is the one to give up.
@@ -109,7 +110,7 @@ impl Client {
         if let Some(token) = &self.access_token {
             request = request.bearer_auth(token);
         }
-        Ask { request, what: format!("{method} {path}") }
+        Ask { request, method: method.clone(), what: format!("{method} {path}") }
     }
 
     /// A read under `/api/v1`.
@@ -176,6 +177,7 @@ impl Client {
 #[must_use = "a request is sent by `send`"]
 pub struct Ask {
     request: RequestBuilder,
+    method: Method,
     what: String,
 }
 
@@ -213,16 +215,23 @@ impl Ask {
 
     /// The answer, if one comes.
     pub async fn attempt(self) -> Result<Answer, reqwest::Error> {
-        let response = self.request.send().await?;
+        let Self { request, method, what } = self;
+        let response = request.send().await?;
+        let url = response.url().clone();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or_default();
         let position = headers.get("tradepost-position").and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Answer { status, headers, text, body, position })
+        let answer = Answer { status, headers, text, body, position };
+        let faults = document::faults(method.as_str(), url.path(), &answer);
+        if !faults.is_empty() {
+            fail(&format!("{what} is not as documented: {faults:#?} in {} {}", answer.status, answer.text));
+        }
+        Ok(answer)
     }
 
     fn with(self, change: impl FnOnce(RequestBuilder) -> RequestBuilder) -> Self {
-        Self { request: change(self.request), what: self.what }
+        Self { request: change(self.request), ..self }
     }
 }
 

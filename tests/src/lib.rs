@@ -1,7 +1,8 @@
 //! Tradepost seen from outside: what the end to end tests and `make real` stand on.
 //!
 //! [`server`] runs the marketplace, within the process or as a process of its own, each on a [`database`] that nobody
-//! else uses; [`client`] and [`socket`] talk to it; [`load`] keeps it busy and writes down every request and answer
+//! else uses; [`client`] and [`socket`] talk to it, and [`document`] is held
+//! against what it answers; [`load`] keeps it busy and writes down every request and answer
 //! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
 //! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild;
 //! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`collector`] takes what
@@ -13,6 +14,7 @@ pub mod checker;
 pub mod client;
 pub mod collector;
 pub mod database;
+pub mod document;
 pub mod fail;
 pub mod history;
 pub mod load;

@@ -183,6 +183,14 @@ impl Day {
         order.to_owned()
     }
 
+    /// A seller has all that it has earned sent to its bank.
+    async fn pay_out(&self, seller: &Client, earned: i64) {
+        seller.withdraw(earned, "sandbox-succeeds").await.expect(202);
+        assert_eq!(self.has(seller).await, 0);
+        let dashboard = self.seen_by(seller, "/payments/transactions?limit=1").await;
+        assert_eq!(dashboard["items"][0]["amount"], usd(-earned), "{dashboard}");
+    }
+
     /// Who has won a lamp does not pay, and the next in line takes it. Tells the order.
     async fn give_second_chance(&self) -> String {
         let seller = &self.sellers[1];
@@ -225,6 +233,9 @@ async fn a_day_at_the_storefront_leaves_everybody_with_what_is_theirs() {
     let at_the_door = day.serve_guest(&goods).await;
     let second = day.give_second_chance().await;
     assert_eq!(day.has(&day.buyer).await, 100_000 - 16_500 - 2_000);
+    assert_eq!(day.has(&day.sellers[1]).await, paid_out[1] + 2_000 - 40);
+    assert_eq!(day.has(&day.guide).await, 825 + 100);
+    day.pay_out(&day.sellers[0], paid_out[0]).await;
     // Of lamps there is also the order that was not paid.
     for (place, done, all) in [(2, at_the_door, 2), (1, second, 3)] {
         let orders = day.seen_by(&day.sellers[place], "/merchant/orders").await;

@@ -108,11 +108,11 @@ pub(super) enum Projections {
 impl Projections {
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
         let place = Place::beside(config).await?;
-        let done = self.run_at(&place).await;
+        let done = self.run_at(&place, config).await;
         place.leave(done).await
     }
 
-    async fn run_at(self, place: &Place) -> Result<(), Failure> {
+    async fn run_at(self, place: &Place, config: &Config) -> Result<(), Failure> {
         place.database.migrate().await?;
         match self {
             Self::List { output } => status::list(place, output.json).await,
@@ -122,10 +122,12 @@ impl Projections {
             Self::Resume { names, output } => set_paused(place, &chosen(&names)?, false, output.json).await,
             Self::Parked { names, skipped: false, output } => parked(place, &chosen(&names)?, output.json).await,
             Self::Parked { names, skipped: true, output } => skipped(place, &chosen(&names)?, output.json).await,
-            Self::Retry { name, aggregate, output } => repair::retry(place, one(&name)?, aggregate, output.json).await,
+            Self::Retry { name, aggregate, output } => {
+                repair::retry((place, config), one(&name)?, aggregate, output.json).await
+            }
             Self::Skip { name, aggregate, reason, by, output } => {
                 let skip = Skip { reason: &reason, by: &by };
-                repair::skip(place, one(&name)?, aggregate, skip, output.json).await
+                repair::skip((place, config), one(&name)?, aggregate, skip, output.json).await
             }
         }
     }

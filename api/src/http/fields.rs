@@ -50,6 +50,11 @@ pub(super) fn is_phone(phone: &str, (): &()) -> garde::Result {
     check(letters && begins && (4..=38).contains(&rest.len()), "must be a phone number such as `+92 300 1234567`")
 }
 
+/// A country by its code.
+pub(super) fn is_country(code: &str, (): &()) -> garde::Result {
+    check(code.len() == 2 && code.bytes().all(|letter| letter.is_ascii_uppercase()), "must be two capital letters")
+}
+
 /// The pseudonym of a bidder.
 pub(super) fn is_alias(alias: &str, (): &()) -> garde::Result {
     let number = alias.strip_prefix("Bidder ").unwrap_or_default();

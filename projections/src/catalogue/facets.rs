@@ -26,7 +26,7 @@ pub struct Facets {
     pub kinds: Vec<Count>,
     /// How many are on sale.
     pub on_sale: i64,
-    /// How many the staff has shown first.
+    /// How many the staff features.
     pub featured: i64,
     /// By the name of the attribute, how many say what.
     pub attributes: BTreeMap<String, Vec<Count>>,

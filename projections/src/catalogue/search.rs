@@ -33,7 +33,7 @@ pub struct Filter {
     pub attributes: BTreeMap<String, String>,
     /// Whether less is asked than usual.
     pub on_sale: Option<bool>,
-    /// Whether the staff has it shown first.
+    /// Whether the staff features it.
     pub featured: Option<bool>,
     /// At which price.
     pub price: Option<PriceRange>,

@@ -85,8 +85,8 @@ pub(super) async fn store(
     Ok(())
 }
 
-/// What a search meant: each word that is in nothing that the viewer may see is replaced by the most similar one of what
-/// is on offer. Quotes, minus signs and `or` stay as they are.
+/// What a search meant: each word of neither the titles and brands that are on offer nor anything else that the viewer may
+/// see is replaced by the most similar one of the former. Quotes, minus signs and `or` stay as they are.
 pub async fn corrected(executor: impl PgExecutor<'_>, typed: &str, viewer: Viewer) -> Result<String, sqlx::Error> {
     let mut words: Vec<String> = words_of(typed).filter(|word| word.chars().count() >= SHORTEST_MISTAKE).collect();
     words.sort_unstable();

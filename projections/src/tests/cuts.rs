@@ -40,7 +40,8 @@ async fn rows_do_not_depend_on_whether_units_of_work_were_cut() {
 
 #[tokio::test]
 async fn the_random_histories_tell_everything_that_can_happen() {
-    let histories = (1..=12).map(|seed| History::random(seed, 1_500));
+    // In the last one somebody is reminded of an inspection, which seldom happens.
+    let histories = (1..=12).chain([32]).map(|seed| History::random(seed, 1_500));
     let histories: Vec<_> = histories.chain((1..=6).map(|seed| History::of_catalogue(seed, 2_000))).collect();
     let events = histories.iter().flat_map(|history| &history.units).flat_map(|unit| &unit.events);
     let told: std::collections::BTreeSet<_> = events.clone().map(|event| event.event_type).collect();

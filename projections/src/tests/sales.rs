@@ -172,7 +172,7 @@ async fn an_escrow_shows_what_the_domain_says_of_it_and_holds_what_the_books_say
 
 #[tokio::test]
 async fn the_escrows_of_an_account_are_those_that_hold_money_and_staff_see_all() {
-    let history = History::random(34, 2_500);
+    let history = History::random(31, 2_500);
     let test = TestDatabase::showing(&history.units).await;
     let pool = &test.pool;
     let all = walk(|cursor| escrows::page(pool, None, cursor, 7)).await;

@@ -208,8 +208,8 @@ impl Books {
         faults
     }
 
-    /// Whoever earns with an order earns a share of what its seller keeps, and no more than the fee on it, once the seller
-    /// has it, unless they are gone. Cents of a fee wander between lines, and a commission does not grow again with them.
+    /// Whoever earns with an order earns a share of what its seller keeps, once the seller has it, unless they are
+    /// gone, and no more than the fee on it where that bounds it. Cents of a fee wander between lines, and a commission does not grow again with them.
     fn fault_of_commission(&self, id: OrderId, escrow: &Opened) -> Option<String> {
         let commission = self.replica.get::<Commission>(CommissionId::of(id));
         let earned = commission.earned()?;

@@ -1,41 +1,49 @@
 //! `tradepost projections retry` and `skip`.
 
-use commands::payments::{self, Payments};
-use commands::process::Following;
+use std::sync::Arc;
+
+use commands::payments::Payments;
 use commands::timers::{self, TimerTable};
 use commands::{Engine, EngineSettings};
 use eventstore::clock::Clock;
 use eventstore::feed::Feed;
 use eventstore::follower::{self, Culprit, Follower, Retaken};
-use eventstore::log::Head;
+use eventstore::log::{self, Head};
 use eventstore::parking::{self, Skip};
+use eventstore::progress::Progress;
+use projections::catalogue;
 use sqlx::Connection;
 use uuid::Uuid;
 
+use crate::app;
 use crate::cli::output::show;
-use crate::cli::{Failure, Place};
+use crate::cli::{Failure, Place, secret};
+use crate::config::Config;
+use crate::media::Media;
+use crate::offers::Kept;
 
-pub(super) async fn retry(
-    place: &Place,
-    name: &'static str,
-    aggregate: Option<Uuid>,
-    json: bool,
-) -> Result<(), Failure> {
+/// For what processes read.
+const CONNECTIONS: u32 = 2;
+
+/// Where something is repaired, and with what settings.
+type At<'a> = (&'a Place, &'a Config);
+
+pub(super) async fn retry(at: At<'_>, name: &'static str, aggregate: Option<Uuid>, json: bool) -> Result<(), Failure> {
     if let Some(aggregate) = aggregate {
-        check_parked(place, name, aggregate).await?;
+        check_parked(at.0, name, aggregate).await?;
     }
-    tell(name, &retake(place, name, Repair::Retry(aggregate)).await?, json)
+    tell(name, &retake(at, name, Repair::Retry(aggregate)).await?, json)
 }
 
 pub(super) async fn skip(
-    place: &Place,
+    at: At<'_>,
     name: &'static str,
     aggregate: Uuid,
     skip: Skip<'_>,
     json: bool,
 ) -> Result<(), Failure> {
-    check_parked(place, name, aggregate).await?;
-    tell(name, &retake(place, name, Repair::Skip(aggregate, skip)).await?, json)
+    check_parked(at.0, name, aggregate).await?;
+    tell(name, &retake(at, name, Repair::Skip(aggregate, skip)).await?, json)
 }
 
 /// A wrong id is told, instead of nothing being done.
@@ -56,27 +64,31 @@ enum Repair<'a> {
     Skip(Uuid, Skip<'a>),
 }
 
-async fn retake(place: &Place, name: &'static str, repair: Repair<'_>) -> Result<Retaken, Failure> {
-    if name != payments::NAME {
-        return match projections::find(name) {
-            Some(mut model) => retake_for(place, &mut model, repair).await,
-            None if name == timers::NAME => retake_for(place, &mut TimerTable, repair).await,
-            // They act beyond the database, with what only a node is configured for.
-            None => {
-                Err(format!("what is parked of `{name}` cannot be taken from here: it acts with what only a node has")
-                    .into())
-            }
-        };
+async fn retake((place, config): At<'_>, name: &'static str, repair: Repair<'_>) -> Result<Retaken, Failure> {
+    if let Some(mut model) = projections::find(name) {
+        return retake_for(place, &mut model, repair).await;
     }
-    let (clock, pool) = (Clock::new(), place.database.pool(1));
+    if name == timers::NAME {
+        return retake_for(place, &mut TimerTable, repair).await;
+    }
+    let (clock, pool) = (Clock::new(), place.database.pool(CONNECTIONS));
     clock.follow_once(&pool).await?;
-    pool.close().await;
-    let settings = EngineSettings::default();
+    let (head, progress) = (Head::at(log::head(&pool).await?), Progress::default());
     let (engine, deciding) =
-        Engine::start(&place.database, settings, clock.clone(), Head::at(0), Feed::default()).await?;
-    let mut payments = Following(Payments { engine, providers: crate::app::providers(), clock });
-    let retaken = retake_for(place, &mut payments, repair).await;
-    drop(payments);
+        Engine::start(&place.database, EngineSettings::default(), clock.clone(), head.clone(), Feed::default()).await?;
+    let watching = tokio::spawn(progress.clone().watch(vec![catalogue::MODEL.name], pool.clone(), head));
+    let offers = Kept { pool: pool.clone(), progress };
+    let (media, payments) =
+        (Arc::new(Media::open(&config.media)?), Payments { engine, providers: app::providers(), clock });
+    let processes = app::processes(config, &payments, &secret(config)?, Some(&media), offers)?;
+    let mut process = processes.into_iter().find(|process| process.name() == name);
+    let retaken = match &mut process {
+        Some(process) => retake_for(place, process.as_mut(), repair).await,
+        None => Err(format!("there is no `{name}`").into()),
+    };
+    drop((process, payments));
+    watching.abort();
+    pool.close().await;
     deciding.await?;
     retaken
 }

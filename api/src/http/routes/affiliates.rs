@@ -94,10 +94,11 @@ pub struct AffiliateBody {
     #[schema(example = "7K3M9QXR")]
     code: Option<String>,
     enrolled_at: Option<DateTime<Utc>>,
-    /// Which share of an order's price and shipping is earned with orders that are placed now, in basis points. It is never
-    /// more than the marketplace's fee on the order.
+    /// Which share of an order's price and shipping is earned with orders that are placed now, in basis points.
     #[schema(example = 500)]
     commission_bps: u32,
+    /// Whether that is never more than the marketplace's fee on the order.
+    within_fee: bool,
     /// How many days after a click an order still counts.
     #[schema(example = 30)]
     attribution_days: u32,
@@ -176,11 +177,12 @@ async fn show(
     let earnings = referrals::earnings(&app.pool, account).await?.into_iter().map(earned).collect::<Result<_, _>>()?;
     let page = referrals::page(&app.pool, account, cursor.map(|cursor| cursor.0), limit).await?;
     let Page { items, next_cursor } = Page::of(page, |row| commission(&row))?;
-    let crate::config::Affiliate { commission_bps, attribution_days, .. } = app.settings.affiliate;
+    let crate::config::Affiliate { commission_bps, within_fee, attribution_days } = app.settings.affiliate;
     Ok(Json(AffiliateBody {
         code,
         enrolled_at,
         commission_bps,
+        within_fee,
         attribution_days,
         clicks,
         accounts,

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::orders::{Address, CartLineBody, Contact, OrderBody, OrderChanged, change, order_body};
 use crate::app::App;
 use crate::http::extract::{Command, Id, NoQuery, Nothing, Read, Slug, Unnamed};
-use crate::http::fields::is_phone;
+use crate::http::fields::{is_country, is_phone};
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -80,9 +80,9 @@ pub struct PostalAddress {
     #[garde(length(chars, max = 20))]
     #[schema(max_length = 20)]
     postal_code: Option<String>,
-    /// ISO 3166-1, two letters.
-    #[garde(length(chars, min = 2, max = 2))]
-    #[schema(example = "PK", min_length = 2, max_length = 2)]
+    /// ISO 3166-1, two capital letters.
+    #[garde(custom(is_country))]
+    #[schema(example = "PK", pattern = "^[A-Z]{2}$")]
     country: String,
 }
 

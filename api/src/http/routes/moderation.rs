@@ -37,7 +37,7 @@ pub struct AllListingsQuery {
     #[param(inline, value_type = Option<StatusName>)]
     status: Option<catalogue::Status>,
     seller: Option<uuid::Uuid>,
-    /// Only what the staff has shown first, or what it has not.
+    /// Only what the staff features, or what it does not.
     featured: Option<bool>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -83,7 +83,7 @@ pub struct ListingRuling {
     #[garde(length(chars, min = 1, max = 1000))]
     #[schema(example = "The pictures are somebody else's.", min_length = 1, max_length = 1000)]
     reason: Option<String>,
-    /// Whether it is shown first.
+    /// Whether the staff features it.
     featured: Option<bool>,
 }
 

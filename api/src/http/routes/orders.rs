@@ -29,6 +29,7 @@ use super::addresses::key_of;
 use crate::app::App;
 use crate::http::access;
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, Read};
+use crate::http::fields::is_country;
 use crate::http::money::{payment_method, stored_money};
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -65,7 +66,7 @@ pub struct Cart {
     #[garde(dive)]
     ship_to: Option<Address>,
     /// The same by an address that the buyer keeps, one of `/addresses`, as it is now: what becomes of that later changes
-    /// no order.
+    /// no order. Not beside `ship_to`, which would be `either-or`.
     address_id: Option<Uuid>,
     #[serde(default)]
     pay: PayWhen,
@@ -136,9 +137,9 @@ pub struct Address {
     #[schema(max_length = 20)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) postal_code: Option<String>,
-    /// ISO 3166-1, two letters.
-    #[garde(length(chars, min = 2, max = 2))]
-    #[schema(example = "GB", min_length = 2, max_length = 2)]
+    /// ISO 3166-1, two capital letters.
+    #[garde(custom(is_country))]
+    #[schema(example = "GB", pattern = "^[A-Z]{2}$")]
     pub(super) country: String,
     #[garde(length(chars, max = 40))]
     #[schema(max_length = 40)]
@@ -219,7 +220,7 @@ pub struct Purchase {
     /// Where to send it.
     #[garde(dive)]
     ship_to: Option<Address>,
-    /// The same by an address that the buyer keeps, one of `/addresses`.
+    /// The same by an address that the buyer keeps, one of `/addresses`. Not beside `ship_to`.
     address_id: Option<Uuid>,
     #[serde(default)]
     pay: PayWhen,
@@ -565,51 +566,23 @@ async fn refund(
     change(&app, order, &command, move |world| escrows::refund(world, order, by, amount, refund)).await
 }
 
-/// Makes the query of a list of orders, with parameters of its own before those of all such lists. A query's text is read
-/// field by field, so that one struct cannot be a part of another.
-macro_rules! orders_query {
-    ($(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Deserialize, IntoParams)]
-        #[into_params(parameter_in = Query)]
-        #[serde(deny_unknown_fields)]
-        pub struct $name {
-            $($own)*
-            /// `placed`, `paid`, `confirmed`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
-            #[param(inline, value_type = Option<crate::http::routes::orders::StatusName>)]
-            status: Option<purchases::Status>,
-            /// How many, 20 unless told, 100 at most.
-            limit: Option<u32>,
-            /// `next_cursor` of the page before.
-            #[param(value_type = Option<String>)]
-            cursor: Option<Cursor<purchases::Cursor>>,
-        }
-
-        impl $name {
-            /// The page of what `party` has bought, or sold, or both.
-            async fn page(
-                self,
-                app: &App,
-                party: AccountId,
-                side: Option<purchases::Side>,
-            ) -> Result<Json<Page<OrderBody>>, Problem> {
-                let filter = purchases::Filter { party, side, status: self.status };
-                let (cursor, limit) = (self.cursor.map(|cursor| cursor.0), page_limit(self.limit)?);
-                Page::of(purchases::page(&app.pool, &filter, cursor, limit).await?, order_body).map(Json)
-            }
-        }
-    };
-}
-pub(super) use orders_query;
-
-orders_query! {
-    /// Which orders to list.
-    OrdersQuery {
-        /// `buyer` for one's purchases, `seller` for one's sales; both unless told.
-        #[serde(rename = "as")]
-        #[param(rename = "as", inline, value_type = Option<SideName>)]
-        side: Option<purchases::Side>,
-    }
+/// Which orders to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct OrdersQuery {
+    /// `buyer` for one's purchases, `seller` for one's sales; both unless told.
+    #[serde(rename = "as")]
+    #[param(rename = "as", inline, value_type = Option<SideName>)]
+    side: Option<purchases::Side>,
+    /// `placed`, `paid`, `confirmed`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
+    #[param(inline, value_type = Option<StatusName>)]
+    status: Option<purchases::Status>,
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<purchases::Cursor>>,
 }
 
 words!(SideName: "buyer", "seller");
@@ -763,8 +736,10 @@ async fn list(
     read: Read<OrdersQuery>,
 ) -> Result<Json<Page<OrderBody>>, Problem> {
     read.wait_for(&app, purchases::MODEL.name).await?;
-    let side = read.query.side;
-    read.query.page(&app, caller.account, side).await
+    let OrdersQuery { side, status, limit, cursor } = read.query;
+    let filter = purchases::Filter { party: caller.account, side, status };
+    let page = purchases::page(&app.pool, &filter, cursor.map(|cursor| cursor.0), page_limit(limit)?).await?;
+    Page::of(page, order_body).map(Json)
 }
 
 /// An order, for its buyer, its seller and staff.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use commands::orders;
 use domain::account::Capability;
-use domain::{AccountId, OrderId, RefundId};
+use domain::{OrderId, RefundId};
 use eventstore::mint;
 use garde::Validate;
 use projections::catalogue;
@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::listings::{self, ListingBody};
-use super::orders::{OrderBody, OrderChanged, change, order_body, orders_query};
+use super::orders::{OrderBody, OrderChanged, change, order_body};
 use crate::app::App;
 use crate::http::access;
 use crate::http::extract::{Caller, Command, Id, Read};
@@ -39,9 +39,19 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(own_listings))
 }
 
-orders_query! {
-    /// Which orders of one side to list.
-    SideQuery {}
+/// Which orders to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SideQuery {
+    /// `placed`, `confirmed`, `paid`, `shipped`, `delivered`, `completed`, `cancelled`, `disputed` or `refunded`.
+    #[param(inline, value_type = Option<super::orders::StatusName>)]
+    status: Option<purchases::Status>,
+    /// How many, 20 unless told, 100 at most.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<purchases::Cursor>>,
 }
 
 async fn one_side(
@@ -51,7 +61,10 @@ async fn one_side(
     side: purchases::Side,
 ) -> Result<Json<Page<OrderBody>>, Problem> {
     read.wait_for(app, purchases::MODEL.name).await?;
-    read.query.page(app, caller.account, Some(side)).await
+    let SideQuery { status, limit, cursor } = read.query;
+    let filter = purchases::Filter { party: caller.account, side: Some(side), status };
+    let page = purchases::page(&app.pool, &filter, cursor.map(|cursor| cursor.0), page_limit(limit)?).await?;
+    Page::of(page, order_body).map(Json)
 }
 
 /// What others have bought from one's store, newest first.

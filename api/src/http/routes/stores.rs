@@ -246,7 +246,8 @@ async fn list(State(app): State<App>, read: Read<StoresQuery>) -> Result<Fresh<P
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct StoreQuery {
-    /// `newest` unless told, `price_asc`, `price_desc` or `ending_soon`.
+    /// `newest` unless told, `popular`, `price_asc`, `price_desc` or `ending_soon`; `relevance` is `newest` where no words are
+    /// looked for.
     #[param(inline, value_type = Option<listings::SortName>)]
     sort: Option<catalogue::Sort>,
     /// How many listings, 20 unless told, 100 at most.

@@ -23,7 +23,7 @@ pub struct FacetsBody {
     kinds: Vec<CountBody>,
     /// How many are on sale.
     on_sale: i64,
-    /// How many the staff has shown first.
+    /// How many the staff features.
     featured: i64,
     /// What they say of themselves, by the names of the attributes that their categories offer to filter by.
     attributes: BTreeMap<String, Vec<CountBody>>,

@@ -43,7 +43,7 @@ pub struct ListingsQuery {
     kind: Option<catalogue::Kind>,
     /// Only what is on sale, or what is not.
     on_sale: Option<bool>,
-    /// Only what the staff has shown first, or what it has not.
+    /// Only what the staff features, or what it does not.
     featured: Option<bool>,
     /// `active` unless told; `sold_out` shows what has no free piece, `paused` what is not offered for a while, `archived`
     /// what is offered no more, `draft`, `pending` and `removed` one's own.

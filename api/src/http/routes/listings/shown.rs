@@ -53,7 +53,7 @@ pub struct ListingBody {
     attributes: Attributes,
     /// In the order in which they are shown; the first is its cover.
     images: Vec<ShownImage>,
-    /// Whether the staff has it shown first.
+    /// Whether the staff features it.
     featured: bool,
     /// How many pieces are free, of all forms together; nothing is told of an auction.
     stock: Option<i64>,

@@ -49,9 +49,8 @@ impl Document {
             segments.clone().count() == asked.len()
                 && segments.zip(&asked).all(|(segment, asked)| segment.starts_with('{') || segment == *asked)
         };
-        let described =
-            self.paths.iter().filter(fits).filter(|template| self.whole["paths"][*template][method].is_object());
-        described.min_by_key(|template| template.matches('{').count()).map(String::as_str)
+        let template = self.paths.iter().filter(fits).min_by_key(|template| template.matches('{').count())?;
+        self.whole["paths"][template][method].is_object().then_some(template)
     }
 
     fn faults(&self, method: &str, template: &str, answer: &Answer) -> Vec<String> {

@@ -149,7 +149,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("media.s3_bucket", "", "Bucket of S3, or of a storage that speaks as it does, in which they are kept instead."),
     ("media.s3_endpoint", "", "http:// or https:// address of that storage; Amazon's unless set."),
     ("media.s3_region", "us-east-1", "Region of the bucket."),
-    ("media.s3_access_key", "", "Who we are there; without it, what the machine is given by its surroundings."),
+    (
+        "media.s3_access_key",
+        "",
+        "Who we are there; without it, what the surroundings say: `AWS_ACCESS_KEY_ID` and what belongs to it, or the role of a task, a pod or a machine.",
+    ),
     ("media.s3_secret_key", "", "And what proves it."),
     (
         "auctions.soft_close_window_s",

@@ -15,15 +15,15 @@ use commands::media::{Files, NotDeleted};
 use domain::image::Stored;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use object_store::aws::AmazonS3Builder;
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::config;
 
+mod bucket;
 pub mod names;
 pub mod picture;
 pub mod room;
@@ -36,11 +36,8 @@ use room::Room;
 
 /// How many pictures are decoded at a time: each may take more than 200 MiB.
 const AT_A_TIME: usize = 2;
-/// How long a storage may take to answer, and how long one elsewhere is asked again.
+/// How long a storage may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
-const RETRIED_FOR: Duration = Duration::from_secs(3);
-/// How long a file may be on its way from a storage elsewhere, as slowly as its reader takes it.
-const SHOWN_WITHIN: Duration = Duration::from_mins(10);
 
 /// Why there is nowhere to keep files.
 #[derive(Debug, Error)]
@@ -99,7 +96,7 @@ pub type Content = BoxStream<'static, object_store::Result<Bytes>>;
 impl Media {
     /// As it is set: in a bucket if one is named, else in the folder, which is made.
     pub fn open(settings: &config::Media) -> Result<Self, MediaError> {
-        let config::Media { folder, s3_bucket, s3_endpoint, s3_region, s3_access_key, s3_secret_key, .. } = settings;
+        let config::Media { folder, s3_bucket, .. } = settings;
         let storage: Arc<dyn ObjectStore> = match s3_bucket {
             None => {
                 let is_there = folder.is_dir();
@@ -108,24 +105,7 @@ impl Media {
                 made.map_err(|source| MediaError::Folder { folder: folder.clone(), source })?;
                 Arc::new(LocalFileSystem::new_with_prefix(folder)?)
             }
-            Some(bucket) => {
-                crate::outgoing::choose_tls();
-                let options = ClientOptions::new().with_timeout(SHOWN_WITHIN).with_connect_timeout(ANSWERS_WITHIN);
-                let retries = RetryConfig { retry_timeout: RETRIED_FOR, ..RetryConfig::default() };
-                let mut builder = AmazonS3Builder::new()
-                    .with_bucket_name(bucket)
-                    .with_region(s3_region)
-                    .with_client_options(options)
-                    .with_retry(retries);
-                if let Some(endpoint) = s3_endpoint {
-                    let plain = endpoint.starts_with("http://");
-                    builder = builder.with_endpoint(endpoint).with_allow_http(plain);
-                }
-                if let (Some(access), Some(secret)) = (s3_access_key, s3_secret_key) {
-                    builder = builder.with_access_key_id(access.expose()).with_secret_access_key(secret.expose());
-                }
-                Arc::new(builder.build()?)
-            }
+            Some(bucket) => Arc::new(bucket::open(bucket, settings)?),
         };
         Ok(Self::with(storage, s3_bucket.is_none().then(|| folder.clone())))
     }

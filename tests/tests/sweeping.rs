@@ -147,3 +147,24 @@ async fn a_bucket_is_swept_as_a_folder_is() {
     assert_eq!(orphans(TimeDelta::hours(1)).await, Vec::<String>::new());
     assert!(storage.object(&shown).await.is_some() && storage.object(&orphan).await.is_none());
 }
+
+#[tokio::test]
+async fn without_keys_the_command_is_who_its_surroundings_say() {
+    let storage = S3::start().await;
+    let server = InProcess::start_with(Config { media: storage.settings(), ..Config::default() }).await;
+    let seller = server.client().register_seller("seller").await;
+    bring(&seller, &seller.offer(&listing(1_000)).await).await;
+    let told = storage.settings_without_keys();
+    let sweep = async |variables: [(&str, &str); 2]| {
+        let mut command = tradepost(server.database.url(), &["media", "sweep", "--json"]);
+        command.env("TRADEPOST_MEDIA__S3_BUCKET", told.s3_bucket.as_ref().unwrap());
+        command.env("TRADEPOST_MEDIA__S3_ENDPOINT", told.s3_endpoint.as_ref().unwrap());
+        let output = command.envs(variables).output().await.unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let [access, secret] = storage.variables();
+    let (good, complaint) = sweep([access, secret]).await;
+    assert!(good, "{complaint}");
+    let (good, complaint) = sweep([access, (secret.0, "another")]).await;
+    assert!(!good && complaint.contains("could not be read"), "{complaint}");
+}

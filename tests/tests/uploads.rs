@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::config::{self, Config};
+use api::config::{self, Config, Secret};
 use image::ImageFormat;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -393,4 +393,21 @@ async fn a_bucket_keeps_what_a_folder_would() {
     let away = bob.send_files("/upload/image", &[("file", &jpeg())]).send().await.problem(503, "unavailable");
     assert!(away.header("retry-after").is_some());
     bob.get("/profile").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_bucket_takes_nothing_from_whoever_has_another_secret() {
+    let storage = S3::start().await;
+    let media = config::Media { s3_secret_key: Some(Secret::new("another".to_owned())), ..storage.settings() };
+    let server = InProcess::start_with(Config { media, ..Config::default() }).await;
+    let ann = server.join("ann").await;
+    let before = server.database.log_head().await;
+    let sent = ann.send_files("/upload/image", &[("file", &jpeg())]).send().await;
+    assert!(sent.problem(503, "unavailable").header("retry-after").is_some());
+    assert_eq!(server.database.log_head().await, before);
+    assert_eq!(storage.objects().await, Vec::<String>::new());
+    // Nor does it say what is there.
+    let name = "00112233445566778899aabbccddeeff.png";
+    storage.put(name, b"something").await;
+    shown(&server, &json!(format!("/media/{name}"))).await.problem(503, "unavailable");
 }

@@ -26,7 +26,7 @@ pub struct Media {
     pub s3_endpoint: Option<String>,
     /// In which region.
     pub s3_region: String,
-    /// Who we are there. Without keys, what the machine is given by its surroundings.
+    /// Who we are there. Without keys, whom the surroundings say.
     pub s3_access_key: Option<Secret<String>>,
     /// And what proves it.
     pub s3_secret_key: Option<Secret<String>>,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::money::Currency;
+use crate::notice::{Addressee, Kind};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -162,6 +163,30 @@ impl CommissionId {
     /// The one commission that an order may bring.
     pub fn of(order: OrderId) -> Self {
         Self(Uuid::new_v5(&COMMISSIONS, order.0.as_bytes()))
+    }
+}
+
+id!(
+    /// What somebody was told; from whom it is for, its kind and the event that it tells of by [`NotificationId::of`].
+    NotificationId
+);
+id!(
+    /// What the staff has said to several at once, or to one.
+    BroadcastId
+);
+
+/// The name space of [`NotificationId`]s. Part of the storage format.
+const NOTIFICATIONS: Uuid = Uuid::from_u128(0x7e83_d2a0_1c5f_5b94_8d60_93ae_f217_4c5b);
+
+impl NotificationId {
+    /// What an event has to tell to somebody.
+    pub fn of(to: Addressee, kind: Kind, event: Uuid) -> Self {
+        let to = match to {
+            Addressee::Account(account) => account.to_string(),
+            Addressee::Everybody => "everybody".to_owned(),
+            Addressee::Holders(capability) => capability.name().to_owned(),
+        };
+        Self(Uuid::new_v5(&NOTIFICATIONS, format!("{to} {kind} {event}").as_bytes()))
     }
 }
 

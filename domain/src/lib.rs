@@ -13,6 +13,7 @@ pub mod affiliate;
 pub mod aggregate;
 pub mod album;
 pub mod auction;
+pub mod broadcast;
 pub mod category;
 pub mod claim;
 pub mod commission;
@@ -22,10 +23,12 @@ pub mod fees;
 pub mod formats;
 pub mod ids;
 pub mod image;
+pub mod inbox;
 pub mod increments;
 pub mod ledger;
 pub mod listing;
 pub mod money;
+pub mod notice;
 pub mod order;
 pub mod order_group;
 pub mod page;
@@ -45,9 +48,9 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, DepositId, FavoriteId,
-    HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId, SessionId,
-    ViewId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, BroadcastId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, DepositId,
+    FavoriteId, HoldId, ImageId, ListingId, NotificationId, OrderGroupId, OrderId, PageId, ProvinceId,
+    ReferralClickId, RefundId, SessionId, ViewId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -22,6 +22,7 @@ pub mod digest;
 pub mod escrows;
 pub mod images;
 pub mod ledger;
+pub mod notifications;
 pub mod orders;
 pub mod page;
 pub mod pages;

@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, orders, pages,
-    points, sales, stores, wallet_statement,
+    accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, notifications, orders,
+    pages, points, sales, stores, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -66,13 +66,14 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 15] = [
+pub const ALL: [ReadModel; 16] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
     catalogue::MODEL,
     categories::MODEL,
     auction_board::MODEL,
+    notifications::MODEL,
     orders::MODEL,
     pages::MODEL,
     escrows::MODEL,

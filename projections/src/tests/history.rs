@@ -7,11 +7,13 @@ use domain::account::{self, Account, Capability, Challenge, Granter, Identity, P
 use domain::address_book::AddressBook;
 use domain::affiliate::Affiliate;
 use domain::auction::{self, Auction, Canceller, Terms};
+use domain::broadcast::Broadcast;
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
 use domain::commission::Commission;
 use domain::escrow::Escrow;
 use domain::favorite::Favorite;
 use domain::image::Image;
+use domain::inbox::Inbox;
 use domain::increments::Increments;
 use domain::listing::{
     self, Approver, ArchiveCause, AuctionPlan, Changes, Condition, Delivery, Details, Discount, Listing, Off, Offer,
@@ -44,6 +46,7 @@ use uuid::Uuid;
 mod addresses;
 mod affiliates;
 mod images;
+mod inboxes;
 mod interest;
 mod orders;
 mod pages;
@@ -114,6 +117,11 @@ pub(crate) struct History {
     /// Draws who looks at what, so that everything else happens as if nobody did.
     random_of_interest: StdRng,
     pub(crate) favorites: Streams<Favorite>,
+    /// Draws what people do about what they are told, likewise.
+    random_of_inboxes: StdRng,
+    heard: inboxes::Heard,
+    pub(crate) broadcasts: Streams<Broadcast>,
+    pub(crate) inboxes: Streams<Inbox>,
     pub(crate) views: Streams<View>,
     pub(crate) listings: Streams<Listing>,
     pub(crate) auctions: Streams<Auction>,
@@ -202,6 +210,10 @@ impl History {
             catalogue: false,
             random_of_interest: StdRng::seed_from_u64(seed + 3_000_000),
             favorites: Streams(BTreeMap::new()),
+            random_of_inboxes: StdRng::seed_from_u64(seed + 4_000_000),
+            heard: inboxes::Heard::default(),
+            broadcasts: Streams(BTreeMap::new()),
+            inboxes: Streams(BTreeMap::new()),
             views: Streams(BTreeMap::new()),
             listings: Streams(BTreeMap::new()),
             auctions: Streams(BTreeMap::new()),
@@ -261,6 +273,7 @@ impl History {
         self.keep_categories();
         self.look_around();
         self.keep_affiliates();
+        self.tell_people();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
         }

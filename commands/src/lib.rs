@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod address_books;
 pub mod affiliates;
 pub mod auctions;
+pub mod broadcasts;
 pub mod categories;
 mod change;
 pub mod commissions;
@@ -17,6 +18,7 @@ pub mod engine;
 pub mod escrows;
 pub mod guests;
 pub mod images;
+pub mod inboxes;
 #[cfg(test)]
 mod laws;
 pub mod listings;

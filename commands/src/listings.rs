@@ -259,6 +259,14 @@ pub fn archive(world: &mut World<'_>, listing: ListingId, by: AccountId) -> Resu
     Ok(())
 }
 
+/// Takes a listing off of which nothing has been left for long.
+pub(crate) fn archive_sold(world: &mut World<'_>, listing: ListingId) -> Result<(), Halt> {
+    if world.get::<Stock>(listing)?.is_sold_out() {
+        world.execute::<Listing>(listing, Command::Archive { cause: ArchiveCause::SoldOut })?;
+    }
+    Ok(())
+}
+
 fn terms(plan: &AuctionPlan, seller: AccountId, now: Timestamp, rules: &AuctionRules) -> Terms {
     let (starts_at, ends_at) = plan.times(now);
     let currency = plan.start_price.currency();

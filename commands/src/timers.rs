@@ -9,15 +9,20 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use domain::account::Account;
 use domain::auction::Auction;
+use domain::broadcast::Broadcast;
 use domain::escrow::Escrow;
+use domain::inbox::Inbox;
 use domain::listing::Listing;
 use domain::order::{Order, Payment};
 use domain::order_group::OrderGroup;
+use domain::stock::Stock;
+use domain::store::Store;
 use domain::wallet::Wallet;
 use domain::{
-    Aggregate, AuctionId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow, listing,
-    order, order_group, wallet,
+    AccountId, Aggregate, AuctionId, BroadcastId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId,
+    auction, escrow, listing, order, order_group, wallet,
 };
 use eventstore::Position;
 use eventstore::clock::Clock;
@@ -38,11 +43,13 @@ use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
 use crate::listings::ListingRules;
 use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Direction, Payments};
-use crate::{auctions, escrows, guests, listings, orders};
+use crate::{auctions, broadcasts, escrows, guests, inboxes, listings, orders};
 
 mod audit;
+mod long_terms;
 
 pub use audit::{TimerAudit, audit};
+pub use long_terms::{Leaving, SOLD_SHOWN_FOR, UNVERIFIED_FOR};
 
 /// The name of the follower, and of its checkpoint.
 pub const NAME: &str = "timers";
@@ -59,7 +66,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-pub const VERSION: i32 = 5;
+pub const VERSION: i32 = 6;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -96,6 +103,14 @@ pub enum Kind {
     ReviewEnd,
     /// The window of a discount opens or closes.
     DiscountTurn,
+    /// What was sold out long ago is offered no more.
+    SoldEnd,
+    /// What somebody has read long ago goes.
+    ReadCleanUp,
+    /// What the staff has said long ago is not shown any more.
+    BroadcastEnd,
+    /// An account goes whose address nobody has verified, and that has done nothing.
+    UnverifiedEnd,
 }
 
 /// What the commands of timers go by.
@@ -152,6 +167,10 @@ impl fmt::Display for Kind {
             Self::GuestForgetting => "guest forgetting",
             Self::ReviewEnd => "review end",
             Self::DiscountTurn => "discount turn",
+            Self::SoldEnd => "end of what is sold",
+            Self::ReadCleanUp => "clean-up of what was read",
+            Self::BroadcastEnd => "end of a broadcast",
+            Self::UnverifiedEnd => "end of an unverified account",
         })
     }
 }
@@ -174,7 +193,11 @@ impl Kind {
             | Self::ConfirmationDeadline
             | Self::GuestForgetting
             | Self::ReviewEnd
-            | Self::DiscountTurn => None,
+            | Self::DiscountTurn
+            | Self::SoldEnd
+            | Self::ReadCleanUp
+            | Self::BroadcastEnd
+            | Self::UnverifiedEnd => None,
         }
     }
 
@@ -195,6 +218,10 @@ impl Kind {
             Self::GuestForgetting => "forget",
             Self::ReviewEnd => "approve",
             Self::DiscountTurn => "turn",
+            Self::SoldEnd => "archive",
+            Self::ReadCleanUp => "clean up",
+            Self::BroadcastEnd => "withdraw",
+            Self::UnverifiedEnd => "leave",
         }
     }
 
@@ -208,7 +235,8 @@ impl Kind {
                 let ids = WinIds { group: OrderGroupId(mint::id()), order: OrderId(mint::id()) };
                 Box::new(move |world| auctions::close(world, AuctionId(id), ids, sales))
             }
-            Self::DepositCheck | Self::WithdrawalCheck => Box::new(|_| Ok(())),
+            // Somebody else is asked first: a provider, or whoever can tell whose names are free afterwards.
+            Self::DepositCheck | Self::WithdrawalCheck | Self::UnverifiedEnd => Box::new(|_| Ok(())),
             Self::PaymentDeadline => Box::new(move |world| orders::expire(world, OrderGroupId(id))),
             Self::ShippingDeadline => {
                 let refund = RefundId(mint::id());
@@ -226,6 +254,9 @@ impl Kind {
             Self::GuestForgetting => Box::new(move |world| guests::forget(world, order)),
             Self::ReviewEnd => Box::new(move |world| listings::end_review(world, ListingId(id), &rules)),
             Self::DiscountTurn => Box::new(move |world| listings::turn_discount(world, ListingId(id))),
+            Self::SoldEnd => Box::new(move |world| listings::archive_sold(world, ListingId(id))),
+            Self::ReadCleanUp => Box::new(move |world| inboxes::clean_up(world, AccountId(id))),
+            Self::BroadcastEnd => Box::new(move |world| broadcasts::withdraw(world, BroadcastId(id))),
         }
     }
 }
@@ -251,7 +282,19 @@ impl Follower for TimerTable {
     }
 
     fn interest(&self) -> Interest {
-        Interest::In(&[Auction::TYPE, Escrow::TYPE, Listing::TYPE, Order::TYPE, OrderGroup::TYPE, Wallet::TYPE])
+        Interest::In(&[
+            Account::TYPE,
+            Auction::TYPE,
+            Broadcast::TYPE,
+            Escrow::TYPE,
+            Inbox::TYPE,
+            Listing::TYPE,
+            Order::TYPE,
+            OrderGroup::TYPE,
+            Stock::TYPE,
+            Store::TYPE,
+            Wallet::TYPE,
+        ])
     }
 
     fn apply<'a>(
@@ -272,6 +315,7 @@ impl Changes {
         let mut changes = Self::default();
         for recorded in events {
             let set_by = recorded.event_id;
+            changes.take_long_terms(recorded);
             match &recorded.event {
                 DomainEvent::Auction(id, event) => changes.take_auction(id.0, event, set_by),
                 DomainEvent::Escrow(id, event) => changes.take_escrow(id.0, event, set_by),
@@ -602,6 +646,8 @@ pub struct Timers {
     pub engine: Engine,
     /// Who asks providers again.
     pub payments: Payments,
+    /// Who knows what goes with accounts that nobody has verified.
+    pub leaving: Leaving,
     /// What their commands go by.
     pub rules: Rules,
     /// The marketplace's clock.
@@ -739,7 +785,11 @@ impl Timers {
         let cause = set_by.to_string();
         let metadata = Metadata::by_process(NAME).with("causation", cause.clone());
         let request = Request::keyed(metadata, CommandKey::of_process(NAME, &cause, kind.step()));
-        match self.engine.submit(request, kind.decision(aggregate_id, &self.rules)).await {
+        let decision = match kind {
+            Kind::UnverifiedEnd => self.leaving.decision(AccountId(aggregate_id)).await?,
+            kind => kind.decision(aggregate_id, &self.rules),
+        };
+        match self.engine.submit(request, decision).await {
             // The same answer as before, and the row is still there: what fired it has led to nothing.
             Ok(accepted) => {
                 let shown = self.progress.position(NAME) >= accepted.position;

@@ -147,6 +147,8 @@ pub enum ArchiveCause {
     AuctionEnded,
     /// Its auction was called off.
     AuctionCancelled,
+    /// The last of it was sold long ago.
+    SoldOut,
 }
 
 /// Who lets a listing be offered. Part of the storage format.
@@ -260,7 +262,7 @@ event_versions!(Event {
     ListingPublished = "1",
     ListingPaused = "1",
     ListingResumed = "1",
-    ListingArchived = "1",
+    ListingArchived = "2" | "1",
     ListingRemoved = "1",
     ListingFeatured = "1",
     ListingUnfeatured = "1",

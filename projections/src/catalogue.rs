@@ -441,7 +441,8 @@ impl Row {
             stock::Event::StockCounted { .. }
             | stock::Event::StockReserved { .. }
             | stock::Event::StockHeld { .. }
-            | stock::Event::StockReleased { .. } => 0,
+            | stock::Event::StockReleased { .. }
+            | stock::Event::StockSoldOut {} => 0,
         };
         self.pieces.evolve(event);
         self.show();

@@ -147,7 +147,7 @@ impl Books {
                 let released = self.replica.get::<Stock>(listing).reserved.remove(order).unwrap_or_default();
                 add(&released, 1);
             }
-            stock::Event::StockTaken { .. } => {}
+            stock::Event::StockTaken { .. } | stock::Event::StockSoldOut {} => {}
         }
     }
 

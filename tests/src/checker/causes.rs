@@ -6,12 +6,14 @@ use domain::address_book::{self, AddressBook};
 use domain::affiliate::{self, Affiliate};
 use domain::album::{self, Album};
 use domain::auction::{self, Auction};
+use domain::broadcast::{self, Broadcast};
 use domain::category::{self, Category};
 use domain::claim::{self, Claim};
 use domain::commission::{self, Commission, ReversalCause};
 use domain::escrow::{self, Escrow};
 use domain::favorite::{self, Favorite};
 use domain::image::{self, Image};
+use domain::inbox::{self, Inbox};
 use domain::listing::{self, Listing};
 use domain::order::{self, Order};
 use domain::order_group::{self, OrderGroup};
@@ -24,7 +26,7 @@ use domain::stock::{self, Stock};
 use domain::store::{self, Store};
 use domain::view::{self, View};
 use domain::wallet::{self, Wallet};
-use domain::{AccountId, CommissionId, HoldId, ListingId, Money, Refusal, Timestamp};
+use domain::{AccountId, CommissionId, HoldId, ListingId, Money, OrderId, Refusal, Timestamp};
 use eventstore::event::DomainEvent;
 use uuid::Uuid;
 
@@ -75,6 +77,15 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             });
             draft.execute::<Auction>(*id, of_auction(event, next, now)).map(drop)
         }
+        [DomainEvent::Broadcast(id, event), ..] => {
+            let command = match event.clone() {
+                broadcast::Event::BroadcastSent { to, words, by, reason, until: _ } => {
+                    broadcast::Command::Send { to, words, by, reason, now }
+                }
+                broadcast::Event::BroadcastWithdrawn {} => broadcast::Command::Withdraw { now },
+            };
+            draft.execute::<Broadcast>(*id, command).map(drop)
+        }
         [DomainEvent::Category(id, event), ..] => draft.execute::<Category>(*id, of_category(event.clone())).map(drop),
         [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),
         [DomainEvent::Commission(id, event), ..] => {
@@ -99,6 +110,17 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             draft.execute::<Favorite>(*id, command).map(drop)
         }
         [DomainEvent::Image(id, event), ..] => draft.execute::<Image>(*id, of_image(event.clone())).map(drop),
+        [DomainEvent::Inbox(id, event), ..] => {
+            let command = match event.clone() {
+                inbox::Event::NotificationRead { notification, at, .. } => {
+                    inbox::Command::Read { notification, now: at }
+                }
+                inbox::Event::AllRead { at, .. } => inbox::Command::ReadAll { now: at },
+                inbox::Event::PreferencesChanged { preferences } => inbox::Command::Prefer { preferences },
+                inbox::Event::ReadCleanedUp { .. } => inbox::Command::CleanUp { now },
+            };
+            draft.execute::<Inbox>(*id, command).map(drop)
+        }
         [DomainEvent::Listing(id, event), ..] => {
             let listing = draft.get::<Listing>(*id);
             let seller = listing.offer().map_or(AccountId(Uuid::nil()), |offer| offer.seller);
@@ -405,6 +427,8 @@ fn of_stock(listing: ListingId, event: &stock::Event) -> stock::Command {
         stock::Event::StockHeld { order, pieces, until } => stock::Command::Hold { listing, order, pieces, until },
         stock::Event::StockReleased { order } => stock::Command::Release { order },
         stock::Event::StockTaken { order } => stock::Command::Take { order },
+        // Only what is taken sells out, and its event comes first: nothing leads to the second.
+        stock::Event::StockSoldOut {} => stock::Command::Release { order: OrderId(Uuid::nil()) },
         stock::Event::StockReturned { order, pieces } => stock::Command::Return { order, pieces },
     }
 }

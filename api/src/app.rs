@@ -7,12 +7,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use commands::commissions::CommissionRules;
 use commands::listings::{AuctionRules, ListingRules};
-use commands::mail::{self, Folder, Mail, Mailbox};
+use commands::mail::{self, BadAddress, Folder, Mail, Mailbox, Mailer, Post, Smtp};
 use commands::media;
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
-use commands::timers::{self, Rules, TimeTravel, TimerTable, Timers};
+use commands::timers::{self, Leaving, Rules, TimeTravel, TimerTable, Timers};
 use commands::{Engine, EngineSettings};
 use domain::Timestamp;
 use eventstore::clock::Clock;
@@ -93,6 +93,9 @@ pub enum StartError {
     /// The address that messages are from.
     #[error("messages cannot be from `{0}`")]
     Sender(String),
+    /// The server that they are sent by.
+    #[error(transparent)]
+    MailServer(#[from] BadAddress),
 }
 
 /// What the handlers share. Cheap to clone.
@@ -357,6 +360,7 @@ impl Node {
             // Not before somebody is there to fill the table again.
             let mut owner = database.connect_as_owner().await?;
             timers::ensure(&mut owner).await?;
+            mail::ensure(&mut owner).await?;
             owner.close().await?;
         }
         let pool = database.pool(settings.database.pool_size);
@@ -378,7 +382,7 @@ impl Node {
         let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
 
         let runner = runner(&settings, database, &head, feed, &progress);
-        let own = own_followers(&settings, &payments, &secret, media.as_ref())?;
+        let own = own_followers(&settings, &payments, media.as_ref());
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
             tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
@@ -395,10 +399,16 @@ impl Node {
         if roles.api {
             tasks.until_stop(live.clone().watch(pool.clone(), progress.clone()));
         }
+        if roles.processes {
+            let post = post(&settings, database, &pool, &secret, &progress)?;
+            tasks.tracker.spawn(post.run(tasks.stop.clone()));
+        }
         let time_travel = roles.processes.then(|| {
+            let (wrapping, secret) = (database.wrapping().clone(), secret.clone());
             let timers = Timers {
                 pool: pool.clone(),
                 engine: engine.clone(),
+                leaving: Leaving { pool: pool.clone(), wrapping, secret, engine: engine.clone() },
                 payments,
                 rules: Rules { sales: sale_rules(&settings), listings: listing_rules(&settings) },
                 clock: clock.clone(),
@@ -482,9 +492,8 @@ fn runner(settings: &Config, database: &Database, head: &Head, feed: Feed, progr
 fn own_followers(
     settings: &Config,
     payments: &Payments,
-    secret: &RootSecret,
     media: Option<&Arc<Media>>,
-) -> Result<Vec<Box<dyn Follower>>, StartError> {
+) -> Vec<Box<dyn Follower>> {
     let mut own: Vec<Box<dyn Follower>> = Vec::new();
     if settings.node.roles.projections {
         own.extend(projections::all());
@@ -492,19 +501,43 @@ fn own_followers(
     if settings.node.roles.processes {
         own.push(Box::new(TimerTable));
         own.push(Box::new(payments.clone()));
-        own.push(Box::new(mail(settings, secret)?));
+        own.push(Box::new(Mail));
         if let Some(files) = media {
             own.push(Box::new(media::Media::new(payments.engine.clone(), files.clone())));
         }
     }
-    Ok(own)
+    own
 }
 
-/// The process that writes to mailboxes.
-fn mail(settings: &Config, secret: &RootSecret) -> Result<Mail, StartError> {
-    let crate::config::Mail { folder, from } = &settings.mail;
+/// What sends the letters that are due.
+fn post(
+    settings: &Config,
+    database: &Database,
+    pool: &PgPool,
+    secret: &RootSecret,
+    progress: &Progress,
+) -> Result<Post, StartError> {
+    Ok(Post {
+        pool: pool.clone(),
+        wrapping: database.wrapping().clone(),
+        secret: secret.clone(),
+        mailer: mailer(&settings.mail)?,
+        site: settings.mail.site_url.clone(),
+        progress: progress.clone(),
+    })
+}
+
+/// The way to mailboxes.
+fn mailer(settings: &crate::config::Mail) -> Result<Arc<dyn Mailer>, StartError> {
+    let crate::config::Mail { folder, folder_days, from, site_url: _, smtp_url, smtp_connections } = settings;
     let from: Mailbox = from.parse().map_err(|_| StartError::Sender(from.clone()))?;
-    Ok(Mail { secret: secret.clone(), mailer: Arc::new(Folder { folder: folder.clone(), from }) })
+    Ok(match smtp_url {
+        Some(url) => Arc::new(Smtp::at(url.expose(), *smtp_connections, from)?),
+        None => {
+            let kept_for = Duration::from_hours(24).saturating_mul(*folder_days);
+            Arc::new(Folder { folder: folder.clone(), from, kept_for })
+        }
+    })
 }
 
 fn engine_settings(settings: &Config) -> EngineSettings {

@@ -6,6 +6,7 @@
 
 mod affiliate;
 mod layers;
+mod mail;
 mod media;
 mod networks;
 mod origins;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use affiliate::Affiliate;
 pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
+pub use mail::Mail;
 pub use media::Media;
 pub use networks::Networks;
 pub use origins::Origins;
@@ -137,8 +139,20 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "https://accounts.google.com",
         "Who issues the ID tokens: another OpenID provider can stand in its place.",
     ),
-    ("mail.folder", ".tradepost/mail", "Folder into which messages to mailboxes are written, a file each."),
+    (
+        "mail.folder",
+        ".tradepost/mail",
+        "Folder into which messages to mailboxes are written, a file each, unless an SMTP server is named.",
+    ),
+    ("mail.folder_days", "30", "Days that a file is kept there: 1 to 3650."),
     ("mail.from", "Tradepost <tradepost@localhost>", "Whom messages are from."),
+    ("mail.site_url", "http://localhost:8080", "Where the frontend is that links in messages lead to."),
+    (
+        "mail.smtp_url",
+        "",
+        "SMTP server that messages are sent by, with user and password: `smtps://user:password@mail.example`, or `smtp://…:587?tls=required`.",
+    ),
+    ("mail.smtp_connections", "4", "Connections held to that server: 1 to 100."),
     ("media.folder", ".tradepost/media", "Folder in which uploaded pictures are kept, unless a bucket is named."),
     ("media.pictures_per_account", "10000", "Pictures that one account may have uploaded: 1 to 100000."),
     ("media.s3_bucket", "", "Bucket of S3, or of a storage that speaks as it does, in which they are kept instead."),
@@ -265,10 +279,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
 ];
 
 /// Settings whose values are never repeated, not even in an error.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "database.url",
     "auth.secret",
     "nats.url",
+    "mail.smtp_url",
     "media.s3_access_key",
     "media.s3_secret_key",
     "sealing.wrapping_key",
@@ -418,16 +433,6 @@ pub struct Google {
     pub client_id: Option<String>,
     /// Who issues the ID tokens.
     pub issuer: String,
-}
-
-/// Messages to mailboxes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Mail {
-    /// Where they are written.
-    pub folder: PathBuf,
-    /// Whom they are from.
-    pub from: String,
 }
 
 /// Rules of auctions.
@@ -621,13 +626,6 @@ impl Default for Google {
     }
 }
 
-impl Default for Mail {
-    fn default() -> Self {
-        let from = "Tradepost <tradepost@localhost>".to_owned();
-        Self { folder: PathBuf::from(".tradepost/mail"), from }
-    }
-}
-
 impl Default for Auctions {
     fn default() -> Self {
         Self { soft_close_window_s: 120, increments: BTreeMap::new(), second_chance_s: 86_400 }
@@ -813,6 +811,10 @@ impl Config {
             ("google.client_id", client_id.is_none_or(|id| !id.is_empty()), "it must not be empty"),
             ("google.issuer", is_web(&self.google.issuer), "it must start with https:// or http://"),
             ("mail.folder", self.mail.folder.file_name().is_some(), "it must name a folder"),
+            ("mail.folder_days", (1..=3_650).contains(&self.mail.folder_days), "it must be from 1 to 3650"),
+            ("mail.site_url", self.mail.site_is_usable(), mail::SITE_RULE),
+            ("mail.smtp_url", self.mail.smtp_is_usable(), mail::SMTP_RULE),
+            ("mail.smtp_connections", (1..=100).contains(&self.mail.smtp_connections), "it must be from 1 to 100"),
             ("media.folder", self.media.folder.file_name().is_some(), "it must name a folder"),
             ("media.pictures_per_account", self.media.is_most_sound(), media::MOST_RULE),
             ("media.s3_bucket", bucket.is_none_or(|name| !name.is_empty()), "it must not be empty"),

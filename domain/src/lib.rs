@@ -14,8 +14,10 @@ pub mod aggregate;
 pub mod album;
 pub mod auction;
 pub mod category;
+pub mod chat;
 pub mod claim;
 pub mod commission;
+pub mod contacts;
 pub mod escrow;
 pub mod favorite;
 pub mod fees;
@@ -45,9 +47,9 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, DepositId, FavoriteId,
-    HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId, SessionId,
-    ViewId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, ChatId, CityId, ClaimId, CommissionId, DepositId,
+    FavoriteId, HoldId, ImageId, ListingId, MessageId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId,
+    RefundId, SessionId, ViewId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, orders, pages,
+    accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger, orders, pages,
     points, sales, stores, wallet_statement,
 };
 
@@ -66,12 +66,13 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 15] = [
+pub const ALL: [ReadModel; 16] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
     catalogue::MODEL,
     categories::MODEL,
+    chats::MODEL,
     auction_board::MODEL,
     orders::MODEL,
     pages::MODEL,

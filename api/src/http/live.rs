@@ -11,32 +11,51 @@
 //! | `visit` | opening a socket: who may, with which ticket, from where on; `holder` knows what ends it |
 //! | `socket` | one open socket; what is told and answered there is a [`Show`] |
 //! | `auctions` | auctions as they go, and bidding |
+//! | `chats` | chats as they go, and writing |
 //!
 //! [`Channel`]: hub::Channel
 //! [`Show`]: socket::Show
 
+use async_nats::Client;
+use eventstore::mint;
 use eventstore::progress::Progress;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 pub(crate) mod auctions;
+pub(crate) mod chats;
 mod holder;
 mod hub;
 mod socket;
 mod visit;
 
 use auctions::Auctions;
+use chats::Chats;
 use hub::Hub;
 
 /// What the sockets of this node show. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Live {
+    /// The name of this node, by which it knows what it has told the others itself.
+    node: Uuid,
     auctions: Hub<Auctions>,
+    chats: Hub<Chats>,
 }
 
 impl Live {
+    /// Nobody watches yet.
+    pub fn new() -> Self {
+        Self { node: mint::id(), auctions: Hub::default(), chats: Hub::default() }
+    }
+
     /// Hands what is new to the sockets that it concerns, until the task is aborted.
-    pub async fn watch(self, pool: PgPool, progress: Progress) {
-        let Self { auctions } = self;
-        auctions.watch(&pool, &progress).await;
+    pub async fn watch(self, pool: PgPool, progress: Progress, nats: Option<Client>) {
+        let Self { node, auctions, chats } = self;
+        let hear_typing = async {
+            if let Some(nats) = nats {
+                chats::hear_typing(nats, node, &chats).await;
+            }
+        };
+        tokio::join!(auctions.clone().watch(&pool, &progress), chats.clone().watch(&pool, &progress), hear_typing);
     }
 }

@@ -8,7 +8,9 @@ use domain::address_book::AddressBook;
 use domain::affiliate::Affiliate;
 use domain::auction::{self, Auction, Canceller, Terms};
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
+use domain::chat::Chat;
 use domain::commission::Commission;
+use domain::contacts::Contacts;
 use domain::escrow::Escrow;
 use domain::favorite::Favorite;
 use domain::image::Image;
@@ -43,6 +45,7 @@ use uuid::Uuid;
 
 mod addresses;
 mod affiliates;
+mod chats;
 mod images;
 mod interest;
 mod orders;
@@ -113,6 +116,10 @@ pub(crate) struct History {
     catalogue: bool,
     /// Draws who looks at what, so that everything else happens as if nobody did.
     random_of_interest: StdRng,
+    /// Draws who talks to whom, likewise.
+    random_of_chats: StdRng,
+    pub(crate) chats: Streams<Chat>,
+    pub(crate) contacts: Streams<Contacts>,
     pub(crate) favorites: Streams<Favorite>,
     pub(crate) views: Streams<View>,
     pub(crate) listings: Streams<Listing>,
@@ -201,6 +208,9 @@ impl History {
             random_of_points: StdRng::seed_from_u64(seed + 3_000_000),
             catalogue: false,
             random_of_interest: StdRng::seed_from_u64(seed + 3_000_000),
+            random_of_chats: StdRng::seed_from_u64(seed + 4_000_000),
+            chats: Streams(BTreeMap::new()),
+            contacts: Streams(BTreeMap::new()),
             favorites: Streams(BTreeMap::new()),
             views: Streams(BTreeMap::new()),
             listings: Streams(BTreeMap::new()),
@@ -260,6 +270,7 @@ impl History {
         self.keep_stores();
         self.keep_categories();
         self.look_around();
+        self.talk();
         self.keep_affiliates();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();

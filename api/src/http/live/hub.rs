@@ -155,6 +155,14 @@ impl<C: Channel> Hub<C> {
         Ok(())
     }
 
+    /// Tells the sockets of a topic what matters now or not at all, but for those of `by`, whose doing it is.
+    pub(super) fn pass(&self, topic: C::Topic, by: AccountId, message: impl FnOnce() -> Value) {
+        if let Some(topic) = self.topics().get(&topic) {
+            // Nobody listens if the last socket has just gone.
+            let _ = topic.send(News::Passing(by, message().to_string().into()));
+        }
+    }
+
     /// Whether nobody watches anything. Forgets the topics that nobody watches any more.
     fn is_idle(&self) -> bool {
         let mut topics = self.topics();

@@ -8,7 +8,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::chats::{self as talks, Message, Opened};
 use commands::{Accepted, Request};
-use domain::chat::{Chat, LONGEST_MESSAGE, Subject};
+use domain::chat::{Chat, Subject};
 use domain::{AccountId, ChatId, ListingId, MessageId, OrderId};
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::http::extract::{Caller, Creation, Id, NoQuery, Read};
-use crate::http::fields::check;
+use crate::http::fields::is_message;
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::openapi::{Keyed, Revalidates, Waits};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -69,8 +69,7 @@ pub struct ChatOpened {
     id: Uuid,
     /// How many events the chat has.
     version: u64,
-    #[serde(default)]
-    #[schema(ignore)]
+    /// Whether it was not there before.
     new: bool,
 }
 
@@ -314,12 +313,6 @@ pub struct NewMessageBody {
     text: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is garde's")]
-fn is_message(text: &str, (): &()) -> garde::Result {
-    let fits = !text.trim().is_empty() && text.chars().count() <= LONGEST_MESSAGE;
-    check(fits, "must be 1 to 4,000 characters, not all of them spaces")
-}
-
 /// A message that was written.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 pub struct MessageSent {
@@ -406,17 +399,4 @@ pub(crate) async fn mark(
         Ok(ReadMark { chat_id: chat.0, read_upto })
     };
     Ok(app.engine.submit(request, mark).await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_says_something() {
-        let longest = "ü".repeat(LONGEST_MESSAGE);
-        for (text, fits) in [("x", true), (&longest, true), ("", false), (" \n\t", false), (&format!("{longest}x"), false)] {
-            assert_eq!(is_message(text, &()).is_ok(), fits, "{} characters", text.chars().count());
-        }
-    }
 }

@@ -77,7 +77,8 @@ pub struct ChatOpened {
 /// thing. Nobody opens more than fifty on a day.
 #[utoipa::path(post, path = "/chats", tag = TAG, security(("bearer" = [])), request_body = NewChatBody, params(Keyed),
     responses((status = CREATED, body = ChatOpened, description = "Opened"),
-        (status = OK, body = ChatOpened, description = "It was there")))]
+        (status = OK, body = ChatOpened, description = "It was there"),
+        (status = NOT_FOUND, description = "There is no such thing, or it is not the caller's to see")))]
 async fn open(
     State(app): State<App>,
     Creation(command): Creation<NewChatBody>,

@@ -389,7 +389,7 @@ impl Node {
         tasks.until_stop(head.clone().poll(pool.clone(), runner.poll, hints));
         tasks.until_stop(clock.clone().follow(pool.clone()));
         tasks.until_stop(observe::metrics::keep_up(counting));
-        let (live, sessions) = (Live::new(), LiveSessions::new(head.position()));
+        let (live, sessions) = (Live::at(mint::id()), LiveSessions::new(head.position()));
         // Nodes with processes too: others hand them requests.
         tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
         if roles.api {

@@ -318,7 +318,7 @@ impl Market {
             let (chat, buyer) = &self.chats[0];
             idlers.push(Idler::open(node, &self.path(node, chat, buyer).await?).await?);
         }
-        let slot = Slot::begin(&board, PATIENCE);
+        let slot = Slot::at_once(&board, PATIENCE);
         let least = Instant::now() + length.slot;
         let all_cut = || idlers.iter().all(|idler| idler.cut_after().is_some());
         self.speak(node, &board, &mut number, async || !slot.goes_on() || (all_cut() && Instant::now() >= least))
@@ -342,6 +342,13 @@ struct Slot {
 impl Slot {
     fn begin(board: &Board, slot: Duration) -> Self {
         let began = Instant::now() + slot / 4;
+        board.count_since(began);
+        Self { began, ends: began + slot }
+    }
+
+    /// The same without a warm-up.
+    fn at_once(board: &Board, slot: Duration) -> Self {
+        let began = Instant::now();
         board.count_since(began);
         Self { began, ends: began + slot }
     }

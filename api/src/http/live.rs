@@ -17,7 +17,6 @@
 //! [`Show`]: socket::Show
 
 use async_nats::Client;
-use eventstore::mint;
 use eventstore::progress::Progress;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -43,9 +42,9 @@ pub struct Live {
 }
 
 impl Live {
-    /// Nobody watches yet.
-    pub fn new() -> Self {
-        Self { node: mint::id(), auctions: Hub::default(), chats: Hub::default() }
+    /// Of a node that goes by this name here, where nobody watches yet.
+    pub fn at(node: Uuid) -> Self {
+        Self { node, auctions: Hub::default(), chats: Hub::default() }
     }
 
     /// Hands what is new to the sockets that it concerns, until the task is aborted.

@@ -12,6 +12,7 @@ pub mod auctions;
 pub mod broadcasts;
 pub mod categories;
 mod change;
+pub mod chats;
 pub mod commissions;
 pub mod engagement;
 pub mod engine;

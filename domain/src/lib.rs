@@ -15,8 +15,10 @@ pub mod album;
 pub mod auction;
 pub mod broadcast;
 pub mod category;
+pub mod chat;
 pub mod claim;
 pub mod commission;
+pub mod contacts;
 pub mod escrow;
 pub mod favorite;
 pub mod fees;
@@ -48,9 +50,9 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, BroadcastId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, DepositId,
-    FavoriteId, HoldId, ImageId, ListingId, NotificationId, OrderGroupId, OrderId, PageId, ProvinceId,
-    ReferralClickId, RefundId, SessionId, ViewId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, BroadcastId, CategoryId, ChallengeId, ChatId, CityId, ClaimId, CommissionId,
+    DepositId, FavoriteId, HoldId, ImageId, ListingId, MessageId, NotificationId, OrderGroupId, OrderId, PageId,
+    ProvinceId, ReferralClickId, RefundId, SessionId, ViewId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

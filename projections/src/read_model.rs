@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, notifications, orders,
-    pages, points, sales, stores, wallet_statement,
+    accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger, notifications,
+    orders, pages, points, sales, stores, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -66,12 +66,13 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 16] = [
+pub const ALL: [ReadModel; 17] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
     catalogue::MODEL,
     categories::MODEL,
+    chats::MODEL,
     auction_board::MODEL,
     notifications::MODEL,
     orders::MODEL,

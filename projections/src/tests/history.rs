@@ -9,7 +9,9 @@ use domain::affiliate::Affiliate;
 use domain::auction::{self, Auction, Canceller, Terms};
 use domain::broadcast::Broadcast;
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
+use domain::chat::Chat;
 use domain::commission::Commission;
+use domain::contacts::Contacts;
 use domain::escrow::Escrow;
 use domain::favorite::Favorite;
 use domain::image::Image;
@@ -45,6 +47,7 @@ use uuid::Uuid;
 
 mod addresses;
 mod affiliates;
+mod chats;
 mod images;
 mod inboxes;
 mod interest;
@@ -116,6 +119,10 @@ pub(crate) struct History {
     catalogue: bool,
     /// Draws who looks at what, so that everything else happens as if nobody did.
     random_of_interest: StdRng,
+    /// Draws who talks to whom, likewise.
+    random_of_chats: StdRng,
+    pub(crate) chats: Streams<Chat>,
+    pub(crate) contacts: Streams<Contacts>,
     pub(crate) favorites: Streams<Favorite>,
     /// Draws what people do about what they are told, likewise.
     random_of_inboxes: StdRng,
@@ -209,6 +216,9 @@ impl History {
             random_of_points: StdRng::seed_from_u64(seed + 3_000_000),
             catalogue: false,
             random_of_interest: StdRng::seed_from_u64(seed + 3_000_000),
+            random_of_chats: StdRng::seed_from_u64(seed + 4_000_000),
+            chats: Streams(BTreeMap::new()),
+            contacts: Streams(BTreeMap::new()),
             favorites: Streams(BTreeMap::new()),
             random_of_inboxes: StdRng::seed_from_u64(seed + 4_000_000),
             heard: inboxes::Heard::default(),
@@ -272,6 +282,7 @@ impl History {
         self.keep_stores();
         self.keep_categories();
         self.look_around();
+        self.talk();
         self.keep_affiliates();
         self.tell_people();
         if self.catalogue && self.random.random_bool(0.1) {

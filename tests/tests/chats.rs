@@ -353,24 +353,21 @@ async fn whoever_does_not_read_is_cut_and_the_others_miss_nothing() {
     let (seller, buyer, chat) = talking(&server).await;
     let mut reading = socket_of(&buyer, &chat, "").await;
     reading.next().await;
+    let seen = tokio::spawn(async move { sequences(&reading.until("read").await) });
     let mut idle = without_reading(&seller, &chat).await;
     let long = "☂".repeat(4_000);
-    let mut written = 1;
     let cut = async {
         // Until the system keeps no more for it, and whoever writes to it learns that nobody is there.
         while idle.write_all(&PONG).await.is_ok() {
             for author in [&buyer, &seller] {
                 write(author, &chat, &long).await.expect(201);
-                written += 1;
             }
         }
     };
     tokio::time::timeout(6 * PATIENCE, cut).await.expect("to be cut");
-    let mut seen = Vec::new();
-    while seen.len() + 1 < written {
-        seen.extend(sequences(&[reading.next().await]));
-    }
-    assert_eq!(seen, (2..=i64::try_from(written).unwrap()).collect::<Vec<_>>());
+    buyer.post(&format!("/chats/{chat}/read"), &json!({})).send().await.expect(200);
+    let (seen, written) = (seen.await.unwrap(), shown(&seller, &chat, server.database.log_head().await).await);
+    assert_eq!(seen, (2..=written["version"].as_i64().unwrap()).collect::<Vec<_>>());
 }
 
 #[tokio::test]

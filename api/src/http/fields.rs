@@ -60,8 +60,8 @@ pub(super) fn is_alias(alias: &str, (): &()) -> garde::Result {
 
 /// What people write to each other.
 pub(super) fn is_message(text: &str, (): &()) -> garde::Result {
-    let fits = !text.trim().is_empty() && text.chars().count() <= LONGEST_MESSAGE;
-    check(fits, "must be 1 to 4,000 characters, not all of them spaces")
+    let fits = !text.trim().is_empty() && text.chars().count() <= LONGEST_MESSAGE && !text.contains('\0');
+    check(fits, "must be 1 to 4,000 characters, not all of them spaces, and none of them U+0000")
 }
 
 /// A time far from the ends of what a clock can show, so that adding a duration stays within.
@@ -77,7 +77,7 @@ mod tests {
     fn a_message_says_something() {
         let longest = "ü".repeat(LONGEST_MESSAGE);
         let longer = format!("{longest}x");
-        for (text, fits) in [("x", true), (&longest, true), ("", false), (" \n\t", false), (&longer, false)] {
+        for (text, fits) in [("x", true), (&longest, true), ("", false), (" \n\t", false), ("a\0b", false), (&longer, false)] {
             assert_eq!(is_message(text, &()).is_ok(), fits, "{} characters", text.chars().count());
         }
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use domain::AccountId;
 use eventstore::clock::Clock;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -42,11 +41,6 @@ impl Holder {
     /// Who it is, in their session.
     pub(super) fn caller(&self) -> Caller {
         self.caller
-    }
-
-    /// Who it is.
-    pub(super) fn account(&self) -> AccountId {
-        self.caller.account
     }
 
     /// How long the access token is good that the ticket was given for.

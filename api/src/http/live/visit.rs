@@ -31,7 +31,7 @@ const WRITE_BUFFER_BYTES: usize = 0;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct Opening {
+pub(crate) struct Opening {
     /// From `/auth/ws-ticket`: who opens the socket. Where anybody may watch, whoever comes without one only watches.
     ticket: Option<String>,
     /// The last sequence that the client has seen: the socket goes on after it, instead of from now.

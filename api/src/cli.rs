@@ -22,6 +22,7 @@ mod admin;
 mod bench;
 mod events;
 mod keys;
+mod mail;
 mod media;
 mod output;
 mod projections;
@@ -117,6 +118,9 @@ enum Command {
     /// See to the files of uploaded pictures.
     #[command(subcommand)]
     Media(media::MediaCommand),
+    /// See what is to be mailed, and what could not be.
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Do what takes an administrator before there is one.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -164,6 +168,7 @@ impl Arguments {
             Command::Verify(command) => Box::pin(command.run(&config)).await,
             Command::Keys(command) => command.run(&config).await,
             Command::Media(command) => command.run(&config).await,
+            Command::Mail(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }

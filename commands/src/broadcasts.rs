@@ -1,7 +1,7 @@
 //! Use cases of what the staff says to many, or to one.
 
 use domain::account::Capability;
-use domain::broadcast::{Broadcast, Command};
+use domain::broadcast::{self, Broadcast, Command};
 use domain::notice::{Addressee, Words};
 use domain::{AccountId, BroadcastId, Sealed};
 
@@ -26,7 +26,7 @@ pub fn send(world: &mut World<'_>, by: AccountId, speech: Speech) -> Result<(), 
     accounts::require(world, by, Capability::Staff)?;
     let Speech { broadcast, to, words, reason } = speech;
     if let Addressee::Account(account) = to {
-        accounts::get(world, account)?;
+        accounts::get(world, account).map_err(|halt| halt.hidden_as(broadcast::Error::NotFound))?;
     }
     world.fresh::<Broadcast>(broadcast);
     let now = world.now();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use domain::account::Account;
 use domain::auction::Auction;
 use domain::broadcast::Broadcast;
+use domain::chat::Chat;
 use domain::escrow::Escrow;
 use domain::inbox::Inbox;
 use domain::listing::Listing;
@@ -286,6 +287,7 @@ impl Follower for TimerTable {
             Account::TYPE,
             Auction::TYPE,
             Broadcast::TYPE,
+            Chat::TYPE,
             Escrow::TYPE,
             Inbox::TYPE,
             Listing::TYPE,

@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 use crate::account::Capability;
-use crate::ids::{AccountId, AuctionId, BroadcastId, ChallengeId, ListingId, NotificationId, OrderGroupId, OrderId};
+use crate::ids::{
+    AccountId, AuctionId, BroadcastId, ChallengeId, ChatId, ListingId, NotificationId, OrderGroupId, OrderId,
+};
 use crate::money::Money;
 use crate::sealed::Sealed;
 
@@ -493,6 +495,15 @@ pub enum Notice {
         /// How many block an account.
         maximum: usize,
     },
+    /// Somebody has written to them, for the first time since they have looked.
+    Message {
+        /// Where.
+        chat: ChatId,
+        /// About what, if it is a listing.
+        listing: Option<ListingId>,
+        /// About what, if it is an order.
+        order: Option<OrderId>,
+    },
     /// They may not trade any more.
     Blocked {},
     /// They may not trade for now.
@@ -570,6 +581,7 @@ impl Notice {
             Self::EscrowRefunded { .. } => Kind::EscrowRefunded,
             Self::Dispute { .. } => Kind::Dispute,
             Self::PayoutPaid { .. } | Self::PayoutFailed { .. } => Kind::Payout,
+            Self::Message { .. } => Kind::Message,
             Self::Violation { .. } | Self::Blocked {} | Self::Suspended {} | Self::Reinstated {} => {
                 Kind::AccountBlocked
             }

@@ -17,6 +17,7 @@ pub const TELLING: &[&str] = &[
     domain::account::Account::TYPE,
     domain::auction::Auction::TYPE,
     domain::broadcast::Broadcast::TYPE,
+    domain::chat::Chat::TYPE,
     domain::escrow::Escrow::TYPE,
     domain::inbox::Inbox::TYPE,
     domain::listing::Listing::TYPE,
@@ -33,6 +34,7 @@ pub fn about(event: &DomainEvent) -> Option<Uuid> {
     match event {
         DomainEvent::Account(id, _) => Some(id.0),
         DomainEvent::Auction(id, _) => Some(id.0),
+        DomainEvent::Chat(id, _) => Some(id.0),
         DomainEvent::Escrow(id, _) | DomainEvent::Order(id, _) => Some(id.0),
         DomainEvent::Listing(id, _) => Some(id.0),
         DomainEvent::Wallet(id, _) => Some(id.0),
@@ -51,6 +53,7 @@ impl Contexts {
         match event {
             DomainEvent::Account(id, event) => context.take_account(*id, event),
             DomainEvent::Auction(id, event) => context.take_auction(*id, event),
+            DomainEvent::Chat(id, event) => context.take_chat(*id, event),
             DomainEvent::Escrow(id, event) => context.take_escrow(*id, event),
             DomainEvent::Listing(id, event) => context.take_listing(*id, event),
             DomainEvent::Order(id, event) => context.take_order(*id, event),

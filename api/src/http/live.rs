@@ -12,6 +12,7 @@
 //! | `socket` | one open socket; what is told and answered there is a [`Show`] |
 //! | `auctions` | auctions as they go, and bidding |
 //! | `chats` | chats as they go, and writing |
+//! | `notifications` | what somebody is told |
 //!
 //! [`Channel`]: hub::Channel
 //! [`Show`]: socket::Show
@@ -25,12 +26,14 @@ pub(crate) mod auctions;
 pub(crate) mod chats;
 mod holder;
 mod hub;
+pub(crate) mod notifications;
 mod socket;
 mod visit;
 
 use auctions::Auctions;
 use chats::Chats;
 use hub::Hub;
+use notifications::Notifications;
 
 /// What the sockets of this node show. Clones share it.
 #[derive(Clone, Debug)]
@@ -39,22 +42,28 @@ pub struct Live {
     node: Uuid,
     auctions: Hub<Auctions>,
     chats: Hub<Chats>,
+    notifications: Hub<Notifications>,
 }
 
 impl Live {
     /// Of a node that goes by this name here, where nobody watches yet.
     pub fn at(node: Uuid) -> Self {
-        Self { node, auctions: Hub::default(), chats: Hub::default() }
+        Self { node, auctions: Hub::default(), chats: Hub::default(), notifications: Hub::default() }
     }
 
     /// Hands what is new to the sockets that it concerns, until the task is aborted.
     pub async fn watch(self, pool: PgPool, progress: Progress, nats: Option<Client>) {
-        let Self { node, auctions, chats } = self;
+        let Self { node, auctions, chats, notifications } = self;
         let hear_typing = async {
             if let Some(nats) = nats {
                 chats::hear_typing(nats, node, &chats).await;
             }
         };
-        tokio::join!(auctions.clone().watch(&pool, &progress), chats.clone().watch(&pool, &progress), hear_typing);
+        tokio::join!(
+            auctions.clone().watch(&pool, &progress),
+            chats.clone().watch(&pool, &progress),
+            notifications.clone().watch(&pool, &progress),
+            hear_typing
+        );
     }
 }

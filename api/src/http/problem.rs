@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
-    Money, Refusal, account, address_book, affiliate, album, auction, category, chat, claim, commission, contacts,
-    escrow, image, listing, order, order_group, page, points, session, stock, store, wallet,
+    Money, Refusal, account, address_book, affiliate, album, auction, broadcast, category, chat, claim, commission,
+    contacts, escrow, image, inbox, listing, order, order_group, page, points, session, stock, store, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -268,6 +268,7 @@ impl From<Refusal> for Problem {
             Refusal::Affiliate(error) => affiliate_problem(error),
             Refusal::Album(error) => album_problem(error),
             Refusal::Auction(error) => auction_problem(error),
+            Refusal::Broadcast(error) => broadcast_problem(error),
             Refusal::Category(error) => category_problem(error),
             Refusal::Chat(error) => chat_problem(error),
             Refusal::Claim(error) => claim_problem(error),
@@ -276,6 +277,7 @@ impl From<Refusal> for Problem {
             Refusal::Escrow(error) => escrow_problem(error),
             Refusal::Favorite(error) => match error {},
             Refusal::Image(error) => image_problem(error),
+            Refusal::Inbox(error) => inbox_problem(error),
             Refusal::Listing(error) => listing_problem(error),
             Refusal::Money(error) => money_problem(error),
             Refusal::Order(error) => order_problem(error),
@@ -352,6 +354,24 @@ fn album_problem(error: album::Error) -> Problem {
         .with("there", there)
         .with("offered", offered)
         .with("maximum", most)
+}
+
+fn broadcast_problem(error: broadcast::Error) -> Problem {
+    use broadcast::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("account"),
+        E::AlreadySent => conflict("already-exists", "Already exists", error),
+        E::StillShown { until } => conflict("too-early", "Too early", error).with("until", json!(until)),
+        E::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn inbox_problem(error: inbox::Error) -> Problem {
+    use inbox::Error as E;
+    match error {
+        E::Fixed { kind } => rule("preference-fixed", "Cannot be turned off", error).with("kind", kind.name()),
+        E::TooEarly { clean_up_at } => conflict("too-early", "Too early", error).with("again_at", json!(clean_up_at)),
+    }
 }
 
 fn chat_problem(error: chat::Error) -> Problem {

@@ -20,6 +20,7 @@ pub mod listings;
 pub mod merchants;
 pub mod metrics;
 pub mod moderation;
+pub mod notifications;
 pub mod orders;
 pub mod pages;
 pub mod places;

@@ -41,6 +41,7 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "listing_review",
     "login_linked",
     "lost",
+    "message",
     "order_cancelled",
     "order_delivered",
     "order_paid",
@@ -210,7 +211,7 @@ mod tests {
             for side in ["buyer", "seller"] {
                 let facts = json!({
                     "title": "A watch", "price": money, "amount": money, "auction": id, "order": id, "group": id,
-                    "listing": id, "side": side, "own": false, "carrier": "Post", "tracking": "1", "violations": 1,
+                    "listing": id, "chat": id, "side": side, "own": false, "carrier": "Post", "tracking": "1", "violations": 1,
                     "maximum": 3, "until": Timestamp::UNIX_EPOCH, "expires_at": Timestamp::UNIX_EPOCH,
                     "token": "token", "body": ["One.", "Two."], "reserve_missed": false,
                 });

@@ -11,7 +11,7 @@ use domain::account::{Account, Capability};
 use domain::claim::Kind as Name;
 use domain::notice::Addressee;
 use domain::order::Origin;
-use domain::{AccountId, account, auction, broadcast, inbox, listing, order, stock, store, wallet};
+use domain::{AccountId, account, auction, broadcast, chat, inbox, listing, order, stock, store, wallet};
 use eventstore::event::DomainEvent;
 use eventstore::follower::Recorded;
 use eventstore::sealing::PersonKey;
@@ -37,6 +37,7 @@ impl Changes {
             DomainEvent::Account(id, event) => self.take_account(id.0, event, now + UNVERIFIED_FOR, set_by),
             DomainEvent::Auction(_, auction::Event::BidPlaced { bidder, .. }) => self.stays(bidder.0),
             DomainEvent::Broadcast(id, event) => self.take_broadcast(id.0, event, set_by),
+            DomainEvent::Chat(_, chat::Event::ChatOpened { by, .. }) => self.stays(by.0),
             DomainEvent::Inbox(id, event) => self.take_inbox(id.0, event, set_by),
             DomainEvent::Listing(id, event) => self.take_end(id.0, event),
             DomainEvent::Order(_, order::Event::OrderPlaced { terms }) => {

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::{Addressee, Notice, Side, Told};
 use crate::account::{Capability, Challenge, MOST_VIOLATIONS};
 use crate::broadcast;
+use crate::chat::Subject;
 use crate::escrow::{self, Disputant, ReleaseCause};
-use crate::ids::{AccountId, AuctionId, BroadcastId, ListingId, OrderGroupId, OrderId, WithdrawalId};
+use crate::ids::{AccountId, AuctionId, BroadcastId, ChatId, ListingId, OrderGroupId, OrderId, WithdrawalId};
 use crate::listing::Approver;
 use crate::money::Money;
 use crate::order::{CancelCause, Origin, Witness};
 use crate::sealed::Sealed;
-use crate::{account, auction, listing, order, wallet};
+use crate::{account, auction, chat, listing, order, wallet};
 
 /// So many bidders of an auction are told that they have not won. It is kept for each auction and written with each bid.
 pub const MOST_BIDDERS: usize = 1_000;
@@ -36,6 +37,13 @@ pub enum Context {
     Sale(Sale),
     /// An order, and its escrow.
     Order(Parties),
+    /// A chat.
+    Chat {
+        /// About what.
+        about: Subject,
+        /// Who was told that there is something to read, and has not looked since.
+        told: BTreeSet<AccountId>,
+    },
     /// Money of somebody.
     Wallet {
         /// Whose.
@@ -392,6 +400,33 @@ impl Context {
             | wallet::Event::ReceivableRecovered { .. } => None,
         };
         told.map(|notice| Told::to(*owner, notice)).into_iter().collect()
+    }
+
+    /// Takes what happens to a chat in. Whoever was told that there is something to read is told again once they have
+    /// looked.
+    pub fn take_chat(&mut self, chat: ChatId, event: &chat::Event) -> Vec<Told> {
+        if let chat::Event::ChatOpened { terms, .. } = event {
+            *self = Self::Chat { about: terms.about, told: BTreeSet::new() };
+        }
+        let Self::Chat { about, told } = self else { return vec![] };
+        match event {
+            chat::Event::MessageSent { author, recipient, .. } => {
+                told.remove(author);
+                if !told.insert(*recipient) {
+                    return vec![];
+                }
+                let (listing, order) = match *about {
+                    Subject::Listing(listing) => (Some(listing), None),
+                    Subject::Order(order) => (None, Some(order)),
+                };
+                vec![Told::to(*recipient, Notice::Message { chat, listing, order })]
+            }
+            chat::Event::ChatRead { reader, .. } => {
+                told.remove(reader);
+                vec![]
+            }
+            chat::Event::ChatOpened { .. } => vec![],
+        }
     }
 
     /// What a broadcast tells. It needs no context.

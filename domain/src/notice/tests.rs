@@ -5,7 +5,7 @@ use crate::account::{self, Identity};
 use crate::auction::{self, Outcome, Standing};
 use crate::listing::Delivery;
 use crate::order::{self, CancelCause, Line, Origin, Terms, Witness};
-use crate::{Currency, escrow};
+use crate::{ChatId, Currency, MessageId, chat, escrow};
 
 const ANN: AccountId = AccountId(Uuid::from_u128(1));
 const BOB: AccountId = AccountId(Uuid::from_u128(2));
@@ -171,6 +171,26 @@ fn both_sides_are_told_of_a_dispute_and_each_what_it_gets_of_a_split() {
     let told = context.take_escrow(ORDER, &split);
     assert!(matches!(told[0].notice, Notice::EscrowRefunded { amount, .. } if amount == usd(400)), "{told:?}");
     assert!(matches!(told[1].notice, Notice::EscrowReleased { amount, .. } if amount == usd(588)), "{told:?}");
+}
+
+#[test]
+fn whoever_is_written_to_is_told_again_once_they_have_looked() {
+    let (mut context, chat) = (Context::default(), ChatId(Uuid::from_u128(13)));
+    let terms = chat::Terms { buyer: BOB, seller: ANN, about: chat::Subject::Order(ORDER) };
+    assert_eq!(context.take_chat(chat, &chat::Event::ChatOpened { terms, by: BOB }), []);
+    let mut wrote = |author: AccountId, recipient: AccountId| {
+        let (message, text, sent_at) = (MessageId(Uuid::nil()), sealed(author, "x"), Timestamp::UNIX_EPOCH);
+        whom(&context.take_chat(chat, &chat::Event::MessageSent { message, author, recipient, text, sent_at }))
+    };
+    assert_eq!(wrote(BOB, ANN), [to(ANN, Kind::Message)]);
+    assert_eq!(wrote(BOB, ANN), []);
+    // Whoever answers has looked.
+    assert_eq!(wrote(ANN, BOB), [to(BOB, Kind::Message)]);
+    assert_eq!(wrote(BOB, ANN), [to(ANN, Kind::Message)]);
+    context.take_chat(chat, &chat::Event::ChatRead { reader: ANN, upto: 4 });
+    let (message, text, sent_at) = (MessageId(Uuid::nil()), sealed(BOB, "x"), Timestamp::UNIX_EPOCH);
+    let again = chat::Event::MessageSent { message, author: BOB, recipient: ANN, text, sent_at };
+    assert_eq!(whom(&context.take_chat(chat, &again)), [to(ANN, Kind::Message)]);
 }
 
 #[test]

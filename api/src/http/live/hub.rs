@@ -59,6 +59,11 @@ pub(super) trait Channel: Sized + Send + Sync + 'static {
 
     /// What everybody is told who may see the topic.
     fn message(row: &Self::Row) -> Value;
+
+    /// Whether a row may concern every topic: each socket then reads from the table what of it is its own.
+    fn is_for_all(_: &Self::Row) -> bool {
+        false
+    }
 }
 
 /// Where a row is.
@@ -77,6 +82,8 @@ pub(super) struct Place<T> {
 pub(super) enum News {
     /// A message with its sequence.
     Told(i64, Utf8Bytes),
+    /// There is something in the table that may concern it.
+    Look,
     /// Something that matters now or not at all, for everybody but whose doing it is.
     Passing(AccountId, Utf8Bytes),
 }
@@ -143,7 +150,11 @@ impl<C: Channel> Hub<C> {
             for row in &rows {
                 let Place { topic, position, .. } = C::place(row);
                 from = position;
-                if let Some(topic) = topics.get(&topic) {
+                if C::is_for_all(row) {
+                    for topic in topics.values() {
+                        let _ = topic.send(News::Look);
+                    }
+                } else if let Some(topic) = topics.get(&topic) {
                     // Nobody listens if the last socket has just gone.
                     let _ = topic.send(News::of::<C>(row));
                 }

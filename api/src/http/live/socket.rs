@@ -86,7 +86,7 @@ impl<S: Show> Watcher<S> {
                     Ok(News::Told(sequence, text)) => self.show(sequence, text).await?,
                     Ok(News::Passing(by, _)) if self.visitor.account() == Some(by) => {}
                     Ok(News::Passing(_, text)) => self.send(Message::Text(text)).await?,
-                    Err(RecvError::Lagged(_)) => self.send_missed().await?,
+                    Ok(News::Look) | Err(RecvError::Lagged(_)) => self.send_missed().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 message = self.socket.recv() => match message {

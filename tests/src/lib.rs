@@ -26,4 +26,5 @@ pub mod pictures;
 pub mod real;
 pub mod s3;
 pub mod server;
+pub mod smtp;
 pub mod socket;

@@ -66,6 +66,7 @@ pub(crate) struct Things {
     group: String,
     address: String,
     chat: String,
+    notification: String,
 }
 
 impl Things {
@@ -79,6 +80,7 @@ impl Things {
             order: tradepost_tests::bazaar::order_of(&bought),
             group: bought.body["group_id"].as_str().unwrap().to_owned(),
             address: address_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
+            notification: notification_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             chat: chat_of(&bazaar.buyer, bazaar.server.database.log_head().await, &offered).await,
             listing: offered,
         };
@@ -94,7 +96,7 @@ impl Things {
     /// Things that nobody has.
     fn of_nobody() -> Self {
         let id = || eventstore::mint::id().to_string();
-        Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id(), chat: id() }
+        Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id(), chat: id(), notification: id() }
     }
 
     /// The path of a route with the ids of these things in it.
@@ -104,6 +106,7 @@ impl Things {
             Some("ws") if path.starts_with("/ws/chats/") => &self.chat,
             Some("auctions" | "ws") => &self.auction,
             Some("chats") => &self.chat,
+            Some("notifications") => &self.notification,
             Some("admin") if path.starts_with("/admin/listings/") => &self.listing,
             Some("order-groups") => &self.group,
             Some("addresses") => &self.address,
@@ -114,6 +117,12 @@ impl Things {
         let path = path.replace("{image_id}", &self.image);
         path.replace("{id}", id).replace("{order_id}", id).replace("{slug}", id)
     }
+}
+
+/// The newest that somebody was told.
+async fn notification_of(client: &Client, since: i64) -> String {
+    let told = client.get("/notifications").since(since).send().await.expect(200).body;
+    told["items"][0]["id"].as_str().unwrap().to_owned()
 }
 
 /// An auction that the winner did not pay, offered to the buyer.
@@ -191,6 +200,11 @@ async fn ask(client: &Client, route: &Route, things: &Things) -> Answer {
     if route.method == Method::GET { ask.send().await } else { ask.json(&body).send().await }
 }
 
+/// Whether whoever a thing is not for does not see it, though any account may have one.
+fn of_ones_own(path: &str) -> bool {
+    path.starts_with("/addresses/") || path.starts_with("/notifications/{id}")
+}
+
 fn told(answer: &Answer) -> (u16, Value, Value) {
     (answer.status, answer.body["type"].clone(), answer.body["detail"].clone())
 }
@@ -228,7 +242,7 @@ async fn every_route_lets_in_whom_it_concerns_and_nobody_else() {
             (_, "seller") if !names_a_thing => {
                 assert_eq!((other.status, &other.body["needed"]), (403, &json!("sell")), "{what} as a buyer");
             }
-            (_, "account" | "account (own, open and disputed)") if !route.path.starts_with("/addresses/") => {
+            (_, "account" | "account (own, open and disputed)") if !of_ones_own(route.path) => {
                 assert!(![401, 403, 404].contains(&other.status), "{what} as an account: {}", other.text);
             }
             _ if names_a_thing => {

@@ -60,6 +60,8 @@ mod listing_images;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod moderation;
@@ -67,6 +69,8 @@ mod moderation;
 mod nats;
 #[cfg(test)]
 mod nodes;
+#[cfg(test)]
+mod notifications;
 #[cfg(test)]
 mod operating;
 #[cfg(test)]

@@ -90,12 +90,35 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let order = tradepost_tests::bazaar::order_of(&buyer.check_out(&[(&bought, 1)], "now").await.expect(201));
     seller.post(&format!("/orders/{order}/ship"), &json!({ "carrier": "Post" })).send().await.expect(200);
     buyer.tell(&order, "confirm").await.expect(200);
+    be_told(&buyer, staff).await;
     for method in ["sandbox-succeeds", "sandbox-declines", "sandbox-delays"] {
         buyer.withdraw(300, method).await.expect(202);
     }
     buyer.advance(700_000).await;
     buyer.deposit(1, "sandbox-delays").await.expect(202);
     buyer.post("/auth/logout", &json!({})).send().await.expect(204);
+}
+
+/// Lets the staff say something, and somebody read what they were told and choose what to be told.
+async fn be_told(buyer: &Client, staff: &Client) {
+    let said = |audience: Option<&str>, account: Option<uuid::Uuid>| {
+        json!({
+            "audience": audience, "account_id": account, "title": "Tonight \"☂\"", "body": "One.\n\nTwo \\.",
+            "reason": "They should know.",
+        })
+    };
+    for what in [said(Some("all"), None), said(Some("sell"), None), said(None, Some(buyer.account().0))] {
+        staff.post("/admin/notifications", &what).send().await.expect(201);
+    }
+    let last = staff.post("/admin/notifications", &said(Some("buy"), None)).send().await.expect(201).at();
+    let told = buyer.get("/notifications").since(last).send().await.expect(200).body;
+    for item in told["items"].as_array().into_iter().flatten().take(3) {
+        let path = format!("/notifications/{}/read", item["id"].as_str().unwrap_or_default());
+        buyer.put(&path, &json!({})).send().await.expect(200);
+    }
+    let quiet = json!({ "items": [{ "kind": "outbid", "in_app": false, "live": true, "email": false }] });
+    buyer.put("/notifications/preferences", &quiet).send().await.expect(200);
+    staff.put("/notifications/read-all", &json!({})).send().await.expect(200);
 }
 
 /// Lets a buyer and a seller write to each other about a listing.

@@ -222,10 +222,10 @@ pub(super) async fn clean_up(pool: &PgPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// How many letters are due and not sent, and how many are parked.
+/// How many letters are to be sent that have not failed before, and how many are parked.
 pub async fn unsent(executor: impl PgExecutor<'_>) -> Result<(i64, i64), sqlx::Error> {
     sqlx::query_as(
-        "select count(*) filter (where state = 'waiting' and attempts = 0) + (select count(*) from mailings),
+        "select count(*) filter (where state = 'waiting' and error is null) + (select count(*) from mailings),
                 count(*) filter (where state = 'parked')
          from letters where state <> 'sent'",
     )

@@ -32,6 +32,8 @@ use crate::mailbox::Mailboxes;
 
 /// A message that was not sent by then will not be.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How soon to look again whether all messages are sent.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The secret of every server of the tests.
 pub(crate) const SECRET: &str = "a secret of the tests, good for nothing else";
 
@@ -102,6 +104,12 @@ impl InProcess {
     pub async fn mailboxes(&self) -> Mailboxes {
         let head = self.database.log_head().await;
         self.app.progress.wait_for(commands::mail::NAME, head, PATIENCE).await.or_fail("wait for messages");
+        let sent = async {
+            while commands::mail::unsent(&self.app.pool).await.or_fail("look at what is to be sent").0 > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, sent).await.or_fail("wait until all messages are sent");
         Mailboxes::at(&self.mail.path().join("mail"))
     }
 

@@ -45,7 +45,7 @@ mod smtp;
 pub mod words;
 
 pub use folder::Folder;
-pub use letters::{Listed, State, list, retry, unsent};
+pub use letters::{Listed, State, Unsent, list, retry, unsent};
 pub use post::Post;
 pub use smtp::{BadAddress, Smtp};
 

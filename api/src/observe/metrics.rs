@@ -108,6 +108,7 @@ fn describe() {
         ),
         ("tradepost_timers_due", "Timers whose time has come and that have not fired."),
         ("tradepost_timers_overdue_seconds", "For how long the oldest of these timers has been due."),
+        ("tradepost_mail_letters", "Letters that are not sent, by state."),
         ("tradepost_pool_connections", "Connections for queries to the database, by state."),
         ("tradepost_pool_connections_max", "The most connections for queries."),
     ] {
@@ -167,6 +168,14 @@ fn show(observed: Option<&Observation>) {
     let due = number(observed.map(|observed| observed.overdue.timers));
     let overdue = observed.map_or(f64::NAN, Observation::overdue_seconds);
     gauge!("tradepost_timers_due").set(due);
+    let letters = observed.map(|observed| observed.letters);
+    for (state, count) in [
+        ("fresh", letters.map(|letters| letters.fresh)),
+        ("failed", letters.map(|letters| letters.failed)),
+        ("parked", letters.map(|letters| letters.parked)),
+    ] {
+        gauge!("tradepost_mail_letters", "state" => state).set(number(count));
+    }
     gauge!("tradepost_timers_overdue_seconds").set(overdue);
 }
 

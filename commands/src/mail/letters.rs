@@ -222,11 +222,23 @@ pub(super) async fn clean_up(pool: &PgPool) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// How many letters are to be sent that have not failed before, and how many are parked.
-pub async fn unsent(executor: impl PgExecutor<'_>) -> Result<(i64, i64), sqlx::Error> {
+/// Letters that are not sent.
+#[derive(Clone, Copy, Debug, Default, Eq, FromRow, PartialEq)]
+pub struct Unsent {
+    /// How many have not been tried yet, or are being sent.
+    pub fresh: i64,
+    /// How many have failed and are tried again.
+    pub failed: i64,
+    /// How many are parked.
+    pub parked: i64,
+}
+
+/// How many letters are not sent.
+pub async fn unsent(executor: impl PgExecutor<'_>) -> Result<Unsent, sqlx::Error> {
     sqlx::query_as(
-        "select count(*) filter (where state = 'waiting' and error is null) + (select count(*) from mailings),
-                count(*) filter (where state = 'parked')
+        "select count(*) filter (where state = 'waiting' and error is null) + (select count(*) from mailings) as fresh,
+                count(*) filter (where state = 'waiting' and error is not null) as failed,
+                count(*) filter (where state = 'parked') as parked
          from letters where state <> 'sent'",
     )
     .fetch_one(executor)

@@ -76,6 +76,9 @@ impl Post {
     pub async fn run(self, stop: CancellationToken) {
         describe_counter!(SENT, "Letters that were sent.");
         describe_counter!(FAILED, "Attempts to send a letter that have failed; each is tried again, or parked.");
+        // Shown before there is anything to count.
+        counter!(SENT).increment(0);
+        counter!(FAILED).increment(0);
         let mut written = self.progress.subscribe(NAME);
         let mut cleaned_up: Option<Instant> = None;
         while !stop.is_cancelled() {

@@ -105,7 +105,7 @@ impl InProcess {
         let head = self.database.log_head().await;
         self.app.progress.wait_for(commands::mail::NAME, head, PATIENCE).await.or_fail("wait for messages");
         let sent = async {
-            while commands::mail::unsent(&self.app.pool).await.or_fail("look at what is to be sent").0 > 0 {
+            while commands::mail::unsent(&self.app.pool).await.or_fail("look at what is to be sent").fresh > 0 {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };

@@ -1,5 +1,6 @@
 //! `tradepost projections retry` and `skip`.
 
+use commands::mail::{self, Mail};
 use commands::payments::{self, Payments};
 use commands::timers::TimerTable;
 use commands::{Engine, EngineSettings};
@@ -59,6 +60,7 @@ async fn retake(place: &Place, name: &'static str, repair: Repair<'_>) -> Result
     if name != payments::NAME {
         return match projections::find(name) {
             Some(mut model) => retake_for(place, &mut model, repair).await,
+            None if name == mail::NAME => retake_for(place, &mut Mail, repair).await,
             None => retake_for(place, &mut TimerTable, repair).await,
         };
     }

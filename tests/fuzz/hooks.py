@@ -53,8 +53,16 @@ KINDS = {
     "users": "sellers",
     "chats": "chats",
     "conversations": "chats",
+    "notifications": "notifications",
 }
-FIELDS = {"listing_id": "listings", "image_id": "images", "order_id": "orders", "province_id": "provinces", "city_id": "cities"}
+FIELDS = {
+    "account_id": "sellers",
+    "listing_id": "listings",
+    "image_id": "images",
+    "order_id": "orders",
+    "province_id": "provinces",
+    "city_id": "cities",
+}
 
 # The same for things whose paths have a name of theirs instead of an id.
 SLUGS = {"store": "stores"}
@@ -195,6 +203,12 @@ def _keep_rules_between_fields(case):
     if _needs_token(case) and _is_about_oneself(case):
         for name in {"password", "current_password"} & body.keys():
             body[name] = getattr(_expendable, "password", "none yet")
+    # What the staff says is for several or for one.
+    if "reason" in body and {"audience", "account_id"} & body.keys():
+        if body.get("audience"):
+            body.pop("account_id", None)
+        elif not body.get("account_id"):
+            body["audience"] = "staff"
     # Either a price or an auction; pieces are counted of the whole or of each form, and an auction has one.
     if body.get("price") and body.get("auction"):
         del body["price" if _digest(case, "sale") % 2 else "auction"]

@@ -164,6 +164,7 @@ class Server:
             chat = self.ask("POST", "/api/v1/chats", about, tokens["buyer"])["id"]
             self.ask("POST", f"/api/v1/chats/{chat}/messages", {"text": "Is it on its way?"}, tokens["buyer"])
         chats = items("/chats", "buyer")
+        notifications = [told for who in tokens for told in items("/notifications?limit=40", who)]
         disputed = items("/admin/escrow?status=disputed", "admin")
         stores = items("/stores?limit=40", "admin")
         return {
@@ -175,6 +176,7 @@ class Server:
                 "auctions": [auction["id"] for auction in auctions],
                 "orders": [order["id"] for order in orders] + [escrow["order_id"] for escrow in disputed],
                 "chats": [chat["id"] for chat in chats],
+                "notifications": [told["id"] for told in notifications],
                 "groups": [order["group_id"] for order in orders],
                 "addresses": [address["id"] for address in addresses],
                 "provinces": [province],

@@ -460,7 +460,7 @@ async fn send(
             (Addressee::Account(key.account), Words::Sealed { title: key.seal(&title), body: key.seal(&body) })
         }
         (Some(_), Some(_)) | (None, None) => {
-            return Err(Problem::invalid_field("/audience", "invalid", "name either an audience or an account"));
+            return Err(Problem::invalid_field("/audience", "either-or", "name either an audience or an account"));
         }
     };
     let (broadcast, reason) = (BroadcastId(mint::id()), key_of(&app, by).await?.seal(&reason));

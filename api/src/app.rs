@@ -490,11 +490,7 @@ fn runner(settings: &Config, database: &Database, head: &Head, feed: Feed, progr
 }
 
 /// What follows the log on this node.
-fn own_followers(
-    settings: &Config,
-    payments: &Payments,
-    media: Option<&Arc<Media>>,
-) -> Vec<Box<dyn Follower>> {
+fn own_followers(settings: &Config, payments: &Payments, media: Option<&Arc<Media>>) -> Vec<Box<dyn Follower>> {
     let mut own: Vec<Box<dyn Follower>> = Vec::new();
     if settings.node.roles.projections {
         own.extend(projections::all());

@@ -28,11 +28,7 @@ pub fn read_all(world: &mut World<'_>, account: AccountId) -> Result<(), Halt> {
 }
 
 /// Tells somebody otherwise from now on.
-pub fn prefer(
-    world: &mut World<'_>,
-    account: AccountId,
-    preferences: BTreeMap<Kind, Channels>,
-) -> Result<(), Halt> {
+pub fn prefer(world: &mut World<'_>, account: AccountId, preferences: BTreeMap<Kind, Channels>) -> Result<(), Halt> {
     accounts::get(world, account)?;
     world.execute::<Inbox>(account, Command::Prefer { preferences })?;
     Ok(())

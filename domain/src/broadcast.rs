@@ -179,9 +179,7 @@ mod tests {
     fn it_is_sent_once_and_withdrawn_in_time() {
         let everybody = || sent(Addressee::Everybody, open());
         given::<Broadcast>([]).when(send(Addressee::Everybody, open())).then([everybody()]);
-        given::<Broadcast>([everybody()])
-            .when(send(Addressee::Everybody, open()))
-            .then_refused(Error::AlreadySent);
+        given::<Broadcast>([everybody()]).when(send(Addressee::Everybody, open())).then_refused(Error::AlreadySent);
         let withdraw = |now| Command::Withdraw { now };
         let until = NOW + SHOWN_FOR;
         given::<Broadcast>([everybody()]).when(withdraw(NOW)).then_refused(Error::StillShown { until });
@@ -204,13 +202,7 @@ mod tests {
         ] {
             given::<Broadcast>([]).when(send(to, words)).then_refused(Error::SealedForAnother);
         }
-        let command = Command::Send {
-            to: Addressee::Everybody,
-            words: open(),
-            by: ANN,
-            reason: sealed(BOB),
-            now: NOW,
-        };
+        let command = Command::Send { to: Addressee::Everybody, words: open(), by: ANN, reason: sealed(BOB), now: NOW };
         given::<Broadcast>([]).when(command).then_refused(Error::SealedForAnother);
     }
 }

@@ -154,9 +154,7 @@ impl Aggregate for Inbox {
                 let clean_up_at = self.first_clean_up(now);
                 Ok(vec![Event::NotificationRead { notification, at: now, clean_up_at }])
             }
-            Command::ReadAll { now } => {
-                Ok(vec![Event::AllRead { at: now, clean_up_at: self.first_clean_up(now) }])
-            },
+            Command::ReadAll { now } => Ok(vec![Event::AllRead { at: now, clean_up_at: self.first_clean_up(now) }]),
             Command::Prefer { mut preferences } => {
                 if let Some((kind, _)) = preferences.iter().find(|(kind, wanted)| kind.told(**wanted) != **wanted) {
                     return Err(Error::Fixed { kind: *kind });
@@ -255,9 +253,7 @@ mod tests {
     fn what_keeps_an_account_safe_cannot_be_turned_off() {
         let wanted = Channels { email: false, ..Channels::ALL };
         let prefer = |kind, wanted| Command::Prefer { preferences: BTreeMap::from([(kind, wanted)]) };
-        given::<Inbox>([])
-            .when(prefer(Kind::Security, wanted))
-            .then_refused(Error::Fixed { kind: Kind::Security });
+        given::<Inbox>([]).when(prefer(Kind::Security, wanted)).then_refused(Error::Fixed { kind: Kind::Security });
         let quiet = Channels { live: false, ..Channels::ALL };
         let changed = |kind, wanted| Event::PreferencesChanged { preferences: BTreeMap::from([(kind, wanted)]) };
         given::<Inbox>([]).when(prefer(Kind::Security, quiet)).then([changed(Kind::Security, quiet)]);

@@ -106,11 +106,7 @@ impl Channels {
     }
 
     fn at_least(self, other: Self) -> Self {
-        Self {
-            in_app: self.in_app || other.in_app,
-            live: self.live || other.live,
-            email: self.email || other.email,
-        }
+        Self { in_app: self.in_app || other.in_app, live: self.live || other.live, email: self.email || other.email }
     }
 }
 

@@ -153,7 +153,8 @@ impl Telling {
             DomainEvent::Inbox(id, event) => self.take_inbox(id.0, event, recorded),
             DomainEvent::Listing(id, event) => self.take_listing(id.0, event),
             DomainEvent::Broadcast(id, broadcast::Event::BroadcastWithdrawn {}) => {
-                let theirs = self.rows.values().filter(|row| row.subject == id.0).map(|row| (row.recipient, row.position));
+                let theirs =
+                    self.rows.values().filter(|row| row.subject == id.0).map(|row| (row.recipient, row.position));
                 for key in theirs.collect::<Vec<_>>() {
                     self.remove(key);
                 }
@@ -183,19 +184,22 @@ impl Telling {
         let Some(subject) = subject(&recorded.event) else { return };
         let key = (recipient, recorded.position);
         self.written.insert(key);
-        self.rows.insert(key, Row {
-            recipient,
-            position: recorded.position,
-            id,
-            audience: audience.map(ToOwned::to_owned),
-            kind: Text(kind),
-            subject,
-            notice: Json(notice),
-            in_app,
-            live,
-            at: recorded.recorded_at,
-            read_at: None,
-        });
+        self.rows.insert(
+            key,
+            Row {
+                recipient,
+                position: recorded.position,
+                id,
+                audience: audience.map(ToOwned::to_owned),
+                kind: Text(kind),
+                subject,
+                notice: Json(notice),
+                in_app,
+                live,
+                at: recorded.recorded_at,
+                read_at: None,
+            },
+        );
     }
 
     fn take_account(&mut self, id: Uuid, event: &account::Event, recorded: &Recorded) {
@@ -331,10 +335,11 @@ impl Telling {
         let things = rows::touched(events, telling::about);
         let mut telling = Self::default();
         if !things.is_empty() {
-            let known: Vec<(Uuid, Json<Context>)> = sqlx::query_as("select id, context from contexts where id = any($1)")
-                .bind(things)
-                .fetch_all(&mut *connection)
-                .await?;
+            let known: Vec<(Uuid, Json<Context>)> =
+                sqlx::query_as("select id, context from contexts where id = any($1)")
+                    .bind(things)
+                    .fetch_all(&mut *connection)
+                    .await?;
             telling.contexts = Contexts(known.into_iter().map(|(id, context)| (id, context.0)).collect());
         }
         let ids = rows::touched(events, |event| match event {
@@ -446,8 +451,12 @@ impl Telling {
         let statement = "
             insert into notifications select * from json_populate_recordset(null::notifications, $1::json)
             on conflict on constraint notifications_recipient do update set read_at = excluded.read_at";
-        rows::write(connection, statement, rows.into_iter().filter(|(key, _)| written.contains(key)).map(|(_, row)| row))
-            .await?;
+        rows::write(
+            connection,
+            statement,
+            rows.into_iter().filter(|(key, _)| written.contains(key)).map(|(_, row)| row),
+        )
+        .await?;
         let statement = "
             insert into marks select * from json_populate_recordset(null::marks, $1::json)
             on conflict on constraint marks_account do nothing";

@@ -96,7 +96,16 @@ impl Things {
     /// Things that nobody has.
     fn of_nobody() -> Self {
         let id = || eventstore::mint::id().to_string();
-        Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id(), chat: id(), notification: id() }
+        Self {
+            listing: id(),
+            image: id(),
+            auction: id(),
+            order: id(),
+            group: id(),
+            address: id(),
+            chat: id(),
+            notification: id(),
+        }
     }
 
     /// The path of a route with the ids of these things in it.

@@ -155,7 +155,8 @@ async fn what_was_said_to_everybody_reaches_whoever_wants_it_by_mail() {
     let said = json!({ "audience": "all", "title": "Tonight", "body": "One.\n\nTwo <b>.", "reason": "Maintenance." });
     clerk.post("/admin/notifications", &said).send().await.expect(201);
     let mut to_one = said.clone();
-    (to_one["audience"], to_one["account_id"], to_one["title"]) = (Value::Null, json!(bob.account()), json!("Dear Bob"));
+    (to_one["audience"], to_one["account_id"], to_one["title"]) =
+        (Value::Null, json!(bob.account()), json!("Dear Bob"));
     let loud = json!({ "items": [{ "kind": "announcement", "in_app": true, "live": true, "email": true }] });
     let letters = office.expect("ann@example.com", "Tonight", 1).await;
     assert!(letters[0].whole.contains("Two &lt;b&gt;."), "{}", letters[0].whole);

@@ -285,7 +285,8 @@ async fn whoever_never_verifies_an_address_goes_unless_they_have_done_anything()
     let ghost = server.client().register("ghost").await;
     let bazaar = Bazaar::at(server).await;
     let names = |name: &'static str| {
-        let body = json!({ "email": format!("{name}@example.com"), "user_name": name, "password": "correct horse battery" });
+        let body =
+            json!({ "email": format!("{name}@example.com"), "user_name": name, "password": "correct horse battery" });
         bazaar.server.client().post("/auth/register", &body).send()
     };
     names("ghost").await.expect(409);

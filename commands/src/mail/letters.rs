@@ -217,7 +217,8 @@ pub(super) async fn next_due(pool: &PgPool) -> Result<Option<Duration>, sqlx::Er
 
 /// Forgets letters that were sent long ago.
 pub(super) async fn clean_up(pool: &PgPool) -> Result<(), sqlx::Error> {
-    let days = PgInterval { months: 0, days: i32::try_from(SENT_TOLD_FOR.num_days()).unwrap_or(i32::MAX), microseconds: 0 };
+    let days =
+        PgInterval { months: 0, days: i32::try_from(SENT_TOLD_FOR.num_days()).unwrap_or(i32::MAX), microseconds: 0 };
     sqlx::query("delete from letters where state = 'sent' and sent_at < now() - $1").bind(days).execute(pool).await?;
     Ok(())
 }
@@ -246,11 +247,7 @@ pub async fn unsent(executor: impl PgExecutor<'_>) -> Result<Unsent, sqlx::Error
 }
 
 /// The letters in this state, oldest first, or all.
-pub async fn list(
-    executor: impl PgExecutor<'_>,
-    state: Option<State>,
-    limit: i64,
-) -> Result<Vec<Listed>, sqlx::Error> {
+pub async fn list(executor: impl PgExecutor<'_>, state: Option<State>, limit: i64) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(
         "select id, account_id, kind, state, attempts, due_at, sent_at, error, position from letters
          where $1::text is null or state = $1 order by position, id limit $2",

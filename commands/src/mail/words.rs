@@ -128,9 +128,10 @@ pub fn write(notice: &Notice, token: Option<&str>, site: &str) -> Result<Message
 fn lay_out(layout: &str, said: &Said, site: &str, choose: Option<&str>) -> Result<String, Error> {
     let safe = |text: &str| minijinja::Value::from_safe_string(text.to_owned());
     let paragraphs: Vec<_> = said.paragraphs.iter().map(|text| safe(text)).collect();
-    let link = said.link.as_ref().map(|(label, path)| {
-        BTreeMap::from([("label", safe(label)), ("address", safe(&format!("{site}{path}")))])
-    });
+    let link = said
+        .link
+        .as_ref()
+        .map(|(label, path)| BTreeMap::from([("label", safe(label)), ("address", safe(&format!("{site}{path}")))]));
     let subject = safe(&said.title);
     TEXTS.get_template(layout)?.render(minijinja::context! { subject, paragraphs, link, choose })
 }
@@ -260,6 +261,9 @@ mod tests {
     fn an_announcement_has_its_own_paragraphs() {
         let words = Words::Open { title: "Tonight".to_owned(), body: "One.\n\nTwo\nlines.\n\n".to_owned() };
         let said = say(&Notice::Announcement { broadcast: BroadcastId(Uuid::nil()), words }).unwrap();
-        assert_eq!((said.title.as_str(), said.paragraphs), ("Tonight", vec!["One.".to_owned(), "Two lines.".to_owned()]));
+        assert_eq!(
+            (said.title.as_str(), said.paragraphs),
+            ("Tonight", vec!["One.".to_owned(), "Two lines.".to_owned()])
+        );
     }
 }

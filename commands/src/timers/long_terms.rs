@@ -171,7 +171,8 @@ impl fmt::Debug for Leaving {
 impl Leaving {
     /// The command that lets an account go.
     pub(super) async fn decision(&self, account: AccountId) -> Result<Decide, CommandError> {
-        let known = self.engine.read(move |world| Ok(world.get::<Account>(account)?.registered().ok().cloned())).await?;
+        let known =
+            self.engine.read(move |world| Ok(world.get::<Account>(account)?.registered().ok().cloned())).await?;
         let key = PersonKey::load(&self.pool, &self.wrapping, account).await.map_err(|error| {
             tracing::warn!(%account, %error, "the key of an account that is to go could not be read");
             CommandError::Unavailable

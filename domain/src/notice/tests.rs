@@ -1,5 +1,7 @@
 //! Who is told what.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::account::{self, Identity};
 use crate::auction::{self, Outcome, Standing};
@@ -23,7 +25,7 @@ fn sealed(of: AccountId, text: &str) -> Sealed<String> {
 }
 
 fn sale() -> Context {
-    let (title, bidders) = ("A watch".to_owned(), Default::default());
+    let (title, bidders) = ("A watch".to_owned(), BTreeSet::new());
     Context::Sale(context::Sale { seller: ANN, title, leader: None, bidders })
 }
 
@@ -198,11 +200,10 @@ fn the_former_mailbox_is_told_when_an_address_changes() {
     let (first, next) = (sealed(ANN, "first"), sealed(ANN, "next"));
     let identity = Identity { email: first.clone(), user_name: sealed(ANN, "ann"), password_hash: None };
     let mut context = Context::default();
-    let registered = account::Event::AccountRegistered { identity, capabilities: Default::default() };
+    let registered = account::Event::AccountRegistered { identity, capabilities: BTreeSet::new() };
     assert_eq!(context.take_account(ANN, &registered), []);
-    let mut verified = |email: &Sealed<String>| {
-        context.take_account(ANN, &account::Event::EmailVerified { email: email.clone() })
-    };
+    let mut verified =
+        |email: &Sealed<String>| context.take_account(ANN, &account::Event::EmailVerified { email: email.clone() });
     assert_eq!(verified(&first), [Told::to(ANN, Notice::Welcome {})]);
     assert_eq!(verified(&first), []);
     assert_eq!(verified(&next), [Told { mailbox: Some(first), ..Told::to(ANN, Notice::EmailChanged {}) }]);

@@ -31,7 +31,7 @@ fn drafted() -> DomainEvent {
         condition: Condition::Good,
         delivery: Delivery::Physical,
         shipping: None,
-        attributes: Default::default(),
+        attributes: domain::category::Attributes::new(),
     };
     let sale = Sale::FixedPrice { price: Money::new(5, Currency::USD).unwrap(), variants: vec![] };
     DomainEvent::Listing(ListingId(SALE), listing::Event::ListingDrafted { seller: ANN, details, sale })
@@ -98,10 +98,7 @@ fn whoever_is_concerned_is_told_until_they_have_read_it() {
     assert!(theirs.marks.is_empty());
     assert_eq!(of(&shown(bids().chain([said(BOB, read)])), BOB.0), [(6, Kind::Outbid, true)]);
     let all = shown(bids().chain([said(ANN, all_read()), bid(BOB)]));
-    assert_eq!(
-        of(&all, ANN.0),
-        [(5, Kind::BidPlaced, true), (6, Kind::BidPlaced, true), (8, Kind::BidPlaced, false)]
-    );
+    assert_eq!(of(&all, ANN.0), [(5, Kind::BidPlaced, true), (6, Kind::BidPlaced, true), (8, Kind::BidPlaced, false)]);
 }
 
 #[test]

@@ -285,10 +285,7 @@ async fn read(
 /// Notes that everything is read.
 #[utoipa::path(put, path = "/notifications/read-all", tag = TAG, security(("bearer" = [])), params(Keyed),
     responses((status = OK, body = InboxChanged, description = "Read")))]
-async fn read_all(
-    State(app): State<App>,
-    Creation(command): Creation<Nothing>,
-) -> Result<Done<InboxChanged>, Problem> {
+async fn read_all(State(app): State<App>, Creation(command): Creation<Nothing>) -> Result<Done<InboxChanged>, Problem> {
     let account = command.caller.account;
     let read = move |world: &mut commands::World<'_>| {
         inboxes::read_all(world, account)?;
@@ -361,10 +358,7 @@ pub struct NewPreferences {
 #[utoipa::path(put, path = "/notifications/preferences", tag = TAG, security(("bearer" = [])),
     request_body = NewPreferences, params(Conditional),
     responses((status = OK, body = InboxChanged, description = "Chosen")))]
-async fn prefer(
-    State(app): State<App>,
-    command: Command<NewPreferences>,
-) -> Result<Done<InboxChanged>, Problem> {
+async fn prefer(State(app): State<App>, command: Command<NewPreferences>) -> Result<Done<InboxChanged>, Problem> {
     let (account, expected) = (command.caller.account, command.expected_version);
     let items = command.body.items.iter();
     let wanted: BTreeMap<Kind, Channels> = items
@@ -419,7 +413,12 @@ pub struct NewAnnouncement {
     /// For this one alone, who alone can read it then.
     account_id: Option<Uuid>,
     #[garde(custom(is_title))]
-    #[schema(example = "We are away tonight", min_length = 1, max_length = 200, pattern = "^[^\\u0000]*[^\\s\\u0000\\u0085][^\\u0000]*$")]
+    #[schema(
+        example = "We are away tonight",
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\u0000]*[^\\s\\u0000\\u0085][^\\u0000]*$"
+    )]
     title: String,
     /// Paragraphs have an empty line between them.
     #[garde(length(chars, min = 1, max = 5000))]

@@ -316,6 +316,7 @@ pub struct NewMessageBody {
 
 /// A message that was written.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = ChatMessageSent)]
 pub struct MessageSent {
     id: Uuid,
     chat_id: Uuid,
@@ -359,6 +360,7 @@ pub(crate) async fn send(
 /// How far somebody has read.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ReadChat)]
 pub struct ReadBody {
     /// Up to which `sequence`; everything unless told.
     #[garde(range(max = 2_147_483_647))]
@@ -368,6 +370,7 @@ pub struct ReadBody {
 
 /// How far somebody has read now.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = ChatReadMark)]
 pub struct ReadMark {
     chat_id: Uuid,
     /// Up to which `sequence`: the last message of the other that is read. Never less than before.

@@ -206,12 +206,11 @@ pub async fn get(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Op
 
 /// The public names of those of these accounts that have one.
 pub async fn names(executor: impl PgExecutor<'_>, accounts: &[Uuid]) -> Result<HashMap<Uuid, String>, sqlx::Error> {
-    let names: Vec<(Uuid, String)> = sqlx::query_as(
-        "select id, user_name from accounts.profiles where id = any($1) and user_name is not null",
-    )
-    .bind(accounts)
-    .fetch_all(executor)
-    .await?;
+    let names: Vec<(Uuid, String)> =
+        sqlx::query_as("select id, user_name from accounts.profiles where id = any($1) and user_name is not null")
+            .bind(accounts)
+            .fetch_all(executor)
+            .await?;
     Ok(names.into_iter().collect())
 }
 

@@ -324,11 +324,7 @@ macro_rules! seen {
 }
 
 /// One chat, if `viewer` is one of its parties.
-pub async fn get(
-    executor: impl PgExecutor<'_>,
-    chat: ChatId,
-    viewer: AccountId,
-) -> Result<Option<Seen>, sqlx::Error> {
+pub async fn get(executor: impl PgExecutor<'_>, chat: ChatId, viewer: AccountId) -> Result<Option<Seen>, sqlx::Error> {
     sqlx::query_as(seen!("where own.chat_id = $1 and own.account_id = $2"))
         .bind(chat.0)
         .bind(viewer.0)

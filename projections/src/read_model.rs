@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger, orders, pages,
-    points, sales, stores, wallet_statement,
+    accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger, orders,
+    pages, points, sales, stores, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.

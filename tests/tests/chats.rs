@@ -295,9 +295,8 @@ async fn whoever_is_suspended_reads_and_writes_nothing() {
     let mut socket = socket_of(&buyer, &chat, "").await;
     socket.next().await;
     let account = buyer.account();
-    let suspend = move |world: &mut commands::World<'_>| {
-        accounts::suspend(world, account, "fraud".to_owned(), Granter::Operator)
-    };
+    let suspend =
+        move |world: &mut commands::World<'_>| accounts::suspend(world, account, "fraud".to_owned(), Granter::Operator);
     let request = commands::Request::once(Metadata::by_operator());
     server.app.engine.submit(request, suspend).await.unwrap();
     assert_eq!(socket.close_code().await, POLICY);

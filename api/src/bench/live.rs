@@ -1,8 +1,8 @@
 //! `tradepost bench live`: open sockets on one node: the memory that each takes, how soon it has what is new, and what
 //! becomes of those who do not read.
 //!
-//! The node is a process of this program, as an operator starts it, with a database of the run; each kind of sockets has a
-//! node that was just started. The sockets are opened by this process, which shares the machine with the node.
+//! The node is a process of this program, as an operator starts it, with a database of the run; each kind of sockets has
+//! a node that was just started. The sockets are opened by this process, which shares the machine with the node.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,8 +42,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Sockets that a node has had before those that are counted, so that what every node takes is no part of it.
 const WARM_UP: usize = 50;
 /// Bids rise by a cent, so that an auction can take very many; and all sockets come from one address.
-const CONFIGURATION: &str =
-    "[auctions]\nincrements = { USD = [{ step = 1 }] }\n[http]\nconnections_per_sender = 100000\nconnections = 100000\n";
+const CONFIGURATION: &str = "[auctions]\nincrements = { USD = [{ step = 1 }] }\n[http]\nconnections_per_sender = 100000\nconnections = 100000\n";
 
 /// Measure open sockets on one node.
 ///
@@ -454,6 +453,9 @@ impl fmt::Display for LiveReport {
         let Cut { idle, cut, last_s, memory_kib } = cut;
         let last = last_s.map_or("never".to_owned(), |last_s| format!("{last_s:.1} s"));
         let memory = memory_kib.map_or("unknown".to_owned(), |kib| format!("{kib} KiB"));
-        writeln!(f, "\nof {idle} sockets that do not read {cut} were cut, the last after {last}; the node took {memory} more")
+        writeln!(
+            f,
+            "\nof {idle} sockets that do not read {cut} were cut, the last after {last}; the node took {memory} more"
+        )
     }
 }

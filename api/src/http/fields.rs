@@ -77,7 +77,9 @@ mod tests {
     fn a_message_says_something() {
         let longest = "ü".repeat(LONGEST_MESSAGE);
         let longer = format!("{longest}x");
-        for (text, fits) in [("x", true), (&longest, true), ("", false), (" \n\t", false), ("a\0b", false), (&longer, false)] {
+        for (text, fits) in
+            [("x", true), (&longest, true), ("", false), (" \n\t", false), ("a\0b", false), (&longer, false)]
+        {
             assert_eq!(is_message(text, &()).is_ok(), fits, "{} characters", text.chars().count());
         }
     }

@@ -72,11 +72,7 @@ impl Channel for Auctions {
         (status = UNAUTHORIZED, description = "The ticket is not good"),
         (status = FORBIDDEN, description = "Pages of this origin may not open it"),
         (status = UPGRADE_REQUIRED, description = "Not a WebSocket")))]
-pub(crate) async fn auction(
-    State(app): State<App>,
-    Id(id): Id<AuctionId>,
-    visit: Visit,
-) -> Result<Response, Problem> {
+pub(crate) async fn auction(State(app): State<App>, Id(id): Id<AuctionId>, visit: Visit) -> Result<Response, Problem> {
     let identified = visit.identify::<Auctions>(app.clone()).await?;
     visible(&app, id, identified.visitor.caller()).await?;
     Ok(identified.show(OneAuction(id)))

@@ -79,10 +79,7 @@ pub struct ChatOpened {
     responses((status = CREATED, body = ChatOpened, description = "Opened"),
         (status = OK, body = ChatOpened, description = "It was there"),
         (status = NOT_FOUND, description = "There is no such thing, or it is not the caller's to see")))]
-async fn open(
-    State(app): State<App>,
-    Creation(command): Creation<NewChatBody>,
-) -> Result<Done<ChatOpened>, Problem> {
+async fn open(State(app): State<App>, Creation(command): Creation<NewChatBody>) -> Result<Done<ChatOpened>, Problem> {
     let NewChatBody { about, id } = command.body;
     let about = match about {
         AboutBody::Listing => Subject::Listing(ListingId(id)),
@@ -226,11 +223,7 @@ pub(crate) async fn shown(app: &App, chat: ChatId, viewer: AccountId) -> Result<
 #[utoipa::path(get, path = "/chats", tag = TAG, security(("bearer" = [])), params(ChatsQuery, Waits, Revalidates),
     responses((status = OK, body = ChatsBody, description = "A page"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
-async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    read: Read<ChatsQuery>,
-) -> Result<Fresh<ChatsBody>, Problem> {
+async fn list(State(app): State<App>, caller: Caller, read: Read<ChatsQuery>) -> Result<Fresh<ChatsBody>, Problem> {
     let models = [&chats::MODEL, &accounts::MODEL];
     for model in models {
         read.wait_for(&app, model.name).await?;

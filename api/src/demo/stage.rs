@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use commands::accounts;
 use commands::auctions;
 use commands::categories;
+use commands::chats::{self, Message};
 use commands::escrows::{self, Resolution};
 use commands::images::{self, NewImage};
 use commands::listings::{self, NewListing};
@@ -17,6 +18,7 @@ use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
 use domain::account::{Capability, Granter, ProfileChanges};
 use domain::auction::{Auction, Live, Outcome};
+use domain::chat::Subject;
 use domain::escrow::Escrow;
 use domain::listing::{AuctionPlan, Changes, Discount, Off, Sale};
 use domain::order::Order;
@@ -25,7 +27,8 @@ use domain::stock::Sku;
 use domain::store::Ruling;
 use domain::wallet::PaymentMethod;
 use domain::{
-    AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, Timestamp, WithdrawalId,
+    AccountId, AuctionId, DepositId, ListingId, MessageId, Money, OrderGroupId, OrderId, RefundId, Timestamp,
+    WithdrawalId,
 };
 use eventstore::event::Metadata;
 use eventstore::sealing::PersonKey;
@@ -33,7 +36,7 @@ use eventstore::{log, mint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::sales::Step;
+use super::sales::{Step, TALK};
 use super::story::{self, Act, Bidder, Lot, Story};
 use projections::orders::{self as purchases, Filter, Side, Status};
 
@@ -397,9 +400,13 @@ impl<'a> Stage<'a> {
         if let Step::Pay = step {
             return self.pay(act, first, buyer).await;
         }
+        if let Step::Say(line) = step {
+            let (by_buyer, text) = TALK[line];
+            return self.say(act, first, if by_buyer { buyer } else { seller }, text).await;
+        }
         let clerk = self.account(people::ADMIN)?;
         let by = match step {
-            Step::Pay | Step::Deliver | Step::Confirm | Step::Dispute(_) | Step::Cancel(_) => buyer,
+            Step::Pay | Step::Say(_) | Step::Deliver | Step::Confirm | Step::Dispute(_) | Step::Cancel(_) => buyer,
             Step::Ship | Step::Refund | Step::RefundPart => seller,
             Step::Resolve(_) => clerk,
         };
@@ -420,6 +427,17 @@ impl<'a> Stage<'a> {
             Ok(deposit)
         };
         Ok(self.submit(act, buyer, ask).await?.map(|_| Done::Transferred))
+    }
+
+    /// Writes to the other party of an order.
+    async fn say(&self, act: &str, order: OrderId, author: AccountId, text: &str) -> Result<Option<Done>, DemoError> {
+        let key = PersonKey::load(&self.app.pool, &self.app.wrapping, author).await?.ok_or(DemoError::Absent)?;
+        let message = Message { id: MessageId(mint::id()), author, text: key.seal(text) };
+        let say = move |world: &mut World<'_>| {
+            let chat = chats::open(world, author, Subject::Order(order))?.chat;
+            chats::send(world, chat, &message)
+        };
+        Ok(self.submit(act, author, say).await?.map(|_| Done::Nothing))
     }
 
     /// Whoever has won a lot pays, if anybody has.
@@ -470,8 +488,8 @@ fn carry_out(
     let placed = world.get::<Order>(order)?.placed()?;
     let (buyer, seller) = (placed.terms.buyer, placed.terms.seller);
     match step {
-        // A provider is asked for that, before.
-        Step::Pay => Ok(()),
+        // A provider is asked for that, before; and what is said is no matter of the order.
+        Step::Pay | Step::Say(_) => Ok(()),
         Step::Ship => orders::ship(world, order, seller, "Parcel post", Some(&tracking(order))),
         Step::Deliver => orders::deliver(world, order, buyer),
         Step::Confirm => escrows::confirm(world, order, buyer),

@@ -32,7 +32,7 @@ impl Holder {
         let caller = caller.ok_or_else(|| Problem::unauthenticated("The ticket is not good."))?;
         let standing = access::standing(app, caller).await?;
         if standing.blocked {
-            let detail = "The account is blocked; without a ticket the socket can be watched.";
+            let detail = "The account is blocked; what everybody may see can be watched without a ticket.";
             return Err(Problem::new(StatusCode::FORBIDDEN, "account-blocked", "Account blocked", detail));
         }
         Ok(Self { caller, standing, changes, doubtful: false })

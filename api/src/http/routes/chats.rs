@@ -309,6 +309,7 @@ pub struct NewMessageBody {
 
 /// A message that was written.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = ChatMessageSent)]
 pub struct MessageSent {
     id: Uuid,
     chat_id: Uuid,
@@ -352,6 +353,7 @@ pub(crate) async fn send(
 /// How far somebody has read.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ReadChat)]
 pub struct ReadBody {
     /// Up to which `sequence`; everything unless told.
     #[garde(range(max = 2_147_483_647))]
@@ -361,6 +363,7 @@ pub struct ReadBody {
 
 /// How far somebody has read now.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = ChatReadMark)]
 pub struct ReadMark {
     chat_id: Uuid,
     /// Up to which `sequence`: the last message of the other that is read. Never less than before.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use commands::commissions::CommissionRules;
 use commands::listings::{AuctionRules, ListingRules};
-use commands::mail::{self, BadAddress, Folder, Mail, Mailbox, Mailer, Post, Smtp};
+use commands::mail::{self, BadAddress, Called, Folder, Mail, Mailbox, Mailer, Post, Smtp};
 use commands::media;
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
@@ -382,7 +382,8 @@ impl Node {
         let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
 
         let runner = runner(&settings, database, &head, feed, &progress);
-        let own = own_followers(&settings, &payments, media.as_ref());
+        let called = Called::default();
+        let own = own_followers(&settings, &payments, media.as_ref(), &called);
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
             tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
@@ -401,7 +402,7 @@ impl Node {
             tasks.until_stop(live.clone().watch(pool.clone(), progress.clone(), nats));
         }
         if roles.processes {
-            let post = post(&settings, database, &pool, &secret, &progress)?;
+            let post = post(&settings, database, &pool, &secret, (&progress, called))?;
             tasks.tracker.spawn(post.run(tasks.stop.clone()));
         }
         let time_travel = roles.processes.then(|| {
@@ -490,7 +491,12 @@ fn runner(settings: &Config, database: &Database, head: &Head, feed: Feed, progr
 }
 
 /// What follows the log on this node.
-fn own_followers(settings: &Config, payments: &Payments, media: Option<&Arc<Media>>) -> Vec<Box<dyn Follower>> {
+fn own_followers(
+    settings: &Config,
+    payments: &Payments,
+    media: Option<&Arc<Media>>,
+    called: &Called,
+) -> Vec<Box<dyn Follower>> {
     let mut own: Vec<Box<dyn Follower>> = Vec::new();
     if settings.node.roles.projections {
         own.extend(projections::all());
@@ -498,7 +504,7 @@ fn own_followers(settings: &Config, payments: &Payments, media: Option<&Arc<Medi
     if settings.node.roles.processes {
         own.push(Box::new(TimerTable));
         own.push(Box::new(payments.clone()));
-        own.push(Box::new(Mail));
+        own.push(Box::new(Mail { called: called.clone() }));
         if let Some(files) = media {
             own.push(Box::new(media::Media::new(payments.engine.clone(), files.clone())));
         }
@@ -512,7 +518,7 @@ fn post(
     database: &Database,
     pool: &PgPool,
     secret: &RootSecret,
-    progress: &Progress,
+    (progress, called): (&Progress, Called),
 ) -> Result<Post, StartError> {
     Ok(Post {
         pool: pool.clone(),
@@ -521,6 +527,7 @@ fn post(
         mailer: mailer(&settings.mail)?,
         site: settings.mail.site_url.clone(),
         progress: progress.clone(),
+        called,
     })
 }
 

@@ -18,6 +18,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::account::{self, Capability};
 use domain::notice::{Addressee, Channels, Context, Kind, Notice, Told};
@@ -151,9 +153,27 @@ pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
     transaction.commit().await
 }
 
+/// Says that letters were written down, which are there once the process has moved on.
+#[derive(Clone, Debug, Default)]
+pub struct Called(Arc<AtomicBool>);
+
+impl Called {
+    fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether any were, since this was asked last.
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
 /// The process that writes down which letters are called for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Mail;
+#[derive(Clone, Debug, Default)]
+pub struct Mail {
+    /// Where it says so.
+    pub called: Called,
+}
 
 impl Follower for Mail {
     fn name(&self) -> &'static str {
@@ -177,7 +197,7 @@ impl Follower for Mail {
         connection: &'a mut PgConnection,
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<(), FollowError>> {
-        Box::pin(take(connection, batch))
+        Box::pin(take(connection, batch, &self.called))
     }
 }
 
@@ -235,7 +255,7 @@ struct Calls {
     mailings: Vec<Mailing>,
 }
 
-async fn take(connection: &mut PgConnection, batch: &Batch) -> Result<(), FollowError> {
+async fn take(connection: &mut PgConnection, batch: &Batch, called: &Called) -> Result<(), FollowError> {
     let mut calls = Calls::load(connection, &batch.events).await?;
     // Who is told is known only once the contexts have passed; where they read it, before that.
     let told: Vec<(&Recorded, Vec<Told>)> =
@@ -243,6 +263,9 @@ async fn take(connection: &mut PgConnection, batch: &Batch) -> Result<(), Follow
     calls.load_people(connection, &told).await?;
     for (recorded, told) in told {
         calls.take(recorded, told);
+    }
+    if !calls.letters.is_empty() || !calls.mailings.is_empty() {
+        called.raise();
     }
     calls.store(connection).await
 }

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::letters::{self, Due};
-use super::{Letter, Mailer, NAME, NotSent, sealed, words};
+use super::{Called, Letter, Mailer, NAME, NotSent, sealed, words};
 
 /// Counts letters that were sent, and attempts that have failed.
 const SENT: &str = "tradepost_mail_sent_total";
@@ -47,8 +47,10 @@ pub struct Post {
     pub mailer: Arc<dyn Mailer>,
     /// Where the frontend is, without a slash at the end.
     pub site: String,
-    /// Tells that letters were written down.
+    /// Tells that the process has moved on.
     pub progress: Progress,
+    /// Says that letters were written down.
+    pub called: Called,
 }
 
 impl fmt::Debug for Post {
@@ -94,10 +96,14 @@ impl Post {
                 self.clean_up().await;
                 cleaned_up = Some(Instant::now());
             }
+            let woken = async {
+                // Most of what the process takes in calls for nothing.
+                while written.changed().await.is_ok() && !self.called.take() {}
+            };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(sleep) => {}
-                _ = written.changed() => {}
+                () = woken => {}
             }
         }
     }

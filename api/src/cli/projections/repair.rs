@@ -60,7 +60,7 @@ async fn retake(place: &Place, name: &'static str, repair: Repair<'_>) -> Result
     if name != payments::NAME {
         return match projections::find(name) {
             Some(mut model) => retake_for(place, &mut model, repair).await,
-            None if name == mail::NAME => retake_for(place, &mut Mail, repair).await,
+            None if name == mail::NAME => retake_for(place, &mut Mail::default(), repair).await,
             None => retake_for(place, &mut TimerTable, repair).await,
         };
     }

@@ -19,7 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use domain::account::{self, Capability};
 use domain::notice::{Addressee, Channels, Context, Kind, Notice, Told};
@@ -153,18 +153,17 @@ pub async fn ensure(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
     transaction.commit().await
 }
 
-/// Says that letters were written down, which are there once the process has moved on.
+/// Says up to where in the log letters were called for: they are there once the process has come that far.
 #[derive(Clone, Debug, Default)]
-pub struct Called(Arc<AtomicBool>);
+pub struct Called(Arc<AtomicI64>);
 
 impl Called {
-    fn raise(&self) {
-        self.0.store(true, Ordering::Release);
+    fn raise(&self, position: Position) {
+        self.0.fetch_max(position, Ordering::AcqRel);
     }
 
-    /// Whether any were, since this was asked last.
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
+    fn position(&self) -> Position {
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -264,8 +263,9 @@ async fn take(connection: &mut PgConnection, batch: &Batch, called: &Called) -> 
     for (recorded, told) in told {
         calls.take(recorded, told);
     }
-    if !calls.letters.is_empty() || !calls.mailings.is_empty() {
-        called.raise();
+    let letters = calls.letters.iter().map(|letter| letter.position);
+    if let Some(last) = letters.chain(calls.mailings.iter().map(|mailing| mailing.position)).max() {
+        called.raise(last);
     }
     calls.store(connection).await
 }

@@ -83,6 +83,7 @@ impl Post {
         counter!(FAILED).increment(0);
         let mut written = self.progress.subscribe(NAME);
         let mut cleaned_up: Option<Instant> = None;
+        let mut seen = 0;
         while !stop.is_cancelled() {
             written.mark_unchanged();
             let sleep = match self.send_due(&stop).await {
@@ -98,7 +99,14 @@ impl Post {
             }
             let woken = async {
                 // Most of what the process takes in calls for nothing.
-                while written.changed().await.is_ok() && !self.called.take() {}
+                while written.changed().await.is_ok() {
+                    let (reached, called) = (*written.borrow(), self.called.position());
+                    if called > seen && reached >= called {
+                        seen = called;
+                        return;
+                    }
+                }
+                std::future::pending().await
             };
             tokio::select! {
                 () = stop.cancelled() => {}

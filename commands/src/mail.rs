@@ -219,7 +219,7 @@ impl Person {
 
 /// A letter that is called for.
 #[derive(Clone, Debug, Serialize)]
-struct Called {
+struct Call {
     id: Uuid,
     account_id: Uuid,
     kind: Kind,
@@ -250,7 +250,7 @@ struct Calls {
     people: BTreeMap<Uuid, Person>,
     changed: BTreeSet<Uuid>,
     gone: BTreeSet<Uuid>,
-    letters: Vec<Called>,
+    letters: Vec<Call>,
     mailings: Vec<Mailing>,
 }
 
@@ -306,8 +306,8 @@ impl Calls {
                     _ => None,
                 };
                 let (account_id, urgent, notice) = (account.0, kind.is_urgent(), Json(told.notice));
-                let called = Called { id, account_id, kind, urgent, mailbox, notice, position, at, expires_at };
-                return self.letters.push(called);
+                let call = Call { id, account_id, kind, urgent, mailbox, notice, position, at, expires_at };
+                return self.letters.push(call);
             }
             Addressee::Everybody => None,
             Addressee::Holders(capability) => Some(capability),

@@ -633,11 +633,13 @@ pub async fn preferences(executor: impl PgExecutor<'_>, account: AccountId) -> R
     Ok(found.unwrap_or_default())
 }
 
-/// What is to be told at once, of whomever, after a position of the log, at most `limit`.
+/// What is to be told at once, of whomever, after a position of the log: `limit`, and whatever else is at the last of
+/// their positions.
 pub async fn since(executor: impl PgExecutor<'_>, position: Position, limit: u32) -> Result<Vec<New>, sqlx::Error> {
     sqlx::query_as(
         "select recipient, audience is not null as shared, id, kind, notice, at, read_at, position
-         from notifications.notifications where position > $1 and live order by position limit $2",
+         from notifications.notifications where position > $1 and live
+         order by position fetch first ($2) rows with ties",
     )
     .bind(position)
     .bind(i64::from(limit))

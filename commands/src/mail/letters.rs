@@ -81,7 +81,7 @@ fn interval(duration: Duration) -> PgInterval {
 pub(super) async fn claim(pool: &PgPool, limit: i64) -> Result<Vec<Due>, sqlx::Error> {
     sqlx::query("delete from letters where state = 'waiting' and expires_at <= now()").execute(pool).await?;
     sqlx::query_as(
-        "update letters set attempts = attempts + 1, due_at = now() + $2
+        "update letters set attempts = attempts + 1, due_at = now() + $2::interval
          where id in (
             select id from letters where state = 'waiting' and due_at <= now()
             order by urgent desc, due_at, position limit $1 for update skip locked)
@@ -109,13 +109,15 @@ pub(super) async fn failed(pool: &PgPool, letter: &Due, why: &NotSent) -> Result
         NotSent::Never(_) => true,
     };
     let state = if parked { State::Parked } else { State::Waiting };
-    sqlx::query("update letters set state = $2, due_at = now() + $3, error = $4 where id = $1 and state = 'waiting'")
-        .bind(letter.id)
-        .bind(state)
-        .bind(interval(pause(letter.attempts)))
-        .bind(why.to_string())
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "update letters set state = $2, due_at = now() + $3::interval, error = $4 where id = $1 and state = 'waiting'",
+    )
+    .bind(letter.id)
+    .bind(state)
+    .bind(interval(pause(letter.attempts)))
+    .bind(why.to_string())
+    .execute(pool)
+    .await?;
     Ok(parked)
 }
 
@@ -219,7 +221,10 @@ pub(super) async fn next_due(pool: &PgPool) -> Result<Option<Duration>, sqlx::Er
 pub(super) async fn clean_up(pool: &PgPool) -> Result<(), sqlx::Error> {
     let days =
         PgInterval { months: 0, days: i32::try_from(SENT_TOLD_FOR.num_days()).unwrap_or(i32::MAX), microseconds: 0 };
-    sqlx::query("delete from letters where state = 'sent' and sent_at < now() - $1").bind(days).execute(pool).await?;
+    sqlx::query("delete from letters where state = 'sent' and sent_at < now() - $1::interval")
+        .bind(days)
+        .execute(pool)
+        .await?;
     Ok(())
 }
 

@@ -14,10 +14,11 @@ use domain::escrow::Escrow;
 use domain::listing::Listing;
 use domain::order::{Order, Payment};
 use domain::order_group::OrderGroup;
+use domain::subscription::Subscription;
 use domain::wallet::Wallet;
 use domain::{
-    Aggregate, AuctionId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow, listing,
-    order, order_group, wallet,
+    AccountId, Aggregate, AuctionId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId, auction, escrow,
+    listing, order, order_group, subscription, wallet,
 };
 use eventstore::Position;
 use eventstore::clock::Clock;
@@ -38,7 +39,7 @@ use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
 use crate::listings::ListingRules;
 use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Direction, Payments};
-use crate::{auctions, escrows, guests, listings, orders};
+use crate::{auctions, escrows, guests, listings, orders, subscriptions};
 
 mod audit;
 
@@ -59,7 +60,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-pub const VERSION: i32 = 5;
+pub const VERSION: i32 = 6;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -96,6 +97,10 @@ pub enum Kind {
     ReviewEnd,
     /// The window of a discount opens or closes.
     DiscountTurn,
+    /// The period of a subscription is over, or its payment is tried again.
+    SubscriptionRenewal,
+    /// A subscriber is told that a period ends.
+    SubscriptionReminder,
 }
 
 /// What the commands of timers go by.
@@ -152,6 +157,8 @@ impl fmt::Display for Kind {
             Self::GuestForgetting => "guest forgetting",
             Self::ReviewEnd => "review end",
             Self::DiscountTurn => "discount turn",
+            Self::SubscriptionRenewal => "subscription renewal",
+            Self::SubscriptionReminder => "subscription reminder",
         })
     }
 }
@@ -174,7 +181,9 @@ impl Kind {
             | Self::ConfirmationDeadline
             | Self::GuestForgetting
             | Self::ReviewEnd
-            | Self::DiscountTurn => None,
+            | Self::DiscountTurn
+            | Self::SubscriptionRenewal
+            | Self::SubscriptionReminder => None,
         }
     }
 
@@ -195,6 +204,8 @@ impl Kind {
             Self::GuestForgetting => "forget",
             Self::ReviewEnd => "approve",
             Self::DiscountTurn => "turn",
+            Self::SubscriptionRenewal => "renew",
+            Self::SubscriptionReminder => "remind of renewal",
         }
     }
 
@@ -226,6 +237,8 @@ impl Kind {
             Self::GuestForgetting => Box::new(move |world| guests::forget(world, order)),
             Self::ReviewEnd => Box::new(move |world| listings::end_review(world, ListingId(id), &rules)),
             Self::DiscountTurn => Box::new(move |world| listings::turn_discount(world, ListingId(id))),
+            Self::SubscriptionRenewal => Box::new(move |world| subscriptions::renew(world, AccountId(id))),
+            Self::SubscriptionReminder => Box::new(move |world| subscriptions::remind(world, AccountId(id))),
         }
     }
 }
@@ -251,7 +264,15 @@ impl Follower for TimerTable {
     }
 
     fn interest(&self) -> Interest {
-        Interest::In(&[Auction::TYPE, Escrow::TYPE, Listing::TYPE, Order::TYPE, OrderGroup::TYPE, Wallet::TYPE])
+        Interest::In(&[
+            Auction::TYPE,
+            Escrow::TYPE,
+            Listing::TYPE,
+            Order::TYPE,
+            OrderGroup::TYPE,
+            Subscription::TYPE,
+            Wallet::TYPE,
+        ])
     }
 
     fn apply<'a>(
@@ -278,6 +299,7 @@ impl Changes {
                 DomainEvent::Listing(id, event) => changes.take_listing(id.0, event, set_by),
                 DomainEvent::Order(id, event) => changes.take_order(id.0, event, set_by),
                 DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
+                DomainEvent::Subscription(id, event) => changes.take_subscription(id.0, event, set_by),
                 DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
                 // Nothing else sets a timer.
                 _ => {}
@@ -430,6 +452,34 @@ impl Changes {
         }
     }
 
+    /// An account has one subscription at a time, so its timers are named by the account.
+    fn take_subscription(&mut self, id: Uuid, event: &subscription::Event, set_by: Uuid) {
+        use subscription::Event as E;
+        let (renewal, reminder) = ((Kind::SubscriptionRenewal, id, id), (Kind::SubscriptionReminder, id, id));
+        match event {
+            E::SubscriptionPurchased { period, .. }
+            | E::SubscriptionUpgraded { period, .. }
+            | E::SubscriptionRenewed { period, .. } => {
+                self.set(renewal, period.ends_at, set_by);
+                self.set(reminder, period.remind_at(), set_by);
+            }
+            E::RenewalReminded { .. } => self.off(reminder),
+            E::RenewalFailed { retry_at, .. } => {
+                self.set(renewal, *retry_at, set_by);
+                self.off(reminder);
+            }
+            E::SubscriptionEnded { .. } => {
+                self.off(renewal);
+                self.off(reminder);
+            }
+            // What comes of them is decided when the period has ended.
+            E::PlanChangeScheduled { .. }
+            | E::SubscriptionCancelled { .. }
+            | E::SubscriptionContinued { .. }
+            | E::PeriodRecognised { .. } => {}
+        }
+    }
+
     fn take_wallet(&mut self, id: Uuid, event: &wallet::Event, set_by: Uuid) {
         match event {
             wallet::Event::DepositDelayed { deposit, check_at } => {
@@ -450,6 +500,7 @@ impl Changes {
             | wallet::Event::HoldPlaced { .. }
             | wallet::Event::HoldReleased { .. }
             | wallet::Event::PaymentMade { .. }
+            | wallet::Event::SubscriptionPaid { .. }
             | wallet::Event::SaleReceived { .. }
             | wallet::Event::RefundReceived { .. }
             | wallet::Event::RefundGiven { .. }

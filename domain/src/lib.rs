@@ -29,14 +29,17 @@ pub mod money;
 pub mod order;
 pub mod order_group;
 pub mod page;
+pub mod plan;
 pub mod points;
 pub mod referral;
 pub mod referral_click;
 pub mod refusal;
 pub mod sealed;
+pub mod seller;
 pub mod session;
 pub mod stock;
 pub mod store;
+pub mod subscription;
 pub mod view;
 pub mod wallet;
 
@@ -46,8 +49,8 @@ pub(crate) mod testing;
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
     AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, DepositId, FavoriteId,
-    HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId, SessionId,
-    ViewId, WalletId, WithdrawalId,
+    HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, PeriodId, PlanId, ProvinceId, ReferralClickId, RefundId,
+    SessionId, SubscriptionId, ViewId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

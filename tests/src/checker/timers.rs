@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::TimeDelta;
 use domain::order::Payment;
-use domain::{Timestamp, auction, escrow, order, order_group, wallet};
+use domain::{Timestamp, auction, escrow, order, order_group, subscription, wallet};
 use eventstore::event::DomainEvent;
 
 use super::{Log, Logged};
@@ -73,6 +73,7 @@ fn due_at(set_by: &DomainEvent, first: &DomainEvent) -> Option<Timestamp> {
     use escrow::Event as E;
     use order::Event as O;
     use order_group::Event as G;
+    use subscription::Event as S;
     use wallet::Event as W;
     let due_at = match (set_by, first) {
         (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionOpened {})) => terms.starts_at,
@@ -96,6 +97,20 @@ fn due_at(set_by: &DomainEvent, first: &DomainEvent) -> Option<Timestamp> {
         (D::Wallet(_, W::DepositDelayed { check_at, .. } | W::WithdrawalDelayed { check_at, .. }), D::Wallet(..)) => {
             *check_at
         }
+        (
+            D::Subscription(
+                _,
+                S::SubscriptionPurchased { period, .. }
+                | S::SubscriptionUpgraded { period, .. }
+                | S::SubscriptionRenewed { period, .. },
+            ),
+            D::Subscription(_, first),
+        ) => match first {
+            S::PeriodRecognised { .. } => period.ends_at,
+            S::RenewalReminded { .. } => period.remind_at(),
+            _ => return None,
+        },
+        (D::Subscription(_, S::RenewalFailed { retry_at, .. }), D::Subscription(..)) => *retry_at,
         _ => return None,
     };
     Some(due_at)

@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod orders;
 pub mod page;
 pub mod pages;
+pub mod plans;
 pub mod points;
 pub mod read_model;
 pub mod rebuild;
@@ -32,6 +33,7 @@ mod rows;
 pub mod sales;
 pub mod schema;
 pub mod stores;
+pub mod subscriptions;
 pub mod text;
 pub mod wallet_statement;
 

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::{
     accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, orders, pages,
-    points, sales, stores, wallet_statement,
+    plans, points, sales, stores, subscriptions, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -66,7 +66,7 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 15] = [
+pub const ALL: [ReadModel; 17] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
@@ -75,6 +75,7 @@ pub const ALL: [ReadModel; 15] = [
     auction_board::MODEL,
     orders::MODEL,
     pages::MODEL,
+    plans::MODEL,
     escrows::MODEL,
     images::MODEL,
     wallet_statement::MODEL,
@@ -82,6 +83,7 @@ pub const ALL: [ReadModel; 15] = [
     points::MODEL,
     sales::MODEL,
     stores::MODEL,
+    subscriptions::MODEL,
 ];
 
 /// Every read model, for the runner.

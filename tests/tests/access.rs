@@ -65,6 +65,7 @@ pub(crate) struct Things {
     order: String,
     group: String,
     address: String,
+    subscription: String,
 }
 
 impl Things {
@@ -78,6 +79,7 @@ impl Things {
             order: tradepost_tests::bazaar::order_of(&bought),
             group: bought.body["group_id"].as_str().unwrap().to_owned(),
             address: address_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
+            subscription: subscription_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             listing: offered,
         };
         // Until it shows.
@@ -92,7 +94,7 @@ impl Things {
     /// Things that nobody has.
     fn of_nobody() -> Self {
         let id = || eventstore::mint::id().to_string();
-        Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id() }
+        Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id(), subscription: id() }
     }
 
     /// The path of a route with the ids of these things in it.
@@ -103,6 +105,7 @@ impl Things {
             Some("admin") if path.starts_with("/admin/listings/") => &self.listing,
             Some("order-groups") => &self.group,
             Some("addresses") => &self.address,
+            Some("subscriptions") => &self.subscription,
             Some("store") => "no-such-store",
             Some("pages" | "admin") if path.contains("{slug}") => "terms",
             _ => &self.order,
@@ -134,6 +137,17 @@ async fn address_of(client: &Client, since: i64) -> String {
     }
 }
 
+/// The subscription of somebody, who has one at a time.
+async fn subscription_of(client: &Client, since: i64) -> String {
+    let mine = client.get("/subscriptions/my").since(since).send().await.expect(200).body;
+    if let Some(id) = mine["active"]["id"].as_str() {
+        return id.to_owned();
+    }
+    let premium = json!({ "plan": "premium", "currency": "USD" });
+    let bought = client.post("/subscriptions/purchase", &premium).send().await.expect(201);
+    bought.body["id"].as_str().unwrap().to_owned()
+}
+
 /// A body that the route takes, so that it comes to the question whose thing it is.
 fn body(route: &Route) -> Value {
     match (route.method.as_str(), route.path) {
@@ -148,6 +162,7 @@ fn body(route: &Route) -> Value {
             json!({ "reason": "It is scratched." })
         }
         ("POST", "/addresses") => address("Ann"),
+        ("PUT", "/admin/plans/{slug}") => json!({ "name": "Terms", "prices": [usd(1)], "reason": "Why not." }),
         ("PUT", "/admin/pages/{slug}") => json!({ "title": "Terms", "body": "Be kind." }),
         ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
@@ -208,7 +223,9 @@ async fn every_route_lets_in_whom_it_concerns_and_nobody_else() {
             (_, "seller") if !names_a_thing => {
                 assert_eq!((other.status, &other.body["needed"]), (403, &json!("sell")), "{what} as a buyer");
             }
-            (_, "account" | "account (own, open and disputed)") if !route.path.starts_with("/addresses/") => {
+            (_, "account" | "account (own, open and disputed)")
+                if !route.path.starts_with("/addresses/") && !route.path.starts_with("/subscriptions/{id}") =>
+            {
                 assert!(![401, 403, 404].contains(&other.status), "{what} as an account: {}", other.text);
             }
             _ if names_a_thing => {

@@ -270,7 +270,7 @@ async fn mine(
 #[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
-pub struct Purchase {
+pub struct PlanWanted {
     /// The slug of the plan.
     #[garde(custom(is_slug))]
     #[schema(example = "premium", pattern = "^[a-z0-9-]{1,64}$")]
@@ -349,17 +349,17 @@ fn changed(
 /// period that have not begun credited; otherwise, or in another currency, when the period has ended. Who names the plan
 /// that they have keeps it, if it was cancelled or about to be another; or pays what is due, if it is past due. Nothing is
 /// paid back.
-#[utoipa::path(post, path = "/subscriptions/purchase", tag = TAG, security(("bearer" = [])), request_body = Purchase,
+#[utoipa::path(post, path = "/subscriptions/purchase", tag = TAG, security(("bearer" = [])), request_body = PlanWanted,
     params(Keyed), responses(
         (status = CREATED, body = SubscriptionChanged, description = "A new subscription"),
         (status = OK, body = SubscriptionChanged, description = "Another plan, or the same after all"),
         (status = NOT_FOUND, description = "There is no such plan")))]
 async fn purchase(
     State(app): State<App>,
-    Creation(command): Creation<Purchase>,
+    Creation(command): Creation<PlanWanted>,
 ) -> Result<Done<SubscriptionChanged>, Problem> {
     let (request, owner, rules) = (command.request(), command.caller.account, app.settings.plans.rules());
-    let Purchase { plan, currency } = command.body;
+    let PlanWanted { plan, currency } = command.body;
     let order = Order { owner, plan, currency, subscription: SubscriptionId(mint::id()) };
     let purchase = move |world: &mut commands::World<'_>| {
         let events = buying::purchase(world, &order, rules)?;

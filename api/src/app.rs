@@ -197,7 +197,7 @@ fn listing_rules(settings: &Config) -> ListingRules {
     let crate::config::Catalogue { review, review_s } = settings.catalogue;
     let review = review.then(|| TimeDelta::seconds(i64::from(review_s)));
     let verified_only = settings.stores.needs_verification;
-    ListingRules { auctions: auction_rules(settings), review, verified_only }
+    ListingRules { auctions: auction_rules(settings), review, verified_only, plans: settings.plans.rules() }
 }
 
 fn auction_rules(settings: &Config) -> AuctionRules {

@@ -11,6 +11,7 @@ mod media;
 mod networks;
 mod origins;
 mod places;
+mod plans;
 mod roles;
 mod sealing;
 mod secret;
@@ -38,6 +39,7 @@ pub use media::Media;
 pub use networks::Networks;
 pub use origins::Origins;
 pub use places::{Files, Places};
+pub use plans::Plans;
 pub use roles::Roles;
 pub use sealing::{Sealing, wrapping};
 pub(crate) use secret::random_hex;
@@ -198,7 +200,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     (
         "orders.fee_bps",
         "200",
-        "The marketplace's share of a sale, in basis points, unless its category has another; frozen into an order when it is placed.",
+        "The marketplace's share of a sale, in basis points, unless its category, its seller's plan or its seller has another; frozen into an order when it is placed.",
     ),
     (
         "orders.confirm_within_s",
@@ -229,6 +231,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "places.files",
         "",
         "Files, with commas between, of the provinces and cities of further countries, each in the form of api/places/pk.toml; one of a country that is part of the program takes its place.",
+    ),
+    (
+        "plans.free_listings",
+        "200",
+        "Listings that a seller without a subscription may have on offer at once, until staff define the plan `free`; 0 for as many as they like.",
     ),
     ("stores.needs_verification", "false", "Whether only sellers may publish whose store staff have verified."),
     ("engine.batch_max", "256", "Most commands decided and committed together."),
@@ -325,6 +332,8 @@ pub struct Config {
     pub points: Points,
     /// Provinces and cities.
     pub places: Places,
+    /// Rules of plans.
+    pub plans: Plans,
     /// Rules of stores.
     pub stores: Stores,
     /// The decision loop.

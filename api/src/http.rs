@@ -134,6 +134,7 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::points::router())
         .nest("/api/v1", routes::affiliates::router())
         .nest("/api/v1", routes::wallet::router())
+        .nest("/api/v1", routes::subscriptions::router())
         .nest("/api/v1", routes::places::router())
         .nest("/api/v1", routes::addresses::router())
         .nest("/api/v1", routes::pages::router())

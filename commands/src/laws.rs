@@ -34,6 +34,8 @@ use crate::payments::Outcome;
 use crate::timers::{Changes, Name, Rules};
 use crate::wallets;
 
+mod subscriptions;
+
 /// So many points that they pay for much, and of a worth that divides no price.
 const RULES: SaleRules = SaleRules {
     fee_bps: 250,
@@ -76,6 +78,7 @@ struct Market {
     books: HashMap<LedgerAccount, i64>,
     /// How many pieces of each listing were ever put up for sale.
     offered: BTreeMap<ListingId, u32>,
+    charges: subscriptions::Charges,
 }
 
 impl Market {
@@ -89,6 +92,7 @@ impl Market {
             orders: Vec::new(),
             books: HashMap::new(),
             offered: BTreeMap::new(),
+            charges: subscriptions::Charges::default(),
         };
         let capabilities = BTreeSet::from([Capability::Buy, Capability::Sell]);
         for who in SELLERS.into_iter().chain(BUYERS) {
@@ -119,6 +123,16 @@ impl Market {
 
     fn offer(&mut self, number: usize, stock: u32) {
         let (listing, seller) = (listing_id(number), SELLERS[number % 2]);
+        let new = NewListing { stock: BTreeMap::from([(Sku::default(), stock)]), ..self.new_listing(number, seller) };
+        self.submit(|world| {
+            listings::draft(world, &new)?;
+            listings::publish(world, listing, seller, &ListingRules::default())
+        })
+        .unwrap();
+        self.offered.insert(listing, stock);
+    }
+
+    fn new_listing(&self, number: usize, seller: AccountId) -> NewListing {
         let details = Details {
             title: format!("Thing {number}"),
             description: String::new(),
@@ -131,20 +145,7 @@ impl Market {
         };
         let price = usd(1_001 + 500 * i64::try_from(number).unwrap());
         let sale = Sale::FixedPrice { price, variants: vec![] };
-        let new = NewListing {
-            listing,
-            seller,
-            details,
-            sale,
-            stock: BTreeMap::from([(Sku::default(), stock)]),
-            discount: None,
-        };
-        self.submit(|world| {
-            listings::draft(world, &new)?;
-            listings::publish(world, listing, seller, &ListingRules::default())
-        })
-        .unwrap();
-        self.offered.insert(listing, stock);
+        NewListing { listing: listing_id(number), seller, details, sale, stock: BTreeMap::new(), discount: None }
     }
 
     fn fund(&mut self, owner: AccountId, minor: i64) {
@@ -189,10 +190,12 @@ impl Market {
             }
         }
         for event in &recorded {
+            self.charges.take(&event.event);
             match &event.event {
                 DomainEvent::Order(id, domain::order::Event::OrderPlaced { .. }) => self.orders.push(*id),
                 DomainEvent::Commission(_, event) => self.post(event.postings()),
                 DomainEvent::Escrow(_, event) => self.post(event.postings()),
+                DomainEvent::Subscription(_, event) => self.post(event.postings()),
                 DomainEvent::Wallet(_, event) => self.post(event.postings()),
                 _ => {}
             }

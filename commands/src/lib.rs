@@ -28,8 +28,11 @@ pub mod media;
 pub mod orders;
 pub mod pages;
 pub mod payments;
+pub mod plans;
+pub mod sellers;
 pub mod sessions;
 pub mod stores;
+pub mod subscriptions;
 pub mod timers;
 pub mod wallets;
 

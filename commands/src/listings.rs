@@ -11,7 +11,8 @@ use domain::stock::{self, Pieces, Sku, Stock};
 use domain::{AccountId, Currency, ListingId, Timestamp, listing};
 
 use crate::engine::{Halt, World};
-use crate::{accounts, categories, stores};
+use crate::plans::PlanRules;
+use crate::{accounts, categories, sellers, stores};
 
 /// Something to be offered.
 #[derive(Clone, Debug)]
@@ -159,6 +160,8 @@ pub struct ListingRules {
     pub review: Option<TimeDelta>,
     /// Whether only verified stores may offer anything.
     pub verified_only: bool,
+    /// About how many a seller may have on offer.
+    pub plans: PlanRules,
 }
 
 impl ListingRules {
@@ -175,6 +178,7 @@ pub fn publish(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: 
     let Offer { category, attributes, .. } = known.owned_by(by)?.clone();
     if matches!(known, Listing::Draft(_)) {
         categories::admit(world, &category, &attributes)?;
+        sellers::take_up(world, by, listing, rules.plans)?;
     }
     let review_until = rules.review_until(world);
     let events = world.execute::<Listing>(listing, Command::Publish { by, review_until })?;
@@ -197,7 +201,10 @@ pub fn end_review(world: &mut World<'_>, listing: ListingId, rules: &ListingRule
     let now = world.now();
     let command = match stores::require_standing(world, seller, rules.verified_only) {
         Ok(()) => Command::Approve { by: Approver::Time, now },
-        Err(Halt::Refused(_)) => Command::Return { now },
+        Err(Halt::Refused(_)) => {
+            sellers::let_go(world, listing)?;
+            Command::Return { now }
+        }
         Err(missing) => return Err(missing),
     };
     let events = world.execute::<Listing>(listing, command)?;
@@ -214,6 +221,7 @@ fn require_ruling(world: &mut World<'_>, listing: ListingId, by: AccountId) -> R
 /// Gives a listing back that waits to be offered, as somebody of the staff.
 pub fn reject(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
     require_ruling(world, listing, by)?;
+    sellers::let_go(world, listing)?;
     world.execute::<Listing>(listing, Command::Reject { by, reason: reason.to_owned() })?;
     Ok(())
 }
@@ -221,6 +229,7 @@ pub fn reject(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: 
 /// Takes a listing away, as somebody of the staff. A running auction is cancelled first.
 pub fn remove(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
     require_ruling(world, listing, by)?;
+    sellers::let_go(world, listing)?;
     world.execute::<Listing>(listing, Command::Remove { by, reason: reason.to_owned() })?;
     Ok(())
 }
@@ -255,6 +264,8 @@ fn schedule(
 
 /// Takes a listing off for good, as its seller.
 pub fn archive(world: &mut World<'_>, listing: ListingId, by: AccountId) -> Result<(), Halt> {
+    world.get::<Listing>(listing)?.owned_by(by)?;
+    sellers::let_go(world, listing)?;
     world.execute::<Listing>(listing, Command::Archive { cause: ArchiveCause::Seller(by) })?;
     Ok(())
 }

@@ -20,10 +20,11 @@ use domain::order::{Order, Payment};
 use domain::order_group::OrderGroup;
 use domain::stock::Stock;
 use domain::store::Store;
+use domain::subscription::Subscription;
 use domain::wallet::Wallet;
 use domain::{
     AccountId, Aggregate, AuctionId, BroadcastId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId,
-    auction, escrow, listing, order, order_group, wallet,
+    auction, escrow, listing, order, order_group, subscription, wallet,
 };
 use eventstore::Position;
 use eventstore::clock::Clock;
@@ -44,7 +45,7 @@ use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
 use crate::listings::ListingRules;
 use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Direction, Payments};
-use crate::{auctions, broadcasts, escrows, guests, inboxes, listings, orders};
+use crate::{auctions, broadcasts, escrows, guests, inboxes, listings, orders, subscriptions};
 
 mod audit;
 mod long_terms;
@@ -67,7 +68,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-pub const VERSION: i32 = 6;
+pub const VERSION: i32 = 7;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -112,6 +113,10 @@ pub enum Kind {
     BroadcastEnd,
     /// An account goes whose address nobody has verified, and that has done nothing.
     UnverifiedEnd,
+    /// The period of a subscription is over, or its payment is tried again.
+    SubscriptionRenewal,
+    /// A subscriber is told that a period ends.
+    SubscriptionReminder,
 }
 
 /// What the commands of timers go by.
@@ -172,6 +177,8 @@ impl fmt::Display for Kind {
             Self::ReadCleanUp => "clean-up of what was read",
             Self::BroadcastEnd => "end of a broadcast",
             Self::UnverifiedEnd => "end of an unverified account",
+            Self::SubscriptionRenewal => "subscription renewal",
+            Self::SubscriptionReminder => "subscription reminder",
         })
     }
 }
@@ -198,7 +205,9 @@ impl Kind {
             | Self::SoldEnd
             | Self::ReadCleanUp
             | Self::BroadcastEnd
-            | Self::UnverifiedEnd => None,
+            | Self::UnverifiedEnd
+            | Self::SubscriptionRenewal
+            | Self::SubscriptionReminder => None,
         }
     }
 
@@ -223,6 +232,8 @@ impl Kind {
             Self::ReadCleanUp => "clean up",
             Self::BroadcastEnd => "withdraw",
             Self::UnverifiedEnd => "leave",
+            Self::SubscriptionRenewal => "renew",
+            Self::SubscriptionReminder => "remind of renewal",
         }
     }
 
@@ -258,6 +269,8 @@ impl Kind {
             Self::SoldEnd => Box::new(move |world| listings::archive_sold(world, ListingId(id))),
             Self::ReadCleanUp => Box::new(move |world| inboxes::clean_up(world, AccountId(id))),
             Self::BroadcastEnd => Box::new(move |world| broadcasts::withdraw(world, BroadcastId(id))),
+            Self::SubscriptionRenewal => Box::new(move |world| subscriptions::renew(world, AccountId(id))),
+            Self::SubscriptionReminder => Box::new(move |world| subscriptions::remind(world, AccountId(id))),
         }
     }
 }
@@ -295,6 +308,7 @@ impl Follower for TimerTable {
             OrderGroup::TYPE,
             Stock::TYPE,
             Store::TYPE,
+            Subscription::TYPE,
             Wallet::TYPE,
         ])
     }
@@ -324,6 +338,7 @@ impl Changes {
                 DomainEvent::Listing(id, event) => changes.take_listing(id.0, event, set_by),
                 DomainEvent::Order(id, event) => changes.take_order(id.0, event, set_by),
                 DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
+                DomainEvent::Subscription(id, event) => changes.take_subscription(id.0, event, set_by),
                 DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
                 // Nothing else sets a timer.
                 _ => {}
@@ -476,6 +491,34 @@ impl Changes {
         }
     }
 
+    /// An account has one subscription at a time, so its timers are named by the account.
+    fn take_subscription(&mut self, id: Uuid, event: &subscription::Event, set_by: Uuid) {
+        use subscription::Event as E;
+        let (renewal, reminder) = ((Kind::SubscriptionRenewal, id, id), (Kind::SubscriptionReminder, id, id));
+        match event {
+            E::SubscriptionPurchased { period, .. }
+            | E::SubscriptionUpgraded { period, .. }
+            | E::SubscriptionRenewed { period, .. } => {
+                self.set(renewal, period.ends_at, set_by);
+                self.set(reminder, period.remind_at(), set_by);
+            }
+            E::RenewalReminded { .. } => self.off(reminder),
+            E::RenewalFailed { retry_at, .. } => {
+                self.set(renewal, *retry_at, set_by);
+                self.off(reminder);
+            }
+            E::SubscriptionEnded { .. } => {
+                self.off(renewal);
+                self.off(reminder);
+            }
+            // What comes of them is decided when the period has ended.
+            E::PlanChangeScheduled { .. }
+            | E::SubscriptionCancelled { .. }
+            | E::SubscriptionContinued { .. }
+            | E::PeriodRecognised { .. } => {}
+        }
+    }
+
     fn take_wallet(&mut self, id: Uuid, event: &wallet::Event, set_by: Uuid) {
         match event {
             wallet::Event::DepositDelayed { deposit, check_at } => {
@@ -496,6 +539,7 @@ impl Changes {
             | wallet::Event::HoldPlaced { .. }
             | wallet::Event::HoldReleased { .. }
             | wallet::Event::PaymentMade { .. }
+            | wallet::Event::SubscriptionPaid { .. }
             | wallet::Event::SaleReceived { .. }
             | wallet::Event::RefundReceived { .. }
             | wallet::Event::RefundGiven { .. }

@@ -118,6 +118,18 @@ id!(
     CommissionId
 );
 id!(
+    /// A plan that sellers may subscribe to; from its slug by [`PlanId::of`].
+    PlanId
+);
+id!(
+    /// One time that somebody subscribes to a plan, until that ends.
+    SubscriptionId
+);
+id!(
+    /// One period of a subscription, and what is charged for it; from both by [`PeriodId::of`].
+    PeriodId
+);
+id!(
     /// The first click of a visitor on an affiliate's link on a day, by a keyed hash of these.
     ReferralClickId
 );
@@ -259,5 +271,22 @@ impl ChatId {
         let mut name = [buyer.0, seller.0, thing].map(Uuid::into_bytes).concat();
         name.extend_from_slice(kind.as_bytes());
         Self(Uuid::new_v5(&CHATS, &name))
+    }
+}
+
+/// The name space of [`PlanId`]s. Part of the storage format.
+const PLANS: Uuid = Uuid::from_u128(0xd3f7_1b52_8e0c_5a94_b6e1_09c4_7d38_f21a);
+
+impl PlanId {
+    /// The plan with this slug.
+    pub fn of(slug: &str) -> Self {
+        Self(Uuid::new_v5(&PLANS, slug.as_bytes()))
+    }
+}
+
+impl PeriodId {
+    /// The period of a subscription that has this number, from 1.
+    pub fn of(subscription: SubscriptionId, number: u32) -> Self {
+        Self(Uuid::new_v5(&subscription.0, &number.to_be_bytes()))
     }
 }

@@ -34,14 +34,17 @@ pub mod notice;
 pub mod order;
 pub mod order_group;
 pub mod page;
+pub mod plan;
 pub mod points;
 pub mod referral;
 pub mod referral_click;
 pub mod refusal;
 pub mod sealed;
+pub mod seller;
 pub mod session;
 pub mod stock;
 pub mod store;
+pub mod subscription;
 pub mod view;
 pub mod wallet;
 
@@ -52,7 +55,7 @@ pub use aggregate::{Aggregate, Event};
 pub use ids::{
     AccountId, AddressId, AuctionId, BroadcastId, CategoryId, ChallengeId, ChatId, CityId, ClaimId, CommissionId,
     DepositId, FavoriteId, HoldId, ImageId, ListingId, MessageId, NotificationId, OrderGroupId, OrderId, PageId,
-    ProvinceId, ReferralClickId, RefundId, SessionId, ViewId, WalletId, WithdrawalId,
+    PeriodId, PlanId, ProvinceId, ReferralClickId, RefundId, SessionId, SubscriptionId, ViewId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -500,6 +500,32 @@ pub enum Notice {
         /// About what, if it is an order.
         order: Option<OrderId>,
     },
+    /// The period of a subscription ends soon.
+    SubscriptionEndsSoon {
+        /// When.
+        ends_at: Timestamp,
+        /// What is charged then; nothing if it is not renewed.
+        charges: Option<Money>,
+    },
+    /// The next period of a subscription is paid.
+    SubscriptionRenewed {
+        /// Until when.
+        ends_at: Timestamp,
+    },
+    /// There was too little in the wallet for the next period.
+    RenewalFailed {
+        /// What it costs.
+        price: Money,
+        /// When the subscription ends unless it is paid.
+        until: Timestamp,
+    },
+    /// A subscription began, or goes on as another.
+    SubscriptionBegun {
+        /// Until when it is paid.
+        ends_at: Timestamp,
+    },
+    /// A subscription is over.
+    SubscriptionEnded {},
     /// They may not trade any more.
     Blocked {},
     /// They may not trade for now.
@@ -578,6 +604,11 @@ impl Notice {
             Self::Dispute { .. } => Kind::Dispute,
             Self::PayoutPaid { .. } | Self::PayoutFailed { .. } => Kind::Payout,
             Self::Message { .. } => Kind::Message,
+            Self::SubscriptionEndsSoon { .. }
+            | Self::SubscriptionRenewed { .. }
+            | Self::RenewalFailed { .. }
+            | Self::SubscriptionBegun { .. }
+            | Self::SubscriptionEnded {} => Kind::Subscription,
             Self::Violation { .. } | Self::Blocked {} | Self::Suspended {} | Self::Reinstated {} => {
                 Kind::AccountBlocked
             }

@@ -30,9 +30,11 @@ create table balances (
     position bigint not null,
     constraint balances_account primary key (account, currency),
     constraint balances_only_grow check (debits >= 0 and credits >= 0),
-    -- What belongs to a user, in a wallet or in escrow, is never overdrawn. Such a balance is credits minus debits.
+    -- What belongs to a user, in a wallet or in escrow, or was paid ahead, is never overdrawn. Such a balance is credits
+    -- minus debits.
     constraint balances_of_users_not_negative
-        check (credits >= debits or kind not in ('available', 'held', 'payout-pending', 'escrow', 'affiliate-pending')),
+        check (credits >= debits or kind not in
+            ('available', 'held', 'payout-pending', 'escrow', 'affiliate-pending', 'deferred-revenue')),
     -- What a user owes is debits minus credits, and never less than nothing. So is what a provider holds for us, which
     -- may be less: one may pay out what another has collected. Fee income is credits minus debits, and may have either
     -- sign: fees are given back as well as earned.

@@ -27,6 +27,7 @@ pub mod notifications;
 pub mod orders;
 pub mod page;
 pub mod pages;
+pub mod plans;
 pub mod points;
 pub mod read_model;
 pub mod rebuild;
@@ -34,6 +35,7 @@ mod rows;
 pub mod sales;
 pub mod schema;
 pub mod stores;
+pub mod subscriptions;
 pub mod text;
 pub mod wallet_statement;
 

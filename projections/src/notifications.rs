@@ -485,6 +485,7 @@ async fn write_contexts(connection: &mut PgConnection, contexts: &Contexts) -> R
 fn subject(event: &DomainEvent) -> Option<Uuid> {
     match event {
         DomainEvent::Broadcast(id, _) => Some(id.0),
+        DomainEvent::Subscription(id, _) => Some(id.0),
         event => telling::about(event),
     }
 }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::{
     accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger,
-    notifications, orders, pages, points, sales, stores, wallet_statement,
+    notifications, orders, pages, plans, points, sales, stores, subscriptions, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -66,7 +66,7 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 17] = [
+pub const ALL: [ReadModel; 19] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
@@ -77,6 +77,7 @@ pub const ALL: [ReadModel; 17] = [
     notifications::MODEL,
     orders::MODEL,
     pages::MODEL,
+    plans::MODEL,
     escrows::MODEL,
     images::MODEL,
     wallet_statement::MODEL,
@@ -84,6 +85,7 @@ pub const ALL: [ReadModel; 17] = [
     points::MODEL,
     sales::MODEL,
     stores::MODEL,
+    subscriptions::MODEL,
 ];
 
 /// Every read model, for the runner.

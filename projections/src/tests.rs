@@ -10,4 +10,5 @@ mod parking;
 mod questions;
 mod rebuilding;
 mod sales;
+mod subscriptions;
 mod versions;

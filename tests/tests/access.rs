@@ -67,6 +67,7 @@ pub(crate) struct Things {
     address: String,
     chat: String,
     notification: String,
+    subscription: String,
 }
 
 impl Things {
@@ -82,6 +83,7 @@ impl Things {
             address: address_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             notification: notification_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             chat: chat_of(&bazaar.buyer, bazaar.server.database.log_head().await, &offered).await,
+            subscription: subscription_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             listing: offered,
         };
         // Until it shows.
@@ -105,6 +107,7 @@ impl Things {
             address: id(),
             chat: id(),
             notification: id(),
+            subscription: id(),
         }
     }
 
@@ -119,6 +122,7 @@ impl Things {
             Some("admin") if path.starts_with("/admin/listings/") => &self.listing,
             Some("order-groups") => &self.group,
             Some("addresses") => &self.address,
+            Some("subscriptions") => &self.subscription,
             Some("store") => "no-such-store",
             Some("pages" | "admin") if path.contains("{slug}") => "terms",
             _ => &self.order,
@@ -167,6 +171,17 @@ async fn chat_of(client: &Client, since: i64, listing: &str) -> String {
     opened.body["id"].as_str().unwrap().to_owned()
 }
 
+/// The subscription of somebody, who has one at a time.
+async fn subscription_of(client: &Client, since: i64) -> String {
+    let mine = client.get("/subscriptions/my").since(since).send().await.expect(200).body;
+    if let Some(id) = mine["active"]["id"].as_str() {
+        return id.to_owned();
+    }
+    let premium = json!({ "plan": "premium", "currency": "USD" });
+    let bought = client.post("/subscriptions/purchase", &premium).send().await.expect(201);
+    bought.body["id"].as_str().unwrap().to_owned()
+}
+
 /// A body that the route takes, so that it comes to the question whose thing it is.
 fn body(route: &Route) -> Value {
     match (route.method.as_str(), route.path) {
@@ -182,6 +197,7 @@ fn body(route: &Route) -> Value {
         }
         ("POST", "/addresses") => address("Ann"),
         ("POST", "/chats/{id}/messages") => json!({ "text": "Hello" }),
+        ("PUT", "/admin/plans/{slug}") => json!({ "name": "Terms", "prices": [usd(1)], "reason": "Why not." }),
         ("PUT", "/admin/pages/{slug}") => json!({ "title": "Terms", "body": "Be kind." }),
         ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
@@ -211,7 +227,7 @@ async fn ask(client: &Client, route: &Route, things: &Things) -> Answer {
 
 /// Whether whoever a thing is not for does not see it, though any account may have one.
 fn of_ones_own(path: &str) -> bool {
-    path.starts_with("/addresses/") || path.starts_with("/notifications/{id}")
+    ["/addresses/", "/notifications/{id}", "/subscriptions/{id}"].into_iter().any(|beginning| path.starts_with(beginning))
 }
 
 fn told(answer: &Answer) -> (u16, Value, Value) {

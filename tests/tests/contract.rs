@@ -293,6 +293,10 @@ async fn answers_are_what_the_document_describes() {
     let bought = buyer.check_out(&[(&offered, 1)], "now").await.expect(201);
     let order = order_of(&bought);
     let shipped = bazaar.ship(&order).await.expect(200);
+    let premium = json!({ "plan": "premium", "currency": "USD" });
+    let subscribed = buyer.post("/subscriptions/purchase", &premium).send().await.expect(201);
+    let gold = json!({ "name": "Gold", "prices": [usd(1)], "reason": "Why not." });
+    let defined = bazaar.staff.put("/admin/plans/gold", &gold).send().await.expect(201);
     let now = bazaar.wait(0).await;
     let get = |client: &Client, path: String| client.get(&path).since(now).send();
     let reserve = with(auction(500), "reserve_price", usd(499));
@@ -311,6 +315,12 @@ async fn answers_are_what_the_document_describes() {
         ("get", "/escrow/{order_id}", get(buyer, format!("/escrow/{order}")).await.expect(200)),
         ("get", "/payments/transactions", get(buyer, "/payments/transactions".to_owned()).await.expect(200)),
         ("get", "/wallet", get(buyer, "/wallet".to_owned()).await.expect(200)),
+        ("post", "/subscriptions/purchase", subscribed),
+        ("put", "/admin/plans/{slug}", defined),
+        ("get", "/subscriptions/plans", get(seller, "/subscriptions/plans".to_owned()).await.expect(200)),
+        ("get", "/subscriptions/my", get(seller, "/subscriptions/my".to_owned()).await.expect(200)),
+        ("get", "/subscriptions/my", get(buyer, "/subscriptions/my".to_owned()).await.expect(200)),
+        ("post", "/subscriptions/cancel", buyer.post("/subscriptions/cancel", &json!({})).send().await.expect(200)),
         ("get", "/affiliate", get(buyer, "/affiliate".to_owned()).await.expect(200)),
         ("post", "/affiliate", buyer.post("/affiliate", &json!({})).send().await.expect(201)),
         ("get", "/auth/me", get(buyer, "/auth/me".to_owned()).await.expect(200)),

@@ -41,6 +41,7 @@ const CANARIES: [&str; 23] = [
     "canary-message",
     "canary-agent",
     "canary horse battery",
+    "canary-reason",
 ];
 
 /// The same of a guest.
@@ -209,12 +210,22 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     (ann.clone(), vec![ann.access_token().to_owned(), ann.refresh_token().to_owned(), ticket, code])
 }
 
+/// Lets somebody of the staff say why they do what they do.
+async fn work_for_the_marketplace(database: &TestDatabase, ann: &Client) {
+    let grant = ["admin", "grant", "--email", "canary-email@example.com", "--capability", "staff"];
+    let granted = tradepost(database.url(), &grant).output().await.or_fail("run `tradepost admin`");
+    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+    let plan = json!({ "name": "Gold", "prices": [usd(100)], "reason": "canary-reason" });
+    ann.put("/admin/plans/gold", &plan).send().await.expect(201);
+}
+
 #[tokio::test]
 async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let market = Watched::start().await;
     let Watched { database, server, .. } = &market;
     let seller = server.client().register_seller("seller").await;
     let (ann, tokens) = somebody(server, &seller).await;
+    work_for_the_marketplace(database, &ann).await;
     let before = database.log_head().await;
     for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/chats"] {
         ann.get(path).since(before).send().await.expect(200);

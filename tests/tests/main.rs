@@ -106,6 +106,8 @@ mod storefront;
 #[cfg(test)]
 mod stores;
 #[cfg(test)]
+mod subscriptions;
+#[cfg(test)]
 mod sweeping;
 #[cfg(test)]
 mod tidy;

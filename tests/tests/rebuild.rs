@@ -83,6 +83,9 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let reason = json!({ "reason": "It was damaged." });
     seller.post(&format!("/auctions/{cancelled}/cancel"), &reason).send().await.expect(200);
     buyer.fund(5_000).await;
+    let gold = json!({ "name": "Gold", "prices": [usd(10)], "features": ["☂"], "reason": "Why not." });
+    staff.put("/admin/plans/gold", &gold).send().await.expect(201);
+    buyer.post("/subscriptions/purchase", &json!({ "plan": "gold", "currency": "USD" })).send().await.expect(201);
     // Which earns points, and whoever has sent the buyer a commission.
     let enrolled = code_of_somebody(nobody).await;
     buyer.post("/affiliate/clicks", &json!({ "code": enrolled })).send().await.expect(200);

@@ -54,6 +54,7 @@ impl Site {
         for limit in ["SENDER_PER_S", "GUESSES_PER_MIN", "ACCOUNT_PER_S"] {
             command.env(format!("TRADEPOST_LIMITS__{limit}"), "0");
         }
+        command.env("TRADEPOST_PLANS__FREE_LISTINGS", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let gone = || BenchError::Material("nodes: one did not start");

@@ -6,7 +6,8 @@ use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
     Money, Refusal, account, address_book, affiliate, album, auction, broadcast, category, chat, claim, commission,
-    contacts, escrow, image, inbox, listing, order, order_group, page, points, session, stock, store, wallet,
+    contacts, escrow, image, inbox, listing, order, order_group, page, plan, points, seller, session, stock, store,
+    subscription, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -283,12 +284,15 @@ impl From<Refusal> for Problem {
             Refusal::Order(error) => order_problem(error),
             Refusal::OrderGroup(error) => order_group_problem(error),
             Refusal::Page(error) => page_problem(error),
+            Refusal::Plan(error) => plan_problem(error),
             Refusal::Points(error) => points_problem(error),
             Refusal::Referral(error) => match error {},
             Refusal::ReferralClick(error) => match error {},
+            Refusal::Seller(error) => seller_problem(error),
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
             Refusal::Store(error) => store_problem(error),
+            Refusal::Subscription(error) => subscription_problem(error),
             Refusal::View(error) => match error {},
             Refusal::Wallet(error) => wallet_problem(error),
             Refusal::VersionMismatch { expected, actual } => {
@@ -576,6 +580,60 @@ fn order_group_problem(error: order_group::Error) -> Problem {
     }
 }
 
+fn plan_problem(error: plan::Error) -> Problem {
+    use plan::Error as E;
+    let field = |pointer: &str, code| Problem::invalid_field(pointer, code, error.to_string());
+    match error {
+        E::NotFound => Problem::not_found("plan"),
+        E::Free => rule("free-plan", "Not sold", error),
+        E::Retired => conflict("plan-retired", "Retired", error),
+        E::NotSoldIn { currency } => {
+            rule("not-sold-in-currency", "Not sold in this currency", error).with("currency", currency.code())
+        }
+        E::PriceNotPositive { offered } => {
+            rule("price-not-positive", "Price not above zero", error).with_money("offered", offered)
+        }
+        E::PriceTooHigh { limit, offered } => {
+            rule("price-too-high", "Price too high", error).with_money("limit", limit).with_money("offered", offered)
+        }
+        E::CurrencyRepeated { .. } => field("/prices", "repeated"),
+        E::NoPrice => field("/prices", "missing"),
+        E::FreeHasPrice => field("/prices", "unexpected"),
+        E::FreeStays => field("/retired", "unexpected"),
+        E::FeeOutOfRange { maximum, offered } => fee_out_of_range(error, maximum, offered),
+        E::PeriodOutOfRange { shortest, longest, offered } => rule("period-out-of-range", "Period out of range", error)
+            .with("minimum", shortest)
+            .with("maximum", longest)
+            .with("offered", offered),
+    }
+}
+
+fn seller_problem(error: seller::Error) -> Problem {
+    use seller::Error as E;
+    match error {
+        E::TooManyOffers { most, there } => {
+            rule("listing-limit", "As many on offer as the plan allows", error).with("maximum", most).with("there", there)
+        }
+        E::FeeOutOfRange { maximum, offered } => fee_out_of_range(error, maximum, offered),
+    }
+}
+
+fn fee_out_of_range(error: impl std::fmt::Display, maximum: u32, offered: u32) -> Problem {
+    rule("fee-out-of-range", "Fee out of range", error).with("maximum", maximum).with("offered", offered)
+}
+
+fn subscription_problem(error: subscription::Error) -> Problem {
+    use subscription::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("subscription"),
+        E::AlreadySubscribed { renews_at } => {
+            conflict("already-subscribed", "Already subscribed", error).with("renews_at", json!(renews_at))
+        }
+        E::NotDue { at } => conflict("too-early", "Too early", error).with("at", json!(at)),
+        E::Money(error) => money_problem(error),
+    }
+}
+
 fn points_problem(error: points::Error) -> Problem {
     use points::Error as E;
     match error {
@@ -620,9 +678,7 @@ fn category_problem(error: category::Error) -> Problem {
         E::NoSuchParent => field("/parent".to_owned(), "unknown"),
         E::Cycle => field("/parent".to_owned(), "cycle"),
         E::TooDeep { deepest } => rule("category-too-deep", "Too deep", error).with("maximum", deepest),
-        E::FeeOutOfRange { maximum, offered } => {
-            rule("fee-out-of-range", "Fee out of range", error).with("maximum", maximum).with("offered", offered)
-        }
+        E::FeeOutOfRange { maximum, offered } => fee_out_of_range(error, maximum, offered),
         E::AttributeRepeated { .. } => field("/attributes".to_owned(), "repeated"),
         E::OptionsWrong { .. } => field("/attributes".to_owned(), "options"),
         E::UnknownAttribute { attribute } => field(format!("/attributes/{attribute}"), "unknown"),

@@ -28,6 +28,7 @@ pub mod points;
 pub mod sandbox;
 pub mod selling;
 pub mod stores;
+pub mod subscriptions;
 pub mod uploads;
 pub mod users;
 pub mod wallet;

@@ -52,8 +52,13 @@ const TEMPLATES: &[(&str, &str)] = &templates![
     "payout_failed",
     "payout_paid",
     "reinstated",
+    "renewal_failed",
     "reset",
     "second_chance",
+    "subscription_begun",
+    "subscription_ended",
+    "subscription_ends_soon",
+    "subscription_renewed",
     "suspended",
     "unsold",
     "verify",
@@ -213,7 +218,7 @@ mod tests {
                 let facts = json!({
                     "title": "A watch", "price": money, "amount": money, "auction": id, "order": id, "group": id,
                     "listing": id, "chat": id, "side": side, "own": false, "carrier": "Post", "tracking": "1", "violations": 1,
-                    "maximum": 3, "until": Timestamp::UNIX_EPOCH, "expires_at": Timestamp::UNIX_EPOCH,
+                    "maximum": 3, "until": Timestamp::UNIX_EPOCH, "expires_at": Timestamp::UNIX_EPOCH, "ends_at": Timestamp::UNIX_EPOCH, "charges": money,
                     "token": "token", "body": ["One.", "Two."], "reserve_missed": false,
                 });
                 let said = parts(&TEXTS.get_template(name).unwrap().render(&facts).unwrap()).unwrap();

@@ -14,7 +14,7 @@ use crate::listing::Approver;
 use crate::money::Money;
 use crate::order::{CancelCause, Origin, Witness};
 use crate::sealed::Sealed;
-use crate::{account, auction, chat, listing, order, wallet};
+use crate::{account, auction, chat, listing, order, subscription, wallet};
 
 /// So many bidders of an auction are told that they have not won. It is kept for each auction and written with each bid.
 pub const MOST_BIDDERS: usize = 1_000;
@@ -427,6 +427,28 @@ impl Context {
             }
             chat::Event::ChatOpened { .. } => vec![],
         }
+    }
+
+    /// What happens to a subscription tells. It needs no context: it is its subscriber's.
+    pub fn of_subscription(owner: AccountId, event: &subscription::Event) -> Vec<Told> {
+        use subscription::Event as E;
+        let notice = match event {
+            E::SubscriptionPurchased { period, .. } | E::SubscriptionUpgraded { period, .. } => {
+                Notice::SubscriptionBegun { ends_at: period.ends_at }
+            }
+            E::SubscriptionRenewed { period, .. } => Notice::SubscriptionRenewed { ends_at: period.ends_at },
+            E::RenewalReminded { ends_at, charges, .. } => {
+                Notice::SubscriptionEndsSoon { ends_at: *ends_at, charges: *charges }
+            }
+            E::RenewalFailed { requested, until, .. } => Notice::RenewalFailed { price: *requested, until: *until },
+            E::SubscriptionEnded { .. } => Notice::SubscriptionEnded {},
+            // What somebody does themselves they need not be told.
+            E::PlanChangeScheduled { .. }
+            | E::SubscriptionCancelled { .. }
+            | E::SubscriptionContinued { .. }
+            | E::PeriodRecognised { .. } => return vec![],
+        };
+        vec![Told::to(owner, notice)]
     }
 
     /// What a broadcast tells. It needs no context.

@@ -24,11 +24,14 @@ use domain::listing::{
 use domain::order::Order;
 use domain::order_group::OrderGroup;
 use domain::page::Page;
+use domain::plan::Plan;
 use domain::points::Points;
 use domain::referral::Referral;
 use domain::referral_click::ReferralClick;
+use domain::seller::Seller;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
+use domain::subscription::Subscription;
 use domain::view::View;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
@@ -54,6 +57,7 @@ mod interest;
 mod orders;
 mod pages;
 mod stores;
+mod subscriptions;
 
 /// Texts that a seller may type, some of which no table would take as they are.
 pub(crate) const TEXTS: [&str; 8] = [
@@ -100,6 +104,10 @@ pub(crate) struct History {
     random_of_affiliates: StdRng,
     /// Who is an affiliate, and does nothing else.
     affiliated: BTreeSet<Uuid>,
+    /// Draws what happens to subscriptions, likewise.
+    random_of_subscriptions: StdRng,
+    /// Who subscribes, and does nothing else.
+    subscribing: BTreeSet<Uuid>,
     now: Timestamp,
     pub(crate) units: Vec<Unit>,
     unit: Unit,
@@ -141,6 +149,9 @@ pub(crate) struct History {
     pub(crate) pages: Streams<Page>,
     pub(crate) points: Streams<Points>,
     pub(crate) stores: Streams<Store>,
+    pub(crate) plans: Streams<Plan>,
+    pub(crate) sellers: Streams<Seller>,
+    pub(crate) subscriptions: Streams<Subscription>,
     deposits: Vec<(WalletId, DepositId)>,
     withdrawals: Vec<(WalletId, WithdrawalId)>,
     holds: Vec<(WalletId, HoldId)>,
@@ -201,6 +212,8 @@ impl History {
             random_of_stores: StdRng::seed_from_u64(seed + 1_000_000),
             random_of_affiliates: StdRng::seed_from_u64(seed + 3_000_000),
             affiliated: BTreeSet::new(),
+            random_of_subscriptions: StdRng::seed_from_u64(seed + 4_000_000),
+            subscribing: BTreeSet::new(),
             now: DateTime::from_timestamp_millis(1_750_000_000_000).unwrap(),
             units: Vec::new(),
             unit: Unit::default(),
@@ -236,6 +249,9 @@ impl History {
             pages: Streams(BTreeMap::new()),
             points: Streams(BTreeMap::new()),
             stores: Streams(BTreeMap::new()),
+            plans: Streams(BTreeMap::new()),
+            sellers: Streams(BTreeMap::new()),
+            subscriptions: Streams(BTreeMap::new()),
             deposits: Vec::new(),
             withdrawals: Vec::new(),
             holds: Vec::new(),
@@ -285,6 +301,7 @@ impl History {
         self.talk();
         self.keep_affiliates();
         self.tell_people();
+        self.keep_subscriptions();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
         }
@@ -785,7 +802,8 @@ impl History {
     }
 
     fn traders(&self) -> impl Iterator<Item = AccountId> {
-        self.accounts.0.keys().filter(|id| !self.affiliated.contains(id)).map(|id| AccountId(*id))
+        let others = |id: &&Uuid| !self.affiliated.contains(*id) && !self.subscribing.contains(*id);
+        self.accounts.0.keys().filter(others).map(|id| AccountId(*id))
     }
 
     fn any_listing(&mut self) -> Option<ListingId> {

@@ -20,12 +20,15 @@ use domain::listing::{self, Listing};
 use domain::order::{self, Order};
 use domain::order_group::{self, OrderGroup};
 use domain::page::{self, Page};
+use domain::plan::{self, Plan};
 use domain::points::{self, Points};
 use domain::referral::{self, Referral};
 use domain::referral_click::{self, ReferralClick};
+use domain::seller::{self, Seller};
 use domain::session::{self, Session};
 use domain::stock::{self, Stock};
 use domain::store::{self, Store};
+use domain::subscription::{self, Outlook, Subscription};
 use domain::view::{self, View};
 use domain::wallet::{self, Wallet};
 use domain::{AccountId, CommissionId, HoldId, ListingId, Money, OrderId, Refusal, Timestamp};
@@ -138,6 +141,11 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             let page::Event::PagePublished { content, by } = event.clone();
             draft.execute::<Page>(*id, page::Command::Publish { content, by }).map(drop)
         }
+        [DomainEvent::Plan(id, event), ..] => {
+            let (plan::Event::PlanDefined { definition, by, reason }
+            | plan::Event::PlanRevised { definition, by, reason }) = event.clone();
+            draft.execute::<Plan>(*id, plan::Command::Define { definition, by, reason }).map(drop)
+        }
         [DomainEvent::Points(id, event), ..] => draft.execute::<Points>(*id, of_points(*event)).map(drop),
         [DomainEvent::Referral(id, referral::Event::AccountReferred { source }), ..] => {
             draft.execute::<Referral>(*id, referral::Command::Follow { source: *source }).map(drop)
@@ -146,12 +154,21 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             let count = referral_click::Command::Count { affiliate: *affiliate, now };
             draft.execute::<ReferralClick>(*id, count).map(drop)
         }
+        [DomainEvent::Seller(id, event), ..] => draft.execute::<Seller>(*id, of_seller(event.clone())).map(drop),
         [DomainEvent::Session(id, event), ..] => {
             let command = of_session(event, &draft.get::<Session>(*id), now);
             draft.execute::<Session>(*id, command).map(drop)
         }
         [DomainEvent::Stock(id, event), ..] => draft.execute::<Stock>(*id, of_stock(*id, event)).map(drop),
         [DomainEvent::Store(id, event), ..] => draft.execute::<Store>(*id, of_store(*id, event)).map(drop),
+        [DomainEvent::Subscription(id, event), rest @ ..] => {
+            let next = rest.first().and_then(|next| match next {
+                DomainEvent::Subscription(_, event) => Some(event),
+                _ => None,
+            });
+            let command = of_subscription(*id, event, next, &draft.get::<Subscription>(*id), now);
+            draft.execute::<Subscription>(*id, command).map(drop)
+        }
         [DomainEvent::View(id, view::Event::ListingViewed { listing }), ..] => {
             draft.execute::<View>(*id, view::Command::Count { listing: *listing }).map(drop)
         }
@@ -460,6 +477,60 @@ fn of_store(owner: AccountId, event: &store::Event) -> store::Command {
     }
 }
 
+fn of_seller(event: seller::Event) -> seller::Command {
+    match event {
+        seller::Event::OfferAdded { listing } => seller::Command::Offer { listing, most: None },
+        seller::Event::OfferWithdrawn { listing } => seller::Command::Withdraw { listing },
+        seller::Event::FeeAgreed { fee_bps, by, reason } => seller::Command::AgreeFee { fee_bps, by, reason },
+    }
+}
+
+/// What a period that has ended leads to, the event after its recognition tells; what is bought while another plan is not
+/// paid begins with the end of that.
+fn of_subscription(
+    owner: AccountId,
+    event: &subscription::Event,
+    next: Option<&subscription::Event>,
+    state: &Subscription,
+    now: Timestamp,
+) -> subscription::Command {
+    use subscription::{Command as C, EndCause, Event as E};
+    let renew = |outlook| C::Renew { outlook, now };
+    let buy = |subscription, terms| C::Purchase { owner, subscription, terms, now };
+    match (event.clone(), next.cloned()) {
+        (E::SubscriptionPurchased { subscription, terms, .. }, _)
+        | (
+            E::SubscriptionEnded { cause: EndCause::Replaced, .. },
+            Some(E::SubscriptionPurchased { subscription, terms, .. }),
+        )
+        | (E::SubscriptionUpgraded { subscription, terms, .. } | E::PlanChangeScheduled { subscription, terms }, _) => {
+            buy(subscription, terms)
+        }
+        (E::SubscriptionContinued { subscription }, _) => match state.running() {
+            Some(running) => buy(subscription, running.terms.clone()),
+            None => C::Remind { now },
+        },
+        (E::SubscriptionCancelled { subscription }, _)
+        | (E::SubscriptionEnded { subscription, cause: EndCause::Cancelled }, _) => {
+            C::Cancel { subscription: Some(subscription) }
+        }
+        (E::RenewalReminded { .. }, _) => C::Remind { now },
+        // Its subscriber has paid before it was tried again.
+        (E::SubscriptionRenewed { subscription, terms, .. }, _)
+            if matches!(state, Subscription::InGrace { retry_at, .. } if now < *retry_at) =>
+        {
+            buy(subscription, terms)
+        }
+        (E::PeriodRecognised { .. }, Some(E::SubscriptionRenewed { .. })) | (E::SubscriptionRenewed { .. }, _) => {
+            renew(Outlook::Payable)
+        }
+        (E::PeriodRecognised { .. }, Some(E::SubscriptionEnded { cause, .. })) => renew(Outlook::Barred(cause)),
+        (E::SubscriptionEnded { cause: EndCause::NotPaid, .. } | E::RenewalFailed { .. }, _)
+        | (E::PeriodRecognised { .. }, _) => renew(Outlook::Unpayable),
+        (E::SubscriptionEnded { cause, .. }, _) => renew(Outlook::Barred(cause)),
+    }
+}
+
 /// What comes in may be `spent` in the same unit of work.
 fn of_wallet(event: wallet::Event, owner: AccountId, spent: Option<Money>) -> wallet::Command {
     use wallet::{Command as C, Event as E};
@@ -486,6 +557,7 @@ fn of_wallet(event: wallet::Event, owner: AccountId, spent: Option<Money>) -> wa
         E::HoldPlaced { hold, amount, .. } => C::PlaceHold { hold, amount },
         E::HoldReleased { hold, .. } => C::ReleaseHold { hold },
         E::PaymentMade { order, amount } => C::Pay { order, amount },
+        E::SubscriptionPaid { subscription, period, amount } => C::PaySubscription { subscription, period, amount },
         E::SaleReceived { order, amount } => C::ReceiveSale { owner, order, amount },
         E::RefundReceived { order, refund, amount } => C::ReceiveRefund { owner, order, refund, amount },
         E::RefundGiven { order, refund, amount, owed } => C::GiveRefund { owner, order, refund, amount, owed },

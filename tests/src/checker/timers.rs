@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::TimeDelta;
 use commands::timers::{SOLD_SHOWN_FOR, UNVERIFIED_FOR};
 use domain::order::Payment;
-use domain::{Timestamp, account, auction, broadcast, escrow, inbox, listing, order, order_group, stock, wallet};
+use domain::{
+    Timestamp, account, auction, broadcast, escrow, inbox, listing, order, order_group, stock, subscription, wallet,
+};
 use eventstore::event::DomainEvent;
 
 use super::{Log, Logged};
@@ -78,7 +80,8 @@ fn due_at(set_by: &DomainEvent, set_at: Timestamp, first: &DomainEvent) -> Optio
     use listing::Event as L;
     use order::Event as O;
     use order_group::Event as G;
-    use stock::Event as S;
+    use stock::Event as K;
+    use subscription::Event as S;
     use wallet::Event as W;
     let due_at = match (set_by, first) {
         (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionOpened {})) => terms.starts_at,
@@ -106,10 +109,24 @@ fn due_at(set_by: &DomainEvent, set_at: Timestamp, first: &DomainEvent) -> Optio
         | (D::Inbox(_, I::ReadCleanedUp { clean_up_at, .. }), D::Inbox(_, I::ReadCleanedUp { .. })) => (*clean_up_at)?,
         (D::Broadcast(_, B::BroadcastSent { until, .. }), D::Broadcast(_, B::BroadcastWithdrawn {})) => *until,
         (D::Account(_, P::AccountRegistered { .. }), D::Claim(..)) => set_at + UNVERIFIED_FOR,
-        (D::Stock(_, S::StockSoldOut {}), D::Listing(_, L::ListingArchived { .. })) => set_at + SOLD_SHOWN_FOR,
+        (D::Stock(_, K::StockSoldOut {}), D::Listing(_, L::ListingArchived { .. })) => set_at + SOLD_SHOWN_FOR,
         (D::Wallet(_, W::DepositDelayed { check_at, .. } | W::WithdrawalDelayed { check_at, .. }), D::Wallet(..)) => {
             *check_at
         }
+        (
+            D::Subscription(
+                _,
+                S::SubscriptionPurchased { period, .. }
+                | S::SubscriptionUpgraded { period, .. }
+                | S::SubscriptionRenewed { period, .. },
+            ),
+            D::Subscription(_, first),
+        ) => match first {
+            S::PeriodRecognised { .. } => period.ends_at,
+            S::RenewalReminded { .. } => period.remind_at(),
+            _ => return None,
+        },
+        (D::Subscription(_, S::RenewalFailed { retry_at, .. }), D::Subscription(..)) => *retry_at,
         _ => return None,
     };
     Some(due_at)

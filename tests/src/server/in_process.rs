@@ -64,7 +64,7 @@ impl InProcess {
     }
 
     /// On a database that is there already. The sandbox is switched on whatever the settings say, and there are no limits
-    /// unless they name some: a test asks more at once than anybody else.
+    /// unless they name some: a test asks and offers more at once than anybody else.
     pub async fn start_on(database: TestDatabase, mut settings: Config) -> Self {
         settings.sandbox.enabled = true;
         let mail = TempDir::new().or_fail("make a folder for messages");
@@ -74,6 +74,9 @@ impl InProcess {
         }
         if settings.limits == config::Limits::default() {
             settings.limits = config::Limits::OFF;
+        }
+        if settings.plans == config::Plans::default() {
+            settings.plans = config::Plans::UNLIMITED;
         }
         if settings.http.connections_per_sender == config::Http::default().connections_per_sender {
             // All of them come from here.

@@ -227,7 +227,9 @@ async fn ask(client: &Client, route: &Route, things: &Things) -> Answer {
 
 /// Whether whoever a thing is not for does not see it, though any account may have one.
 fn of_ones_own(path: &str) -> bool {
-    ["/addresses/", "/notifications/{id}", "/subscriptions/{id}"].into_iter().any(|beginning| path.starts_with(beginning))
+    ["/addresses/", "/notifications/{id}", "/subscriptions/{id}"]
+        .into_iter()
+        .any(|beginning| path.starts_with(beginning))
 }
 
 fn told(answer: &Answer) -> (u16, Value, Value) {

@@ -17,7 +17,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 23] = [
+const CANARIES: [&str; 25] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -39,6 +39,7 @@ const CANARIES: [&str; 23] = [
     "canary-instagram",
     "canary-facebook",
     "canary-message",
+    "canary-announced",
     "canary-agent",
     "canary horse battery",
     "canary-reason",
@@ -217,6 +218,10 @@ async fn work_for_the_marketplace(database: &TestDatabase, ann: &Client) {
     assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
     let plan = json!({ "name": "Gold", "prices": [usd(100)], "reason": "canary-reason" });
     ann.put("/admin/plans/gold", &plan).send().await.expect(201);
+    let said = json!({
+        "account_id": ann.account(), "title": "Dear Ann", "body": "canary-announced", "reason": "canary-reason",
+    });
+    ann.post("/admin/notifications", &said).send().await.expect(201);
 }
 
 #[tokio::test]
@@ -227,13 +232,14 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let (ann, tokens) = somebody(server, &seller).await;
     work_for_the_marketplace(database, &ann).await;
     let before = database.log_head().await;
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/chats"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/chats", "/notifications"]
+    {
         ann.get(path).since(before).send().await.expect(200);
     }
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
     assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
-    for shown in &CANARIES[..21] {
+    for shown in &CANARIES[..22] {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -242,7 +248,8 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/chats"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/chats", "/notifications"]
+    {
         seller.get(path).since(head).send().await.expect(200);
     }
     // What they looked at is counted, and nobody's; what they wanted to find again is neither.

@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use domain::account::Account;
+use domain::affiliate::Affiliate;
 use domain::auction::Auction;
 use domain::broadcast::Broadcast;
 use domain::chat::Chat;
@@ -298,6 +299,7 @@ impl Follower for TimerTable {
     fn interest(&self) -> Interest {
         Interest::In(&[
             Account::TYPE,
+            Affiliate::TYPE,
             Auction::TYPE,
             Broadcast::TYPE,
             Chat::TYPE,

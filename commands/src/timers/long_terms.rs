@@ -11,7 +11,7 @@ use domain::account::{Account, Capability};
 use domain::claim::Kind as Name;
 use domain::notice::Addressee;
 use domain::order::Origin;
-use domain::{AccountId, account, auction, broadcast, chat, inbox, listing, order, stock, store, wallet};
+use domain::{AccountId, account, affiliate, auction, broadcast, chat, inbox, listing, order, stock, store, wallet};
 use eventstore::event::DomainEvent;
 use eventstore::follower::Recorded;
 use eventstore::sealing::PersonKey;
@@ -35,6 +35,7 @@ impl Changes {
         let (now, set_by) = (recorded.recorded_at, recorded.event_id);
         match &recorded.event {
             DomainEvent::Account(id, event) => self.take_account(id.0, event, now + UNVERIFIED_FOR, set_by),
+            DomainEvent::Affiliate(id, affiliate::Event::AffiliateEnrolled { .. }) => self.stays(id.0),
             DomainEvent::Auction(_, auction::Event::BidPlaced { bidder, .. }) => self.stays(bidder.0),
             DomainEvent::Broadcast(id, event) => self.take_broadcast(id.0, event, set_by),
             DomainEvent::Chat(_, chat::Event::ChatOpened { by, .. }) => self.stays(by.0),

@@ -44,6 +44,8 @@ mod folder;
 mod letters;
 mod post;
 mod smtp;
+#[cfg(test)]
+mod tests;
 pub mod words;
 
 pub use folder::Folder;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use eventstore::clock::Clock;
 use futures::future::BoxFuture;
 use tokio::io::AsyncWriteExt;
 
@@ -64,7 +65,7 @@ impl Mailer for Folder {
     }
 
     fn clean_up(&self) -> BoxFuture<'_, Result<(), NotSent>> {
-        Box::pin(self.sweep(SystemTime::now()))
+        Box::pin(self.sweep(Clock::real_now().into()))
     }
 }
 
@@ -78,9 +79,10 @@ mod tests {
     async fn files_are_kept_for_a_time() {
         let folder = std::env::temp_dir().join(format!("tradepost-mail-{}", eventstore::mint::id()));
         let day = Duration::from_hours(24);
+        let now: SystemTime = Clock::real_now().into();
         let from = "Tradepost <tradepost@localhost>".parse().unwrap();
         let mail = Folder { folder: folder.clone(), from, kept_for: day };
-        mail.sweep(SystemTime::now()).await.unwrap();
+        mail.sweep(now).await.unwrap();
         let said = || "Hello.".to_owned();
         let (id, to) = (Uuid::from_u128(7), "ann@example.com".to_owned());
         let letter = Letter { id, position: 7, to, subject: said(), text: said(), html: said() };
@@ -89,9 +91,9 @@ mod tests {
         mail.send(&letter).await.unwrap();
         std::fs::write(folder.join("notes.txt"), "mine").unwrap();
         let files = || std::fs::read_dir(&folder).unwrap().count();
-        mail.sweep(SystemTime::now() + day / 2).await.unwrap();
+        mail.sweep(now + day / 2).await.unwrap();
         assert_eq!(files(), 2);
-        mail.sweep(SystemTime::now() + day * 2).await.unwrap();
+        mail.sweep(now + day * 2).await.unwrap();
         assert_eq!(files(), 1);
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -1,6 +1,6 @@
 //! What is said, in which words.
 //!
-//! There is a template for every [`Notice`], named as it is tagged in JSON: a first line, paragraphs with empty lines
+//! There is a template for every [`Notice`]: a first line, paragraphs with empty lines
 //! between, and perhaps, as the last, `[what to do](where)`. The list in the application shows them as they are; a
 //! message has them twice, as text and as HTML, where whatever somebody has typed is escaped. The templates are part of
 //! the binary.
@@ -15,57 +15,64 @@ use minijinja::{Environment, Error};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Makes the list of templates, by name.
+/// Makes the list of templates, by name, and says which is that of a notice: every one has its own.
 macro_rules! templates {
-    ($($name:literal),+ $(,)?) => {
-        [$(($name, include_str!(concat!("words/", $name, ".txt")))),+]
+    ($($notice:ident: $name:literal),+ $(,)?) => {
+        /// Every template.
+        const TEMPLATES: &[(&str, &str)] = &[$(($name, include_str!(concat!("words/", $name, ".txt")))),+];
+
+        /// The name of its template.
+        fn name_of(notice: &Notice) -> &'static str {
+            match notice {
+                $(Notice::$notice { .. } => $name),+
+            }
+        }
     };
 }
 
-/// Every template.
-const TEMPLATES: &[(&str, &str)] = &templates![
-    "announcement",
-    "auction_cancelled",
-    "bid_placed",
-    "blocked",
-    "delivery_questioned",
-    "dispute",
-    "email_changed",
-    "escrow_refunded",
-    "escrow_released",
-    "feedback_request",
-    "inspection_reminded",
-    "listing_approved",
-    "listing_rejected",
-    "listing_removed",
-    "listing_review",
-    "login_linked",
-    "lost",
-    "message",
-    "order_cancelled",
-    "order_delivered",
-    "order_paid",
-    "order_placed",
-    "order_shipped",
-    "outbid",
-    "password_changed",
-    "payout_failed",
-    "payout_paid",
-    "reinstated",
-    "renewal_failed",
-    "reset",
-    "second_chance",
-    "subscription_begun",
-    "subscription_ended",
-    "subscription_ends_soon",
-    "subscription_renewed",
-    "suspended",
-    "unsold",
-    "verify",
-    "violation",
-    "welcome",
-    "won",
-];
+templates!(
+    Announcement: "announcement",
+    AuctionCancelled: "auction_cancelled",
+    BidPlaced: "bid_placed",
+    Blocked: "blocked",
+    DeliveryQuestioned: "delivery_questioned",
+    Dispute: "dispute",
+    EmailChanged: "email_changed",
+    EscrowRefunded: "escrow_refunded",
+    EscrowReleased: "escrow_released",
+    FeedbackRequest: "feedback_request",
+    InspectionReminded: "inspection_reminded",
+    ListingApproved: "listing_approved",
+    ListingRejected: "listing_rejected",
+    ListingRemoved: "listing_removed",
+    ListingReview: "listing_review",
+    LoginLinked: "login_linked",
+    Lost: "lost",
+    Message: "message",
+    OrderCancelled: "order_cancelled",
+    OrderDelivered: "order_delivered",
+    OrderPaid: "order_paid",
+    OrderPlaced: "order_placed",
+    OrderShipped: "order_shipped",
+    Outbid: "outbid",
+    PasswordChanged: "password_changed",
+    PayoutFailed: "payout_failed",
+    PayoutPaid: "payout_paid",
+    Reinstated: "reinstated",
+    RenewalFailed: "renewal_failed",
+    Reset: "reset",
+    SecondChance: "second_chance",
+    SubscriptionBegun: "subscription_begun",
+    SubscriptionEnded: "subscription_ended",
+    SubscriptionEndsSoon: "subscription_ends_soon",
+    SubscriptionRenewed: "subscription_renewed",
+    Suspended: "suspended",
+    Unsold: "unsold",
+    Verify: "verify",
+    Violation: "violation",
+    Welcome: "welcome",
+    Won: "won",
+);
 
 /// Each template as text, and in messages as HTML: which of them, its name tells the renderer.
 static TEXTS: LazyLock<Environment<'static>> = LazyLock::new(|| environment(""));
@@ -112,16 +119,13 @@ pub struct Message {
 
 /// What a notice says.
 pub fn say(notice: &Notice) -> Result<Said, Error> {
-    let facts = facts(notice, None);
-    let name = name_of(&facts);
-    parts(&TEXTS.get_template(&name)?.render(&facts)?)
+    parts(&TEXTS.get_template(name_of(notice))?.render(facts(notice, None))?)
 }
 
 /// The message of a notice, with the token that answers it, if it asks for one.
 pub fn write(notice: &Notice, token: Option<&str>, site: &str) -> Result<Message, Error> {
-    let facts = facts(notice, token);
-    let name = name_of(&facts);
-    let said = parts(&TEXTS.get_template(&name)?.render(&facts)?)?;
+    let (name, facts) = (name_of(notice), facts(notice, token));
+    let said = parts(&TEXTS.get_template(name)?.render(&facts)?)?;
     let choose = (!notice.kind().is_urgent()).then(|| format!("{site}/notifications/preferences"));
     let text = lay_out("layout.txt", &said, site, choose.as_deref())?;
     // Escaped where it is put in, so what it becomes is put in as it is.
@@ -166,10 +170,6 @@ fn flatten(value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(flatten),
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-fn name_of(facts: &Value) -> String {
-    facts["notice"].as_str().unwrap_or_default().to_owned()
 }
 
 /// The parts of what a template has become.

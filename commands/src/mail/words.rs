@@ -1,9 +1,8 @@
 //! What is said, in which words.
 //!
-//! There is a template for every [`Notice`]: a first line, paragraphs with empty lines
-//! between, and perhaps, as the last, `[what to do](where)`. The list in the application shows them as they are; a
-//! message has them twice, as text and as HTML, where whatever somebody has typed is escaped. The templates are part of
-//! the binary.
+//! There is a template for every [`Notice`]: a first line, paragraphs with empty lines between, and perhaps, as
+//! the last, `[what to do](where)`. The list in the application shows them as they are; a message has them twice,
+//! as text and as HTML, where whatever somebody has typed is escaped. The templates are part of the binary.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

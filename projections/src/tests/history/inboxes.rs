@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use domain::account::Capability;
 use domain::notice::{Addressee, Channels, Kind, Words};
 use domain::{AccountId, BroadcastId, NotificationId, broadcast, inbox};
@@ -47,7 +48,8 @@ impl History {
                 let wanted = kind.told(Channels { in_app, live, email });
                 inbox::Command::Prefer { preferences: BTreeMap::from([(kind, wanted)]) }
             }
-            8 => inbox::Command::CleanUp { now },
+            // As if its time had come.
+            8 => inbox::Command::CleanUp { now: now + inbox::READ_KEPT_FOR + TimeDelta::days(2) },
             _ => return self.announce(id),
         };
         let event_id = self.id();

@@ -246,6 +246,10 @@ mod tests {
         assert!(message.text.lines().any(|line| line == "the-token"), "{}", message.text);
         assert!(message.html.lines().any(|line| line == "the-token"), "{}", message.html);
         assert!(message.text.contains("1970-01-01 00:00 UTC"), "{}", message.text);
+        // The list in the application does not tell it.
+        let said = say(&Notice::Verify { challenge, expires_at }).unwrap();
+        assert_eq!(said.paragraphs.len(), 1, "{said:?}");
+        assert!(said.paragraphs[0].starts_with("A token is in your mailbox."), "{said:?}");
         // Nobody chooses not to be told this.
         assert!(!message.text.contains("preferences"), "{}", message.text);
     }

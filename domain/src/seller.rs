@@ -161,13 +161,17 @@ mod tests {
         let unlimited = Command::Offer { listing: listing(3), most: None };
         two().when(unlimited.clone()).then([Event::OfferAdded { listing: listing(3) }]);
         // More than a smaller plan allows stay, and none comes.
-        two().and(unlimited.clone()).and(withdraw(1)).when(offer(4)).then_refused(Error::TooManyOffers {
-            most: 2,
-            there: 2,
-        });
-        two().and(unlimited).and(withdraw(1)).and(withdraw(3)).when(offer(4)).then([Event::OfferAdded {
-            listing: listing(4),
-        }]);
+        two()
+            .and(unlimited.clone())
+            .and(withdraw(1))
+            .when(offer(4))
+            .then_refused(Error::TooManyOffers { most: 2, there: 2 });
+        two()
+            .and(unlimited)
+            .and(withdraw(1))
+            .and(withdraw(3))
+            .when(offer(4))
+            .then([Event::OfferAdded { listing: listing(4) }]);
     }
 
     #[test]

@@ -474,7 +474,14 @@ impl Running {
                     Posting::new(available, self.deferred(), charged),
                 ];
                 let postings = movements.into_iter().filter(|posting| posting.amount.is_positive()).collect();
-                return Ok(vec![Event::SubscriptionUpgraded { subscription, terms, period, unused, charged, postings }]);
+                return Ok(vec![Event::SubscriptionUpgraded {
+                    subscription,
+                    terms,
+                    period,
+                    unused,
+                    charged,
+                    postings,
+                }]);
             }
         }
         Ok(vec![Event::PlanChangeScheduled { subscription, terms }])
@@ -519,9 +526,8 @@ impl Running {
 
     /// What its subscriber buys while the next period is not paid: that one, or another plan instead.
     fn settle(&self, subscription: SubscriptionId, terms: Terms, now: Timestamp) -> Vec<Event> {
-        let due = self.renews_under().filter(|due| {
-            due.plan == terms.plan && due.price.currency() == terms.price.currency()
-        });
+        let due =
+            self.renews_under().filter(|due| due.plan == terms.plan && due.price.currency() == terms.price.currency());
         match due {
             Some(due) => vec![self.renewed(due.clone(), now)],
             None => vec![self.ended(EndCause::Replaced), purchased(self.owner, subscription, terms, now)],
@@ -567,7 +573,8 @@ impl Aggregate for Subscription {
             }
             (Self::None, Command::Cancel { .. }) => Err(Error::NotFound),
             (
-                Self::Active(Running { subscription: known, .. }) | Self::InGrace { running: Running { subscription: known, .. }, .. },
+                Self::Active(Running { subscription: known, .. })
+                | Self::InGrace { running: Running { subscription: known, .. }, .. },
                 Command::Cancel { subscription: Some(asked) },
             ) if asked != *known => Err(Error::NotFound),
             (Self::Active(running), Command::Cancel { .. }) => Ok(match running.next {

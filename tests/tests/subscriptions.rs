@@ -50,7 +50,8 @@ fn gold() -> Value {
 async fn the_plans_are_those_that_are_shipped_until_staff_say_something_else() {
     let bazaar = Bazaar::open().await;
     let nobody = bazaar.server.client();
-    let slugs = |plans: &[Value]| plans.iter().map(|plan| plan["slug"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let slugs =
+        |plans: &[Value]| plans.iter().map(|plan| plan["slug"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let shipped = plans(&nobody, 0).await;
     assert_eq!(slugs(&shipped), ["free", "premium", "pro"]);
     assert_eq!((&shipped[0]["prices"], &shipped[1]["version"]), (&json!([]), &json!(0)));
@@ -117,7 +118,10 @@ async fn a_period_is_paid_ahead_and_earned_when_it_is_over() {
     assert_eq!(money(&bazaar).await, [PREMIUM, 0, 5_000 - PREMIUM]);
     buy(seller, "premium").await.problem(409, "already-subscribed");
     let shown = mine(&bazaar, seller).await;
-    assert_eq!((&shown["plan"], &shown["fee_bps"], &shown["listings"]), (&json!("premium"), &json!(150), &json!(1_000)));
+    assert_eq!(
+        (&shown["plan"], &shown["fee_bps"], &shown["listings"]),
+        (&json!("premium"), &json!(150), &json!(1_000))
+    );
     assert_eq!((&shown["active"]["state"], &shown["active"]["renews"]), (&json!("active"), &json!(true)));
     assert_eq!(shown["items"][0], shown["active"]);
     bazaar.wait(29 * DAY_MS).await;

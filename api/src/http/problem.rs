@@ -570,9 +570,9 @@ fn plan_problem(error: plan::Error) -> Problem {
 fn seller_problem(error: seller::Error) -> Problem {
     use seller::Error as E;
     match error {
-        E::TooManyOffers { most, there } => {
-            rule("listing-limit", "As many on offer as the plan allows", error).with("maximum", most).with("there", there)
-        }
+        E::TooManyOffers { most, there } => rule("listing-limit", "As many on offer as the plan allows", error)
+            .with("maximum", most)
+            .with("there", there),
         E::FeeOutOfRange { maximum, offered } => fee_out_of_range(error, maximum, offered),
     }
 }

@@ -11,16 +11,17 @@ use domain::{HoldId, PeriodId, SubscriptionId};
 
 use super::*;
 use crate::plans::{self, PlanRules};
+use crate::sellers;
 use crate::subscriptions::{self, Order as Wanted};
 use crate::timers::Kind;
-use crate::sellers;
 
 const ANN: AccountId = SELLERS[0];
 /// So many listings on offer at once.
 const FREE_LISTINGS: u32 = 2;
 const PLAN_RULES: PlanRules = PlanRules { free_listings: Some(FREE_LISTINGS) };
 /// Slug, price in cents, days of a period.
-const PLANS: [(&str, i64, u32); 4] = [("bronze", 333, 7), ("silver", 1_000, 30), ("gold", 3_001, 31), ("year", 9_999, 366)];
+const PLANS: [(&str, i64, u32); 4] =
+    [("bronze", 333, 7), ("silver", 1_000, 30), ("gold", 3_001, 31), ("year", 9_999, 366)];
 
 impl Market {
     fn with_plans() -> Self {
@@ -56,7 +57,8 @@ impl Market {
 
     /// Every timer of the subscription once more, whether it is due or not: nothing happens that is not due.
     fn fire_again(&mut self) {
-        let due: BTreeSet<Kind> = self.timers.iter().filter(|(_, at)| **at <= self.now).map(|((kind, ..), _)| *kind).collect();
+        let due: BTreeSet<Kind> =
+            self.timers.iter().filter(|(_, at)| **at <= self.now).map(|((kind, ..), _)| *kind).collect();
         for kind in [Kind::SubscriptionReminder, Kind::SubscriptionRenewal] {
             let before = self.positions;
             let outcome = self.submit(kind.decision(ANN.0, &timer_rules()));

@@ -222,12 +222,7 @@ fn its_subscriber_is_told_once_that_a_period_ends() {
     subscribed().when(remind(30)).then_nothing();
     given::<Subscription>([]).when(remind(27)).then_nothing();
     let next = subscribed().and(remind(27)).and(renew(Outlook::Payable, day(30)));
-    let again = Event::RenewalReminded {
-        subscription: FIRST,
-        period: 2,
-        ends_at: day(60),
-        charges: Some(usd(1_000)),
-    };
+    let again = Event::RenewalReminded { subscription: FIRST, period: 2, ends_at: day(60), charges: Some(usd(1_000)) };
     next.when(remind(57)).then([again]);
 }
 

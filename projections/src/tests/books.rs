@@ -184,7 +184,10 @@ async fn the_tables_refuse_what_must_never_be() {
             "balances_of_users_not_negative",
         ),
         ("update subscriptions.subscriptions set price = 0", "subscriptions_price_positive"),
-        ("update subscriptions.subscriptions set ended_at = null where state = 'ended'", "subscriptions_ended_for_a_cause"),
+        (
+            "update subscriptions.subscriptions set ended_at = null where state = 'ended'",
+            "subscriptions_ended_for_a_cause",
+        ),
         (
             "update subscriptions.subscriptions set grace_until = purchased_at where state = 'active'",
             "subscriptions_grace_while_past_due",

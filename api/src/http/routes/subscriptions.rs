@@ -511,11 +511,9 @@ async fn define(
 ) -> Result<Done<PlanChanged>, Problem> {
     let (request, by, expected) = (command.request(), command.caller.account, command.expected_version);
     let key = PersonKey::load(&app.pool, &app.wrapping, by).await?.ok_or_else(|| Problem::not_found("account"))?;
-    let PlanText { name, prices, period_days, fee_bps, listings, features, sort_order, retired, reason } =
-        command.body;
+    let PlanText { name, prices, period_days, fee_bps, listings, features, sort_order, retired, reason } = command.body;
     let (reason, rules) = (key.seal(&reason), app.settings.plans.rules());
-    let definition =
-        Definition { slug, name, prices, period_days, fee_bps, listings, features, sort_order, retired };
+    let definition = Definition { slug, name, prices, period_days, fee_bps, listings, features, sort_order, retired };
     let id = PlanId::of(&definition.slug);
     let define = move |world: &mut commands::World<'_>| {
         world.expect_version::<Plan>(id, expected)?;

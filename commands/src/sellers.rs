@@ -58,9 +58,9 @@ pub(crate) fn take_up(
     Ok(())
 }
 
-/// Counts a listing no more that is about to be offered no more.
+/// Counts a listing no more that is about to be offered no more, if it is offered now.
 pub(crate) fn let_go(world: &mut World<'_>, listing: ListingId) -> Result<(), Halt> {
-    if let Ok(seller) = world.get::<Listing>(listing)?.offer().map(|offer| offer.seller) {
+    if let Some(seller) = world.get::<Listing>(listing)?.on_offer_of() {
         world.execute::<Seller>(seller, Command::Withdraw { listing })?;
     }
     Ok(())

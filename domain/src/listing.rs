@@ -473,6 +473,14 @@ impl Listing {
         if matches!(self, Self::Active(_)) { Ok(offer) } else { Err(Error::NotOffered) }
     }
 
+    /// Whose it is, if it counts among what they have on offer: it is offered, waits for the staff to be, or is paused.
+    pub fn on_offer_of(&self) -> Option<AccountId> {
+        match self {
+            Self::Pending { offer, .. } | Self::Active(offer) | Self::Paused(offer) => Some(offer.seller),
+            Self::Absent | Self::Draft(_) | Self::Archived(_) | Self::Removed(_) => None,
+        }
+    }
+
     /// The offer, if the listing is `account`'s; somebody else's is as good as absent.
     pub fn owned_by(&self, account: AccountId) -> Result<&Offer, Error> {
         self.offer().and_then(|offer| if offer.seller == account { Ok(offer) } else { Err(Error::NotFound) })

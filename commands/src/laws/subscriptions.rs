@@ -225,7 +225,7 @@ fn no_more_listings_are_on_offer_than_the_plan_allows() {
     let rules = ListingRules { plans: PLAN_RULES, ..ListingRules::default() };
     let mut market = Market::with_plans();
     // Two of the four are Ann's.
-    assert_eq!(market.state::<Seller>(ANN).offers.len(), 2);
+    assert_eq!(market.state::<Seller>(ANN).offers, 2);
     let draft = |market: &mut Market, number| {
         let new = market.new_listing(number, ANN);
         market.submit(|world| listings::draft(world, &new)).unwrap();

@@ -64,6 +64,7 @@ async fn the_random_histories_tell_everything_that_can_happen() {
         domain::seller::Event::TYPES,
         domain::stock::Event::TYPES,
         domain::store::Event::TYPES,
+        domain::subscription::Event::TYPES,
         domain::view::Event::TYPES,
         domain::wallet::Event::TYPES,
     ];

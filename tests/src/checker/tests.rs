@@ -21,6 +21,7 @@ use crate::history::{Attempt, Command, Intent, NOBODY, Outcome};
 
 mod orders;
 mod sales;
+mod subscriptions;
 
 const SELLER: AccountId = AccountId(Uuid::from_u128(1));
 const ANN: AccountId = AccountId(Uuid::from_u128(2));

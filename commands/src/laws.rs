@@ -203,8 +203,8 @@ impl Market {
         self.positions += 1;
         let stored = RecordedEvent::committed(event.clone(), self.positions, self.positions);
         let event = stored.decode().unwrap();
-        let RecordedEvent { position, event_id, sequence, recorded_at, .. } = stored;
-        Recorded { position, event_id, sequence, recorded_at, event }
+        let RecordedEvent { position, commit_position, event_id, sequence, recorded_at, act, .. } = stored;
+        Recorded { position, commit_position, event_id, sequence, recorded_at, act: act.map(|act| act.0), event }
     }
 
     fn post(&mut self, postings: &[Posting]) {

@@ -92,6 +92,8 @@ pub(crate) struct History {
     random_of_stores: StdRng,
     /// Draws what happens to affiliates, likewise.
     random_of_affiliates: StdRng,
+    /// Draws what is done by staff, likewise.
+    random_of_staff: StdRng,
     /// Who is an affiliate, and does nothing else.
     affiliated: BTreeSet<Uuid>,
     now: Timestamp,
@@ -185,6 +187,7 @@ impl History {
             random: StdRng::seed_from_u64(seed),
             random_of_stores: StdRng::seed_from_u64(seed + 1_000_000),
             random_of_affiliates: StdRng::seed_from_u64(seed + 3_000_000),
+            random_of_staff: StdRng::seed_from_u64(seed + 4_000_000),
             affiliated: BTreeSet::new(),
             now: DateTime::from_timestamp_millis(1_750_000_000_000).unwrap(),
             units: Vec::new(),
@@ -739,12 +742,19 @@ impl History {
         self.stocks.execute(&mut self.unit, self.now, event_id, id, command)
     }
 
-    /// Ends the unit of work, if anything has happened in it.
+    /// Ends the unit of work, if anything has happened in it. Some are done by staff.
     pub(crate) fn commit(&mut self) {
-        let unit = std::mem::take(&mut self.unit);
-        if !unit.events.is_empty() {
-            self.units.push(unit);
+        let mut unit = std::mem::take(&mut self.unit);
+        if unit.events.is_empty() {
+            return;
         }
+        if self.random_of_staff.random_bool(0.2) {
+            let clerk = AccountId(Uuid::from_u128(self.random_of_staff.random_range(1..4)));
+            let capability = if self.random_of_staff.random() { Capability::Staff } else { Capability::Admin };
+            let metadata = Metadata::by_account(clerk).in_capacity(capability).to_json();
+            unit.events.iter_mut().for_each(|event| event.metadata.clone_from(&metadata));
+        }
+        self.units.push(unit);
     }
 
     fn id(&mut self) -> Uuid {
@@ -851,11 +861,13 @@ pub(crate) fn method() -> PaymentMethod {
 /// An event as a read model gets it, the `sequence`-th of its stream and of the log.
 pub(crate) fn recorded(sequence: i64, event: DomainEvent) -> Recorded {
     let recorded_at = DateTime::from_timestamp_millis(sequence).unwrap();
-    Recorded { position: sequence, event_id: Uuid::nil(), sequence, recorded_at, event }
+    let (position, commit_position) = (sequence, sequence);
+    Recorded { position, commit_position, event_id: Uuid::nil(), sequence, recorded_at, act: None, event }
 }
 
 fn read_back(position: i64, event: &NewEvent) -> Recorded {
     let stored = RecordedEvent::committed(event.clone(), position, position);
-    let RecordedEvent { event_id, sequence, recorded_at, .. } = stored;
-    Recorded { position, event_id, sequence, recorded_at, event: stored.decode().unwrap() }
+    let event = stored.decode().unwrap();
+    let RecordedEvent { commit_position, event_id, sequence, recorded_at, act, .. } = stored;
+    Recorded { position, commit_position, event_id, sequence, recorded_at, act: act.map(|act| act.0), event }
 }

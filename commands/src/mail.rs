@@ -183,6 +183,7 @@ impl Mail {
             | Event::CapabilitiesGranted { .. }
             | Event::CapabilitiesRevoked { .. }
             | Event::ViolationRecorded { .. }
+            | Event::ViolationsPardoned { .. }
             | Event::AccountBlocked { .. }
             | Event::AccountSuspended { .. }
             | Event::AccountReinstated { .. }

@@ -80,7 +80,8 @@ pub fn in_capacity(metadata: &str, capability: Capability) -> String {
 
 /// Who did something that was no business of their own, and in which capacity: as staff, as an administrator, or at the
 /// command line. What is done without such a capacity has none in its metadata, as everything older than this has.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default)]
 pub struct Act {
     /// As [`Metadata::by_account`] and [`Metadata::by_operator`] write it.
     pub actor: String,

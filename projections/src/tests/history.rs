@@ -350,13 +350,28 @@ impl History {
     fn change_standing(&mut self, account: AccountId) {
         let by = Granter::Operator;
         let capabilities = [*Capability::ALL.choose(&mut self.random).unwrap()].into();
-        let command = match self.random.random_range(0..5) {
-            0 => account::Command::Revoke { capabilities, by },
-            1 => account::Command::Suspend { reason: self.text().to_owned(), by },
-            2 => account::Command::Reinstate { by },
-            _ => account::Command::Grant { capabilities, by },
+        let which = self.random.random_range(0..5);
+        let text = if which == 1 { self.text() } else { "why" };
+        let key = &self.people[&account.0];
+        let reason = Some(key.seal(text));
+        let command = match which {
+            0 => account::Command::Revoke { capabilities, by, reason },
+            1 => account::Command::Suspend { reason: key.seal(text), by },
+            2 => account::Command::Reinstate { by, reason },
+            _ => account::Command::Grant { capabilities, by, reason: None },
         };
         self.account(account, command);
+        std::mem::swap(&mut self.random, &mut self.random_of_staff);
+        if self.random.random_bool(0.2) {
+            let (by, reason) = (Granter::Account(account), self.people[&account.0].seal("why"));
+            let command = if self.random.random() {
+                account::Command::Block { reason, by }
+            } else {
+                account::Command::Pardon { by, reason: Some(reason) }
+            };
+            self.account(account, command);
+        }
+        std::mem::swap(&mut self.random, &mut self.random_of_staff);
     }
 
     fn prove_identity(&mut self, account: AccountId) {

@@ -201,6 +201,13 @@ macro_rules! domain_event {
                 }
             }
 
+            /// The kind of aggregate that it has happened to, and the aggregate.
+            pub fn subject(&self) -> (&'static str, Uuid) {
+                match self {
+                    $(Self::$aggregate(id, _) => (domain::$module::$aggregate::TYPE, id.0),)+
+                }
+            }
+
             fn decode(event: &RecordedEvent) -> Result<Self, UnreadableEvent> {
                 let id = event.aggregate_id.0;
                 Ok(match event.aggregate_type.as_str() {

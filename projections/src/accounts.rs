@@ -367,6 +367,17 @@ pub async fn page(
     Ok(Page::of(profiles, limit, |profile| Cursor { registered_at: profile.registered_at, id: profile.id }))
 }
 
+/// The public names of accounts, as far as they have one.
+pub async fn names(executor: impl PgExecutor<'_>, accounts: &[Uuid]) -> Result<BTreeMap<Uuid, String>, sqlx::Error> {
+    let names: Vec<(Uuid, String)> = sqlx::query_as(
+        "select id, user_name from accounts.profiles where id = any($1) and user_name is not null",
+    )
+    .bind(accounts)
+    .fetch_all(executor)
+    .await?;
+    Ok(names.into_iter().collect())
+}
+
 /// How many administrators are worth knowing of: one who is left suffices.
 const ADMINS: i64 = 20;
 

@@ -160,6 +160,12 @@ impl<T> Command<T> {
         Ok(request)
     }
 
+    /// The same command, with why in what goes into its events.
+    pub async fn because(self, app: &App, reason: impl FnOnce(&T) -> Option<&str>) -> Result<Self, Problem> {
+        let request = self.request_because(app, reason(&self.body)).await?;
+        Ok(Self { request, ..self })
+    }
+
     /// The same command with a body that follows from what was sent.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Command<U> {
         let Self { caller, body, expected_version, request } = self;

@@ -86,18 +86,18 @@ pub struct ActBody {
     #[schema(example = "ListingRemoved")]
     action: String,
     /// To what.
-    subject: SubjectBody,
+    subject: ActSubject,
     /// Why, if that was said and whose words they are is not forgotten.
     reason: Option<String>,
     /// The id of the request.
     request_id: Option<String>,
     /// Everything that has changed with it.
-    changes: Vec<ChangeBody>,
+    changes: Vec<ActChange>,
 }
 
 /// A thing.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SubjectBody {
+pub struct ActSubject {
     #[schema(example = "listing")]
     kind: String,
     id: Uuid,
@@ -106,7 +106,7 @@ pub struct SubjectBody {
 /// What has changed of a thing. Sealed fields are not opened, long texts are cut, and of wallets, stock, points, claims and
 /// sessions it is told only that something happened to them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChangeBody {
+pub struct ActChange {
     #[schema(example = "listing")]
     kind: String,
     id: Uuid,
@@ -159,14 +159,14 @@ fn body(steps: &[Step], told: Told, names: &BTreeMap<Uuid, String>) -> Option<Ac
         actor_name: first.actor.and_then(|actor| names.get(&actor).cloned()),
         capacity: first.capacity.clone(),
         action: first.event_type.clone(),
-        subject: SubjectBody { kind: first.aggregate_type.clone(), id: first.aggregate_id },
+        subject: ActSubject { kind: first.aggregate_type.clone(), id: first.aggregate_id },
         reason,
         request_id: request,
         changes: changes.into_iter().map(change).collect(),
     })
 }
 
-fn change(change: Change) -> ChangeBody {
+fn change(change: Change) -> ActChange {
     let Change { aggregate_type, aggregate_id, events, before, after } = change;
-    ChangeBody { kind: aggregate_type, id: aggregate_id, events, before, after }
+    ActChange { kind: aggregate_type, id: aggregate_id, events, before, after }
 }

@@ -64,9 +64,9 @@ pub struct MovementBody {
     /// The deposit, withdrawal, hold, refund, order or commission that it is a step of.
     operation: Uuid,
     /// Where it came from: the side that is debited.
-    from: PlaceBody,
+    from: LedgerPlace,
     /// Where it went: the side that is credited.
-    to: PlaceBody,
+    to: LedgerPlace,
     #[schema(value_type = MoneyBody)]
     amount: Money,
     at: DateTime<Utc>,
@@ -74,7 +74,7 @@ pub struct MovementBody {
 
 /// Where money can be.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PlaceBody {
+pub struct LedgerPlace {
     /// Such as `available`, `held` and `payout-pending` of an account, `escrow` of an order, or `fee-income`.
     #[schema(example = "escrow")]
     kind: String,
@@ -83,7 +83,7 @@ pub struct PlaceBody {
     of: String,
 }
 
-impl From<&LedgerAccount> for PlaceBody {
+impl From<&LedgerAccount> for LedgerPlace {
     fn from(account: &LedgerAccount) -> Self {
         let text = account.to_string();
         let (kind, of) = text.split_once(':').unwrap_or((&text, ""));
@@ -127,8 +127,8 @@ fn body(row: Entry) -> Result<MovementBody, Problem> {
         ordinal: row.ordinal,
         kind: row.step,
         operation: row.operation,
-        from: PlaceBody::from(&row.debit_account.0),
-        to: PlaceBody::from(&row.credit_account.0),
+        from: LedgerPlace::from(&row.debit_account.0),
+        to: LedgerPlace::from(&row.credit_account.0),
         amount: stored_money(row.amount, row.currency.0)?,
         at: row.recorded_at,
     })

@@ -197,7 +197,7 @@ pub(super) async fn of_user(
 }
 
 /// What one has won and not paid oneself, the newest first. The third that counts blocks the account.
-#[utoipa::path(get, path = "/profile/violations", tag = "Accounts", security(("bearer" = [])),
+#[utoipa::path(get, path = "/profile/violations", tag = "Identity", security(("bearer" = [])),
     params(ViolationsQuery, Waits), responses((status = OK, body = Page<ViolationBody>, description = "A page")))]
 pub(super) async fn own(
     State(app): State<App>,

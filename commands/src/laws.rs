@@ -456,7 +456,7 @@ impl Act {
             700..850 => SELLERS[0],
             _ => BUYERS[1],
         };
-        let reason = String::new();
+        let reason = Sealed::from_ciphertext(AFFILIATE, "sealed".to_owned());
         match (self.kind, self.permille) {
             (15 | 16, _) => market.submit(|world| affiliates::click(world, click, affiliate, Some(buyer)).map(drop)),
             (17, 0..300) => market.submit(|world| accounts::suspend(world, AFFILIATE, reason.clone(), by)),

@@ -17,7 +17,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 22] = [
+const CANARIES: [&str; 23] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -38,6 +38,7 @@ const CANARIES: [&str; 22] = [
     "canary-whatsapp",
     "canary-instagram",
     "canary-facebook",
+    "canary-reason",
     "canary-agent",
     "canary horse battery",
 ];
@@ -211,6 +212,10 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let Watched { database, server, .. } = &market;
     let seller = server.client().register_seller("seller").await;
     let (ann, tokens) = somebody(server, &seller).await;
+    // Staff write about people as well.
+    let suspend = ["admin", "suspend", "--email", "canary-email@example.com", "--reason", "canary-reason"];
+    let suspended = tradepost(database.url(), &suspend).output().await.or_fail("run `tradepost admin suspend`");
+    assert!(suspended.status.success(), "{}", String::from_utf8_lossy(&suspended.stderr));
     let before = database.log_head().await;
     for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate"] {
         ann.get(path).since(before).send().await.expect(200);
@@ -218,7 +223,7 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
     assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
-    for shown in &CANARIES[..20] {
+    for shown in &CANARIES[..21] {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -305,12 +310,7 @@ async fn nothing_tells_who_a_guest_was_half_a_year_after() {
 async fn whoever_is_blocked_does_not_come_back_by_leaving() {
     let server = InProcess::start().await;
     let ann = server.client().register("ann").await;
-    let account = ann.account();
-    let suspend = move |world: &mut commands::World<'_>| {
-        commands::accounts::suspend(world, account, "fraud".to_owned(), domain::account::Granter::Operator)
-    };
-    let request = commands::Request::once(eventstore::event::Metadata::by_operator());
-    server.app.engine.submit(request, suspend).await.or_fail("suspend somebody");
+    tradepost_tests::bazaar::suspend(&server, ann.account()).await;
     delete(&ann).await.expect(200);
     let again = json!({ "email": "ann@example.com", "user_name": "another", "password": PASSWORD });
     server.client().post("/auth/register", &again).send().await.problem(409, "email-taken");

@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::listings::TAG;
 use crate::app::App;
-use crate::http::extract::{Command, Creation, Id, NoQuery, Nothing, Read, Slug};
+use crate::http::extract::{Command, Creation, Id, NoQuery, Read, Slug};
 use crate::http::fields::{is_slug, is_title};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::openapi::{Conditional, Keyed, Revalidates, Waits, words};

@@ -550,6 +550,25 @@ async fn act(bazaar: &Bazaar, method: &str, path: &str) -> Answer {
             send(&path.replace("{slug}", &category().await), json!({ "name": "Clocks" })).await
         }
         ("DELETE", "/admin/categories/{slug}") => send(&path.replace("{slug}", &category().await), json!({})).await,
+        ("PATCH" | "PUT", "/reports/{id}") => {
+            let item = bazaar.offer(1).await;
+            let reporter = bazaar.server.client().register(&format!("reporter-{}", method.to_lowercase())).await;
+            let report = json!({ "kind": "listing", "id": item, "reason": "fraud", "text": "It is a trick." });
+            let told = reporter.post("/reports", &report).send().await.expect(201);
+            let report = told.body["id"].as_str().or_fail("find the report");
+            send(&id(report), with(reason(), "outcome", "dismissed")).await
+        }
+        ("PATCH", "/admin/complaints/{id}") => {
+            let order = bazaar.sell().await;
+            let complaint = json!({ "order_id": order, "subject": "damaged", "text": "The glass is broken." });
+            let told = bazaar.buyer.post("/complaints", &complaint).send().await.expect(201);
+            let complaint = told.body["id"].as_str().or_fail("find the complaint");
+            send(&id(complaint), with(reason(), "outcome", "dismissed")).await
+        }
+        ("PUT", "/admin/plans/{slug}") => {
+            let plan = json!({ "name": "Gold", "prices": [usd(1_000)], "reason": "It had to be." });
+            send("/admin/plans/gold", plan).await
+        }
         // Whoever brings another route for staff says here how something comes of it.
         _ => panic!("no act of staff is known for {method} {path}"),
     }

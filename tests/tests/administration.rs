@@ -343,8 +343,10 @@ async fn staff_see_every_movement_of_money() {
     );
     // What is in a place is what has come there less what has gone.
     let balance = |kind: &str| {
-        let side = |side: &str| all.iter().filter(|it| it[side]["kind"] == kind).map(|it| cents(&it["amount"]));
-        side("to").sum::<i64>() - side("from").sum::<i64>()
+        let of = |side: &str| -> i64 {
+            all.iter().filter(|it| it[side]["kind"] == kind).map(|it| cents(&it["amount"])).sum()
+        };
+        of("to") - of("from")
     };
     for kind in ["available", "escrow", "fee-income", "provider-clearing"] {
         assert_eq!(balance(kind), bazaar.book(kind).await, "{kind}");
@@ -568,6 +570,10 @@ async fn act(bazaar: &Bazaar, method: &str, path: &str) -> Answer {
         ("PUT", "/admin/plans/{slug}") => {
             let plan = json!({ "name": "Gold", "prices": [usd(1_000)], "reason": "It had to be." });
             send("/admin/plans/gold", plan).await
+        }
+        ("POST", "/admin/notifications") => {
+            let words = json!({ "audience": "sell", "title": "Tonight", "body": "We are away.", "reason": "Maintenance." });
+            send(path, words).await
         }
         // Whoever brings another route for staff says here how something comes of it.
         _ => panic!("no act of staff is known for {method} {path}"),

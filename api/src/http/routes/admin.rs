@@ -15,10 +15,10 @@ use crate::http::extract::{NoQuery, Read};
 use crate::http::openapi::Waits;
 use crate::http::problem::Problem;
 
-mod acts;
-mod statistics;
-mod transactions;
-mod users;
+pub mod acts;
+pub mod statistics;
+pub mod transactions;
+pub mod users;
 
 const TAG: &str = "Administration";
 

@@ -369,12 +369,11 @@ pub async fn page(
 
 /// The public names of accounts, as far as they have one.
 pub async fn names(executor: impl PgExecutor<'_>, accounts: &[Uuid]) -> Result<BTreeMap<Uuid, String>, sqlx::Error> {
-    let names: Vec<(Uuid, String)> = sqlx::query_as(
-        "select id, user_name from accounts.profiles where id = any($1) and user_name is not null",
-    )
-    .bind(accounts)
-    .fetch_all(executor)
-    .await?;
+    let names: Vec<(Uuid, String)> =
+        sqlx::query_as("select id, user_name from accounts.profiles where id = any($1) and user_name is not null")
+            .bind(accounts)
+            .fetch_all(executor)
+            .await?;
     Ok(names.into_iter().collect())
 }
 
@@ -438,11 +437,7 @@ mod tests {
         let events = [
             Event::AccountRegistered { identity, capabilities: [Capability::Audit, Capability::Buy].into() },
             Event::ProfileChanged { changes },
-            Event::CapabilitiesGranted {
-                capabilities: [Capability::Sell].into(),
-                by: Granter::Operator,
-                reason: None,
-            },
+            Event::CapabilitiesGranted { capabilities: [Capability::Sell].into(), by: Granter::Operator, reason: None },
         ];
         let mut accounts = Accounts::default();
         for (position, event) in (1..).zip(events) {

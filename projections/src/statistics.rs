@@ -277,11 +277,8 @@ impl Statistics {
         let statement = "
             insert into counts as known select kind, status, 0 from json_populate_recordset(null::counts, $1::json)
             on conflict on constraint counts_status do nothing";
-        let counts: Vec<Count> = self
-            .counts
-            .into_iter()
-            .map(|((kind, status), things)| Count { kind, status, things })
-            .collect();
+        let counts: Vec<Count> =
+            self.counts.into_iter().map(|((kind, status), things)| Count { kind, status, things }).collect();
         rows::write(connection, statement, counts.iter()).await?;
         let statement = "
             update counts set things = counts.things + more.things

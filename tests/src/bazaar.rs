@@ -138,9 +138,8 @@ pub async fn admin(server: &InProcess, name: &str) -> Client {
 async fn somebody_who_may(server: &InProcess, name: &str, capabilities: BTreeSet<Capability>) -> Client {
     let client = server.client().register(name).await;
     let account = client.account();
-    let granted = move |world: &mut commands::World<'_>| {
-        accounts::grant(world, account, capabilities.clone(), Granter::Operator)
-    };
+    let granted =
+        move |world: &mut commands::World<'_>| accounts::grant(world, account, capabilities.clone(), Granter::Operator);
     let request = Request::once(Metadata::by_operator());
     server.app.engine.submit(request, granted).await.or_fail("make somebody of the staff");
     client

@@ -173,7 +173,8 @@ async fn expire(bazaar: &Bazaar, order: &str) {
     let group: uuid::Uuid = shown["group_id"].as_str().and_then(|id| id.parse().ok()).or_fail("find the group");
     let expire = |_| {
         let metadata = eventstore::event::Metadata::by_process("timers");
-        let expire = move |world: &mut commands::World<'_>| commands::orders::expire(world, domain::OrderGroupId(group));
+        let expire =
+            move |world: &mut commands::World<'_>| commands::orders::expire(world, domain::OrderGroupId(group));
         bazaar.server.app.engine.submit(commands::Request::once(metadata), expire)
     };
     for expired in futures::future::join_all((0..20).map(expire)).await {
@@ -423,10 +424,10 @@ async fn the_record_tells_who_has_done_what_why_and_what_was_before() {
     assert_eq!((&remove["actor"], &remove["reason"]), (&json!(other.account()), &json!("Stolen.")));
     assert_eq!(remove["changes"][0]["after"]["state"], "Removed");
     assert_eq!(featured["reason"], "Fine work.");
-    assert_eq!((&featured["changes"][0]["before"]["featured"], &featured["changes"][0]["after"]["featured"]), (
-        &json!(false),
-        &json!(true)
-    ));
+    assert_eq!(
+        (&featured["changes"][0]["before"]["featured"], &featured["changes"][0]["after"]["featured"]),
+        (&json!(false), &json!(true))
+    );
 
     let now = blocked.at();
     let at = remove["at"].as_str().or_fail("read when it was");
@@ -502,9 +503,7 @@ async fn act(bazaar: &Bazaar, method: &str, path: &str) -> Answer {
         defined.body["slug"].as_str().or_fail("find the slug").to_owned()
     };
     match (method, path) {
-        ("POST", "/auctions/{id}/cancel") => {
-            send(&id(&bazaar.seller.schedule(&auction(1_000)).await), reason()).await
-        }
+        ("POST", "/auctions/{id}/cancel") => send(&id(&bazaar.seller.schedule(&auction(1_000)).await), reason()).await,
         ("POST", "/orders/{id}/cancel") => send(&id(&bazaar.sell().await), reason()).await,
         ("POST", "/orders/{id}/deliver") => {
             let order = bazaar.sell().await;
@@ -572,7 +571,8 @@ async fn act(bazaar: &Bazaar, method: &str, path: &str) -> Answer {
             send("/admin/plans/gold", plan).await
         }
         ("POST", "/admin/notifications") => {
-            let words = json!({ "audience": "sell", "title": "Tonight", "body": "We are away.", "reason": "Maintenance." });
+            let words =
+                json!({ "audience": "sell", "title": "Tonight", "body": "We are away.", "reason": "Maintenance." });
             send(path, words).await
         }
         // Whoever brings another route for staff says here how something comes of it.

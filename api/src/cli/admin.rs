@@ -194,8 +194,7 @@ async fn suspend(config: &Config, whom: &Whom, reason: &str) -> Result<(), Failu
         let mut connection = place.database.connect(None).await?;
         let key = PersonKey::load(&mut connection, place.database.wrapping(), account).await?;
         let reason = key.ok_or("the account is forgotten")?.seal(reason);
-        let suspend =
-            move |world: &mut World<'_>| accounts::suspend(world, account, reason.clone(), Granter::Operator);
+        let suspend = move |world: &mut World<'_>| accounts::suspend(world, account, reason.clone(), Granter::Operator);
         submit_at(&place, suspend).await??;
         println!("{} is suspended; account {account}.", whom.email);
         Ok(())

@@ -255,7 +255,8 @@ mod tests {
 
     #[test]
     fn what_is_told_is_what_has_changed() {
-        let offer = |featured, title: &str| json!({ "featured": featured, "details": { "title": title, "brand": null } });
+        let offer =
+            |featured, title: &str| json!({ "featured": featured, "details": { "title": title, "brand": null } });
         let before = json!({ "Active": offer(false, "Watch") });
         let told = differences(&before, &json!({ "Active": offer(true, "Watch") }));
         assert_eq!(told, (json!({ "featured": false }), json!({ "featured": true })));

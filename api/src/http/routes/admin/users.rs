@@ -110,10 +110,7 @@ async fn named(app: &App, text: &str) -> Result<Option<AccountId>, Problem> {
 /// All accounts, the newest first.
 #[utoipa::path(get, path = "/admin/users", tag = TAG, security(("bearer" = ["staff"])), params(UsersQuery, Waits),
     responses((status = OK, body = Page<UserForStaff>, description = "A page")))]
-pub(super) async fn list(
-    State(app): State<App>,
-    read: Read<UsersQuery>,
-) -> Result<Json<Page<UserForStaff>>, Problem> {
+pub(super) async fn list(State(app): State<App>, read: Read<UsersQuery>) -> Result<Json<Page<UserForStaff>>, Problem> {
     read.wait_for(&app, accounts::MODEL.name).await?;
     let UsersQuery { q, status, capability, limit, cursor } = read.query;
     let limit = page_limit(limit)?;

@@ -294,8 +294,8 @@ impl Statistics {
                     known.violations + excluded.violations)";
         rows::write(connection, statement, self.days.into_values().filter(|day| !day.is_empty())).await?;
         let statement = "
-            insert into money as known select * from json_populate_recordset(null::money, $1::json)
-            on conflict on constraint money_day do update set
+            insert into takings as known select * from json_populate_recordset(null::takings, $1::json)
+            on conflict on constraint takings_day do update set
                 (orders, pieces, gross, refunded, fees, paid_out, cash_orders, cash_pieces, cash_gross)
                 = row (known.orders + excluded.orders, known.pieces + excluded.pieces, known.gross + excluded.gross,
                     known.refunded + excluded.refunded, known.fees + excluded.fees,
@@ -491,7 +491,7 @@ pub async fn takings(
     sqlx::query_as(
         "select day, currency, orders, pieces, gross::text, refunded::text, fees::text, paid_out::text, cash_orders,
             cash_pieces, cash_gross::text
-         from statistics.money where day between $1 and $2 and ($3::text is null or currency = $3)
+         from statistics.takings where day between $1 and $2 and ($3::text is null or currency = $3)
          order by currency, day",
     )
     .bind(from)
@@ -508,7 +508,7 @@ pub async fn totals(executor: impl PgExecutor<'_>) -> Result<Vec<Takings>, sqlx:
             sum(gross)::text as gross, sum(refunded)::text as refunded, sum(fees)::text as fees,
             sum(paid_out)::text as paid_out, sum(cash_orders)::bigint as cash_orders,
             sum(cash_pieces)::bigint as cash_pieces, sum(cash_gross)::text as cash_gross
-         from statistics.money group by currency order by currency",
+         from statistics.takings group by currency order by currency",
     )
     .fetch_all(executor)
     .await

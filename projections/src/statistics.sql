@@ -29,7 +29,7 @@ create table days (
     constraint days_day primary key (day)
 );
 
-create table money (
+create table takings (
     day date not null,
     currency text not null,
     -- Orders that were paid on that day, and what was in them. Sums that 64 bits need not hold.
@@ -44,7 +44,7 @@ create table money (
     cash_orders bigint not null,
     cash_pieces bigint not null,
     cash_gross numeric(38) not null,
-    constraint money_day primary key (day, currency)
+    constraint takings_day primary key (day, currency)
 );
 
 -- What events of an escrow do not repeat of their order.

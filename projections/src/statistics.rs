@@ -5,7 +5,7 @@
 //! any time, the sums here are those of all sellers together, and what was sold is what was given back, kept, paid out and
 //! is still held in escrow, to the cent. Days are those of UTC.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use domain::order::{self, Terms};
@@ -134,6 +134,8 @@ struct Purchase {
 #[derive(Debug, Default)]
 struct Statistics {
     things: BTreeMap<(Kind, Uuid), Thing>,
+    /// Those of which the status has changed.
+    turned: BTreeSet<(Kind, Uuid)>,
     orders: BTreeMap<Uuid, Purchase>,
     counts: BTreeMap<(Kind, String), i64>,
     days: BTreeMap<NaiveDate, Day>,
@@ -178,6 +180,7 @@ impl Statistics {
 
     fn count(&mut self, kind: Kind, id: Uuid, status: &str) {
         let thing = Thing { kind, id, status: status.to_owned() };
+        self.turned.insert((kind, id));
         if let Some(before) = self.things.insert((kind, id), thing) {
             *self.counts.entry((kind, before.status)).or_default() -= 1;
         }
@@ -268,7 +271,8 @@ impl Statistics {
         let statement = "
             insert into things select * from json_populate_recordset(null::things, $1::json)
             on conflict on constraint things_id do update set status = excluded.status";
-        rows::write(connection, statement, self.things.into_values()).await?;
+        let turned = self.turned.iter().filter_map(|key| self.things.get(key));
+        rows::write(connection, statement, turned).await?;
         let statement = "
             insert into orders select * from json_populate_recordset(null::orders, $1::json)
             on conflict on constraint orders_order do nothing";

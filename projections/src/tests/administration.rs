@@ -168,7 +168,8 @@ async fn everything_that_was_done_in_a_capacity_is_told_with_what_it_has_changed
         }
     }
     // One act for each unit of work that says so, the newest first.
-    let said = |unit: &super::history::Unit| unit.events.first().is_some_and(|it| it.metadata.contains("\"capacity\":"));
+    let said =
+        |unit: &super::history::Unit| unit.events.first().is_some_and(|it| it.metadata.contains("\"capacity\":"));
     assert_eq!(shown.len(), history.units.iter().filter(|unit| said(unit)).count());
     assert!(shown.len() > 100, "{}", shown.len());
     assert!(shown.is_sorted_by(|(a, _), (b, _)| a[0].unit > b[0].unit));

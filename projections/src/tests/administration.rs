@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use domain::account::{Account, Capability};
-use domain::{AccountId, Currency, OrderId};
+use domain::{AccountId, OrderId};
 use eventstore::event::Act;
 use serde_json::{Value, json};
 use uuid::Uuid;

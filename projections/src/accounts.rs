@@ -1,6 +1,6 @@
 //! Who is this account, what may it do, and what has it won and not paid?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::account::{self, Capability, Event, Granter, ProfileChanges, Words};
 use domain::{AccountId, Aggregate, OrderId, Sealed, Timestamp};
@@ -315,6 +315,16 @@ pub async fn get(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Op
     sqlx::query_as("select * from accounts.profiles where id = $1").bind(account.0).fetch_optional(executor).await
 }
 
+/// The public names of those of these accounts that have one.
+pub async fn names(executor: impl PgExecutor<'_>, accounts: &[Uuid]) -> Result<HashMap<Uuid, String>, sqlx::Error> {
+    let names: Vec<(Uuid, String)> =
+        sqlx::query_as("select id, user_name from accounts.profiles where id = any($1) and user_name is not null")
+            .bind(accounts)
+            .fetch_all(executor)
+            .await?;
+    Ok(names.into_iter().collect())
+}
+
 /// Which accounts to show.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -365,16 +375,6 @@ pub async fn page(
     query.push(" order by registered_at desc, id desc limit ").push_bind(Page::<Profile, Cursor>::rows_to_fetch(limit));
     let profiles: Vec<Profile> = query.build_query_as().fetch_all(executor).await?;
     Ok(Page::of(profiles, limit, |profile| Cursor { registered_at: profile.registered_at, id: profile.id }))
-}
-
-/// The public names of accounts, as far as they have one.
-pub async fn names(executor: impl PgExecutor<'_>, accounts: &[Uuid]) -> Result<BTreeMap<Uuid, String>, sqlx::Error> {
-    let names: Vec<(Uuid, String)> =
-        sqlx::query_as("select id, user_name from accounts.profiles where id = any($1) and user_name is not null")
-            .bind(accounts)
-            .fetch_all(executor)
-            .await?;
-    Ok(names.into_iter().collect())
 }
 
 /// How many administrators are worth knowing of: one who is left suffices.

@@ -1,6 +1,6 @@
 //! The record of what staff have done.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
@@ -149,7 +149,7 @@ pub(super) async fn list(State(app): State<App>, read: Read<ActsQuery>) -> Resul
 }
 
 /// An act; nothing of one without steps, which none is.
-fn body(steps: &[Step], told: Told, names: &BTreeMap<Uuid, String>) -> Option<ActBody> {
+fn body(steps: &[Step], told: Told, names: &HashMap<Uuid, String>) -> Option<ActBody> {
     let first = steps.first()?;
     let Told { reason, request, changes } = told;
     Some(ActBody {

@@ -21,8 +21,8 @@ use super::Step;
 /// from orders, and what proves something concerns nobody.
 const UNTOLD: [&str; 5] =
     [claim::Claim::TYPE, points::Points::TYPE, session::Session::TYPE, stock::Stock::TYPE, wallet::Wallet::TYPE];
-/// A state after more events than this is not folded for a list.
-const LONGEST_STREAM: i64 = 2_000;
+/// A state after more events than this is not folded for a list: a page of acts reads each stream that it is about.
+const LONGEST_STREAM: i64 = 500;
 /// The longest text of a state that is told, in characters.
 const LONGEST_TEXT: usize = 200;
 /// The most items of a list in it, and levels below one another.

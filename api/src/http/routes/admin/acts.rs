@@ -103,8 +103,8 @@ pub struct ActSubject {
     id: Uuid,
 }
 
-/// What has changed of a thing. Sealed fields are not opened, long texts are cut, and of wallets, stock, points, claims and
-/// sessions it is told only that something happened to them.
+/// What has changed of a thing. Sealed fields are not opened, long texts are cut; and of wallets, stock, points, claims and
+/// sessions, and of what has more than 500 events behind it, it is told only that something happened to them.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActChange {
     #[schema(example = "listing")]

@@ -206,8 +206,8 @@ impl Market {
         self.positions += 1;
         let stored = RecordedEvent::committed(event.clone(), self.positions, self.positions);
         let event = stored.decode().unwrap();
-        let RecordedEvent { position, event_id, sequence, recorded_at, .. } = stored;
-        Recorded { position, event_id, sequence, recorded_at, event }
+        let RecordedEvent { position, commit_position, event_id, sequence, recorded_at, act, .. } = stored;
+        Recorded { position, commit_position, event_id, sequence, recorded_at, act: act.map(|act| act.0), event }
     }
 
     fn post(&mut self, postings: &[Posting]) {
@@ -459,7 +459,7 @@ impl Act {
             700..850 => SELLERS[0],
             _ => BUYERS[1],
         };
-        let reason = String::new();
+        let reason = Sealed::from_ciphertext(AFFILIATE, "sealed".to_owned());
         match (self.kind, self.permille) {
             (15 | 16, _) => market.submit(|world| affiliates::click(world, click, affiliate, Some(buyer)).map(drop)),
             (17, 0..300) => market.submit(|world| accounts::suspend(world, AFFILIATE, reason.clone(), by)),

@@ -352,6 +352,7 @@ impl Calls {
             | account::Event::PasswordChanged { .. }
             | account::Event::IdentityLinked { .. }
             | account::Event::ViolationRecorded { .. }
+            | account::Event::ViolationsPardoned { .. }
             | account::Event::AccountBlocked { .. }
             | account::Event::AccountSuspended { .. }
             | account::Event::AccountReinstated { .. }

@@ -317,6 +317,7 @@ impl Catalogue {
             | account::Event::CapabilitiesGranted { .. }
             | account::Event::CapabilitiesRevoked { .. }
             | account::Event::ViolationRecorded { .. }
+            | account::Event::ViolationsPardoned { .. }
             | account::Event::AccountBlocked { .. }
             | account::Event::AccountSuspended { .. }
             | account::Event::AccountReinstated { .. }

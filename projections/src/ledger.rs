@@ -1,4 +1,4 @@
-//! Do the books balance, and what is in each account of theirs?
+//! Do the books balance, what is in each account of theirs, and what has moved?
 //!
 //! Every posting of every money event, and the debits and credits of each ledger account. The marketplace owes what it
 //! keeps for users, in their wallets or in escrow, what affiliates have earned, and what subscribers have paid ahead, so
@@ -16,10 +16,10 @@ use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
 use uuid::Uuid;
 
-use crate::{ReadModel, Text, rows};
+use crate::{Page, ReadModel, Text, rows};
 
 /// The read model.
 pub const MODEL: ReadModel = ReadModel {
@@ -398,6 +398,69 @@ pub async fn balance(
     .bind(Text(currency))
     .fetch_optional(executor)
     .await
+}
+
+/// Which movements to show.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this step.
+    pub step: Option<Step>,
+    /// In this currency.
+    pub currency: Option<Currency>,
+    /// From or to one of these ledger accounts, and one of each such list.
+    pub sides: Vec<Vec<LedgerAccount>>,
+    /// Of this operation.
+    pub operation: Option<Uuid>,
+    /// Not before then.
+    pub from: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
+}
+
+/// Where a page ends: the sort key of its last row.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// Where the event is.
+    pub position: Position,
+    /// The place among its postings.
+    pub ordinal: i32,
+}
+
+/// Movements after a cursor, the newest first, at most `limit`.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<Entry, Cursor>, sqlx::Error> {
+    let mut query = QueryBuilder::new("select * from ledger.postings where true");
+    if let Some(step) = filter.step {
+        query.push(" and step = ").push_bind(step);
+    }
+    if let Some(currency) = filter.currency {
+        query.push(" and currency = ").push_bind(Text(currency));
+    }
+    for accounts in &filter.sides {
+        let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
+        query.push(" and (debit_account = any(").push_bind(accounts.clone());
+        query.push(") or credit_account = any(").push_bind(accounts).push("))");
+    }
+    if let Some(operation) = filter.operation {
+        query.push(" and operation = ").push_bind(operation);
+    }
+    if let Some(from) = filter.from {
+        query.push(" and recorded_at >= ").push_bind(from);
+    }
+    if let Some(until) = filter.until {
+        query.push(" and recorded_at < ").push_bind(until);
+    }
+    if let Some(Cursor { position, ordinal }) = after {
+        query.push(" and (position, ordinal) < (").push_bind(position).push(", ").push_bind(ordinal).push(")");
+    }
+    query.push(" order by position desc, ordinal desc limit ").push_bind(Page::<Entry, Cursor>::rows_to_fetch(limit));
+    let entries: Vec<Entry> = query.build_query_as().fetch_all(executor).await?;
+    Ok(Page::of(entries, limit, |entry| Cursor { position: entry.position, ordinal: entry.ordinal }))
 }
 
 /// Everything that was ever debited and credited in one currency. The books balance if `difference` is zero.

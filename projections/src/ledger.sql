@@ -1,5 +1,6 @@
 -- Double entry: every movement of money, and what each ledger account comes to.
--- Serves: the trial balance, the balance of one ledger account.
+-- Serves: the trial balance, the balance of one ledger account; pages of movements, the newest first: all of them, those of
+-- some ledger accounts, of one operation, or of one kind.
 create table postings (
     position bigint not null,
     -- Its place among the postings of one event, from 1.
@@ -19,6 +20,11 @@ create table postings (
     constraint postings_amount_positive check (amount > 0),
     constraint postings_between_two_accounts check (debit_account <> credit_account)
 );
+
+create index postings_debits on postings (debit_account, position);
+create index postings_credits on postings (credit_account, position);
+create index postings_of_step on postings (step, position);
+create index postings_at on postings (recorded_at);
 
 create table balances (
     account text not null,

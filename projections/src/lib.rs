@@ -34,6 +34,8 @@ pub mod rebuild;
 mod rows;
 pub mod sales;
 pub mod schema;
+pub mod staff_acts;
+pub mod statistics;
 pub mod stores;
 pub mod subscriptions;
 pub mod text;

@@ -229,6 +229,7 @@ impl Telling {
             | account::Event::PasswordChanged { .. }
             | account::Event::IdentityLinked { .. }
             | account::Event::ViolationRecorded { .. }
+            | account::Event::ViolationsPardoned { .. }
             | account::Event::AccountBlocked { .. }
             | account::Event::AccountSuspended { .. }
             | account::Event::AccountReinstated { .. }

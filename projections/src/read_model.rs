@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::{
     accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger,
-    notifications, orders, pages, plans, points, sales, stores, subscriptions, wallet_statement,
+    notifications, orders, pages, plans, points, sales, staff_acts, statistics, stores, subscriptions, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -22,13 +22,16 @@ pub struct ReadModel {
     pub next: &'static str,
     /// Raised whenever its tables change or its `apply` gives other rows: it is then built anew.
     pub version: i32,
-    /// The kinds of aggregates whose events it looks at; `apply` is given no others.
+    /// The kinds of aggregates whose events it looks at, or [`ACTS`]; `apply` is given no others.
     pub(crate) about: &'static [&'static str],
     /// Creates its tables, in the schema that is on the search path. `apply` finds rows by primary keys and unique
     /// constraints alone: while the tables are built, other indexes are not there.
     pub(crate) ddl: &'static str,
     pub(crate) apply: Apply,
 }
+
+/// Of no kind in particular: what somebody has done in a capacity, whatever it has happened to.
+pub(crate) const ACTS: &[&str] = &[];
 
 impl Follower for ReadModel {
     fn name(&self) -> &'static str {
@@ -44,7 +47,7 @@ impl Follower for ReadModel {
     }
 
     fn interest(&self) -> Interest {
-        Interest::In(self.about)
+        if self.about == ACTS { Interest::Acts } else { Interest::In(self.about) }
     }
 
     fn schema(&self) -> Option<&'static str> {
@@ -66,7 +69,7 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 19] = [
+pub const ALL: [ReadModel; 21] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
@@ -84,6 +87,8 @@ pub const ALL: [ReadModel; 19] = [
     ledger::MODEL,
     points::MODEL,
     sales::MODEL,
+    staff_acts::MODEL,
+    statistics::MODEL,
     stores::MODEL,
     subscriptions::MODEL,
 ];

@@ -1,5 +1,6 @@
 //! What takes a Postgres to show. Histories are random but repeatable, and decided by the domain itself.
 
+mod administration;
 mod books;
 mod chats;
 mod cuts;

@@ -202,6 +202,7 @@ fn body(route: &Route) -> Value {
         ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
         ("PATCH" | "PUT", "/admin/listings/{id}") => json!({ "featured": true }),
+        ("PATCH" | "PUT", "/admin/users/{id}") => json!({ "reason": "Their papers." }),
         (_, path) if path.starts_with("/admin/merchants/{id}") => json!({ "reason": "Their papers." }),
         _ => json!({}),
     }

@@ -231,6 +231,10 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let seller = server.client().register_seller("seller").await;
     let (ann, tokens) = somebody(server, &seller).await;
     work_for_the_marketplace(database, &ann).await;
+    // Staff write about people as well.
+    let suspend = ["admin", "suspend", "--email", "canary-email@example.com", "--reason", "canary-reason"];
+    let suspended = tradepost(database.url(), &suspend).output().await.or_fail("run `tradepost admin suspend`");
+    assert!(suspended.status.success(), "{}", String::from_utf8_lossy(&suspended.stderr));
     let before = database.log_head().await;
     for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/chats", "/notifications"]
     {
@@ -327,12 +331,7 @@ async fn nothing_tells_who_a_guest_was_half_a_year_after() {
 async fn whoever_is_blocked_does_not_come_back_by_leaving() {
     let server = InProcess::start().await;
     let ann = server.client().register("ann").await;
-    let account = ann.account();
-    let suspend = move |world: &mut commands::World<'_>| {
-        commands::accounts::suspend(world, account, "fraud".to_owned(), domain::account::Granter::Operator)
-    };
-    let request = commands::Request::once(eventstore::event::Metadata::by_operator());
-    server.app.engine.submit(request, suspend).await.or_fail("suspend somebody");
+    tradepost_tests::bazaar::suspend(&server, ann.account()).await;
     delete(&ann).await.expect(200);
     let again = json!({ "email": "ann@example.com", "user_name": "another", "password": PASSWORD });
     server.client().post("/auth/register", &again).send().await.problem(409, "email-taken");

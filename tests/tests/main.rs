@@ -6,6 +6,8 @@ mod access;
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod affiliates;
 #[cfg(test)]
 mod auctions;

@@ -241,7 +241,8 @@ fn changes_standing(event: &account::Event) -> bool {
         | E::PasswordChallenged { .. }
         | E::PasswordChanged { .. }
         | E::IdentityLinked { .. }
-        | E::ViolationRecorded { .. } => false,
+        | E::ViolationRecorded { .. }
+        | E::ViolationsPardoned { .. } => false,
     }
 }
 

@@ -308,6 +308,9 @@ fn account_problem(error: account::Error) -> Problem {
     use account::Error as E;
     match error {
         E::NotRegistered => Problem::unauthenticated(sentence(error)),
+        E::NotFound => Problem::not_found("account"),
+        E::OwnAccount => Problem::new(StatusCode::FORBIDDEN, "own-account", "Own account", sentence(error)),
+        E::LastAdmin => conflict("last-admin", "The only administrator", error),
         E::AlreadyRegistered => conflict("already-registered", "Already registered", error),
         E::SealedForAnother => Problem::internal(),
         E::MissingCapability { needed } => {

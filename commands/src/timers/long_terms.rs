@@ -81,6 +81,7 @@ impl Changes {
             | account::Event::PasswordChanged { .. }
             | account::Event::CapabilitiesRevoked { .. }
             | account::Event::ViolationRecorded { .. }
+            | account::Event::ViolationsPardoned { .. }
             | account::Event::AccountBlocked { .. }
             | account::Event::AccountSuspended { .. }
             | account::Event::AccountReinstated { .. }

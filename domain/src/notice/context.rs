@@ -139,6 +139,7 @@ impl Context {
             account::Event::ProfileChanged { .. }
             | account::Event::CapabilitiesGranted { .. }
             | account::Event::CapabilitiesRevoked { .. }
+            | account::Event::ViolationsPardoned { .. }
             | account::Event::SessionsRevoked { .. } => vec![],
         }
     }

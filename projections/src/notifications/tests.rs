@@ -144,11 +144,11 @@ fn the_staff_is_told_of_listings_that_wait_while_they_do() {
 fn somebody_belongs_to_several_from_a_position_on_and_not_for_ever() {
     let capabilities = BTreeSet::from([Capability::Staff]);
     let by = Granter::Operator;
-    let granted = account::Event::CapabilitiesGranted { capabilities: capabilities.clone(), by };
+    let granted = account::Event::CapabilitiesGranted { capabilities: capabilities.clone(), by, reason: None };
     let telling = shown([registered(ANN, &[]), DomainEvent::Account(ANN, granted.clone())]);
     assert_eq!(telling.holdings[&(ANN.0, EVERYBODY)], Some(1));
     assert_eq!(telling.holdings[&(ANN.0, "staff")], Some(2));
-    let revoked = account::Event::CapabilitiesRevoked { capabilities, by };
+    let revoked = account::Event::CapabilitiesRevoked { capabilities, by, reason: None };
     let events = [granted, revoked].map(|event| DomainEvent::Account(ANN, event));
     assert_eq!(shown([registered(ANN, &[])].into_iter().chain(events)).holdings[&(ANN.0, "staff")], None);
 }

@@ -25,7 +25,7 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
     let live = test.digests().await;
     assert_ne!(live, before);
     for (table, column) in [
-        ("accounts.profiles", "coalesce(email, user_name, display_name, phone, biography, avatar_url)"),
+        ("accounts.profiles", "coalesce(email, user_name, display_name, phone, biography, avatar_url, reason)"),
         ("addresses.addresses", "id"),
         ("addresses.books", "owner_id"),
         ("affiliates.affiliates", "code"),

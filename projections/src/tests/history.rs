@@ -102,6 +102,8 @@ pub(crate) struct History {
     random_of_stores: StdRng,
     /// Draws what happens to affiliates, likewise.
     random_of_affiliates: StdRng,
+    /// Draws what is done by staff, likewise.
+    random_of_staff: StdRng,
     /// Who is an affiliate, and does nothing else.
     affiliated: BTreeSet<Uuid>,
     /// Draws what happens to subscriptions, likewise.
@@ -211,6 +213,7 @@ impl History {
             random: StdRng::seed_from_u64(seed),
             random_of_stores: StdRng::seed_from_u64(seed + 1_000_000),
             random_of_affiliates: StdRng::seed_from_u64(seed + 3_000_000),
+            random_of_staff: StdRng::seed_from_u64(seed + 4_000_000),
             affiliated: BTreeSet::new(),
             random_of_subscriptions: StdRng::seed_from_u64(seed + 4_000_000),
             subscribing: BTreeSet::new(),
@@ -388,13 +391,28 @@ impl History {
     fn change_standing(&mut self, account: AccountId) {
         let by = Granter::Operator;
         let capabilities = [*Capability::ALL.choose(&mut self.random).unwrap()].into();
-        let command = match self.random.random_range(0..5) {
-            0 => account::Command::Revoke { capabilities, by },
-            1 => account::Command::Suspend { reason: self.text().to_owned(), by },
-            2 => account::Command::Reinstate { by },
-            _ => account::Command::Grant { capabilities, by },
+        let which = self.random.random_range(0..5);
+        let text = if which == 1 { self.text() } else { "why" };
+        let key = &self.people[&account.0];
+        let reason = Some(key.seal(text));
+        let command = match which {
+            0 => account::Command::Revoke { capabilities, by, reason },
+            1 => account::Command::Suspend { reason: key.seal(text), by },
+            2 => account::Command::Reinstate { by, reason },
+            _ => account::Command::Grant { capabilities, by, reason: None },
         };
         self.account(account, command);
+        std::mem::swap(&mut self.random, &mut self.random_of_staff);
+        if self.random.random_bool(0.2) {
+            let (by, reason) = (Granter::Account(account), self.people[&account.0].seal("why"));
+            let command = if self.random.random() {
+                account::Command::Block { reason, by }
+            } else {
+                account::Command::Pardon { by, reason: Some(reason) }
+            };
+            self.account(account, command);
+        }
+        std::mem::swap(&mut self.random, &mut self.random_of_staff);
     }
 
     fn prove_identity(&mut self, account: AccountId) {
@@ -780,12 +798,19 @@ impl History {
         self.stocks.execute(&mut self.unit, self.now, event_id, id, command)
     }
 
-    /// Ends the unit of work, if anything has happened in it.
+    /// Ends the unit of work, if anything has happened in it. Some are done by staff.
     pub(crate) fn commit(&mut self) {
-        let unit = std::mem::take(&mut self.unit);
-        if !unit.events.is_empty() {
-            self.units.push(unit);
+        let mut unit = std::mem::take(&mut self.unit);
+        if unit.events.is_empty() {
+            return;
         }
+        if self.random_of_staff.random_bool(0.2) {
+            let clerk = AccountId(Uuid::from_u128(self.random_of_staff.random_range(1..4)));
+            let capability = if self.random_of_staff.random() { Capability::Staff } else { Capability::Admin };
+            let metadata = Metadata::by_account(clerk).in_capacity(capability).to_json();
+            unit.events.iter_mut().for_each(|event| event.metadata.clone_from(&metadata));
+        }
+        self.units.push(unit);
     }
 
     fn id(&mut self) -> Uuid {
@@ -893,11 +918,13 @@ pub(crate) fn method() -> PaymentMethod {
 /// An event as a read model gets it, the `sequence`-th of its stream and of the log.
 pub(crate) fn recorded(sequence: i64, event: DomainEvent) -> Recorded {
     let recorded_at = DateTime::from_timestamp_millis(sequence).unwrap();
-    Recorded { position: sequence, event_id: Uuid::nil(), sequence, recorded_at, event }
+    let (position, commit_position) = (sequence, sequence);
+    Recorded { position, commit_position, event_id: Uuid::nil(), sequence, recorded_at, act: None, event }
 }
 
 fn read_back(position: i64, event: &NewEvent) -> Recorded {
     let stored = RecordedEvent::committed(event.clone(), position, position);
-    let RecordedEvent { event_id, sequence, recorded_at, .. } = stored;
-    Recorded { position, event_id, sequence, recorded_at, event: stored.decode().unwrap() }
+    let event = stored.decode().unwrap();
+    let RecordedEvent { commit_position, event_id, sequence, recorded_at, act, .. } = stored;
+    Recorded { position, commit_position, event_id, sequence, recorded_at, act: act.map(|act| act.0), event }
 }

@@ -73,8 +73,13 @@ impl TestDatabase {
 
     /// Where the events are that a read model looks at.
     async fn positions(&mut self, model: &ReadModel) -> Vec<Position> {
-        let found = sqlx::query_scalar("select position from events where aggregate_type = any($1)");
-        found.bind(model.about).fetch_all(&mut self.owner).await.unwrap()
+        let found = sqlx::query_scalar(
+            "select position from events
+             where aggregate_type = any($1) or ($2 and strpos(metadata::text, '\"capacity\":') > 0)
+             order by position",
+        );
+        let acts = model.interest() == Interest::Acts;
+        found.bind(model.about).bind(acts).fetch_all(&mut self.owner).await.unwrap()
     }
 
     async fn parked(&mut self, model: &ReadModel) -> Vec<parking::ParkedEvent> {

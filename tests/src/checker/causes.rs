@@ -1,7 +1,7 @@
 //! The commands that events imply: what nobody in the history has asked for, processes above all, is decided again by
 //! what came of it.
 
-use domain::account::{self, Account, Challenge, SetBy};
+use domain::account::{self, Account, Challenge, SetBy, Words};
 use domain::address_book::{self, AddressBook};
 use domain::affiliate::{self, Affiliate};
 use domain::album::{self, Album};
@@ -255,15 +255,18 @@ fn of_account(
             C::ChangePassword { replacing, password_hash, session }
         }
         (E::IdentityLinked { claim }, _) => C::Link { claim },
-        (E::CapabilitiesGranted { capabilities, by }, _) => C::Grant { capabilities, by },
-        (E::CapabilitiesRevoked { capabilities, by }, _) => C::Revoke { capabilities, by },
+        (E::CapabilitiesGranted { capabilities, by, reason }, _) => C::Grant { capabilities, by, reason },
+        (E::CapabilitiesRevoked { capabilities, by, reason }, _) => C::Revoke { capabilities, by, reason },
         (E::ViolationRecorded { order, .. }, _) => C::RecordViolation { order },
-        (E::AccountSuspended { reason, by }, _) => C::Suspend { reason, by },
-        (E::AccountReinstated { by }, _) => C::Reinstate { by },
+        (E::ViolationsPardoned { orders: _, by, reason }, _) => C::Pardon { by, reason },
+        (E::AccountBlocked { violations: _, by: Some(by), reason: Some(reason) }, _) => C::Block { reason, by },
+        (E::AccountSuspended { reason: Words::Sealed(reason), by }, _) => C::Suspend { reason, by },
+        (E::AccountReinstated { by, reason }, _) => C::Reinstate { by, reason },
         (E::SessionsRevoked { spared }, _) => C::RevokeSessions { spared },
         (E::AccountErased {}, _) => C::Erase {},
-        // Only a violation blocks, and its event comes first; a password is set by somebody: nothing leads to the rest.
-        (E::AccountBlocked { .. } | E::PasswordChanged { .. }, _) => nothing(),
+        // Where nobody says so, only a violation blocks, and its event comes first; what staff write is sealed; a password
+        // is set by somebody: nothing leads to the rest.
+        (E::AccountBlocked { .. } | E::AccountSuspended { .. } | E::PasswordChanged { .. }, _) => nothing(),
     }
 }
 

@@ -145,6 +145,7 @@ impl Marketplace {
                 event_version: "1".to_owned(),
                 payload: step.payload.clone(),
                 recorded_at: self.now(),
+                act: None,
             };
             self.replica.take(&event.decode().unwrap());
             self.log.events.push(Logged { event, metadata: Json(metadata.clone()) });

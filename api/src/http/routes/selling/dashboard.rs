@@ -11,6 +11,7 @@ use domain::{Currency, Money};
 use projections::ledger::Total;
 use projections::orders as purchases;
 use projections::sales::{self, Day, Sold, Totals};
+use projections::statistics::Takings;
 use projections::{Text, catalogue};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -49,6 +50,13 @@ enum Span {
     Quarter,
     #[serde(rename = "365")]
     Year,
+}
+
+impl DashboardQuery {
+    /// Over how many days.
+    pub(in crate::http::routes) fn days(&self) -> u32 {
+        self.days.unwrap_or_default().days()
+    }
 }
 
 impl Span {
@@ -159,9 +167,16 @@ pub struct SoldBody {
     gross: Money,
 }
 
+impl DayBody {
+    /// A day on which this was sold.
+    pub(in crate::http::routes) fn of(day: NaiveDate, sums: Sums, currency: Currency) -> Result<Self, Problem> {
+        Ok(Self { day, sales: sums.body(currency)? })
+    }
+}
+
 /// Sums of a day or of more.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+pub(in crate::http::routes) struct Sums {
     orders: i64,
     pieces: i64,
     gross: i128,
@@ -188,7 +203,27 @@ impl Sums {
         }
     }
 
-    fn of_all(totals: &Totals) -> Self {
+    /// Of all sellers together.
+    pub(in crate::http::routes) fn of_market(takings: &Takings) -> Self {
+        Self {
+            orders: takings.orders,
+            pieces: takings.pieces,
+            gross: takings.gross.0,
+            refunded: takings.refunded.0,
+            fees: takings.fees.0,
+            paid_out: takings.paid_out.0,
+            cash_orders: takings.cash_orders,
+            cash_pieces: takings.cash_pieces,
+            cash_gross: takings.cash_gross.0,
+        }
+    }
+
+    /// What was paid for goods, through escrow and at the door.
+    pub(in crate::http::routes) fn traded(&self) -> Total {
+        Total(self.gross + self.cash_gross)
+    }
+
+    pub(in crate::http::routes) fn of_all(totals: &Totals) -> Self {
         Self {
             orders: totals.orders,
             pieces: totals.pieces,
@@ -202,7 +237,7 @@ impl Sums {
         }
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(in crate::http::routes) fn plus(self, other: Self) -> Self {
         Self {
             orders: self.orders + other.orders,
             pieces: self.pieces + other.pieces,
@@ -216,7 +251,7 @@ impl Sums {
         }
     }
 
-    fn body(self, currency: Currency) -> Result<SalesBody, Problem> {
+    pub(in crate::http::routes) fn body(self, currency: Currency) -> Result<SalesBody, Problem> {
         let amount = |sum| amount(Total(sum), currency);
         Ok(SalesBody {
             orders: self.orders,
@@ -231,7 +266,7 @@ impl Sums {
 }
 
 /// A sum as an amount, which it may pass: then the most that an amount can be.
-fn amount(Total(sum): Total, currency: Currency) -> Result<Money, Problem> {
+pub(in crate::http::routes) fn amount(Total(sum): Total, currency: Currency) -> Result<Money, Problem> {
     let most = i128::from(AMOUNT_LIMIT - 1);
     let minor = i64::try_from(sum.clamp(-most, most)).map_err(|_| Problem::internal())?;
     Money::new(minor, currency).map_err(|_| Problem::internal())
@@ -251,7 +286,7 @@ pub(super) async fn dashboard(
     for model in [sales::MODEL, purchases::MODEL, catalogue::MODEL] {
         read.wait_for(&app, model.name).await?;
     }
-    let (seller, days) = (caller.account, read.query.days.unwrap_or_default().days());
+    let (seller, days) = (caller.account, read.query.days());
     let to = app.clock.now().date_naive();
     let from = to.checked_sub_days(Days::new(u64::from(days - 1))).unwrap_or(to);
     let totals = sales::totals(&app.pool, seller).await?;
@@ -292,10 +327,7 @@ fn currency_sales(
     days: u32,
 ) -> Result<CurrencySales, Problem> {
     let &Totals { currency: Text(currency), held, held_orders, .. } = totals;
-    let day = |day| {
-        let sales = known.get(&day).copied().unwrap_or_default().body(currency)?;
-        Ok::<_, Problem>(DayBody { day, sales })
-    };
+    let day = |day| DayBody::of(day, known.get(&day).copied().unwrap_or_default(), currency);
     let length = usize::try_from(days).unwrap_or_default();
     Ok(CurrencySales {
         currency: currency.code().to_owned(),

@@ -16,8 +16,10 @@ pub mod auction;
 pub mod category;
 pub mod claim;
 pub mod commission;
+pub mod complaint;
 pub mod escrow;
 pub mod favorite;
+pub mod feedback;
 pub mod fees;
 pub mod formats;
 pub mod ids;
@@ -30,14 +32,20 @@ pub mod order;
 pub mod order_group;
 pub mod page;
 pub mod points;
+pub mod rating;
 pub mod referral;
 pub mod referral_click;
 pub mod refusal;
+pub mod report;
+pub mod reporter;
+pub mod review;
+pub mod ruling;
 pub mod sealed;
 pub mod session;
 pub mod stock;
 pub mod store;
 pub mod view;
+pub mod vote;
 pub mod wallet;
 
 #[cfg(test)]
@@ -45,9 +53,9 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, DepositId, FavoriteId,
-    HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId, SessionId,
-    ViewId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, ComplaintId, DepositId,
+    FavoriteId, HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId,
+    ReportId, ReviewId, SessionId, ViewId, VoteId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -28,6 +28,8 @@ pub mod pages;
 pub mod points;
 pub mod read_model;
 pub mod rebuild;
+pub mod reports;
+pub mod reviews;
 mod rows;
 pub mod sales;
 pub mod schema;

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::{
     accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, orders, pages,
-    points, sales, stores, wallet_statement,
+    points, reports, reviews, sales, stores, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -66,7 +66,7 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 15] = [
+pub const ALL: [ReadModel; 17] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
@@ -80,6 +80,8 @@ pub const ALL: [ReadModel; 15] = [
     wallet_statement::MODEL,
     ledger::MODEL,
     points::MODEL,
+    reports::MODEL,
+    reviews::MODEL,
     sales::MODEL,
     stores::MODEL,
 ];

@@ -90,7 +90,7 @@ pub struct Complained {
 
 /// What came of something that staff were told.
 #[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
-pub struct End<O: serde::de::DeserializeOwned + Serialize> {
+pub struct End<O> {
     /// Whether staff have decided.
     pub status: Status,
     /// What it has led to.
@@ -114,7 +114,7 @@ pub enum Status {
     Resolved,
 }
 
-impl<O: serde::de::DeserializeOwned + Serialize> End<O> {
+impl<O> End<O> {
     fn open() -> Self {
         Self { status: Status::Open, outcome: None, resolution: None, resolved_by: None, resolved_at: None }
     }

@@ -30,6 +30,7 @@ use uuid::Uuid;
 
 use super::intents::available;
 use super::replica::{Draft, Replica, Step};
+use super::reputation;
 
 /// What the commands lead to that these events imply. A unit of work may be several decisions, each on the state that
 /// the ones before have left.
@@ -75,6 +76,15 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             });
             draft.execute::<Auction>(*id, of_auction(event, next, now)).map(drop)
         }
+        [
+            DomainEvent::Complaint(..)
+            | DomainEvent::Feedback(..)
+            | DomainEvent::Report(..)
+            | DomainEvent::Reporter(..)
+            | DomainEvent::Review(..)
+            | DomainEvent::Vote(..),
+            ..,
+        ] => reputation::carry_out_cause(draft, &events[0]),
         [DomainEvent::Category(id, event), ..] => draft.execute::<Category>(*id, of_category(event.clone())).map(drop),
         [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),
         [DomainEvent::Commission(id, event), ..] => {

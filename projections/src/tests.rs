@@ -8,5 +8,6 @@ pub(crate) mod history;
 mod parking;
 mod questions;
 mod rebuilding;
+mod reputation;
 mod sales;
 mod versions;

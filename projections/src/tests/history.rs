@@ -9,8 +9,10 @@ use domain::affiliate::Affiliate;
 use domain::auction::{self, Auction, Canceller, Terms};
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
 use domain::commission::Commission;
+use domain::complaint::Complaint;
 use domain::escrow::Escrow;
 use domain::favorite::Favorite;
+use domain::feedback::Feedback;
 use domain::image::Image;
 use domain::increments::Increments;
 use domain::listing::{
@@ -23,9 +25,13 @@ use domain::page::Page;
 use domain::points::Points;
 use domain::referral::Referral;
 use domain::referral_click::ReferralClick;
+use domain::report::Report;
+use domain::reporter::Reporter;
+use domain::review::Review;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
 use domain::view::View;
+use domain::vote::Vote;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
     AccountId, Aggregate, AuctionId, CategoryId, ChallengeId, ClaimId, Currency, DepositId, Event, HoldId, ListingId,
@@ -47,6 +53,7 @@ mod images;
 mod interest;
 mod orders;
 mod pages;
+mod reputation;
 mod stores;
 
 /// Texts that a seller may type, some of which no table would take as they are.
@@ -113,6 +120,14 @@ pub(crate) struct History {
     catalogue: bool,
     /// Draws who looks at what, so that everything else happens as if nobody did.
     random_of_interest: StdRng,
+    /// Draws what people say of each other, likewise.
+    random_of_reputation: StdRng,
+    pub(crate) complaints: Streams<Complaint>,
+    pub(crate) feedback: Streams<Feedback>,
+    pub(crate) reports: Streams<Report>,
+    pub(crate) reporters: Streams<Reporter>,
+    pub(crate) reviews: Streams<Review>,
+    pub(crate) votes: Streams<Vote>,
     pub(crate) favorites: Streams<Favorite>,
     pub(crate) views: Streams<View>,
     pub(crate) listings: Streams<Listing>,
@@ -201,6 +216,13 @@ impl History {
             random_of_points: StdRng::seed_from_u64(seed + 3_000_000),
             catalogue: false,
             random_of_interest: StdRng::seed_from_u64(seed + 3_000_000),
+            random_of_reputation: StdRng::seed_from_u64(seed + 5_000_000),
+            complaints: Streams(BTreeMap::new()),
+            feedback: Streams(BTreeMap::new()),
+            reports: Streams(BTreeMap::new()),
+            reporters: Streams(BTreeMap::new()),
+            reviews: Streams(BTreeMap::new()),
+            votes: Streams(BTreeMap::new()),
             favorites: Streams(BTreeMap::new()),
             views: Streams(BTreeMap::new()),
             listings: Streams(BTreeMap::new()),
@@ -261,6 +283,7 @@ impl History {
         self.keep_categories();
         self.look_around();
         self.keep_affiliates();
+        self.talk();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
         }

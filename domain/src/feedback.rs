@@ -100,10 +100,10 @@ impl Aggregate for Feedback {
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         let Command::Give { buyer, seller, ratings, comment, platform_comment } = command;
-        let mut sealed = [&comment, &platform_comment].into_iter().flatten();
+        let is_foreign = [&comment, &platform_comment].into_iter().flatten().any(|field| field.of != buyer);
         match self {
             Self::Given => Err(Error::AlreadyGiven),
-            Self::Ungiven if sealed.any(|field| field.of != buyer) => Err(Error::SealedForAnother),
+            Self::Ungiven if is_foreign => Err(Error::SealedForAnother),
             Self::Ungiven => Ok(vec![Event::FeedbackGiven { buyer, seller, ratings, comment, platform_comment }]),
         }
     }

@@ -283,7 +283,7 @@ impl History {
         self.keep_categories();
         self.look_around();
         self.keep_affiliates();
-        self.talk();
+        self.speak_of_each_other();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
         }

@@ -16,7 +16,7 @@ use super::History;
 
 impl History {
     /// Now and then somebody says something of somebody.
-    pub(super) fn talk(&mut self) {
+    pub(super) fn speak_of_each_other(&mut self) {
         std::mem::swap(&mut self.random, &mut self.random_of_reputation);
         if self.random.random_bool(0.2) {
             self.say_something();
@@ -57,14 +57,14 @@ impl History {
         self.is_there(account).then_some(account)
     }
 
-    fn sealed(&mut self, of: AccountId) -> Sealed<String> {
+    fn sealed_by(&mut self, of: AccountId) -> Sealed<String> {
         let text = self.text();
         self.people[&of.0].seal(text)
     }
 
     fn perhaps_sealed(&mut self, of: AccountId) -> Option<Sealed<String>> {
         let says = self.random.random_bool(0.7);
-        says.then(|| self.sealed(of))
+        says.then(|| self.sealed_by(of))
     }
 
     fn rating(&mut self) -> Rating {
@@ -73,7 +73,7 @@ impl History {
 
     fn ruling(&mut self) -> Option<Ruling> {
         let by = self.anybody_there()?;
-        let reason = self.sealed(by);
+        let reason = self.sealed_by(by);
         Some(Ruling { by, reason })
     }
 
@@ -108,7 +108,7 @@ impl History {
             0..3 if self.is_there(author) => {
                 review::Command::Revise { by: author, content: self.content(author) }
             }
-            3..5 if self.is_there(seller) => review::Command::Reply { by: seller, text: self.sealed(seller) },
+            3..5 if self.is_there(seller) => review::Command::Reply { by: seller, text: self.sealed_by(seller) },
             5 if self.is_there(author) => review::Command::Delete { by: author },
             6..8 => review::Command::Hide { ruling: self.ruling()? },
             _ => review::Command::Restore { ruling: self.ruling()? },
@@ -203,7 +203,7 @@ impl History {
                     (placed.terms.seller, placed.terms.buyer)
                 };
                 let subject = *[Subject::Damaged, Subject::Payment, Subject::Other].choose(&mut self.random)?;
-                let text = self.sealed(complainant);
+                let text = self.sealed_by(complainant);
                 let file = complaint::Command::File { order, complainant, against, subject, text };
                 (ComplaintId::of(order, complainant), file)
             }

@@ -11,6 +11,7 @@ use tradepost_tests::bazaar::Bazaar;
 use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::market::{address, auction, listing, usd};
 use tradepost_tests::pictures::picture;
+use tradepost_tests::reputation::{feedback, id_of};
 
 /// What everybody is told who has not logged in.
 const LOG_IN: &str = "This takes an access token: log in first.";
@@ -65,12 +66,20 @@ pub(crate) struct Things {
     order: String,
     group: String,
     address: String,
+    review: String,
+    report: String,
+    complaint: String,
 }
 
 impl Things {
     pub(crate) async fn of(bazaar: &Bazaar) -> Self {
         let offered = bazaar.offer(3).await;
         let bought = bazaar.buyer.check_out(&[(&offered, 1)], "later").await.expect(201);
+        bazaar.buyer.fund(20_000).await;
+        let review = bazaar.review(4).await;
+        // Nobody reports much on a day.
+        let reporter = bazaar.server.join(&format!("reporter-of-{offered}")).await;
+        let complained = bazaar.buyer.complain(&tradepost_tests::bazaar::order_of(&bought)).await.expect(201);
         let image = send_picture(&bazaar.seller, &format!("/listings/{offered}/images")).await.expect(201);
         let things = Self {
             image: image.body["items"][0]["id"].as_str().unwrap().to_owned(),
@@ -78,6 +87,9 @@ impl Things {
             order: tradepost_tests::bazaar::order_of(&bought),
             group: bought.body["group_id"].as_str().unwrap().to_owned(),
             address: address_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
+            report: id_of(&reporter.report("listing", &offered).await.expect(201)),
+            complaint: id_of(&complained),
+            review,
             listing: offered,
         };
         // Until it shows.
@@ -86,13 +98,24 @@ impl Things {
         bazaar.buyer.get(&format!("/orders/{}", things.order)).since(head).send().await.expect(200);
         bazaar.buyer.get(&format!("/escrow/{}", things.order)).since(head).send().await.expect(200);
         bazaar.seller.get(&format!("/listings/{}", things.listing)).since(head).send().await.expect(200);
+        bazaar.buyer.get(&format!("/complaints/{}", things.complaint)).since(head).send().await.expect(200);
         things
     }
 
     /// Things that nobody has.
     fn of_nobody() -> Self {
         let id = || eventstore::mint::id().to_string();
-        Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id() }
+        Self {
+            listing: id(),
+            image: id(),
+            auction: id(),
+            order: id(),
+            group: id(),
+            address: id(),
+            review: id(),
+            report: id(),
+            complaint: id(),
+        }
     }
 
     /// The path of a route with the ids of these things in it.
@@ -101,6 +124,10 @@ impl Things {
             Some("listings") => &self.listing,
             Some("auctions" | "ws") => &self.auction,
             Some("admin") if path.starts_with("/admin/listings/") => &self.listing,
+            Some("admin") if path.starts_with("/admin/complaints/") => &self.complaint,
+            Some("reviews") => &self.review,
+            Some("reports") => &self.report,
+            Some("complaints") => &self.complaint,
             Some("order-groups") => &self.group,
             Some("addresses") => &self.address,
             Some("store") => "no-such-store",
@@ -147,6 +174,11 @@ fn body(route: &Route) -> Value {
         ("POST", "/auctions/{id}/cancel" | "/orders/{id}/cancel" | "/escrow/{order_id}/dispute") => {
             json!({ "reason": "It is scratched." })
         }
+        ("PUT", "/reviews/{id}") => json!({ "rating": 2 }),
+        ("POST", "/reviews/{id}/reply") => json!({ "text": "Thank you." }),
+        ("POST", "/orders/{id}/feedback") => feedback(5, 4, 3),
+        ("PATCH" | "PUT", "/reports/{id}") => json!({ "outcome": "dismissed", "reason": "All is well." }),
+        ("PATCH", "/admin/complaints/{id}") => json!({ "outcome": "dismissed", "reason": "All is well." }),
         ("POST", "/addresses") => address("Ann"),
         ("PUT", "/admin/pages/{slug}") => json!({ "title": "Terms", "body": "Be kind." }),
         ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),

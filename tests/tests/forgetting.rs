@@ -17,7 +17,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 22] = [
+const CANARIES: [&str; 28] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -38,6 +38,12 @@ const CANARIES: [&str; 22] = [
     "canary-whatsapp",
     "canary-instagram",
     "canary-facebook",
+    "canary-review",
+    "canary-opinion",
+    "canary-comment",
+    "canary-platform",
+    "canary-report",
+    "canary-complaint",
     "canary-agent",
     "canary horse battery",
 ];
@@ -196,6 +202,7 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     let refused = refused.problem(409, "account-not-settled");
     assert_eq!(refused.body["orders"], 1);
     ann.tell(&order, "confirm").await.expect(200);
+    speak(&ann, &item, &order).await;
     let enrolled = ann.post("/affiliate", &json!({})).send().await.expect(201);
     let code = enrolled.body["code"].as_str().or_fail("find the code").to_owned();
     let ticket = ann.post("/auth/ws-ticket", &json!({})).send().await.expect(201);
@@ -205,6 +212,23 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     (ann.clone(), vec![ann.access_token().to_owned(), ann.refresh_token().to_owned(), ticket, code])
 }
 
+/// Says something of an order wherever something can be said.
+async fn speak(ann: &Client, item: &str, order: &str) {
+    let review = json!({
+        "order_id": order, "listing_id": item, "rating": 4, "title": "canary-review", "text": "canary-opinion",
+    });
+    ann.post("/reviews", &review).send().await.expect(201);
+    let feedback = json!({
+        "communication": 5, "shipping": 4, "accuracy": 3, "platform": 5, "comment": "canary-comment",
+        "platform_comment": "canary-platform",
+    });
+    ann.post(&format!("/orders/{order}/feedback"), &feedback).send().await.expect(201);
+    let report = json!({ "kind": "listing", "id": item, "reason": "other", "text": "canary-report" });
+    ann.post("/reports", &report).send().await.expect(201);
+    let complaint = json!({ "order_id": order, "subject": "other", "text": "canary-complaint" });
+    ann.post("/complaints", &complaint).send().await.expect(201);
+}
+
 #[tokio::test]
 async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let market = Watched::start().await;
@@ -212,13 +236,13 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let seller = server.client().register_seller("seller").await;
     let (ann, tokens) = somebody(server, &seller).await;
     let before = database.log_head().await;
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints"] {
         ann.get(path).since(before).send().await.expect(200);
     }
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
     assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
-    for shown in &CANARIES[..20] {
+    for shown in &CANARIES[..26] {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -227,7 +251,7 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate"] {
+    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints"] {
         seller.get(path).since(head).send().await.expect(200);
     }
     // What they looked at is counted, and nobody's; what they wanted to find again is neither.

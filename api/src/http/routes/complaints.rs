@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::orders::require_party;
-use super::reports::{SortName, StatusName, TAG};
+use super::reports::{QueueSort, ReportStatus, TAG};
 use super::reviews::key_of;
 use crate::app::App;
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Read};
@@ -35,7 +35,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(resolve))
 }
 
-words!(SubjectName: "not_received", "not_as_described", "damaged", "counterfeit", "payment", "conduct", "other");
+words!(ComplaintSubject: "not_received", "not_as_described", "damaged", "counterfeit", "payment", "conduct", "other");
 words!(ComplaintOutcome: "dismissed", "settled", "refunded", "account_warned", "account_blocked");
 
 /// What is wrong with an order.
@@ -45,7 +45,7 @@ words!(ComplaintOutcome: "dismissed", "settled", "refunded", "account_warned", "
 pub struct NewComplaint {
     /// One that one has bought or sold.
     order_id: Uuid,
-    #[schema(value_type = SubjectName, example = "damaged")]
+    #[schema(value_type = ComplaintSubject, example = "damaged")]
     subject: Subject,
     /// Shown to both parties of the order and to staff.
     #[garde(length(chars, min = 1, max = LONGEST_TEXT))]
@@ -97,12 +97,12 @@ pub struct ComplaintBody {
     complainant_id: Uuid,
     /// The other party of the order.
     against_id: Uuid,
-    #[schema(value_type = SubjectName, example = "damaged")]
+    #[schema(value_type = ComplaintSubject, example = "damaged")]
     subject: Subject,
     /// Nothing once whoever has complained is forgotten.
     text: Option<String>,
     filed_at: DateTime<Utc>,
-    #[schema(value_type = StatusName, example = "open")]
+    #[schema(value_type = ReportStatus, example = "open")]
     status: read_model::Status,
     /// What has come of it.
     #[schema(value_type = Option<ComplaintOutcome>, example = "settled")]
@@ -180,10 +180,10 @@ async fn show(
 #[serde(deny_unknown_fields)]
 pub struct ComplaintsQuery {
     /// All unless told; `open` is what waits for staff.
-    #[param(inline, value_type = Option<StatusName>)]
+    #[param(inline, value_type = Option<ReportStatus>)]
     status: Option<read_model::Status>,
     /// `newest` unless told, or `oldest`.
-    #[param(inline, value_type = Option<SortName>)]
+    #[param(inline, value_type = Option<QueueSort>)]
     sort: Option<read_model::Sort>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,

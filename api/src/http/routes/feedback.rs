@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::reviews::{Somebody, TAG, key_of};
+use super::reviews::{Speaker, TAG, key_of};
 use crate::app::App;
 use crate::http::extract::{Creation, Id, Read};
 use crate::http::openapi::{Keyed, Waits};
@@ -108,7 +108,7 @@ pub struct FeedbackQuery {
 /// How a seller serves.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SellerFeedback {
-    seller: Somebody,
+    seller: Speaker,
     metrics: SellerMetrics,
     /// How what the seller sells is rated.
     rating: RatingSummary,
@@ -153,7 +153,7 @@ impl From<reviews::Served> for SellerMetrics {
 /// How a buyer was served by a seller, in stars.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FeedbackBody {
-    buyer: Somebody,
+    buyer: Speaker,
     #[schema(minimum = 1, maximum = 5)]
     communication: i16,
     #[schema(minimum = 1, maximum = 5)]
@@ -167,7 +167,7 @@ pub struct FeedbackBody {
 fn body(given: reviews::FeedbackGiven) -> FeedbackBody {
     let reviews::FeedbackGiven { feedback, buyer_name } = given;
     FeedbackBody {
-        buyer: Somebody::of(feedback.buyer_id, buyer_name),
+        buyer: Speaker::of(feedback.buyer_id, buyer_name),
         communication: feedback.communication,
         shipping: feedback.shipping,
         accuracy: feedback.accuracy,
@@ -196,6 +196,6 @@ async fn of_seller(
     let rating = rated.get(&seller.0).copied().unwrap_or_default().into();
     let page = reviews::feedback_of(&app.pool, seller, cursor, limit).await?;
     let Page { items, next_cursor } = Page::of(page, |given| Ok(body(given)))?;
-    let seller = Somebody::of(profile.id, profile.user_name);
+    let seller = Speaker::of(profile.id, profile.user_name);
     Ok(Json(SellerFeedback { seller, metrics, rating, items, next_cursor }))
 }

@@ -34,11 +34,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(resolve, resolve_by_put))
 }
 
-words!(TargetKind: "listing", "user", "message", "review");
-words!(ReasonName: "spam", "fraud", "counterfeit", "prohibited", "abuse", "indecent", "privacy", "other");
-words!(OutcomeName: "dismissed", "listing_removed", "review_hidden", "account_warned", "account_blocked");
-words!(StatusName: "open", "resolved");
-words!(SortName: "newest", "oldest");
+words!(ReportTarget: "listing", "user", "message", "review");
+words!(ReportReason: "spam", "fraud", "counterfeit", "prohibited", "abuse", "indecent", "privacy", "other");
+words!(ReportOutcome: "dismissed", "listing_removed", "review_hidden", "account_warned", "account_blocked");
+words!(ReportStatus: "open", "resolved");
+words!(QueueSort: "newest", "oldest");
 
 /// What kind of thing is reported.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -67,14 +67,14 @@ impl Kind {
 #[garde(allow_unvalidated)]
 pub struct NewReport {
     /// What kind of thing it is.
-    #[schema(value_type = TargetKind, example = "listing")]
+    #[schema(value_type = ReportTarget, example = "listing")]
     kind: Kind,
     /// Which.
     id: Uuid,
     /// In which chat a `message` is, and nothing else.
     chat_id: Option<Uuid>,
     /// What is wrong with it.
-    #[schema(value_type = ReasonName, example = "counterfeit")]
+    #[schema(value_type = ReportReason, example = "counterfeit")]
     reason: Reason,
     #[garde(length(chars, min = 1, max = LONGEST_TEXT))]
     #[schema(example = "The logo is upside down.", min_length = 1, max_length = 2_000)]
@@ -102,7 +102,7 @@ impl NewReport {
 pub struct ReportChanged {
     id: Uuid,
     /// What it has led to, once staff have decided.
-    #[schema(value_type = Option<OutcomeName>)]
+    #[schema(value_type = Option<ReportOutcome>)]
     outcome: Option<Outcome>,
     /// For `If-Match`.
     version: u64,
@@ -148,20 +148,20 @@ pub struct ReportBody {
 pub struct OwnReport {
     id: Uuid,
     /// What kind of thing it is about.
-    #[schema(value_type = TargetKind, example = "listing")]
+    #[schema(value_type = ReportTarget, example = "listing")]
     kind: String,
     /// Which.
     target_id: Uuid,
     /// In which chat a message is.
     chat_id: Option<Uuid>,
-    #[schema(value_type = ReasonName, example = "counterfeit")]
+    #[schema(value_type = ReportReason, example = "counterfeit")]
     reason: Reason,
     text: Option<String>,
     filed_at: DateTime<Utc>,
-    #[schema(value_type = StatusName, example = "open")]
+    #[schema(value_type = ReportStatus, example = "open")]
     status: read_model::Status,
     /// What it has led to.
-    #[schema(value_type = Option<OutcomeName>, example = "listing_removed")]
+    #[schema(value_type = Option<ReportOutcome>, example = "listing_removed")]
     outcome: Option<Outcome>,
     /// Why.
     resolution: Option<String>,
@@ -198,17 +198,17 @@ fn body(row: read_model::Reported) -> ReportBody {
 #[serde(deny_unknown_fields)]
 pub struct ReportsQuery {
     /// All unless told; `open` is what waits for staff.
-    #[param(inline, value_type = Option<StatusName>)]
+    #[param(inline, value_type = Option<ReportStatus>)]
     status: Option<read_model::Status>,
     /// Of this kind of thing.
-    #[param(inline, value_type = Option<TargetKind>)]
+    #[param(inline, value_type = Option<ReportTarget>)]
     kind: Option<Kind>,
     /// Of what is this account's.
     about: Option<Uuid>,
     /// By this account.
     reporter: Option<Uuid>,
     /// `newest` unless told, or `oldest`.
-    #[param(inline, value_type = Option<SortName>)]
+    #[param(inline, value_type = Option<QueueSort>)]
     sort: Option<read_model::Sort>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -266,7 +266,7 @@ pub struct ReportDecision {
     /// `listing_removed` takes the listing away and `review_hidden` shows the review to nobody, in the same step;
     /// `account_blocked` is taken only if whose it is cannot trade any more; `account_warned` and `dismissed` do nothing
     /// by themselves. Another outcome than `review_hidden` shows the review again that this report had hidden.
-    #[schema(value_type = OutcomeName, example = "listing_removed")]
+    #[schema(value_type = ReportOutcome, example = "listing_removed")]
     outcome: Outcome,
     /// Why, which whoever has reported it is told, and the seller of a listing that is taken away.
     #[garde(length(chars, min = 1, max = 1000))]

@@ -42,15 +42,15 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(of_listing))
 }
 
-/// Somebody, by their public name.
+/// Speaker, by their public name.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Somebody {
+pub struct Speaker {
     id: Uuid,
     /// Nothing once the person is forgotten.
     name: Option<String>,
 }
 
-impl Somebody {
+impl Speaker {
     pub(super) fn of(id: Uuid, name: Option<String>) -> Self {
         Self { id, name }
     }
@@ -65,7 +65,7 @@ pub struct ReviewBody {
     #[schema(example = "jumper-m")]
     sku: String,
     seller_id: Uuid,
-    author: Somebody,
+    author: Speaker,
     /// `shown`, or `hidden` by staff, in which case its author and staff alone see it.
     #[schema(value_type = String, example = "shown")]
     status: read_model::Status,
@@ -92,7 +92,7 @@ pub struct ReviewBody {
 /// What a seller answers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReplyShown {
-    seller: Somebody,
+    seller: Speaker,
     /// Nothing once the seller is forgotten.
     text: Option<String>,
     replied_at: DateTime<Utc>,
@@ -103,13 +103,13 @@ fn body(shown: read_model::Shown) -> ReviewBody {
     // Nobody shows what somebody has left behind who is forgotten: it is deleted.
     let files = if author_name.is_some() { review.images.0 } else { Vec::new() };
     let (seller_id, text) = (review.seller_id, review.reply);
-    let reply = |replied_at| ReplyShown { seller: Somebody::of(seller_id, seller_name), text, replied_at };
+    let reply = |replied_at| ReplyShown { seller: Speaker::of(seller_id, seller_name), text, replied_at };
     ReviewBody {
         id: review.id,
         listing_id: review.listing_id,
         sku: review.sku,
         seller_id,
-        author: Somebody::of(review.author_id, author_name),
+        author: Speaker::of(review.author_id, author_name),
         status: review.status,
         rating: review.rating,
         title: review.title,
@@ -139,7 +139,7 @@ pub struct ReviewsQuery {
     #[param(minimum = 1, maximum = 5)]
     rating: Option<u8>,
     /// `newest` unless told, `helpful`, `highest` or `lowest`.
-    #[param(inline, value_type = Option<SortName>)]
+    #[param(inline, value_type = Option<ReviewSort>)]
     sort: Option<read_model::Sort>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -148,7 +148,7 @@ pub struct ReviewsQuery {
     cursor: Option<Cursor<read_model::Cursor>>,
 }
 
-words!(SortName: "newest", "helpful", "highest", "lowest");
+words!(ReviewSort: "newest", "helpful", "highest", "lowest");
 
 /// A number of stars to filter by.
 fn stars(rating: Option<u8>) -> Result<Option<u8>, Problem> {
@@ -188,7 +188,7 @@ pub struct OfListingQuery {
     #[param(minimum = 1, maximum = 5)]
     rating: Option<u8>,
     /// `newest` unless told, `helpful`, `highest` or `lowest`.
-    #[param(inline, value_type = Option<SortName>)]
+    #[param(inline, value_type = Option<ReviewSort>)]
     sort: Option<read_model::Sort>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,
@@ -402,7 +402,7 @@ async fn delete(
 /// What a seller answers to a review.
 #[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
-pub struct Reply {
+pub struct ReviewReply {
     #[garde(length(chars, min = 1, max = LONGEST_TEXT))]
     #[schema(example = "Thank you!", min_length = 1, max_length = 4_000)]
     text: String,
@@ -410,12 +410,12 @@ pub struct Reply {
 
 /// Answers a review of what one has sold, once.
 #[utoipa::path(post, path = "/reviews/{id}/reply", tag = TAG, security(("bearer" = [])),
-    params(("id" = Uuid, Path), Conditional), request_body = Reply,
+    params(("id" = Uuid, Path), Conditional), request_body = ReviewReply,
     responses((status = OK, body = ReviewChanged, description = "Answered")))]
 async fn reply(
     State(app): State<App>,
     Id(review): Id<ReviewId>,
-    command: Command<Reply>,
+    command: Command<ReviewReply>,
 ) -> Result<Done<ReviewChanged>, Problem> {
     let (by, expected) = (command.caller.account, command.expected_version);
     let text: Sealed<String> = key_of(&app, by).await?.seal(&command.body.text);
@@ -439,20 +439,20 @@ pub struct HelpfulVote {
 
 /// Whether a review is found helpful now.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-pub struct Voted {
+pub struct HelpfulVoted {
     helpful: bool,
 }
 
 /// Finds somebody else's review helpful, or no more. It counts once for each account.
 #[utoipa::path(post, path = "/reviews/{id}/helpful", tag = TAG, security(("bearer" = [])),
     params(("id" = Uuid, Path), Keyed), request_body = HelpfulVote,
-    responses((status = OK, body = Voted, description = "Noted")))]
+    responses((status = OK, body = HelpfulVoted, description = "Noted")))]
 async fn vote(
     State(app): State<App>,
     Id(review): Id<ReviewId>,
     Creation(command): Creation<HelpfulVote>,
-) -> Result<Done<Voted>, Problem> {
+) -> Result<Done<HelpfulVoted>, Problem> {
     let (voter, HelpfulVote { helpful }) = (command.caller.account, command.body);
-    let vote = move |world: &mut World<'_>| Ok(Voted { helpful: reviews::vote(world, review, voter, helpful)? });
+    let vote = move |world: &mut World<'_>| Ok(HelpfulVoted { helpful: reviews::vote(world, review, voter, helpful)? });
     Ok(Done::ok(app.engine.submit(command.request(), vote).await?))
 }

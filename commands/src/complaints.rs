@@ -32,12 +32,7 @@ pub fn file(
 }
 
 /// Decides on a complaint, as staff. What the outcome says was done must have been done.
-pub fn resolve(
-    world: &mut World<'_>,
-    complaint: ComplaintId,
-    outcome: Outcome,
-    ruling: &Ruling,
-) -> Result<(), Halt> {
+pub fn resolve(world: &mut World<'_>, complaint: ComplaintId, outcome: Outcome, ruling: &Ruling) -> Result<(), Halt> {
     accounts::require(world, ruling.by, Capability::Staff)?;
     let Filed { order, against, .. } = *world.get::<Complaint>(complaint)?.filed()?;
     world.execute::<Complaint>(complaint, Command::Resolve { ruling: ruling.clone(), outcome })?;

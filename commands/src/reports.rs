@@ -23,12 +23,7 @@ pub struct Told {
 }
 
 /// Tells staff of something. Nobody does so more than `most` times a day.
-pub fn file(
-    world: &mut World<'_>,
-    reporter: AccountId,
-    told: &Told,
-    most: u32,
-) -> Result<ReportId, Halt> {
+pub fn file(world: &mut World<'_>, reporter: AccountId, told: &Told, most: u32) -> Result<ReportId, Halt> {
     accounts::get(world, reporter)?.unblocked()?;
     let Told { target, reason, text } = told.clone();
     let hidden = Error::NoSuchTarget { kind: target.kind() };

@@ -40,12 +40,7 @@ pub struct Subject {
 }
 
 /// Writes a review of something that its author has bought and has got.
-pub fn write(
-    world: &mut World<'_>,
-    author: AccountId,
-    subject: &Subject,
-    opinion: &Opinion,
-) -> Result<ReviewId, Halt> {
+pub fn write(world: &mut World<'_>, author: AccountId, subject: &Subject, opinion: &Opinion) -> Result<ReviewId, Halt> {
     accounts::get(world, author)?.unblocked()?;
     let placed = orders::bought_by(world, subject.order, author)?;
     let status = placed.stage;
@@ -89,12 +84,7 @@ pub fn reply(world: &mut World<'_>, review: ReviewId, by: AccountId, text: &Seal
 }
 
 /// Finds a review helpful, or no more; the opposite of before unless told. Whether it is afterwards.
-pub fn vote(
-    world: &mut World<'_>,
-    review: ReviewId,
-    voter: AccountId,
-    helpful: Option<bool>,
-) -> Result<bool, Halt> {
+pub fn vote(world: &mut World<'_>, review: ReviewId, voter: AccountId, helpful: Option<bool>) -> Result<bool, Halt> {
     let author = world.get::<Review>(review)?.shown()?.author;
     accounts::get(world, voter)?.unblocked()?;
     if author == voter {

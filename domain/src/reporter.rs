@@ -107,8 +107,10 @@ mod tests {
         enough().when(count(today)).then_refused(Error::TooMany { maximum: 2 });
         let tomorrow = today + TimeDelta::days(1);
         enough().when(count(tomorrow)).then([counted(tomorrow)]);
-        enough().and(count(tomorrow)).and(count(tomorrow)).when(count(tomorrow)).then_refused(Error::TooMany {
-            maximum: 2,
-        });
+        enough()
+            .and(count(tomorrow))
+            .and(count(tomorrow))
+            .when(count(tomorrow))
+            .then_refused(Error::TooMany { maximum: 2 });
     }
 }

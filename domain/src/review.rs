@@ -473,12 +473,8 @@ mod tests {
 
     #[test]
     fn what_was_bought_is_reviewed_once_for_ever() {
-        let event = Event::ReviewWritten {
-            bought: bought(),
-            author: ANN,
-            content: content(4),
-            counted: counted(None, 4),
-        };
+        let event =
+            Event::ReviewWritten { bought: bought(), author: ANN, content: content(4), counted: counted(None, 4) };
         given::<Review>([]).when(write(4)).then([event]);
         for before in [written(4), written(4).and(hide()), written(4).and(DELETE)] {
             before.when(write(4)).then_refused(Error::AlreadyReviewed);

@@ -350,10 +350,7 @@ pub async fn complaint(
     executor: impl PgExecutor<'_>,
     complaint: ComplaintId,
 ) -> Result<Option<Complained>, sqlx::Error> {
-    sqlx::query_as("select * from reports.complaints where id = $1")
-        .bind(complaint.0)
-        .fetch_optional(executor)
-        .await
+    sqlx::query_as("select * from reports.complaints where id = $1").bind(complaint.0).fetch_optional(executor).await
 }
 
 /// Complaints of anybody after a cursor, at most `limit`: for staff.

@@ -45,7 +45,10 @@ async fn a_listing_that_is_reported_is_taken_away_with_the_decision() {
     let open = first(&bazaar, "/reports?status=open&kind=listing").await;
     let about = bazaar.seller.account().to_string();
     assert_eq!((&open["id"], &open["about_id"], &open["target_id"]), (&json!(report), &json!(about), &json!(listing)));
-    assert_eq!((&open["text"], &open["reason"], &open["outcome"]), (&json!("It is a trick."), &json!("fraud"), &Value::Null));
+    assert_eq!(
+        (&open["text"], &open["reason"], &open["outcome"]),
+        (&json!("It is a trick."), &json!("fraud"), &Value::Null)
+    );
     decide(&bazaar.buyer, &report, "dismissed").await.problem(403, "missing-capability");
     let unfit = decide(&bazaar.staff, &report, "review_hidden").await.problem(422, "outcome-unfit");
     assert_eq!((&unfit.body["kind"], &unfit.body["outcome"]), (&json!("listing"), &json!("review_hidden")));

@@ -20,9 +20,7 @@ async fn a_buyer_reviews_each_line_once_after_it_has_come() {
     let bazaar = Bazaar::open().await;
     let (one, other) = (bazaar.offer(2).await, bazaar.offer(1).await);
     let order = order_of(&bazaar.buyer.check_out(&[(&one, 1), (&other, 1)], "now").await.expect(201));
-    let of = |listing: &str, stars: u8| {
-        json!({ "order_id": order, "listing_id": listing, "rating": stars, "text": "It runs." })
-    };
+    let of = |listing: &str, stars: u8| json!({ "order_id": order, "listing_id": listing, "rating": stars, "text": "It runs." });
     let write = async |client: &Client, body: &Value| client.post("/reviews", body).send().await;
     let early = write(&bazaar.buyer, &of(&one, 5)).await.problem(409, "wrong-order-status");
     assert_eq!((&early.body["actual"], &early.body["needed"]), (&json!("paid"), &json!("delivered")));
@@ -43,7 +41,10 @@ async fn a_buyer_reviews_each_line_once_after_it_has_come() {
     write(&bazaar.buyer, &of(&other, 3)).await.expect(201);
     let shown = bazaar.seen_by(&bazaar.server.client(), &format!("/reviews/{review}")).await.expect(200).body;
     assert_eq!((&shown["rating"], &shown["text"], &shown["title"]), (&json!(5), &json!("It runs."), &Value::Null));
-    assert_eq!((&shown["author"]["name"], &shown["reply"], &shown["helpful"]), (&json!("buyer"), &Value::Null, &json!(0)));
+    assert_eq!(
+        (&shown["author"]["name"], &shown["reply"], &shown["helpful"]),
+        (&json!("buyer"), &Value::Null, &json!(0))
+    );
     // What was deleted is not written anew.
     bazaar.buyer.delete(&format!("/reviews/{review}"), &json!({})).send().await.expect(200);
     bazaar.seen_by(&bazaar.buyer, &format!("/reviews/{review}")).await.problem(404, "not-found");
@@ -140,7 +141,8 @@ async fn reviews_are_found_by_whom_they_are_of_and_sorted() {
     bazaar.seller.post(&format!("/reviews/{}/helpful", reviews[0]), &helpful).send().await.expect(200);
     let (buyer, seller) = (bazaar.buyer.account(), bazaar.seller.account());
     let nobody = bazaar.server.client();
-    let find = async |query: String| ratings(&bazaar.seen_by(&nobody, &format!("/reviews?{query}")).await.expect(200).body);
+    let find =
+        async |query: String| ratings(&bazaar.seen_by(&nobody, &format!("/reviews?{query}")).await.expect(200).body);
     for (sort, expected) in
         [("newest", [1, 5, 3]), ("highest", [5, 3, 1]), ("lowest", [1, 3, 5]), ("helpful", [3, 1, 5])]
     {
@@ -196,9 +198,8 @@ async fn a_review_shows_its_authors_pictures_which_go_with_it() {
     };
     let (first, second) = (upload(&bazaar.buyer).await, upload(&bazaar.buyer).await);
     let foreign = upload(&bazaar.seller).await;
-    let write = async |images: Value| {
-        bazaar.buyer.post("/reviews", &with(review(&got, 5), "images", images)).send().await
-    };
+    let write =
+        async |images: Value| bazaar.buyer.post("/reviews", &with(review(&got, 5), "images", images)).send().await;
     write(json!([foreign])).await.problem(404, "not-found");
     write(json!([first, first, first, first, first, first])).await.problem(422, "invalid-field");
     let path = format!("/reviews/{}", id_of(&write(json!([first, second, first])).await.expect(201)));
@@ -280,11 +281,7 @@ async fn whoever_is_suspended_says_nothing_new_and_may_take_back_what_was_said()
     let buyer = &bazaar.buyer;
     buyer.review(&got, 1).await.problem(403, "account-suspended");
     buyer.put(&path, &json!({ "rating": 1 })).send().await.problem(403, "account-suspended");
-    buyer
-        .post(&format!("/orders/{order}/feedback"), &feedback(1, 1, 1))
-        .send()
-        .await
-        .problem(403, "account-suspended");
+    buyer.post(&format!("/orders/{order}/feedback"), &feedback(1, 1, 1)).send().await.problem(403, "account-suspended");
     buyer.report("listing", &got.listing).await.problem(403, "account-suspended");
     buyer.complain(&order).await.problem(403, "account-suspended");
     buyer.delete(&path, &json!({})).send().await.expect(200);

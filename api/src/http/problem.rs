@@ -6,7 +6,8 @@ use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
     Money, Refusal, account, address_book, affiliate, album, auction, category, claim, commission, complaint, escrow,
-    feedback, image, listing, order, order_group, page, points, report, reporter, review, session, stock, store, wallet,
+    feedback, image, listing, order, order_group, page, points, report, reporter, review, session, stock, store,
+    wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;

@@ -168,9 +168,7 @@ pub async fn feedback_of(
         .bind(Page::<FeedbackGiven, FeedbackCursor>::rows_to_fetch(limit))
         .fetch_all(executor)
         .await?;
-    let key = |given: &FeedbackGiven| FeedbackCursor {
-        given_at: given.feedback.given_at,
-        order_id: given.feedback.order_id,
-    };
+    let key =
+        |given: &FeedbackGiven| FeedbackCursor { given_at: given.feedback.given_at, order_id: given.feedback.order_id };
     Ok(Page::of(given, limit, key))
 }

@@ -180,10 +180,7 @@ pub async fn of_listing(executor: impl PgExecutor<'_>, listing: ListingId) -> Re
 }
 
 /// How sellers are rated; those of whom nobody has said anything are left out.
-pub async fn of_sellers(
-    executor: impl PgExecutor<'_>,
-    sellers: &[Uuid],
-) -> Result<BTreeMap<Uuid, Stars>, sqlx::Error> {
+pub async fn of_sellers(executor: impl PgExecutor<'_>, sellers: &[Uuid]) -> Result<BTreeMap<Uuid, Stars>, sqlx::Error> {
     #[derive(FromRow)]
     struct Rated {
         seller_id: Uuid,

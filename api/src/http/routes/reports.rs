@@ -28,10 +28,7 @@ pub(super) const TAG: &str = "Reports and complaints";
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list, file))
-        .routes(routes!(mine))
-        .routes(routes!(resolve, resolve_by_put))
+    OpenApiRouter::new().routes(routes!(list, file)).routes(routes!(mine)).routes(routes!(resolve, resolve_by_put))
 }
 
 words!(ReportTarget: "listing", "user", "message", "review");

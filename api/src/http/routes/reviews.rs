@@ -42,7 +42,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(of_listing))
 }
 
-/// Speaker, by their public name.
+/// Somebody, by their public name.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Speaker {
     id: Uuid,

@@ -105,9 +105,7 @@ impl History {
         let (review, written) = self.any_review()?;
         let (author, seller) = (written.author, written.bought.seller);
         let command = match self.random.random_range(0..10) {
-            0..3 if self.is_there(author) => {
-                review::Command::Revise { by: author, content: self.content(author) }
-            }
+            0..3 if self.is_there(author) => review::Command::Revise { by: author, content: self.content(author) },
             3..5 if self.is_there(seller) => review::Command::Reply { by: seller, text: self.sealed_by(seller) },
             5 if self.is_there(author) => review::Command::Delete { by: author },
             6..8 => review::Command::Hide { ruling: self.ruling()? },
@@ -153,7 +151,10 @@ impl History {
             ];
             let outcome = *outcomes.choose(&mut self.random)?;
             let resolve = report::Command::Resolve { ruling, outcome };
-            return self.reports.execute(&mut self.unit, self.now, event_id, domain::ReportId(report), resolve).map(drop);
+            return self
+                .reports
+                .execute(&mut self.unit, self.now, event_id, domain::ReportId(report), resolve)
+                .map(drop);
         }
         let (reporter, event_id) = (self.anybody_there()?, self.id());
         let (target, about) = self.any_target()?;

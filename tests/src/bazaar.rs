@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use commands::{Request, accounts};
+use domain::AccountId;
 use domain::account::{Capability, Granter};
 use eventstore::event::Metadata;
 use serde_json::{Value, json};
@@ -134,6 +135,14 @@ pub async fn staff(server: &InProcess, name: &str) -> Client {
     let request = Request::once(Metadata::by_operator());
     server.app.engine.submit(request, granted).await.or_fail("make somebody of the staff");
     client
+}
+
+/// Suspends somebody, as an operator does.
+pub async fn suspend(server: &InProcess, account: AccountId) {
+    let suspend =
+        move |world: &mut commands::World<'_>| accounts::suspend(world, account, "fraud".to_owned(), Granter::Operator);
+    let suspended = server.app.engine.submit(Request::once(Metadata::by_operator()), suspend).await;
+    suspended.or_fail("suspend somebody");
 }
 
 impl Client {

@@ -2,7 +2,7 @@
 
 use api::config::{Config, Reports};
 use serde_json::{Value, json};
-use tradepost_tests::bazaar::{Bazaar, staff};
+use tradepost_tests::bazaar::{Bazaar, staff, suspend};
 use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::market::{auction, listing};
 use tradepost_tests::reputation::id_of;
@@ -21,15 +21,6 @@ async fn settle(client: &Client, complaint: &str, outcome: &str) -> Answer {
 /// What staff see of the first report or complaint of a list.
 async fn first(bazaar: &Bazaar, path: &str) -> Value {
     bazaar.seen_by(&bazaar.staff, path).await.expect(200).body["items"][0].clone()
-}
-
-async fn suspend(bazaar: &Bazaar, client: &Client) {
-    let account = client.account();
-    let suspend = move |world: &mut commands::World<'_>| {
-        commands::accounts::suspend(world, account, "fraud".to_owned(), domain::account::Granter::Operator)
-    };
-    let request = commands::Request::once(eventstore::event::Metadata::by_operator());
-    bazaar.server.app.engine.submit(request, suspend).await.unwrap();
 }
 
 #[tokio::test]
@@ -107,7 +98,7 @@ async fn staff_say_that_somebody_was_blocked_only_of_whoever_was() {
     let report = id_of(&bazaar.buyer.report("user", &seller).await.expect(201));
     decide(&bazaar.staff, &report, "account_blocked").await.problem(409, "not-done");
     decide(&bazaar.staff, &report, "account_warned").await.expect(200);
-    suspend(&bazaar, &bazaar.seller).await;
+    suspend(&bazaar.server, bazaar.seller.account()).await;
     decide(&bazaar.staff, &report, "account_blocked").await.expect(200);
     let decided = first(&bazaar, &format!("/reports?about={seller}&sort=oldest")).await;
     assert_eq!((&decided["outcome"], &decided["version"]), (&json!("account_blocked"), &json!(3)));

@@ -4,7 +4,7 @@ use api::config::Config;
 use image::ImageFormat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tradepost_tests::bazaar::{Bazaar, order_of};
+use tradepost_tests::bazaar::{Bazaar, order_of, suspend};
 use tradepost_tests::client::{Client, PASSWORD};
 use tradepost_tests::market::{auction, listing, usd, with};
 use tradepost_tests::pictures::{files_in, picture};
@@ -272,12 +272,7 @@ async fn whoever_is_suspended_says_nothing_new_and_may_take_back_what_was_said()
     let bazaar = Bazaar::open().await;
     let (got, order) = (bazaar.get_one().await, bazaar.deliver().await);
     let path = format!("/reviews/{}", bazaar.review(4).await);
-    let account = bazaar.buyer.account();
-    let suspend = move |world: &mut commands::World<'_>| {
-        commands::accounts::suspend(world, account, "fraud".to_owned(), domain::account::Granter::Operator)
-    };
-    let request = commands::Request::once(eventstore::event::Metadata::by_operator());
-    bazaar.server.app.engine.submit(request, suspend).await.unwrap();
+    suspend(&bazaar.server, bazaar.buyer.account()).await;
     let buyer = &bazaar.buyer;
     buyer.review(&got, 1).await.problem(403, "account-suspended");
     buyer.put(&path, &json!({ "rating": 1 })).send().await.problem(403, "account-suspended");

@@ -44,7 +44,7 @@ use crate::auth::tokens::AccessTokens;
 use crate::config::Config;
 use crate::forward::{self, Forwarding};
 use crate::http::limits::{self, Limits};
-use crate::http::live::LiveAuctions;
+use crate::http::live::Live;
 use crate::http::markdown::RenderedPages;
 use crate::http::problem::Problem;
 use crate::media::{Media, MediaError};
@@ -142,8 +142,8 @@ pub struct Parts {
     pub google: Option<OpenId>,
     /// How much one sender and one account may ask.
     pub limits: Limits,
-    /// Live auctions for sockets.
-    pub live: LiveAuctions,
+    /// What sockets show.
+    pub live: Live,
     /// Since when each part has been as it is.
     pub health: observe::health::Health,
     /// Sets the clock forward; only on a node that fires timers.
@@ -389,11 +389,12 @@ impl Node {
         tasks.until_stop(head.clone().poll(pool.clone(), runner.poll, hints));
         tasks.until_stop(clock.clone().follow(pool.clone()));
         tasks.until_stop(observe::metrics::keep_up(counting));
-        let (live, sessions) = (LiveAuctions::default(), LiveSessions::new(head.position()));
+        let (live, sessions) = (Live::at(mint::id()), LiveSessions::new(head.position()));
         // Nodes with processes too: others hand them requests.
         tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
         if roles.api {
-            tasks.until_stop(live.clone().watch(pool.clone(), progress.clone()));
+            let nats = nats.as_ref().map(|nats| nats.client.clone());
+            tasks.until_stop(live.clone().watch(pool.clone(), progress.clone(), nats));
         }
         let time_travel = roles.processes.then(|| {
             let timers = Timers {

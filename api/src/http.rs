@@ -127,6 +127,7 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::categories::router())
         .nest("/api/v1", routes::engagement::router())
         .nest("/api/v1", routes::auctions::router())
+        .nest("/api/v1", routes::chats::router())
         .nest("/api/v1", routes::orders::router())
         .nest("/api/v1", routes::guests::router())
         .nest("/api/v1", routes::escrow::router())

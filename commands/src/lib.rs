@@ -11,6 +11,7 @@ pub mod affiliates;
 pub mod auctions;
 pub mod categories;
 mod change;
+pub mod chats;
 pub mod commissions;
 pub mod complaints;
 pub mod engagement;

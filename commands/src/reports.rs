@@ -1,6 +1,7 @@
 //! Use cases of reports: what should not be here, and what staff do about it, in one commit with what they say of it.
 
 use domain::account::{Account, Capability};
+use domain::chat::Chat;
 use domain::listing::Listing;
 use domain::report::{Command, Error, Filed, Outcome, Reason, Report, Target};
 use domain::reporter::{self, Reporter};
@@ -40,8 +41,8 @@ fn owner_of(world: &mut World<'_>, target: &Target, viewer: AccountId) -> Result
     match *target {
         Target::Listing(listing) => engagement::require_shown(world, listing, Some(viewer)),
         Target::User(account) => Ok(world.get::<Account>(account)?.registered().map(|_| account)?),
-        // Nobody can see a message while there are no chats.
-        Target::Message { .. } => Err(Error::NoSuchTarget { kind: target.kind() }.into()),
+        // What was written decides nothing, so a chat does not know its messages: whoever asks sees to it that there is one.
+        Target::Message { chat, .. } => Ok(world.get::<Chat>(chat)?.of_party(viewer)?.other(viewer)),
         Target::Review(review) => Ok(world.get::<Review>(review)?.shown()?.author),
     }
 }

@@ -279,3 +279,24 @@ impl ComplaintId {
         Self(Uuid::new_v5(&COMPLAINTS, &name))
     }
 }
+
+id!(
+    /// What two people write to each other about something; from these by [`ChatId::of`].
+    ChatId
+);
+id!(
+    /// One message of a chat.
+    MessageId
+);
+
+/// The name space of [`ChatId`]s. Part of the storage format.
+const CHATS: Uuid = Uuid::from_u128(0x3d7c_21f8_94ab_5e60_b1c9_6a04_de83_57f2);
+
+impl ChatId {
+    /// The one chat of a buyer and a seller about the thing of this kind and id.
+    pub fn of(buyer: AccountId, seller: AccountId, kind: &str, thing: Uuid) -> Self {
+        let mut name = [buyer.0, seller.0, thing].map(Uuid::into_bytes).concat();
+        name.extend_from_slice(kind.as_bytes());
+        Self(Uuid::new_v5(&CHATS, &name))
+    }
+}

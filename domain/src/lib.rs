@@ -14,9 +14,11 @@ pub mod aggregate;
 pub mod album;
 pub mod auction;
 pub mod category;
+pub mod chat;
 pub mod claim;
 pub mod commission;
 pub mod complaint;
+pub mod contacts;
 pub mod escrow;
 pub mod favorite;
 pub mod feedback;
@@ -53,9 +55,9 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, CityId, ClaimId, CommissionId, ComplaintId, DepositId,
-    FavoriteId, HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId,
-    ReportId, ReviewId, SessionId, ViewId, VoteId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, CategoryId, ChallengeId, ChatId, CityId, ClaimId, CommissionId, ComplaintId,
+    DepositId, FavoriteId, HoldId, ImageId, ListingId, MessageId, OrderGroupId, OrderId, PageId, ProvinceId,
+    ReferralClickId, RefundId, ReportId, ReviewId, SessionId, ViewId, VoteId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

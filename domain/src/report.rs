@@ -11,7 +11,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregate, event_versions};
-use crate::ids::{AccountId, ListingId, ReportId, ReviewId};
+use crate::ids::{AccountId, ChatId, ListingId, MessageId, ReportId, ReviewId};
 use crate::ruling::Ruling;
 use crate::sealed::Sealed;
 
@@ -54,9 +54,9 @@ pub enum Target {
     /// What somebody has written in a chat.
     Message {
         /// In which.
-        chat: Uuid,
+        chat: ChatId,
         /// Which message.
-        message: Uuid,
+        message: MessageId,
     },
     /// What a buyer says of something that was bought.
     Review(ReviewId),
@@ -78,7 +78,7 @@ impl Target {
         match self {
             Self::Listing(id) => id.0,
             Self::User(id) => id.0,
-            Self::Message { message, .. } => *message,
+            Self::Message { message, .. } => message.0,
             Self::Review(id) => id.0,
         }
     }
@@ -325,7 +325,8 @@ mod tests {
     const CLERK: AccountId = AccountId(Uuid::from_u128(3));
     const LISTING: Target = Target::Listing(ListingId(Uuid::from_u128(4)));
     const REVIEW: Target = Target::Review(ReviewId(Uuid::from_u128(4)));
-    const MESSAGE: Target = Target::Message { chat: Uuid::from_u128(5), message: Uuid::from_u128(4) };
+    const MESSAGE: Target =
+        Target::Message { chat: ChatId(Uuid::from_u128(5)), message: MessageId(Uuid::from_u128(4)) };
 
     fn sealed(of: AccountId) -> Sealed<String> {
         Sealed::from_ciphertext(of, "text".to_owned())

@@ -1,6 +1,6 @@
 //! Who is this account, and what may it do?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::account::{self, Capability, Event, ProfileChanges};
 use domain::{AccountId, Aggregate, Sealed, Timestamp};
@@ -202,6 +202,16 @@ impl Profile {
 /// The profile of an account.
 pub async fn get(executor: impl PgExecutor<'_>, account: AccountId) -> Result<Option<Profile>, sqlx::Error> {
     sqlx::query_as("select * from accounts.profiles where id = $1").bind(account.0).fetch_optional(executor).await
+}
+
+/// The public names of those of these accounts that have one.
+pub async fn names(executor: impl PgExecutor<'_>, accounts: &[Uuid]) -> Result<HashMap<Uuid, String>, sqlx::Error> {
+    let names: Vec<(Uuid, String)> =
+        sqlx::query_as("select id, user_name from accounts.profiles where id = any($1) and user_name is not null")
+            .bind(accounts)
+            .fetch_all(executor)
+            .await?;
+    Ok(names.into_iter().collect())
 }
 
 #[cfg(test)]

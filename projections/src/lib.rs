@@ -18,6 +18,7 @@ pub mod affiliates;
 pub mod auction_board;
 pub mod catalogue;
 pub mod categories;
+pub mod chats;
 pub mod digest;
 pub mod escrows;
 pub mod images;

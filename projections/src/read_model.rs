@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, orders, pages,
-    points, reports, reviews, sales, stores, wallet_statement,
+    accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger, orders,
+    pages, points, reports, reviews, sales, stores, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -66,12 +66,13 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 17] = [
+pub const ALL: [ReadModel; 18] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
     catalogue::MODEL,
     categories::MODEL,
+    chats::MODEL,
     auction_board::MODEL,
     orders::MODEL,
     pages::MODEL,

@@ -169,7 +169,7 @@ impl Changes {
                     target_kind: target.kind().to_owned(),
                     target_id: target.id(),
                     chat_id: match target {
-                        Target::Message { chat, .. } => Some(*chat),
+                        Target::Message { chat, .. } => Some(chat.0),
                         Target::Listing(_) | Target::User(_) | Target::Review(_) => None,
                     },
                     about_id: about.0,

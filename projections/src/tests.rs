@@ -1,6 +1,7 @@
 //! What takes a Postgres to show. Histories are random but repeatable, and decided by the domain itself.
 
 mod books;
+mod chats;
 mod cuts;
 mod database;
 mod forgetting;

@@ -55,6 +55,8 @@ KINDS = {
     "reviews": "reviews",
     "reports": "reports",
     "complaints": "complaints",
+    "chats": "chats",
+    "conversations": "chats",
 }
 FIELDS = {"listing_id": "listings", "image_id": "images", "order_id": "orders", "province_id": "provinces", "city_id": "cities"}
 
@@ -256,6 +258,8 @@ def _use_what_is_there(case):
         parameters["image_id"] = own[number % len(own)] if own else parameters["image_id"]
     if case.path.startswith("/api/v1/media/") and pictures and number % 4:
         parameters["name"] = f"{uuid.UUID(next(iter(pictures.values()))[0]).hex}.jpg"
+    if isinstance(case.body, dict) and case.body.get("about") in ("listing", "order"):
+        case.body["id"] = _one_of(f"{case.body['about']}s", case.body.get("id"))
     lines = case.body.get("lines") if isinstance(case.body, dict) else None
     for part in [case.body, *(lines if isinstance(lines, list) else [])]:
         for name in FIELDS.keys() & part.keys() if isinstance(part, dict) else ():

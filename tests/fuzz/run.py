@@ -160,6 +160,11 @@ class Server:
         addresses = [address for who in tokens for address in items("/addresses", who)]
         page = {"title": "Terms", "body": "# Be kind\n\nAnd [fair](https://example.com)."}
         self.ask("PUT", "/api/v1/admin/pages/terms", page, tokens["admin"])
+        for order in items("/orders?limit=5", "buyer"):
+            about = {"about": "order", "id": order["id"]}
+            chat = self.ask("POST", "/api/v1/chats", about, tokens["buyer"])["id"]
+            self.ask("POST", f"/api/v1/chats/{chat}/messages", {"text": "Is it on its way?"}, tokens["buyer"])
+        chats = items("/chats", "buyer")
         disputed = items("/admin/escrow?status=disputed", "admin")
         said = self.speak(tokens, orders, listings)
         stores = items("/stores?limit=40", "admin")
@@ -171,6 +176,7 @@ class Server:
                 "listings": [listing["id"] for listing in listings],
                 "auctions": [auction["id"] for auction in auctions],
                 "orders": [order["id"] for order in orders] + [escrow["order_id"] for escrow in disputed],
+                "chats": [chat["id"] for chat in chats],
                 "groups": [order["group_id"] for order in orders],
                 "addresses": [address["id"] for address in addresses],
                 "provinces": [province],

@@ -69,6 +69,7 @@ pub(crate) struct Things {
     review: String,
     report: String,
     complaint: String,
+    chat: String,
 }
 
 impl Things {
@@ -90,6 +91,7 @@ impl Things {
             report: id_of(&reporter.report("listing", &offered).await.expect(201)),
             complaint: id_of(&complained),
             review,
+            chat: chat_of(&bazaar.buyer, bazaar.server.database.log_head().await, &offered).await,
             listing: offered,
         };
         // Until it shows.
@@ -115,6 +117,7 @@ impl Things {
             review: id(),
             report: id(),
             complaint: id(),
+            chat: id(),
         }
     }
 
@@ -122,7 +125,9 @@ impl Things {
     pub(crate) fn name(&self, path: &str) -> String {
         let id = match path.split('/').nth(1) {
             Some("listings") => &self.listing,
+            Some("ws") if path.starts_with("/ws/chats/") => &self.chat,
             Some("auctions" | "ws") => &self.auction,
+            Some("chats") => &self.chat,
             Some("admin") if path.starts_with("/admin/listings/") => &self.listing,
             Some("admin") if path.starts_with("/admin/complaints/") => &self.complaint,
             Some("reviews") => &self.review,
@@ -161,6 +166,17 @@ async fn address_of(client: &Client, since: i64) -> String {
     }
 }
 
+/// A chat of somebody: one that is open already, since there cannot be many on one day.
+async fn chat_of(client: &Client, since: i64, listing: &str) -> String {
+    let chats = client.get("/chats").since(since).send().await.expect(200).body;
+    if let Some(id) = chats["items"][0]["id"].as_str() {
+        return id.to_owned();
+    }
+    let opened = client.post("/chats", &json!({ "about": "listing", "id": listing })).send().await.expect(201);
+    client.get("/chats").since(opened.at()).send().await.expect(200);
+    opened.body["id"].as_str().unwrap().to_owned()
+}
+
 /// A body that the route takes, so that it comes to the question whose thing it is.
 fn body(route: &Route) -> Value {
     match (route.method.as_str(), route.path) {
@@ -180,6 +196,7 @@ fn body(route: &Route) -> Value {
         ("PATCH" | "PUT", "/reports/{id}") => json!({ "outcome": "dismissed", "reason": "All is well." }),
         ("PATCH", "/admin/complaints/{id}") => json!({ "outcome": "dismissed", "reason": "All is well." }),
         ("POST", "/addresses") => address("Ann"),
+        ("POST", "/chats/{id}/messages") => json!({ "text": "Hello" }),
         ("PUT", "/admin/pages/{slug}") => json!({ "title": "Terms", "body": "Be kind." }),
         ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
@@ -200,7 +217,11 @@ async fn ask(client: &Client, route: &Route, things: &Things) -> Answer {
         return send_picture(client, &things.name(route.path)).await;
     }
     let ask = client.ask(&route.method, &format!("/api/v1{}", things.name(route.path)));
-    if route.method == Method::GET { ask.send().await } else { ask.json(&body(route)).send().await }
+    let body = match (route.method.as_str(), route.path) {
+        ("POST", "/chats") => json!({ "about": "listing", "id": things.listing }),
+        _ => body(route),
+    };
+    if route.method == Method::GET { ask.send().await } else { ask.json(&body).send().await }
 }
 
 fn told(answer: &Answer) -> (u16, Value, Value) {

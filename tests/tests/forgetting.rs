@@ -17,7 +17,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 28] = [
+const CANARIES: [&str; 29] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -44,6 +44,7 @@ const CANARIES: [&str; 28] = [
     "canary-platform",
     "canary-report",
     "canary-complaint",
+    "canary-message",
     "canary-agent",
     "canary horse battery",
 ];
@@ -188,6 +189,9 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     ann.ask(&reqwest::Method::PUT, "/api/v1/merchant/me").json(&store).send().await.expect(201);
     let item = seller.offer(&with(listing(1_000), "stock", 1)).await;
     ann.post(&format!("/listings/{item}/favorite"), &json!({})).send().await.expect(200);
+    let chat = ann.post("/chats", &json!({ "about": "listing", "id": item })).send().await.expect(201);
+    let chat = format!("/chats/{}/messages", chat.body["id"].as_str().or_fail("find the chat"));
+    ann.post(&chat, &json!({ "text": "canary-message" })).key("two").send().await.expect(201);
     ann.post(&format!("/listings/{item}/view"), &json!({})).send().await.expect(200);
     let deposit = json!({ "amount": usd(1_000), "payment_method": "sandbox-succeeds" });
     ann.post("/payments/deposit", &deposit).key("one").send().await.expect(202);
@@ -236,13 +240,15 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let seller = server.client().register_seller("seller").await;
     let (ann, tokens) = somebody(server, &seller).await;
     let before = database.log_head().await;
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints"] {
+    for path in
+        ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints", "/chats"]
+    {
         ann.get(path).since(before).send().await.expect(200);
     }
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
     assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
-    for shown in &CANARIES[..26] {
+    for shown in &CANARIES[..27] {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -251,7 +257,9 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints"] {
+    for path in
+        ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints", "/chats"]
+    {
         seller.get(path).since(head).send().await.expect(200);
     }
     // What they looked at is counted, and nobody's; what they wanted to find again is neither.

@@ -18,6 +18,8 @@ mod bad_input;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod chats;
+#[cfg(test)]
 mod checkouts;
 #[cfg(test)]
 mod cold_start;

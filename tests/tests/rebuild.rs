@@ -73,6 +73,7 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let liked = seller.offer(&listing(700)).await;
     buyer.post(&format!("/listings/{liked}/favorite"), &json!({})).send().await.expect(200);
     nobody.post(&format!("/listings/{liked}/view"), &json!({})).send().await.expect(200);
+    talk(&buyer, &seller, &liked).await;
     let plain = seller.schedule(&with(auction(1_000), "duration_s", 600)).await;
     let reserved = seller.schedule(&with(auction(1_000), "reserve_price", usd(50_000))).await;
     let at_once = seller.schedule(&with(auction(1_000), "buy_now_price", usd(9_000))).await;
@@ -114,6 +115,16 @@ async fn speak_of_it(seller: &Client, buyer: &Client, staff: &Client, got: &Got)
     let complaint = id_of(&buyer.complain(&got.order).await.expect(201));
     let settled = json!({ "outcome": "settled", "reason": "They have come to terms." });
     staff.patch(&format!("/admin/complaints/{complaint}"), &settled).send().await.expect(200);
+}
+
+/// Lets a buyer and a seller write to each other about a listing.
+async fn talk(buyer: &Client, seller: &Client, listing: &str) {
+    let opened = buyer.post("/chats", &json!({ "about": "listing", "id": listing })).send().await.expect(201);
+    let chat = format!("/chats/{}", opened.body["id"].as_str().unwrap_or_default());
+    for (author, text) in [(buyer, "Is it \"gold\"?"), (buyer, "☂\n\\"), (seller, "Yes")] {
+        author.post(&format!("{chat}/messages"), &json!({ "text": text })).send().await.expect(201);
+    }
+    seller.post(&format!("{chat}/read"), &json!({ "upto": 2 })).send().await.expect(200);
 }
 
 /// The referral code of somebody new.

@@ -167,6 +167,26 @@ async fn a_report_names_one_thing_that_its_reporter_may_see() {
 }
 
 #[tokio::test]
+async fn a_message_is_reported_by_whom_it_was_written_to_and_read_by_staff() {
+    let bazaar = Bazaar::open().await;
+    let listing = bazaar.offer(1).await;
+    let chat =
+        id_of(&bazaar.buyer.post("/chats", &json!({ "about": "listing", "id": listing })).send().await.expect(201));
+    let text = json!({ "text": "Pay me elsewhere." });
+    bazaar.buyer.post(&format!("/chats/{chat}/messages"), &json!({ "text": "Hello" })).send().await.expect(201);
+    let sent = bazaar.seller.post(&format!("/chats/{chat}/messages"), &text).send().await.expect(201);
+    bazaar.seen_by(&bazaar.buyer, &format!("/chats/{chat}/messages")).await.expect(200);
+    let report = json!({ "kind": "message", "id": id_of(&sent), "chat_id": chat, "reason": "fraud" });
+    let file = async |client: &Client| client.post("/reports", &report).send().await;
+    file(&bazaar.seller).await.problem(422, "own-thing");
+    file(&bazaar.server.client().register("stranger").await).await.problem(404, "not-found");
+    let filed = id_of(&file(&bazaar.buyer).await.expect(201));
+    let open = first(&bazaar, "/reports?kind=message").await;
+    assert_eq!((&open["message"], &open["about_id"]), (&text["text"], &json!(bazaar.seller.account())));
+    decide(&bazaar.staff, &filed, "account_warned").await.expect(200);
+}
+
+#[tokio::test]
 async fn each_party_complains_of_an_order_and_staff_settle_it() {
     let bazaar = Bazaar::open().await;
     let order = bazaar.deliver().await;

@@ -1,374 +1,60 @@
-//! Live auctions over a WebSocket.
+//! What happens, over WebSockets.
 //!
-//! A socket gets the state first, then one message per event of the auction, each with its `sequence`: once, in order,
-//! without gaps. Messages are rows of the `auction_board` projection, so a socket on any node shows what any node has
-//! accepted. One task per node reads new rows and hands them to the sockets of their auction; a socket that falls
-//! behind reads what it has missed from the table, and one that does not read at all is cut.
+//! Every socket works alike, whatever it shows. It gets the state first, then one message per row of a read model that
+//! concerns it, each with its `sequence`: once and in order. Since messages are rows, a socket on any node shows what any
+//! node has accepted. One task per node and read model reads new rows and hands them to the sockets of their topic; a
+//! socket that falls behind reads what it has missed from the table, and one that does not read at all is cut.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `hub` | the sockets of a node by topic, and how news get to them; a read model that sockets show is a [`Channel`] |
+//! | `visit` | opening a socket: who may, with which ticket, from where on; `holder` knows what ends it |
+//! | `socket` | one open socket; what is told and answered there is a [`Show`] |
+//! | `auctions` | auctions as they go, and bidding |
+//! | `chats` | chats as they go, and writing |
+//!
+//! [`Channel`]: hub::Channel
+//! [`Show`]: socket::Show
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
-use commands::Request;
-use domain::{AccountId, AuctionId, Money};
-use eventstore::event::Metadata;
-use eventstore::mint;
+use async_nats::Client;
 use eventstore::progress::Progress;
-use metrics::gauge;
-use projections::auction_board::{self, Activity, Seen};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use sqlx::PgPool;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
-use utoipa::IntoParams;
+use uuid::Uuid;
 
-use super::envelope::RequestId;
-use super::extract::{Id, Read, account_key, checked_key};
-use super::openapi::Waits;
-use super::origins;
-use super::problem::Problem;
-use super::routes::auctions::{Viewer, alias, auction_body, bid, visible};
-use super::sender::Sender;
-use crate::app::App;
-use crate::observe::metrics::SOCKETS;
-
+pub(crate) mod auctions;
+pub(crate) mod chats;
 mod holder;
+mod hub;
+mod socket;
+mod visit;
 
-use holder::{Holder, end_of};
+use auctions::Auctions;
+use chats::Chats;
+use hub::Hub;
 
-/// Messages that may wait for one socket before it has to read them from the table.
-const BACKLOG: usize = 256;
-/// Rows read at once.
-const PAGE: u32 = 500;
-/// How long a socket may take to accept a message before it is cut.
-const SEND_PATIENCE: Duration = Duration::from_secs(10);
-/// The largest message that a client may send.
-const LARGEST_MESSAGE: usize = 4_096;
-/// How often an idle socket is pinged, so that dead ones are noticed.
-const PING_EVERY: Duration = Duration::from_secs(30);
-/// After a failed query, how long until the next.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
-
-type Topics = HashMap<AuctionId, broadcast::Sender<Arc<Activity>>>;
-
-/// The auctions that sockets of this node are watching. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct LiveAuctions(Arc<Mutex<Topics>>);
-
-impl LiveAuctions {
-    /// Hands new rows to the sockets that watch, until the task is aborted.
-    pub async fn watch(self, pool: PgPool, progress: Progress) {
-        let mut moved = progress.subscribe(auction_board::MODEL.name);
-        let mut shown = *moved.borrow_and_update();
-        loop {
-            let reached = *moved.borrow_and_update();
-            match self.publish_up_to(&pool, shown, reached).await {
-                Ok(()) => shown = reached,
-                Err(error) => {
-                    tracing::warn!(%error, "live auctions could not be read");
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                    continue;
-                }
-            }
-            if moved.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    async fn publish_up_to(&self, pool: &PgPool, from: i64, to: i64) -> Result<(), sqlx::Error> {
-        if self.is_idle() {
-            return Ok(());
-        }
-        let mut from = from;
-        while from < to {
-            let rows = auction_board::activity_since(pool, from, PAGE).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            from = last.position;
-            let topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            for row in rows {
-                if let Some(topic) = topics.get(&AuctionId(row.auction_id)) {
-                    // Nobody listens if the last socket has just gone.
-                    let _ = topic.send(Arc::new(row));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_idle(&self) -> bool {
-        let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        topics.retain(|_, topic| topic.receiver_count() > 0);
-        topics.is_empty()
-    }
-
-    fn subscribe(&self, auction: AuctionId) -> broadcast::Receiver<Arc<Activity>> {
-        let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        topics.entry(auction).or_insert_with(|| broadcast::Sender::new(BACKLOG)).subscribe()
-    }
+/// What the sockets of this node show. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The name of this node, by which it knows what it has told the others itself.
+    node: Uuid,
+    auctions: Hub<Auctions>,
+    chats: Hub<Chats>,
 }
 
-/// How a socket is opened.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct Opening {
-    /// From `/auth/ws-ticket`: who opens the socket. Without one it can only watch.
-    ticket: Option<String>,
-    /// The last sequence that the client has seen: the socket goes on after it, instead of from now.
-    after: Option<i64>,
-}
-
-/// Watch an auction live, and bid on it. Opens a WebSocket.
-///
-/// The first message is `{"type": "state", "sequence", "auction"}`. Then comes one message per event, each with `type`
-/// (`scheduled`, `opened`, `bid`, `extended`, `closed`, `cancelled`, `forfeited`, `second_chance_accepted`, and
-/// `undisclosed`, which is none of the public's), `sequence` and `at`. A socket with a ticket may send
-/// `{"type": "bid", "id", "maximum", "idempotency_key"}` and gets `{"type": "accepted" | "refused", "id"}` back.
-#[utoipa::path(get, path = "/ws/auctions/{id}", tag = "Auctions", params(("id" = uuid::Uuid, Path), Opening, Waits),
-    responses((status = SWITCHING_PROTOCOLS, description = "The socket is open"),
-        (status = UNAUTHORIZED, description = "The ticket is not good"),
-        (status = FORBIDDEN, description = "Pages of this origin may not open it"),
-        (status = UPGRADE_REQUIRED, description = "Not a WebSocket")))]
-pub(crate) async fn auction(
-    State(app): State<App>,
-    Extension(request): Extension<RequestId>,
-    Id(id): Id<AuctionId>,
-    read: Read<Opening>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|_| {
-        let detail = "This address opens a WebSocket.";
-        Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", "Not a WebSocket", detail)
-            .with_header(axum::http::header::UPGRADE, "websocket")
-    })?;
-    if !origins::admits(&app.settings.http.origins, &headers) {
-        let detail = "Pages of this origin may not open sockets here.";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", "Origin not allowed", detail));
+impl Live {
+    /// Of a node that goes by this name here, where nobody watches yet.
+    pub fn at(node: Uuid) -> Self {
+        Self { node, auctions: Hub::default(), chats: Hub::default() }
     }
-    read.wait_for(&app, auction_board::MODEL.name).await?;
-    let Opening { ticket, after } = read.query;
-    let holder = match ticket {
-        None => None,
-        Some(ticket) => Some(Holder::of(&app, &ticket).await?),
-    };
-    visible(&app, id, holder.as_ref().map(Holder::caller)).await?;
-    let watch = move |socket| async move {
-        let _counted = Counted::begin();
-        let watcher = Watcher { app, auction: id, holder, sender: request.sender(), socket, shown: 0 };
-        if let Err(error) = watcher.run(after).await {
-            tracing::debug!(%error, "a socket ended");
-        }
-    };
-    // The size of a frame too: a whole frame is read before the size of its message is looked at.
-    Ok(upgrade.max_message_size(LARGEST_MESSAGE).max_frame_size(LARGEST_MESSAGE).on_upgrade(watch))
-}
 
-/// Counts one open socket until it is dropped.
-struct Counted;
-
-impl Counted {
-    fn begin() -> Self {
-        gauge!(SOCKETS).increment(1);
-        Self
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        gauge!(SOCKETS).decrement(1);
-    }
-}
-
-/// Why a socket ended.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("the client has gone: {0}")]
-    Gone(#[from] axum::Error),
-    #[error("the client does not read")]
-    TooSlow,
-    #[error("the table cannot be read: {0}")]
-    Sql(#[from] sqlx::Error),
-    #[error("the state cannot be shown")]
-    Defect,
-}
-
-/// One socket.
-struct Watcher {
-    app: App,
-    auction: AuctionId,
-    /// In whose session it was opened, if they have said so.
-    holder: Option<Holder>,
-    /// Who has opened it, as far as the network tells.
-    sender: Option<Sender>,
-    socket: WebSocket,
-    /// The last sequence that was sent.
-    shown: i64,
-}
-
-impl Watcher {
-    async fn run(mut self, after: Option<i64>) -> Result<(), Ended> {
-        // Before the state is read, so that nothing can happen between the two.
-        let mut news = self.app.live.subscribe(self.auction);
-        let stop = self.app.closing.clone();
-        self.send_state(after).await?;
-        let mut ping = tokio::time::interval(PING_EVERY);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return self.close(close_code::AWAY, "the server stops").await,
-                reason = end_of(self.holder.as_mut(), &self.app) => return self.close(close_code::POLICY, reason).await,
-                _ = ping.tick() => self.send(Message::Ping(Vec::new().into())).await?,
-                row = news.recv() => match row {
-                    Ok(row) => self.show(&row).await?,
-                    Err(RecvError::Lagged(_)) => self.send_missed().await?,
-                    Err(RecvError::Closed) => return Ok(()),
-                },
-                message = self.socket.recv() => match message {
-                    None | Some(Ok(Message::Close(_))) => return Ok(()),
-                    Some(Ok(Message::Text(text))) => self.answer(&text).await?,
-                    Some(Ok(Message::Binary(_))) => {
-                        return self.close(close_code::UNSUPPORTED, "messages are JSON text").await;
-                    }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    Some(Err(error)) => return Err(error.into()),
-                }
+    /// Hands what is new to the sockets that it concerns, until the task is aborted.
+    pub async fn watch(self, pool: PgPool, progress: Progress, nats: Option<Client>) {
+        let Self { node, auctions, chats } = self;
+        let hear_typing = async {
+            if let Some(nats) = nats {
+                chats::hear_typing(nats, node, &chats).await;
             }
-        }
-    }
-
-    /// The state, and everything after `after` that the client has not seen.
-    async fn send_state(&mut self, after: Option<i64>) -> Result<(), Ended> {
-        let pool = &self.app.pool;
-        let account = self.account();
-        let seen = auction_board::seen_by(pool, self.auction, account).await?;
-        let Seen { auction: row, alias, .. } = seen.ok_or(Ended::Defect)?;
-        let viewer = account.map(|account| Viewer { account, alias });
-        let sequence = row.version;
-        let body = auction_body(&row, viewer, self.app.clock.now()).map_err(|_| Ended::Defect)?;
-        self.send_json(&json!({ "type": "state", "sequence": sequence, "auction": body })).await?;
-        // The client may have seen more on another node than this one's table shows: that is not sent again.
-        self.shown = after.unwrap_or(sequence).max(0);
-        self.send_missed().await
-    }
-
-    /// What is in the table after the last message that was sent.
-    async fn send_missed(&mut self) -> Result<(), Ended> {
-        loop {
-            let rows = auction_board::activity_after(&self.app.pool, self.auction, self.shown, PAGE).await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for row in rows {
-                self.show(&row).await?;
-            }
-        }
-    }
-
-    /// Sends the message of a row, unless it was sent before. After a gap the table is read.
-    async fn show(&mut self, row: &Activity) -> Result<(), Ended> {
-        if row.sequence <= self.shown {
-            return Ok(());
-        }
-        if row.sequence > self.shown + 1 {
-            return Box::pin(self.send_missed()).await;
-        }
-        self.shown = row.sequence;
-        self.send_json(&message(row)).await
-    }
-
-    /// Does what the client asks for.
-    async fn answer(&mut self, text: &str) -> Result<(), Ended> {
-        let answer = match serde_json::from_str::<Asked>(text) {
-            Ok(Asked::Bid { id, maximum, idempotency_key }) => {
-                let request = RequestId::anew(self.sender);
-                match place(&self.app, self.auction, self.account(), request, maximum, idempotency_key).await {
-                    Ok(body) => json!({ "type": "accepted", "id": id, "bid": body }),
-                    Err(problem) => refused(Some(&id), &problem),
-                }
-            }
-            Err(error) => refused(None, &Problem::bad_request("malformed-message", error.to_string())),
         };
-        self.send_json(&answer).await
+        tokio::join!(auctions.clone().watch(&pool, &progress), chats.clone().watch(&pool, &progress), hear_typing);
     }
-
-    fn account(&self) -> Option<AccountId> {
-        self.holder.as_ref().map(Holder::account)
-    }
-
-    async fn send_json(&mut self, value: &Value) -> Result<(), Ended> {
-        self.send(Message::Text(value.to_string().into())).await
-    }
-
-    async fn send(&mut self, message: Message) -> Result<(), Ended> {
-        match tokio::time::timeout(SEND_PATIENCE, self.socket.send(message)).await {
-            Ok(sent) => Ok(sent?),
-            Err(_) => Err(Ended::TooSlow),
-        }
-    }
-
-    async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Ended> {
-        self.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await
-    }
-}
-
-/// Places a bid that has arrived over a socket.
-async fn place(
-    app: &App,
-    auction: AuctionId,
-    account: Option<AccountId>,
-    request: RequestId,
-    maximum: Money,
-    key: Option<String>,
-) -> Result<Value, Problem> {
-    let account = account
-        .ok_or_else(|| Problem::unauthenticated("This socket was opened without a ticket, and can only watch."))?;
-    app.limits.account(account)?;
-    let metadata = request.stamp(Metadata::by_account(account));
-    let request = match key {
-        None => Request::once(metadata),
-        Some(text) => {
-            let text = checked_key(&text)?.to_owned();
-            let asked = ["BID", &auction.to_string(), &json!(maximum).to_string()];
-            let key = account_key(app, account, &text, &asked);
-            Request::keyed(metadata.with("command_key", text), key)
-        }
-    };
-    let accepted = bid(app, auction, account, maximum, None, request).await?;
-    let mut body = json!(accepted.value);
-    body["position"] = accepted.position.into();
-    Ok(body)
-}
-
-/// What a client may ask over the socket.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Asked {
-    /// A bid. `id` comes back with the answer.
-    Bid { id: String, maximum: Money, idempotency_key: Option<String> },
-}
-
-fn refused(id: Option<&str>, problem: &Problem) -> Value {
-    json!({ "type": "refused", "id": id, "problem": problem.document(&mint::id().to_string()) })
-}
-
-/// The public message of an event: what the projection tells, with names for pseudonyms.
-fn message(row: &Activity) -> Value {
-    let told = json!(row.message.0);
-    let mut message = told["data"].clone();
-    message["type"] = told["kind"].clone();
-    message["sequence"] = json!(row.sequence);
-    message["at"] = json!(row.at);
-    for role in ["bidder", "leader", "outbid", "winner"] {
-        if let Some(number) = message.get(role).and_then(Value::as_i64) {
-            message[role] = json!(alias(number));
-        }
-    }
-    message
 }

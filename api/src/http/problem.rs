@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
-    Money, Refusal, account, address_book, affiliate, album, auction, category, claim, commission, complaint, escrow,
-    feedback, image, listing, order, order_group, page, points, report, reporter, review, session, stock, store,
-    wallet,
+    Money, Refusal, account, address_book, affiliate, album, auction, category, chat, claim, commission, complaint,
+    contacts, escrow, feedback, image, listing, order, order_group, page, points, report, reporter, review, session,
+    stock, store, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -270,9 +270,11 @@ impl From<Refusal> for Problem {
             Refusal::Album(error) => album_problem(error),
             Refusal::Auction(error) => auction_problem(error),
             Refusal::Category(error) => category_problem(error),
+            Refusal::Chat(error) => chat_problem(error),
             Refusal::Claim(error) => claim_problem(error),
             Refusal::Commission(error) => commission_problem(error),
             Refusal::Complaint(error) => complaint_problem(error),
+            Refusal::Contacts(error) => contacts_problem(error),
             Refusal::Escrow(error) => escrow_problem(error),
             Refusal::Favorite(error) => match error {},
             Refusal::Feedback(error) => feedback_problem(error),
@@ -357,6 +359,24 @@ fn album_problem(error: album::Error) -> Problem {
         .with("there", there)
         .with("offered", offered)
         .with("maximum", most)
+}
+
+fn chat_problem(error: chat::Error) -> Problem {
+    use chat::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("chat"),
+        E::WithOneself => rule("chat-with-oneself", "Nobody else is there", error),
+        E::NobodyThere => rule("nobody-there", "Nobody is there", error),
+        E::SealedForAnother => Problem::internal(),
+        E::TooManyUnanswered { maximum, again_at } => rule("too-many-unanswered", "Not answered yet", error)
+            .with("maximum", maximum)
+            .with("again_at", json!(again_at)),
+    }
+}
+
+fn contacts_problem(error: contacts::Error) -> Problem {
+    let contacts::Error::TooManyToday { maximum } = error;
+    rule("too-many-chats", "Too many chats on one day", error).with("maximum", maximum)
 }
 
 fn commission_problem(error: commission::Error) -> Problem {

@@ -10,6 +10,7 @@ pub mod affiliates;
 pub mod auctions;
 pub mod auth;
 pub mod categories;
+pub mod chats;
 pub mod complaints;
 pub mod engagement;
 pub mod escrow;

@@ -31,6 +31,7 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
         ("affiliates.affiliates", "code"),
         ("catalogue.favorites", "account_id"),
         ("catalogue.sellers", "user_name"),
+        ("chats.activity", "body"),
         ("(select * from orders.orders where payment = 'escrow') as escrow", "ship_to"),
         ("reports.complaints", "coalesce(text, resolution)"),
         ("reports.reports", "coalesce(text, resolution)"),

@@ -8,8 +8,10 @@ use domain::address_book::AddressBook;
 use domain::affiliate::Affiliate;
 use domain::auction::{self, Auction, Canceller, Terms};
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
+use domain::chat::Chat;
 use domain::commission::Commission;
 use domain::complaint::Complaint;
+use domain::contacts::Contacts;
 use domain::escrow::Escrow;
 use domain::favorite::Favorite;
 use domain::feedback::Feedback;
@@ -49,6 +51,7 @@ use uuid::Uuid;
 
 mod addresses;
 mod affiliates;
+mod chats;
 mod images;
 mod interest;
 mod orders;
@@ -128,6 +131,10 @@ pub(crate) struct History {
     pub(crate) reporters: Streams<Reporter>,
     pub(crate) reviews: Streams<Review>,
     pub(crate) votes: Streams<Vote>,
+    /// Draws who talks to whom, likewise.
+    random_of_chats: StdRng,
+    pub(crate) chats: Streams<Chat>,
+    pub(crate) contacts: Streams<Contacts>,
     pub(crate) favorites: Streams<Favorite>,
     pub(crate) views: Streams<View>,
     pub(crate) listings: Streams<Listing>,
@@ -223,6 +230,9 @@ impl History {
             reporters: Streams(BTreeMap::new()),
             reviews: Streams(BTreeMap::new()),
             votes: Streams(BTreeMap::new()),
+            random_of_chats: StdRng::seed_from_u64(seed + 4_000_000),
+            chats: Streams(BTreeMap::new()),
+            contacts: Streams(BTreeMap::new()),
             favorites: Streams(BTreeMap::new()),
             views: Streams(BTreeMap::new()),
             listings: Streams(BTreeMap::new()),
@@ -282,6 +292,7 @@ impl History {
         self.keep_stores();
         self.keep_categories();
         self.look_around();
+        self.talk();
         self.keep_affiliates();
         self.speak_of_each_other();
         if self.catalogue && self.random.random_bool(0.1) {

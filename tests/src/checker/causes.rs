@@ -7,8 +7,10 @@ use domain::affiliate::{self, Affiliate};
 use domain::album::{self, Album};
 use domain::auction::{self, Auction};
 use domain::category::{self, Category};
+use domain::chat::{self, Chat};
 use domain::claim::{self, Claim};
 use domain::commission::{self, Commission, ReversalCause};
+use domain::contacts::{self, Contacts};
 use domain::escrow::{self, Escrow};
 use domain::favorite::{self, Favorite};
 use domain::image::{self, Image};
@@ -86,10 +88,14 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             ..,
         ] => reputation::carry_out_cause(draft, &events[0]),
         [DomainEvent::Category(id, event), ..] => draft.execute::<Category>(*id, of_category(event.clone())).map(drop),
+        [DomainEvent::Chat(id, event), ..] => draft.execute::<Chat>(*id, of_chat(event.clone(), now)).map(drop),
         [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),
         [DomainEvent::Commission(id, event), ..] => {
             let command = of_commission(draft, *id, event);
             draft.execute::<Commission>(*id, command).map(drop)
+        }
+        [DomainEvent::Contacts(id, contacts::Event::ContactBegun { chat, at: _ }), ..] => {
+            draft.execute::<Contacts>(*id, contacts::Command::Begin { chat: *chat, now }).map(drop)
         }
         [DomainEvent::Escrow(id, event), ..] => {
             let command = of_escrow(
@@ -259,6 +265,14 @@ fn of_auction(event: &auction::Event, next: Option<&auction::Event>, now: Timest
         (auction::Event::SecondChanceAccepted { bidder, order, .. }, _) => {
             auction::Command::AcceptSecondChance { bidder, order, now }
         }
+    }
+}
+
+fn of_chat(event: chat::Event, now: Timestamp) -> chat::Command {
+    match event {
+        chat::Event::ChatOpened { terms, by } => chat::Command::Open { terms, by },
+        chat::Event::MessageSent { message, author, text, .. } => chat::Command::Send { message, author, text, now },
+        chat::Event::ChatRead { reader, upto } => chat::Command::Read { reader, upto },
     }
 }
 

@@ -1,15 +1,18 @@
 //! Reports: what somebody says should not be here, and what staff do about it.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::World;
 use commands::reports::{self, Told};
-use domain::report::{LONGEST_TEXT, Outcome, Reason, Report, Target};
+use domain::report::{Error, LONGEST_TEXT, Outcome, Reason, Report, Target};
 use domain::ruling::Ruling;
-use domain::{AccountId, ListingId, ReportId, ReviewId};
+use domain::{AccountId, ChatId, ListingId, MessageId, Refusal, ReportId, ReviewId};
+use futures::future;
 use garde::Validate;
-use projections::reports as read_model;
+use projections::{chats, reports as read_model};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -85,7 +88,7 @@ impl NewReport {
             (Kind::Listing, None) => Ok(Target::Listing(ListingId(id))),
             (Kind::User, None) => Ok(Target::User(AccountId(id))),
             (Kind::Review, None) => Ok(Target::Review(ReviewId(id))),
-            (Kind::Message, Some(chat)) => Ok(Target::Message { chat, message: id }),
+            (Kind::Message, Some(chat)) => Ok(Target::Message { chat: ChatId(chat), message: MessageId(id) }),
             (Kind::Message, None) => Err(Problem::invalid_field("/chat_id", "missing", "a message is in a chat")),
             (Kind::Listing | Kind::User | Kind::Review, Some(_)) => {
                 Err(Problem::invalid_field("/chat_id", "unexpected", "only a message is in a chat"))
@@ -118,6 +121,9 @@ fn changed(world: &mut World<'_>, report: ReportId) -> Result<ReportChanged, com
 async fn file(State(app): State<App>, Creation(command): Creation<NewReport>) -> Result<Done<ReportChanged>, Problem> {
     let (reporter, most) = (command.caller.account, app.settings.reports.per_day);
     let target = command.body.target()?;
+    if let Target::Message { chat, message } = target {
+        require_message(&app, reporter, chat, message).await?;
+    }
     let key = key_of(&app, reporter).await?;
     let text = command.body.text.as_ref().map(|text| key.seal(text));
     let told = Told { target, reason: command.body.reason, text };
@@ -128,6 +134,18 @@ async fn file(State(app): State<App>, Creation(command): Creation<NewReport>) ->
     Ok(Done::created(app.engine.submit(command.request(), file).await?, "/api/v1/reports/mine".to_owned()))
 }
 
+/// Refuses unless this was written in this chat, and by the other party. Who may see the chat, the decision tells.
+async fn require_message(
+    app: &App,
+    reporter: AccountId,
+    ChatId(chat): ChatId,
+    message: MessageId,
+) -> Result<(), Problem> {
+    let written = chats::message(&app.pool, message).await?.filter(|written| written.chat_id == chat);
+    let written = written.ok_or_else(|| Problem::not_found("message"))?;
+    if written.account_id == reporter.0 { Err(Refusal::from(Error::OwnThing).into()) } else { Ok(()) }
+}
+
 /// A report as staff see it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReportBody {
@@ -136,6 +154,8 @@ pub struct ReportBody {
     reporter_id: Uuid,
     /// Whose the thing is.
     about_id: Uuid,
+    /// What a message says that was reported; nothing once its author is forgotten.
+    message: Option<String>,
     /// Who has decided.
     resolved_by: Option<Uuid>,
 }
@@ -184,9 +204,17 @@ fn own(row: read_model::Reported) -> OwnReport {
     }
 }
 
-fn body(row: read_model::Reported) -> ReportBody {
+fn body(row: read_model::Reported, message: Option<String>) -> ReportBody {
     let (reporter_id, about_id, resolved_by) = (row.reporter_id, row.about_id, row.end.resolved_by);
-    ReportBody { report: own(row), reporter_id, about_id, resolved_by }
+    ReportBody { report: own(row), reporter_id, about_id, message, resolved_by }
+}
+
+/// What the messages say that were reported, by their ids.
+async fn messages(app: &App, reports: &[read_model::Reported]) -> Result<HashMap<Uuid, String>, Problem> {
+    let ids = reports.iter().filter(|report| report.chat_id.is_some()).map(|report| MessageId(report.target_id));
+    let written = future::try_join_all(ids.map(|message| chats::message(&app.pool, message))).await?;
+    let said = written.into_iter().flatten().filter_map(|message| message.message_id.zip(message.body));
+    Ok(said.collect())
 }
 
 /// Which reports to list.
@@ -219,6 +247,7 @@ pub struct ReportsQuery {
     responses((status = OK, body = Page<ReportBody>, description = "A page")))]
 async fn list(State(app): State<App>, read: Read<ReportsQuery>) -> Result<Json<Page<ReportBody>>, Problem> {
     read.wait_for(&app, read_model::MODEL.name).await?;
+    read.wait_for(&app, chats::MODEL.name).await?;
     let ReportsQuery { status, kind, about, reporter, sort, limit, cursor } = read.query;
     let filter = read_model::ReportFilter {
         status,
@@ -228,7 +257,12 @@ async fn list(State(app): State<App>, read: Read<ReportsQuery>) -> Result<Json<P
     };
     let (sort, cursor) = (sort.unwrap_or_default(), cursor.map(|cursor| cursor.0));
     let page = read_model::page(&app.pool, &filter, sort, cursor, page_limit(limit)?).await?;
-    Page::of(page, |row| Ok(body(row))).map(Json)
+    let mut said = messages(&app, &page.items).await?;
+    let shown = Page::of(page, |row| {
+        let message = said.remove(&row.target_id);
+        Ok(body(row, message))
+    });
+    shown.map(Json)
 }
 
 /// Which of one's reports to list.

@@ -7,7 +7,7 @@ use domain::rating::Rating;
 use domain::report::{self, Outcome, Reason, Target};
 use domain::review::{self, Bought, Content, Picture};
 use domain::ruling::Ruling;
-use domain::{AccountId, ComplaintId, ImageId, OrderId, ReviewId, Sealed, VoteId, reporter, vote};
+use domain::{AccountId, ChatId, ComplaintId, ImageId, MessageId, OrderId, ReviewId, Sealed, VoteId, reporter, vote};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use uuid::Uuid;
@@ -179,7 +179,7 @@ impl History {
                 let (review, written) = self.any_review()?;
                 Some((Target::Review(review), written.author))
             }
-            2 => Some((Target::Message { chat: self.id(), message: self.id() }, self.anybody())),
+            2 => Some((Target::Message { chat: ChatId(self.id()), message: MessageId(self.id()) }, self.anybody())),
             _ => {
                 let somebody = self.anybody();
                 Some((Target::User(somebody), somebody))

@@ -2,7 +2,6 @@
 
 use projections::reviews::Stars;
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 /// How something is rated.

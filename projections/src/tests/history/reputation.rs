@@ -44,17 +44,17 @@ impl History {
         let order = OrderId(*orders.choose(&mut self.random)?);
         let placed = self.orders.state(order).placed().ok()?.clone();
         let parties = [placed.terms.buyer, placed.terms.seller];
-        parties.into_iter().all(|party| self.is_there(party)).then_some((order, placed))
+        parties.into_iter().all(|party| self.has_account(party)).then_some((order, placed))
     }
 
     /// Whoever is forgotten has no key to seal with, and says nothing.
-    fn is_there(&self, account: AccountId) -> bool {
+    fn has_account(&self, account: AccountId) -> bool {
         self.accounts.state(account).registered().is_ok()
     }
 
-    fn anybody_there(&mut self) -> Option<AccountId> {
+    fn anybody_with_account(&mut self) -> Option<AccountId> {
         let account = self.anybody();
-        self.is_there(account).then_some(account)
+        self.has_account(account).then_some(account)
     }
 
     fn sealed_by(&mut self, of: AccountId) -> Sealed<String> {
@@ -72,7 +72,7 @@ impl History {
     }
 
     fn ruling(&mut self) -> Option<Ruling> {
-        let by = self.anybody_there()?;
+        let by = self.anybody_with_account()?;
         let reason = self.sealed_by(by);
         Some(Ruling { by, reason })
     }
@@ -105,9 +105,9 @@ impl History {
         let (review, written) = self.any_review()?;
         let (author, seller) = (written.author, written.bought.seller);
         let command = match self.random.random_range(0..10) {
-            0..3 if self.is_there(author) => review::Command::Revise { by: author, content: self.content(author) },
-            3..5 if self.is_there(seller) => review::Command::Reply { by: seller, text: self.sealed_by(seller) },
-            5 if self.is_there(author) => review::Command::Delete { by: author },
+            0..3 if self.has_account(author) => review::Command::Revise { by: author, content: self.content(author) },
+            3..5 if self.has_account(seller) => review::Command::Reply { by: seller, text: self.sealed_by(seller) },
+            5 if self.has_account(author) => review::Command::Delete { by: author },
             6..8 => review::Command::Hide { ruling: self.ruling()? },
             _ => review::Command::Restore { ruling: self.ruling()? },
         };
@@ -120,7 +120,7 @@ impl History {
     }
 
     fn vote(&mut self) -> Option<()> {
-        let ((review, _), voter, event_id) = (self.any_review()?, self.anybody_there()?, self.id());
+        let ((review, _), voter, event_id) = (self.any_review()?, self.anybody_with_account()?, self.id());
         let helpful = self.random.random_bool(0.3).then_some(true);
         let turn = vote::Command::Turn { voter, review, helpful };
         self.votes.execute(&mut self.unit, self.now, event_id, VoteId::of(voter, review), turn).map(drop)
@@ -156,7 +156,7 @@ impl History {
                 .execute(&mut self.unit, self.now, event_id, domain::ReportId(report), resolve)
                 .map(drop);
         }
-        let (reporter, event_id) = (self.anybody_there()?, self.id());
+        let (reporter, event_id) = (self.anybody_with_account()?, self.id());
         let (target, about) = self.any_target()?;
         let reason = *[Reason::Fraud, Reason::Abuse, Reason::Other].choose(&mut self.random)?;
         let text = self.perhaps_sealed(reporter);

@@ -7,20 +7,24 @@ use commands::accounts;
 use commands::auctions;
 use commands::categories;
 use commands::escrows::{self, Resolution};
+use commands::feedback::{self, Said};
 use commands::images::{self, NewImage};
 use commands::listings::{self, NewListing};
 use commands::orders::{self, CartLine, Checkout, WinIds};
 use commands::pages;
 use commands::payments::sandbox;
+use commands::reviews::{self, Opinion, Subject};
 use commands::stores::{self, Verdict};
 use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
 use domain::account::{Capability, Granter, ProfileChanges};
 use domain::auction::{Auction, Live, Outcome};
 use domain::escrow::Escrow;
+use domain::feedback::Ratings;
 use domain::listing::{AuctionPlan, Changes, Discount, Off, Sale};
 use domain::order::Order;
 use domain::page::Content;
+use domain::rating::Rating;
 use domain::stock::Sku;
 use domain::store::Ruling;
 use domain::wallet::PaymentMethod;
@@ -394,12 +398,14 @@ impl<'a> Stage<'a> {
             Ok((terms.buyer, terms.seller))
         };
         let (buyer, seller) = self.app.engine.read(look).await?;
-        if let Step::Pay = step {
-            return self.pay(act, first, buyer).await;
+        match step {
+            Step::Pay => return self.pay(act, first, buyer).await,
+            Step::Speak(stars, text) => return self.speak(act, &orders, buyer, stars, text).await,
+            _ => {}
         }
         let clerk = self.account(people::ADMIN)?;
         let by = match step {
-            Step::Pay | Step::Deliver | Step::Confirm | Step::Dispute(_) | Step::Cancel(_) => buyer,
+            Step::Pay | Step::Deliver | Step::Confirm | Step::Dispute(_) | Step::Cancel(_) | Step::Speak(..) => buyer,
             Step::Ship | Step::Refund | Step::RefundPart => seller,
             Step::Resolve(_) => clerk,
         };
@@ -411,6 +417,34 @@ impl<'a> Stage<'a> {
             Ok(())
         };
         Ok(self.submit(act, by, all).await?.map(|()| Done::Nothing))
+    }
+
+    /// Lets the buyer of a cart say something of all that was in it.
+    async fn speak(
+        &self,
+        act: &str,
+        orders: &[OrderId],
+        buyer: AccountId,
+        stars: u8,
+        text: &str,
+    ) -> Result<Option<Done>, DemoError> {
+        let key = PersonKey::load(&self.app.pool, &self.app.wrapping, buyer).await?.ok_or(DemoError::Absent)?;
+        let Ok(rating) = Rating::try_from(stars) else { return Ok(None) };
+        let opinion = Opinion { rating, title: None, text: Some(key.seal(text)), images: Vec::new() };
+        let ratings = Ratings { communication: rating, shipping: rating, accuracy: rating, platform: rating };
+        let said = Said { ratings, comment: Some(key.seal(text)), platform_comment: None };
+        let orders = orders.to_vec();
+        let speak = move |world: &mut World<'_>| {
+            for &order in &orders {
+                for line in world.get::<Order>(order)?.placed()?.terms.lines.clone() {
+                    let subject = Subject { order, listing: line.listing, sku: line.sku };
+                    reviews::write(world, buyer, &subject, &opinion)?;
+                }
+                feedback::give(world, order, buyer, &said)?;
+            }
+            Ok(())
+        };
+        Ok(self.submit(act, buyer, speak).await?.map(|()| Done::Nothing))
     }
 
     async fn pay(&self, act: &str, order: OrderId, buyer: AccountId) -> Result<Option<Done>, DemoError> {
@@ -470,8 +504,8 @@ fn carry_out(
     let placed = world.get::<Order>(order)?.placed()?;
     let (buyer, seller) = (placed.terms.buyer, placed.terms.seller);
     match step {
-        // A provider is asked for that, before.
-        Step::Pay => Ok(()),
+        // A provider is asked for the one, and the other is sealed, before.
+        Step::Pay | Step::Speak(..) => Ok(()),
         Step::Ship => orders::ship(world, order, seller, "Parcel post", Some(&tracking(order))),
         Step::Deliver => orders::deliver(world, order, buyer),
         Step::Confirm => escrows::confirm(world, order, buyer),

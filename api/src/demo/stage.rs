@@ -436,7 +436,8 @@ impl<'a> Stage<'a> {
         let orders = orders.to_vec();
         let speak = move |world: &mut World<'_>| {
             for &order in &orders {
-                for line in world.get::<Order>(order)?.placed()?.terms.lines.clone() {
+                let lines = world.get::<Order>(order)?.placed()?.terms.lines.clone();
+                for line in lines {
                     let subject = Subject { order, listing: line.listing, sku: line.sku };
                     reviews::write(world, buyer, &subject, &opinion)?;
                 }

@@ -85,6 +85,9 @@ pub enum DemoError {
     /// A picture could not be kept.
     #[error("the sample marketplace could not be made: {0}; start again to go on from there")]
     Picture(#[from] NotKept),
+    /// The key of somebody could not be read.
+    #[error("the sample marketplace could not be made: {0}; start again to go on from there")]
+    Key(#[from] KeyError),
     /// The password.
     #[error(transparent)]
     Password(#[from] PasswordError),

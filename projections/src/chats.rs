@@ -354,13 +354,15 @@ pub async fn page(
     let statement = if unread_only {
         seen!(
             "where own.account_id = $1 and own.unread > 0
-                and ($2::timestamptz is null or (own.active_at, own.chat_id) < ($2, $3))
+                and (own.active_at, own.chat_id) < (coalesce($2, 'infinity'::timestamptz),
+                    coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
              order by own.active_at desc, own.chat_id desc limit $4"
         )
     } else {
         seen!(
             "where own.account_id = $1 and own.listed
-                and ($2::timestamptz is null or (own.active_at, own.chat_id) < ($2, $3))
+                and (own.active_at, own.chat_id) < (coalesce($2, 'infinity'::timestamptz),
+                    coalesce($3, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
              order by own.active_at desc, own.chat_id desc limit $4"
         )
     };

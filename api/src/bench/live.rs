@@ -1,8 +1,8 @@
 //! `tradepost bench live`: open sockets on one node: the memory that each takes, how soon it has what is new, and what
 //! becomes of those who do not read.
 //!
-//! The node is a process of this program, as an operator starts it, with a database of the run; each kind of sockets has a
-//! node that was just started. The sockets are opened by this process, which shares the machine with the node.
+//! The node is a process of this program, as an operator starts it, with a database of the run; each kind of sockets has
+//! a node that was just started. The sockets are opened by this process, which shares the machine with the node.
 
 use std::fmt;
 use std::sync::Arc;

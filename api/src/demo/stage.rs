@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use commands::accounts;
 use commands::auctions;
 use commands::categories;
+use commands::chats::{self, Message};
 use commands::escrows::{self, Resolution};
 use commands::feedback::{self, Said};
 use commands::images::{self, NewImage};
@@ -13,12 +14,13 @@ use commands::listings::{self, NewListing};
 use commands::orders::{self, CartLine, Checkout, WinIds};
 use commands::pages;
 use commands::payments::sandbox;
-use commands::reviews::{self, Opinion, Subject};
+use commands::reviews::{self, Opinion};
 use commands::stores::{self, Verdict};
 use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
 use domain::account::{Capability, Granter, ProfileChanges};
 use domain::auction::{Auction, Live, Outcome};
+use domain::chat::Subject;
 use domain::escrow::Escrow;
 use domain::feedback::Ratings;
 use domain::listing::{AuctionPlan, Changes, Discount, Off, Sale};
@@ -29,7 +31,8 @@ use domain::stock::Sku;
 use domain::store::Ruling;
 use domain::wallet::PaymentMethod;
 use domain::{
-    AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, Timestamp, WithdrawalId,
+    AccountId, AuctionId, DepositId, ListingId, MessageId, Money, OrderGroupId, OrderId, RefundId, Timestamp,
+    WithdrawalId,
 };
 use eventstore::event::Metadata;
 use eventstore::sealing::PersonKey;
@@ -37,7 +40,7 @@ use eventstore::{log, mint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::sales::Step;
+use super::sales::{Step, TALK};
 use super::story::{self, Act, Bidder, Lot, Story};
 use projections::orders::{self as purchases, Filter, Side, Status};
 
@@ -400,12 +403,22 @@ impl<'a> Stage<'a> {
         let (buyer, seller) = self.app.engine.read(look).await?;
         match step {
             Step::Pay => return self.pay(act, first, buyer).await,
-            Step::Speak(stars, text) => return self.speak(act, &orders, buyer, stars, text).await,
+            Step::Review(stars, text) => return self.review(act, &orders, buyer, stars, text).await,
+            Step::Say(line) => {
+                let (by_buyer, text) = TALK[line];
+                return self.say(act, first, if by_buyer { buyer } else { seller }, text).await;
+            }
             _ => {}
         }
         let clerk = self.account(people::ADMIN)?;
         let by = match step {
-            Step::Pay | Step::Deliver | Step::Confirm | Step::Dispute(_) | Step::Cancel(_) | Step::Speak(..) => buyer,
+            Step::Pay
+            | Step::Say(_)
+            | Step::Deliver
+            | Step::Confirm
+            | Step::Dispute(_)
+            | Step::Cancel(_)
+            | Step::Review(..) => buyer,
             Step::Ship | Step::Refund | Step::RefundPart => seller,
             Step::Resolve(_) => clerk,
         };
@@ -420,7 +433,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Lets the buyer of a cart say something of all that was in it.
-    async fn speak(
+    async fn review(
         &self,
         act: &str,
         orders: &[OrderId],
@@ -434,18 +447,18 @@ impl<'a> Stage<'a> {
         let ratings = Ratings { communication: rating, shipping: rating, accuracy: rating, platform: rating };
         let said = Said { ratings, comment: Some(key.seal(text)), platform_comment: None };
         let orders = orders.to_vec();
-        let speak = move |world: &mut World<'_>| {
+        let review = move |world: &mut World<'_>| {
             for &order in &orders {
                 let lines = world.get::<Order>(order)?.placed()?.terms.lines.clone();
                 for line in lines {
-                    let subject = Subject { order, listing: line.listing, sku: line.sku };
+                    let subject = reviews::Subject { order, listing: line.listing, sku: line.sku };
                     reviews::write(world, buyer, &subject, &opinion)?;
                 }
                 feedback::give(world, order, buyer, &said)?;
             }
             Ok(())
         };
-        Ok(self.submit(act, buyer, speak).await?.map(|()| Done::Nothing))
+        Ok(self.submit(act, buyer, review).await?.map(|()| Done::Nothing))
     }
 
     async fn pay(&self, act: &str, order: OrderId, buyer: AccountId) -> Result<Option<Done>, DemoError> {
@@ -455,6 +468,17 @@ impl<'a> Stage<'a> {
             Ok(deposit)
         };
         Ok(self.submit(act, buyer, ask).await?.map(|_| Done::Transferred))
+    }
+
+    /// Writes to the other party of an order.
+    async fn say(&self, act: &str, order: OrderId, author: AccountId, text: &str) -> Result<Option<Done>, DemoError> {
+        let key = PersonKey::load(&self.app.pool, &self.app.wrapping, author).await?.ok_or(DemoError::Absent)?;
+        let message = Message { id: MessageId(mint::id()), author, text: key.seal(text) };
+        let say = move |world: &mut World<'_>| {
+            let chat = chats::open(world, author, Subject::Order(order))?.chat;
+            chats::send(world, chat, &message)
+        };
+        Ok(self.submit(act, author, say).await?.map(|_| Done::Nothing))
     }
 
     /// Whoever has won a lot pays, if anybody has.
@@ -505,8 +529,8 @@ fn carry_out(
     let placed = world.get::<Order>(order)?.placed()?;
     let (buyer, seller) = (placed.terms.buyer, placed.terms.seller);
     match step {
-        // A provider is asked for the one, and the other is sealed, before.
-        Step::Pay | Step::Speak(..) => Ok(()),
+        // A provider is asked for that, before; and what is said is no matter of the order.
+        Step::Pay | Step::Say(_) | Step::Review(..) => Ok(()),
         Step::Ship => orders::ship(world, order, seller, "Parcel post", Some(&tracking(order))),
         Step::Deliver => orders::deliver(world, order, buyer),
         Step::Confirm => escrows::confirm(world, order, buyer),

@@ -8,7 +8,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::chats::{self as talks, Message, Opened};
 use commands::{Accepted, Request};
-use domain::chat::{Chat, Subject};
+use domain::chat::Subject;
 use domain::{AccountId, ChatId, ListingId, MessageId, OrderId};
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
@@ -67,8 +67,6 @@ pub enum AboutBody {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ChatOpened {
     id: Uuid,
-    /// How many events the chat has.
-    version: u64,
     /// Whether it was not there before.
     new: bool,
 }
@@ -88,10 +86,10 @@ async fn open(State(app): State<App>, Creation(command): Creation<NewChatBody>) 
     let by = command.caller.account;
     let open = move |world: &mut commands::World<'_>| {
         let Opened { chat, new } = talks::open(world, by, about)?;
-        Ok(ChatOpened { id: chat.0, version: world.version::<Chat>(chat)?, new })
+        Ok(ChatOpened { id: chat.0, new })
     };
     let accepted = app.engine.submit(command.request(), open).await?;
-    let ChatOpened { id, new, .. } = accepted.value;
+    let ChatOpened { id, new } = accepted.value;
     Ok(if new { Done::created(accepted, format!("/api/v1/chats/{id}")) } else { Done::ok(accepted) })
 }
 

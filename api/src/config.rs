@@ -12,6 +12,7 @@ mod networks;
 mod origins;
 mod places;
 mod plans;
+mod reports;
 mod roles;
 mod sealing;
 mod secret;
@@ -40,6 +41,7 @@ pub use networks::Networks;
 pub use origins::Origins;
 pub use places::{Files, Places};
 pub use plans::Plans;
+pub use reports::Reports;
 pub use roles::Roles;
 pub use sealing::{Sealing, wrapping};
 pub(crate) use secret::random_hex;
@@ -198,6 +200,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "Days after a click on an affiliate's link in which an order counts: 1 to 365.",
     ),
     (
+        "reports.per_day",
+        "20",
+        "How many listings, people, messages and reviews an account may report on a day (UTC): 1 to 1000.",
+    ),
+    (
         "orders.fee_bps",
         "200",
         "The marketplace's share of a sale, in basis points, unless its category, its seller's plan or its seller has another; frozen into an order when it is placed.",
@@ -334,6 +341,8 @@ pub struct Config {
     pub places: Places,
     /// Rules of plans.
     pub plans: Plans,
+    /// Rules of reports.
+    pub reports: Reports,
     /// Rules of stores.
     pub stores: Stores,
     /// The decision loop.
@@ -848,6 +857,7 @@ impl Config {
             ("affiliate.attribution_days", self.affiliate.days_are_in_range(), affiliate::DAYS_RULE),
             ("points.per_major_unit", self.points.per_major_unit <= 1000, "it must be at most 1000"),
             ("points.worth_minor_units", self.points.worth_minor_units <= 1000, "it must be at most 1000"),
+            ("reports.per_day", (1..=1_000).contains(&self.reports.per_day), "it must be from 1 to 1000"),
             ("catalogue.review_s", is_review(self.catalogue.review_s), REVIEW_RULE),
             ("orders.fee_bps", self.orders.fee_bps <= FULL_BPS, "it must be at most 10000"),
             (

@@ -42,7 +42,7 @@ pub const PASSWORD: &str = "tradepost-demo";
 /// The name in the keys and in the metadata of the story's commands.
 const PROCESS: &str = "demo";
 /// Part of every key: a story that is told differently is another one.
-const STORY_VERSION: &str = "4";
+const STORY_VERSION: &str = "5";
 /// The steps before the first and after the last act.
 const BEGIN: &str = "begin";
 const END: &str = "end";
@@ -79,6 +79,9 @@ pub enum DemoError {
         "the sample marketplace could not be made: the timers did not follow the clock; start again to go on from there"
     )]
     Clock,
+    /// Somebody's key could not be read.
+    #[error("the sample marketplace could not be made: {0}")]
+    Key(#[from] KeyError),
     /// A picture could not be kept.
     #[error("the sample marketplace could not be made: {0}; start again to go on from there")]
     Picture(#[from] NotKept),

@@ -376,3 +376,8 @@ pub fn require(world: &mut World<'_>, account: AccountId, needed: Capability) ->
     }
     Ok(())
 }
+
+/// Whether an account may trade. Whoever is forgotten, or never had an account, may not.
+pub(crate) fn may_trade(world: &mut World<'_>, account: AccountId) -> Result<bool, Halt> {
+    Ok(world.get::<Account>(account)?.registered().is_ok_and(|registered| registered.unblocked().is_ok()))
+}

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::money::Currency;
 use crate::notice::{Addressee, Kind};
+use crate::stock::Sku;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -250,6 +251,69 @@ impl PageId {
     /// The page with this slug.
     pub fn of(slug: &str) -> Self {
         Self(Uuid::new_v5(&PAGES, slug.as_bytes()))
+    }
+}
+
+id!(
+    /// What a buyer says of a line of an order; from these by [`ReviewId::of`].
+    ReviewId
+);
+id!(
+    /// That somebody finds a review helpful; from these by [`VoteId::of`].
+    VoteId
+);
+id!(
+    /// What somebody tells staff of something; from these by [`ReportId::of`].
+    ReportId
+);
+id!(
+    /// What a party of an order tells staff of it; from these by [`ComplaintId::of`].
+    ComplaintId
+);
+
+/// The name space of [`ReviewId`]s. Part of the storage format.
+const REVIEWS: Uuid = Uuid::from_u128(0xc41d_6b0f_2e97_5a83_b5f6_08d3_7ac1_94e2);
+
+impl ReviewId {
+    /// The one review of this form of a listing in an order, whose lines are all of other listings or other forms.
+    pub fn of(order: OrderId, listing: ListingId, sku: &Sku) -> Self {
+        let mut name = [order.0.into_bytes(), listing.0.into_bytes()].concat();
+        name.extend_from_slice(sku.to_string().as_bytes());
+        Self(Uuid::new_v5(&REVIEWS, &name))
+    }
+}
+
+/// The name space of [`VoteId`]s. Part of the storage format.
+const VOTES: Uuid = Uuid::from_u128(0x17e8_3c52_b4d0_5f69_8a2b_c6f1_0d95_73ae);
+
+impl VoteId {
+    /// What `account` finds of `review`.
+    pub fn of(account: AccountId, review: ReviewId) -> Self {
+        let name = [account.0.into_bytes(), review.0.into_bytes()].concat();
+        Self(Uuid::new_v5(&VOTES, &name))
+    }
+}
+
+/// The name space of [`ReportId`]s. Part of the storage format.
+const REPORTS: Uuid = Uuid::from_u128(0x8e05_f9a7_61c3_5d24_97b8_4b1e_f260_d83c);
+
+impl ReportId {
+    /// What `reporter` tells of the thing of this kind and id.
+    pub fn of(reporter: AccountId, kind: &str, thing: Uuid) -> Self {
+        let mut name = [reporter.0.into_bytes(), thing.into_bytes()].concat();
+        name.extend_from_slice(kind.as_bytes());
+        Self(Uuid::new_v5(&REPORTS, &name))
+    }
+}
+
+/// The name space of [`ComplaintId`]s. Part of the storage format.
+const COMPLAINTS: Uuid = Uuid::from_u128(0x53b2_07dc_ea48_5196_a07d_9f34_c85e_216b);
+
+impl ComplaintId {
+    /// What `complainant` tells of `order`.
+    pub fn of(order: OrderId, complainant: AccountId) -> Self {
+        let name = [order.0.into_bytes(), complainant.0.into_bytes()].concat();
+        Self(Uuid::new_v5(&COMPLAINTS, &name))
     }
 }
 

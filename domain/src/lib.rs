@@ -18,9 +18,11 @@ pub mod category;
 pub mod chat;
 pub mod claim;
 pub mod commission;
+pub mod complaint;
 pub mod contacts;
 pub mod escrow;
 pub mod favorite;
+pub mod feedback;
 pub mod fees;
 pub mod formats;
 pub mod ids;
@@ -36,9 +38,14 @@ pub mod order_group;
 pub mod page;
 pub mod plan;
 pub mod points;
+pub mod rating;
 pub mod referral;
 pub mod referral_click;
 pub mod refusal;
+pub mod report;
+pub mod reporter;
+pub mod review;
+pub mod ruling;
 pub mod sealed;
 pub mod seller;
 pub mod session;
@@ -46,6 +53,7 @@ pub mod stock;
 pub mod store;
 pub mod subscription;
 pub mod view;
+pub mod vote;
 pub mod wallet;
 
 #[cfg(test)]
@@ -54,8 +62,9 @@ pub(crate) mod testing;
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
     AccountId, AddressId, AuctionId, BroadcastId, CategoryId, ChallengeId, ChatId, CityId, ClaimId, CommissionId,
-    DepositId, FavoriteId, HoldId, ImageId, ListingId, MessageId, NotificationId, OrderGroupId, OrderId, PageId,
-    PeriodId, PlanId, ProvinceId, ReferralClickId, RefundId, SessionId, SubscriptionId, ViewId, WalletId, WithdrawalId,
+    ComplaintId, DepositId, FavoriteId, HoldId, ImageId, ListingId, MessageId, NotificationId, OrderGroupId, OrderId,
+    PageId, PeriodId, PlanId, ProvinceId, ReferralClickId, RefundId, ReportId, ReviewId, SessionId, SubscriptionId,
+    ViewId, VoteId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -31,6 +31,8 @@ pub mod plans;
 pub mod points;
 pub mod read_model;
 pub mod rebuild;
+pub mod reports;
+pub mod reviews;
 mod rows;
 pub mod sales;
 pub mod schema;

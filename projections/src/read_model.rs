@@ -7,7 +7,8 @@ use sqlx::PgConnection;
 
 use crate::{
     accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger,
-    notifications, orders, pages, plans, points, sales, staff_acts, statistics, stores, subscriptions, wallet_statement,
+    notifications, orders, pages, plans, points, reports, reviews, sales, staff_acts, statistics, stores, subscriptions,
+    wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -69,7 +70,7 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 21] = [
+pub const ALL: [ReadModel; 23] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
@@ -86,6 +87,8 @@ pub const ALL: [ReadModel; 21] = [
     wallet_statement::MODEL,
     ledger::MODEL,
     points::MODEL,
+    reports::MODEL,
+    reviews::MODEL,
     sales::MODEL,
     staff_acts::MODEL,
     statistics::MODEL,

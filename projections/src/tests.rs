@@ -10,6 +10,7 @@ pub(crate) mod history;
 mod parking;
 mod questions;
 mod rebuilding;
+mod reputation;
 mod sales;
 mod subscriptions;
 mod versions;

@@ -51,6 +51,10 @@ KINDS = {
     "locations": "provinces",
     "merchants": "sellers",
     "users": "sellers",
+    "sellers": "sellers",
+    "reviews": "reviews",
+    "reports": "reports",
+    "complaints": "complaints",
     "chats": "chats",
     "conversations": "chats",
     "notifications": "notifications",
@@ -209,6 +213,9 @@ def _keep_rules_between_fields(case):
             body.pop("account_id", None)
         elif not body.get("account_id"):
             body["audience"] = "staff"
+    # Only a message is in a chat.
+    if "chat_id" in body and "reason" in body and body.get("kind") != "message":
+        del body["chat_id"]
     # Either a price or an auction; pieces are counted of the whole or of each form, and an auction has one.
     if body.get("price") and body.get("auction"):
         del body["price" if _digest(case, "sale") % 2 else "auction"]

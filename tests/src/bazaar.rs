@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use commands::{Request, accounts};
+use domain::AccountId;
 use domain::account::{Capability, Granter};
 use domain::{AccountId, Sealed};
 use eventstore::event::Metadata;

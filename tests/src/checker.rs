@@ -26,6 +26,7 @@ mod log;
 mod order;
 mod orders;
 mod replica;
+mod reputation;
 mod second_chances;
 mod sequence;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tradepost_tests::bazaar::Bazaar;
 use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::market::{address, auction, listing, usd};
 use tradepost_tests::pictures::picture;
+use tradepost_tests::reputation::{feedback, id_of};
 
 /// What everybody is told who has not logged in.
 const LOG_IN: &str = "This takes an access token: log in first.";
@@ -65,6 +66,9 @@ pub(crate) struct Things {
     order: String,
     group: String,
     address: String,
+    review: String,
+    report: String,
+    complaint: String,
     chat: String,
     notification: String,
     subscription: String,
@@ -74,6 +78,11 @@ impl Things {
     pub(crate) async fn of(bazaar: &Bazaar) -> Self {
         let offered = bazaar.offer(3).await;
         let bought = bazaar.buyer.check_out(&[(&offered, 1)], "later").await.expect(201);
+        bazaar.buyer.fund(20_000).await;
+        let review = bazaar.review(4).await;
+        // Nobody reports much on a day.
+        let reporter = bazaar.server.join(&format!("reporter-of-{offered}")).await;
+        let complained = bazaar.buyer.complain(&tradepost_tests::bazaar::order_of(&bought)).await.expect(201);
         let image = send_picture(&bazaar.seller, &format!("/listings/{offered}/images")).await.expect(201);
         let things = Self {
             image: image.body["items"][0]["id"].as_str().unwrap().to_owned(),
@@ -82,6 +91,9 @@ impl Things {
             group: bought.body["group_id"].as_str().unwrap().to_owned(),
             address: address_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             notification: notification_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
+            report: id_of(&reporter.report("listing", &offered).await.expect(201)),
+            complaint: id_of(&complained),
+            review,
             chat: chat_of(&bazaar.buyer, bazaar.server.database.log_head().await, &offered).await,
             subscription: subscription_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             listing: offered,
@@ -92,6 +104,7 @@ impl Things {
         bazaar.buyer.get(&format!("/orders/{}", things.order)).since(head).send().await.expect(200);
         bazaar.buyer.get(&format!("/escrow/{}", things.order)).since(head).send().await.expect(200);
         bazaar.seller.get(&format!("/listings/{}", things.listing)).since(head).send().await.expect(200);
+        bazaar.buyer.get(&format!("/complaints/{}", things.complaint)).since(head).send().await.expect(200);
         things
     }
 
@@ -108,6 +121,9 @@ impl Things {
             chat: id(),
             notification: id(),
             subscription: id(),
+            review: id(),
+            report: id(),
+            complaint: id(),
         }
     }
 
@@ -120,6 +136,10 @@ impl Things {
             Some("chats") => &self.chat,
             Some("notifications") => &self.notification,
             Some("admin") if path.starts_with("/admin/listings/") => &self.listing,
+            Some("admin") if path.starts_with("/admin/complaints/") => &self.complaint,
+            Some("reviews") => &self.review,
+            Some("reports") => &self.report,
+            Some("complaints") => &self.complaint,
             Some("order-groups") => &self.group,
             Some("addresses") => &self.address,
             Some("subscriptions") => &self.subscription,
@@ -195,6 +215,11 @@ fn body(route: &Route) -> Value {
         ("POST", "/auctions/{id}/cancel" | "/orders/{id}/cancel" | "/escrow/{order_id}/dispute") => {
             json!({ "reason": "It is scratched." })
         }
+        ("PUT", "/reviews/{id}") => json!({ "rating": 2 }),
+        ("POST", "/reviews/{id}/reply") => json!({ "text": "Thank you." }),
+        ("POST", "/orders/{id}/feedback") => feedback(5, 4, 3),
+        ("PATCH" | "PUT", "/reports/{id}") => json!({ "outcome": "dismissed", "reason": "All is well." }),
+        ("PATCH", "/admin/complaints/{id}") => json!({ "outcome": "dismissed", "reason": "All is well." }),
         ("POST", "/addresses") => address("Ann"),
         ("POST", "/chats/{id}/messages") => json!({ "text": "Hello" }),
         ("PUT", "/admin/plans/{slug}") => json!({ "name": "Terms", "prices": [usd(1)], "reason": "Why not." }),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tradepost_tests::bazaar::{Bazaar, order_of};
 use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::market::{auction, listing, usd, with};
+use tradepost_tests::reputation::{feedback, id_of};
 use tradepost_tests::server::InProcess;
 
 /// The document and its page do not describe themselves.
@@ -147,11 +148,13 @@ async fn the_words_of_a_query_parameter_are_those_that_are_taken() {
     let defined = bazaar.staff.post("/admin/categories", &category).send().await.expect(201);
     bazaar.staff.get("/categories/clerk").since(defined.at()).send().await.expect(200);
     let document = document(&bazaar.staff).await;
+    let listing = bazaar.offer(1).await;
     let opened = open_store(&bazaar.staff).await;
     bazaar.staff.get("/store/clerk").since(opened).send().await.expect(200);
+    bazaar.staff.get(&format!("/listings/{listing}")).since(opened).send().await.expect(200);
     let mut count = 0;
     for (_, path, operation) in operations(&document) {
-        let path = path.replace("{slug}", "clerk");
+        let path = path.replace("{slug}", "clerk").replace("/listings/{id}", &format!("/listings/{listing}"));
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let name = parameter["name"].as_str().unwrap();
             for word in parameter["schema"]["enum"].as_array().into_iter().flatten() {
@@ -297,6 +300,12 @@ async fn answers_are_what_the_document_describes() {
     let subscribed = buyer.post("/subscriptions/purchase", &premium).send().await.expect(201);
     let gold = json!({ "name": "Gold", "prices": [usd(1)], "reason": "Why not." });
     let defined = bazaar.staff.put("/admin/plans/gold", &gold).send().await.expect(201);
+    let got = bazaar.get_one().await;
+    let reviewed = buyer.review(&got, 4).await.expect(201);
+    let (review, metrics) = (id_of(&reviewed), format!("/sellers/{}/feedback", seller.account()));
+    seller.report("review", &review).await.expect(201);
+    seller.complain(&order).await.expect(201);
+    let given = buyer.post(&format!("/orders/{}/feedback", got.order), &feedback(5, 4, 3)).send().await.expect(201);
     let now = bazaar.wait(0).await;
     let get = |client: &Client, path: String| client.get(&path).since(now).send();
     let reserve = with(auction(500), "reserve_price", usd(499));
@@ -306,6 +315,7 @@ async fn answers_are_what_the_document_describes() {
         ("post", "/auctions/{id}/bids", bid),
         ("post", "/orders", bought),
         ("post", "/orders/{id}/ship", shipped),
+        ("post", "/orders/{id}/feedback", given),
         ("get", "/listings", get(seller, "/listings".to_owned()).await.expect(200)),
         ("get", "/listings/{id}", get(seller, format!("/listings/{offered}")).await.expect(200)),
         ("get", "/auctions", get(seller, "/auctions".to_owned()).await.expect(200)),
@@ -323,6 +333,15 @@ async fn answers_are_what_the_document_describes() {
         ("post", "/subscriptions/cancel", buyer.post("/subscriptions/cancel", &json!({})).send().await.expect(200)),
         ("get", "/affiliate", get(buyer, "/affiliate".to_owned()).await.expect(200)),
         ("post", "/affiliate", buyer.post("/affiliate", &json!({})).send().await.expect(201)),
+        ("post", "/reviews", reviewed),
+        ("post", "/reports", buyer.report("listing", &offered).await.expect(201)),
+        ("post", "/complaints", buyer.complain(&order).await.expect(201)),
+        ("get", "/reviews", get(seller, "/reviews".to_owned()).await.expect(200)),
+        ("get", "/reviews/{id}", get(seller, format!("/reviews/{review}")).await.expect(200)),
+        ("get", "/listings/{id}/reviews", get(seller, format!("/listings/{offered}/reviews")).await.expect(200)),
+        ("get", "/sellers/{id}/feedback", get(buyer, metrics).await.expect(200)),
+        ("get", "/reports", get(&bazaar.staff, "/reports".to_owned()).await.expect(200)),
+        ("get", "/complaints", get(buyer, "/complaints".to_owned()).await.expect(200)),
         ("get", "/auth/me", get(buyer, "/auth/me".to_owned()).await.expect(200)),
         ("get", "/admin/trial-balance", get(&bazaar.staff, "/admin/trial-balance".to_owned()).await.expect(200)),
         ("post", "/auctions", seller.post("/auctions", &reserve).send().await.problem(422, "reserve-below-start")),

@@ -41,6 +41,8 @@ async fn the_story_ends_in_the_present_with_orders_in_every_state() {
         ("catalogue.listings where attributes::text <> '{}'", 50),
         ("stores.stores where kyc = 'verified'", 4),
         ("pages.versions", 3),
+        ("reviews.reviews", 5),
+        ("reviews.feedback", 5),
     ] {
         let count: i64 =
             sqlx::query_scalar(&format!("select count(*) from {there}")).fetch_one(&node.app.pool).await.unwrap();

@@ -17,7 +17,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 25] = [
+const CANARIES: [&str; 31] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -38,6 +38,12 @@ const CANARIES: [&str; 25] = [
     "canary-whatsapp",
     "canary-instagram",
     "canary-facebook",
+    "canary-review",
+    "canary-opinion",
+    "canary-comment",
+    "canary-platform",
+    "canary-report",
+    "canary-complaint",
     "canary-message",
     "canary-announced",
     "canary-agent",
@@ -202,6 +208,7 @@ async fn somebody(server: &Spawned, seller: &Client) -> (Client, Vec<String>) {
     let refused = refused.problem(409, "account-not-settled");
     assert_eq!(refused.body["orders"], 1);
     ann.tell(&order, "confirm").await.expect(200);
+    speak(&ann, &item, &order).await;
     let enrolled = ann.post("/affiliate", &json!({})).send().await.expect(201);
     let code = enrolled.body["code"].as_str().or_fail("find the code").to_owned();
     let ticket = ann.post("/auth/ws-ticket", &json!({})).send().await.expect(201);
@@ -224,6 +231,23 @@ async fn work_for_the_marketplace(database: &TestDatabase, ann: &Client) {
     ann.post("/admin/notifications", &said).send().await.expect(201);
 }
 
+/// Says something of an order wherever something can be said.
+async fn speak(ann: &Client, item: &str, order: &str) {
+    let review = json!({
+        "order_id": order, "listing_id": item, "rating": 4, "title": "canary-review", "text": "canary-opinion",
+    });
+    ann.post("/reviews", &review).send().await.expect(201);
+    let feedback = json!({
+        "communication": 5, "shipping": 4, "accuracy": 3, "platform": 5, "comment": "canary-comment",
+        "platform_comment": "canary-platform",
+    });
+    ann.post(&format!("/orders/{order}/feedback"), &feedback).send().await.expect(201);
+    let report = json!({ "kind": "listing", "id": item, "reason": "other", "text": "canary-report" });
+    ann.post("/reports", &report).send().await.expect(201);
+    let complaint = json!({ "order_id": order, "subject": "other", "text": "canary-complaint" });
+    ann.post("/complaints", &complaint).send().await.expect(201);
+}
+
 #[tokio::test]
 async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let market = Watched::start().await;
@@ -236,14 +260,16 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let suspended = tradepost(database.url(), &suspend).output().await.or_fail("run `tradepost admin suspend`");
     assert!(suspended.status.success(), "{}", String::from_utf8_lossy(&suspended.stderr));
     let before = database.log_head().await;
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/chats", "/notifications"]
+    for path in
+        ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints", "/chats",
+            "/notifications"]
     {
         ann.get(path).since(before).send().await.expect(200);
     }
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
     assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
-    for shown in &CANARIES[..22] {
+    for shown in &CANARIES[..28] {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -252,7 +278,9 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/chats", "/notifications"]
+    for path in
+        ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints", "/chats",
+            "/notifications"]
     {
         seller.get(path).since(head).send().await.expect(200);
     }

@@ -94,6 +94,10 @@ mod real_orders;
 #[cfg(test)]
 mod rebuild;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
+mod reviews;
+#[cfg(test)]
 mod sales;
 #[cfg(test)]
 mod searching;

@@ -14,6 +14,7 @@ use tradepost_tests::load::{Load, seed};
 use tradepost_tests::market::{auction, listing, usd, with};
 use tradepost_tests::models;
 use tradepost_tests::pictures::picture;
+use tradepost_tests::reputation::{Got, feedback, id_of};
 use tradepost_tests::server::InProcess;
 
 /// A marketplace in which a bit of everything has happened. All followers have taken it in.
@@ -94,6 +95,7 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     seller.post(&format!("/orders/{order}/ship"), &json!({ "carrier": "Post" })).send().await.expect(200);
     buyer.tell(&order, "confirm").await.expect(200);
     be_told(&buyer, staff).await;
+    speak_of_it(&seller, &buyer, staff, &Got { order, listing: bought }).await;
     for method in ["sandbox-succeeds", "sandbox-declines", "sandbox-delays"] {
         buyer.withdraw(300, method).await.expect(202);
     }
@@ -122,6 +124,23 @@ async fn be_told(buyer: &Client, staff: &Client) {
     let quiet = json!({ "items": [{ "kind": "outbid", "in_app": false, "live": true, "email": false }] });
     buyer.put("/notifications/preferences", &quiet).send().await.expect(200);
     staff.put("/notifications/read-all", &json!({})).send().await.expect(200);
+}
+
+/// Everything that people say of each other, with what staff make of it.
+async fn speak_of_it(seller: &Client, buyer: &Client, staff: &Client, got: &Got) {
+    let review = id_of(&buyer.review(got, 4).await.expect(201));
+    let path = format!("/reviews/{review}");
+    buyer.put(&path, &json!({ "rating": 3, "text": "It is \"slow\" \\ \n ☂" })).send().await.expect(200);
+    seller.post(&format!("{path}/reply"), &json!({ "text": "Wind it." })).send().await.expect(200);
+    staff.post(&format!("{path}/helpful"), &json!({})).send().await.expect(200);
+    let feedback = feedback(5, 4, 3);
+    buyer.post(&format!("/orders/{}/feedback", got.order), &feedback).send().await.expect(201);
+    let report = id_of(&seller.report("review", &review).await.expect(201));
+    let hidden = json!({ "outcome": "review_hidden", "reason": "Abuse." });
+    staff.patch(&format!("/reports/{report}"), &hidden).send().await.expect(200);
+    let complaint = id_of(&buyer.complain(&got.order).await.expect(201));
+    let settled = json!({ "outcome": "settled", "reason": "They have come to terms." });
+    staff.patch(&format!("/admin/complaints/{complaint}"), &settled).send().await.expect(200);
 }
 
 /// Lets a buyer and a seller write to each other about a listing.

@@ -25,6 +25,8 @@ pub(super) enum Step {
     Refund,
     /// The seller gives a tenth of it back.
     RefundPart,
+    /// The buyer says what it is like, with so many stars, and how it was to buy it.
+    Review(u8, &'static str),
     /// A line of [`TALK`].
     Say(usize),
 }
@@ -49,6 +51,7 @@ impl Step {
             Self::Cancel(_) => "cancel",
             Self::Refund => "refund",
             Self::RefundPart => "refund part",
+            Self::Review(..) => "review",
             Self::Say(0) => "ask",
             Self::Say(1) => "answer",
             Self::Say(_) => "thank",
@@ -61,14 +64,27 @@ const COURSES: [&[Step]; 10] = [
     &[Step::Pay],
     &[Step::Pay, Step::Ship],
     &[Step::Pay, Step::Ship, Step::Deliver],
-    &[Step::Pay, Step::Ship, Step::Deliver, Step::Confirm],
+    &[
+        Step::Pay,
+        Step::Ship,
+        Step::Deliver,
+        Step::Confirm,
+        Step::Review(5, "Just as described, and packed with care. I would buy here again."),
+    ],
     &[Step::Pay, Step::Ship, Step::Deliver, Step::Dispute("The glass is scratched, which the pictures do not show.")],
     &[Step::Pay, Step::Ship, Step::Refund],
     &[Step::Pay, Step::Cancel("Found one closer to home, sorry.")],
     // Never paid: its pieces are free again after 15 minutes.
     &[],
     &[Step::Pay, Step::Ship, Step::Deliver, Step::Dispute("A part is missing."), Step::Resolve(40)],
-    &[Step::Pay, Step::Ship, Step::RefundPart, Step::Deliver, Step::Confirm],
+    &[
+        Step::Pay,
+        Step::Ship,
+        Step::RefundPart,
+        Step::Deliver,
+        Step::Confirm,
+        Step::Review(4, "Came a little late, and the seller made up for it at once."),
+    ],
 ];
 
 impl Teller {

@@ -8,11 +8,13 @@ use commands::auctions;
 use commands::categories;
 use commands::chats::{self, Message};
 use commands::escrows::{self, Resolution};
+use commands::feedback::{self, Said};
 use commands::images::{self, NewImage};
 use commands::listings::{self, NewListing};
 use commands::orders::{self, CartLine, Checkout, WinIds};
 use commands::pages;
 use commands::payments::sandbox;
+use commands::reviews::{self, Opinion};
 use commands::stores::{self, Verdict};
 use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
@@ -20,9 +22,11 @@ use domain::account::{Capability, Granter, ProfileChanges};
 use domain::auction::{Auction, Live, Outcome};
 use domain::chat::Subject;
 use domain::escrow::Escrow;
+use domain::feedback::Ratings;
 use domain::listing::{AuctionPlan, Changes, Discount, Off, Sale};
 use domain::order::Order;
 use domain::page::Content;
+use domain::rating::Rating;
 use domain::stock::Sku;
 use domain::store::Ruling;
 use domain::wallet::PaymentMethod;
@@ -397,16 +401,24 @@ impl<'a> Stage<'a> {
             Ok((terms.buyer, terms.seller))
         };
         let (buyer, seller) = self.app.engine.read(look).await?;
-        if let Step::Pay = step {
-            return self.pay(act, first, buyer).await;
-        }
-        if let Step::Say(line) = step {
-            let (by_buyer, text) = TALK[line];
-            return self.say(act, first, if by_buyer { buyer } else { seller }, text).await;
+        match step {
+            Step::Pay => return self.pay(act, first, buyer).await,
+            Step::Review(stars, text) => return self.review(act, &orders, buyer, stars, text).await,
+            Step::Say(line) => {
+                let (by_buyer, text) = TALK[line];
+                return self.say(act, first, if by_buyer { buyer } else { seller }, text).await;
+            }
+            _ => {}
         }
         let clerk = self.account(people::ADMIN)?;
         let by = match step {
-            Step::Pay | Step::Say(_) | Step::Deliver | Step::Confirm | Step::Dispute(_) | Step::Cancel(_) => buyer,
+            Step::Pay
+            | Step::Say(_)
+            | Step::Deliver
+            | Step::Confirm
+            | Step::Dispute(_)
+            | Step::Cancel(_)
+            | Step::Review(..) => buyer,
             Step::Ship | Step::Refund | Step::RefundPart => seller,
             Step::Resolve(_) => clerk,
         };
@@ -418,6 +430,35 @@ impl<'a> Stage<'a> {
             Ok(())
         };
         Ok(self.submit(act, by, all).await?.map(|()| Done::Nothing))
+    }
+
+    /// Lets the buyer of a cart say something of all that was in it.
+    async fn review(
+        &self,
+        act: &str,
+        orders: &[OrderId],
+        buyer: AccountId,
+        stars: u8,
+        text: &str,
+    ) -> Result<Option<Done>, DemoError> {
+        let key = PersonKey::load(&self.app.pool, &self.app.wrapping, buyer).await?.ok_or(DemoError::Absent)?;
+        let Ok(rating) = Rating::try_from(stars) else { return Ok(None) };
+        let opinion = Opinion { rating, title: None, text: Some(key.seal(text)), images: Vec::new() };
+        let ratings = Ratings { communication: rating, shipping: rating, accuracy: rating, platform: rating };
+        let said = Said { ratings, comment: Some(key.seal(text)), platform_comment: None };
+        let orders = orders.to_vec();
+        let review = move |world: &mut World<'_>| {
+            for &order in &orders {
+                let lines = world.get::<Order>(order)?.placed()?.terms.lines.clone();
+                for line in lines {
+                    let subject = reviews::Subject { order, listing: line.listing, sku: line.sku };
+                    reviews::write(world, buyer, &subject, &opinion)?;
+                }
+                feedback::give(world, order, buyer, &said)?;
+            }
+            Ok(())
+        };
+        Ok(self.submit(act, buyer, review).await?.map(|()| Done::Nothing))
     }
 
     async fn pay(&self, act: &str, order: OrderId, buyer: AccountId) -> Result<Option<Done>, DemoError> {
@@ -489,7 +530,7 @@ fn carry_out(
     let (buyer, seller) = (placed.terms.buyer, placed.terms.seller);
     match step {
         // A provider is asked for that, before; and what is said is no matter of the order.
-        Step::Pay | Step::Say(_) => Ok(()),
+        Step::Pay | Step::Say(_) | Step::Review(..) => Ok(()),
         Step::Ship => orders::ship(world, order, seller, "Parcel post", Some(&tracking(order))),
         Step::Deliver => orders::deliver(world, order, buyer),
         Step::Confirm => escrows::confirm(world, order, buyer),

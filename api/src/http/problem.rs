@@ -6,8 +6,8 @@ use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
     Money, Refusal, account, address_book, affiliate, album, auction, broadcast, category, chat, claim, commission,
-    contacts, escrow, image, inbox, listing, order, order_group, page, plan, points, seller, session, stock, store,
-    subscription, wallet,
+    complaint, contacts, escrow, feedback, image, inbox, listing, order, order_group, page, plan, points, report,
+    reporter, review, seller, session, stock, store, subscription, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -274,9 +274,11 @@ impl From<Refusal> for Problem {
             Refusal::Chat(error) => chat_problem(error),
             Refusal::Claim(error) => claim_problem(error),
             Refusal::Commission(error) => commission_problem(error),
+            Refusal::Complaint(error) => complaint_problem(error),
             Refusal::Contacts(error) => contacts_problem(error),
             Refusal::Escrow(error) => escrow_problem(error),
             Refusal::Favorite(error) => match error {},
+            Refusal::Feedback(error) => feedback_problem(error),
             Refusal::Image(error) => image_problem(error),
             Refusal::Inbox(error) => inbox_problem(error),
             Refusal::Listing(error) => listing_problem(error),
@@ -288,12 +290,16 @@ impl From<Refusal> for Problem {
             Refusal::Points(error) => points_problem(error),
             Refusal::Referral(error) => match error {},
             Refusal::ReferralClick(error) => match error {},
+            Refusal::Report(error) => report_problem(error),
+            Refusal::Reporter(error) => reporter_problem(error),
+            Refusal::Review(error) => review_problem(error),
             Refusal::Seller(error) => seller_problem(error),
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
             Refusal::Store(error) => store_problem(error),
             Refusal::Subscription(error) => subscription_problem(error),
             Refusal::View(error) => match error {},
+            Refusal::Vote(error) => match error {},
             Refusal::Wallet(error) => wallet_problem(error),
             Refusal::VersionMismatch { expected, actual } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "Changed meanwhile", sentence(refusal))
@@ -482,6 +488,66 @@ fn claim_problem(error: claim::Error) -> Problem {
 fn taken(slug: &'static str, title: &'static str, pointer: &str, detail: &str) -> Problem {
     let field = FieldError { pointer: pointer.to_owned(), code: "taken", detail: detail.to_owned() };
     Problem::new(StatusCode::CONFLICT, slug, title, detail).with_fields(vec![field])
+}
+
+fn complaint_problem(error: complaint::Error) -> Problem {
+    use complaint::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("complaint"),
+        E::AlreadyOpen => conflict("already-complained", "Already complained", error),
+        E::OwnComplaint => own("own-complaint", "Own complaint", error),
+        E::NotDone { outcome } => conflict("not-done", "Not done", error).with("outcome", outcome.name()),
+        E::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn feedback_problem(error: feedback::Error) -> Problem {
+    match error {
+        feedback::Error::AlreadyGiven => conflict("already-given", "Already given", error),
+        feedback::Error::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn report_problem(error: report::Error) -> Problem {
+    use report::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("report"),
+        E::NoSuchTarget { kind } => Problem::not_found(kind),
+        E::OwnThing => rule("own-thing", "Your own", error),
+        E::AlreadyOpen => conflict("already-reported", "Already reported", error),
+        E::OwnReport => own("own-report", "Own report", error),
+        E::OutcomeUnfit { kind, outcome } => {
+            rule("outcome-unfit", "No such outcome", error).with("kind", kind).with("outcome", outcome.name())
+        }
+        E::NotDone { outcome } => conflict("not-done", "Not done", error).with("outcome", outcome.name()),
+        E::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn reporter_problem(error: reporter::Error) -> Problem {
+    let reporter::Error::TooMany { maximum } = error;
+    rule("too-many-reports", "Too many reports", error).with("maximum", maximum)
+}
+
+fn review_problem(error: review::Error) -> Problem {
+    use review::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("review"),
+        E::AlreadyReviewed => conflict("already-reviewed", "Already reviewed", error),
+        E::NotBought => rule("not-bought", "Not in the order", error),
+        E::TooManyImages { maximum, offered } => {
+            rule("too-many-images", "Too many images", error).with("maximum", maximum).with("offered", offered)
+        }
+        E::AlreadyReplied => conflict("already-replied", "Already replied", error),
+        E::Hidden => conflict("review-hidden", "Hidden", error),
+        E::OwnReview => own("own-review", "Own review", error),
+        E::SealedForAnother => Problem::internal(),
+    }
+}
+
+/// Nobody decides on what concerns themselves.
+fn own(slug: &'static str, title: &'static str, refusal: impl std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, slug, title, sentence(refusal))
 }
 
 fn escrow_problem(error: escrow::Error) -> Problem {

@@ -183,7 +183,7 @@ impl Leaving {
         let (email, user_name) = (known.identity.email, known.identity.user_name);
         let named = |kind, field| self.secret.claim(kind, &key.open(field).unwrap_or_default());
         let claims = vec![named(Name::Email, &email), named(Name::UserName, &user_name)];
-        let estate = Estate { email, user_name, claims, listings: vec![], wallets: vec![] };
+        let estate = Estate { email, user_name, claims, listings: vec![], wallets: vec![], other_admins: vec![] };
         Ok(Box::new(move |world| accounts::leave_unverified(world, account, &estate)))
     }
 }

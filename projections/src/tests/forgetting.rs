@@ -36,6 +36,11 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
         ("notifications.marks", "account_id"),
         ("notifications.holdings", "account_id"),
         ("(select * from orders.orders where payment = 'escrow') as escrow", "ship_to"),
+        ("reports.complaints", "coalesce(text, resolution)"),
+        ("reports.reports", "coalesce(text, resolution)"),
+        ("reviews.feedback", "coalesce(comment, platform_comment)"),
+        ("reviews.people", "user_name"),
+        ("reviews.reviews", "coalesce(title, text, reply, hidden_reason)"),
         (
             "stores.stores",
             "coalesce(slug, brand_name, biography, logo, business_address, whatsapp, instagram, facebook)",

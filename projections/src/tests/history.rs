@@ -11,9 +11,11 @@ use domain::broadcast::Broadcast;
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
 use domain::chat::Chat;
 use domain::commission::Commission;
+use domain::complaint::Complaint;
 use domain::contacts::Contacts;
 use domain::escrow::Escrow;
 use domain::favorite::Favorite;
+use domain::feedback::Feedback;
 use domain::image::Image;
 use domain::inbox::Inbox;
 use domain::increments::Increments;
@@ -28,11 +30,15 @@ use domain::plan::Plan;
 use domain::points::Points;
 use domain::referral::Referral;
 use domain::referral_click::ReferralClick;
+use domain::report::Report;
+use domain::reporter::Reporter;
+use domain::review::Review;
 use domain::seller::Seller;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
 use domain::subscription::Subscription;
 use domain::view::View;
+use domain::vote::Vote;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
     AccountId, Aggregate, AuctionId, CategoryId, ChallengeId, ClaimId, Currency, DepositId, Event, HoldId, ListingId,
@@ -56,6 +62,7 @@ mod inboxes;
 mod interest;
 mod orders;
 mod pages;
+mod reputation;
 mod stores;
 mod subscriptions;
 
@@ -129,6 +136,14 @@ pub(crate) struct History {
     catalogue: bool,
     /// Draws who looks at what, so that everything else happens as if nobody did.
     random_of_interest: StdRng,
+    /// Draws what people say of each other, likewise.
+    random_of_reputation: StdRng,
+    pub(crate) complaints: Streams<Complaint>,
+    pub(crate) feedback: Streams<Feedback>,
+    pub(crate) reports: Streams<Report>,
+    pub(crate) reporters: Streams<Reporter>,
+    pub(crate) reviews: Streams<Review>,
+    pub(crate) votes: Streams<Vote>,
     /// Draws who talks to whom, likewise.
     random_of_chats: StdRng,
     pub(crate) chats: Streams<Chat>,
@@ -232,6 +247,13 @@ impl History {
             random_of_points: StdRng::seed_from_u64(seed + 3_000_000),
             catalogue: false,
             random_of_interest: StdRng::seed_from_u64(seed + 3_000_000),
+            random_of_reputation: StdRng::seed_from_u64(seed + 5_000_000),
+            complaints: Streams(BTreeMap::new()),
+            feedback: Streams(BTreeMap::new()),
+            reports: Streams(BTreeMap::new()),
+            reporters: Streams(BTreeMap::new()),
+            reviews: Streams(BTreeMap::new()),
+            votes: Streams(BTreeMap::new()),
             random_of_chats: StdRng::seed_from_u64(seed + 4_000_000),
             chats: Streams(BTreeMap::new()),
             contacts: Streams(BTreeMap::new()),
@@ -305,6 +327,7 @@ impl History {
         self.keep_affiliates();
         self.tell_people();
         self.keep_subscriptions();
+        self.speak_of_each_other();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
         }

@@ -37,6 +37,7 @@ use uuid::Uuid;
 
 use super::intents::available;
 use super::replica::{Draft, Replica, Step};
+use super::reputation;
 
 /// What the commands lead to that these events imply. A unit of work may be several decisions, each on the state that
 /// the ones before have left.
@@ -91,6 +92,15 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             };
             draft.execute::<Broadcast>(*id, command).map(drop)
         }
+        [
+            DomainEvent::Complaint(..)
+            | DomainEvent::Feedback(..)
+            | DomainEvent::Report(..)
+            | DomainEvent::Reporter(..)
+            | DomainEvent::Review(..)
+            | DomainEvent::Vote(..),
+            ..,
+        ] => reputation::carry_out_cause(draft, &events[0]),
         [DomainEvent::Category(id, event), ..] => draft.execute::<Category>(*id, of_category(event.clone())).map(drop),
         [DomainEvent::Chat(id, event), ..] => draft.execute::<Chat>(*id, of_chat(event.clone(), now)).map(drop),
         [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),

@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 
 use crate::{
     accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger,
-    notifications, orders, pages, plans, points, reports, reviews, sales, staff_acts, statistics, stores, subscriptions,
-    wallet_statement,
+    notifications, orders, pages, plans, points, reports, reviews, sales, staff_acts, statistics, stores,
+    subscriptions, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.

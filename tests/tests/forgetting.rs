@@ -260,10 +260,18 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let suspended = tradepost(database.url(), &suspend).output().await.or_fail("run `tradepost admin suspend`");
     assert!(suspended.status.success(), "{}", String::from_utf8_lossy(&suspended.stderr));
     let before = database.log_head().await;
-    for path in
-        ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints", "/chats",
-            "/notifications"]
-    {
+    for path in [
+        "/auth/me",
+        "/orders",
+        "/listings",
+        "/stores",
+        "/addresses",
+        "/affiliate",
+        "/reviews",
+        "/complaints",
+        "/chats",
+        "/notifications",
+    ] {
         ann.get(path).since(before).send().await.expect(200);
     }
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
@@ -278,10 +286,18 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in
-        ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate", "/reviews", "/complaints", "/chats",
-            "/notifications"]
-    {
+    for path in [
+        "/auth/me",
+        "/orders",
+        "/listings",
+        "/stores",
+        "/addresses",
+        "/affiliate",
+        "/reviews",
+        "/complaints",
+        "/chats",
+        "/notifications",
+    ] {
         seller.get(path).since(head).send().await.expect(200);
     }
     // What they looked at is counted, and nobody's; what they wanted to find again is neither.

@@ -1,3 +1,5 @@
+//! What a subscription costs and when, told by its events.
+
 use proptest::prelude::*;
 use uuid::Uuid;
 

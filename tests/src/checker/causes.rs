@@ -511,33 +511,42 @@ fn of_subscription(
     let renew = |outlook| C::Renew { outlook, now };
     let buy = |subscription, terms| C::Purchase { owner, subscription, terms, now };
     match (event.clone(), next.cloned()) {
-        (E::SubscriptionPurchased { subscription, terms, .. }, _)
+        (
+            E::SubscriptionPurchased { subscription, terms, .. }
+            | E::SubscriptionUpgraded { subscription, terms, .. }
+            | E::PlanChangeScheduled { subscription, terms },
+            _,
+        )
         | (
             E::SubscriptionEnded { cause: EndCause::Replaced, .. },
             Some(E::SubscriptionPurchased { subscription, terms, .. }),
-        )
-        | (E::SubscriptionUpgraded { subscription, terms, .. } | E::PlanChangeScheduled { subscription, terms }, _) => {
-            buy(subscription, terms)
-        }
+        ) => buy(subscription, terms),
         (E::SubscriptionContinued { subscription }, _) => match state.running() {
             Some(running) => buy(subscription, running.terms.clone()),
             None => C::Remind { now },
         },
-        (E::SubscriptionCancelled { subscription }, _)
-        | (E::SubscriptionEnded { subscription, cause: EndCause::Cancelled }, _) => {
-            C::Cancel { subscription: Some(subscription) }
-        }
+        (
+            E::SubscriptionCancelled { subscription }
+            | E::SubscriptionEnded { subscription, cause: EndCause::Cancelled },
+            _,
+        ) => C::Cancel { subscription: Some(subscription) },
         (E::RenewalReminded { .. }, _) => C::Remind { now },
         // Its subscriber has paid before it was tried again.
-        (E::SubscriptionRenewed { subscription, terms, .. }, _) if matches!(state, Subscription::InGrace { retry_at, .. } if now < *retry_at) => {
+        (E::SubscriptionRenewed { subscription, terms, .. }, _)
+            if matches!(state, Subscription::InGrace { retry_at, .. } if now < *retry_at) =>
+        {
             buy(subscription, terms)
         }
         (E::PeriodRecognised { .. }, Some(E::SubscriptionRenewed { .. })) | (E::SubscriptionRenewed { .. }, _) => {
             renew(Outlook::Payable)
         }
         (E::PeriodRecognised { .. }, Some(E::SubscriptionEnded { cause, .. })) => renew(Outlook::Barred(cause)),
-        (E::SubscriptionEnded { cause: EndCause::NotPaid, .. } | E::RenewalFailed { .. }, _)
-        | (E::PeriodRecognised { .. }, _) => renew(Outlook::Unpayable),
+        (
+            E::SubscriptionEnded { cause: EndCause::NotPaid, .. }
+            | E::RenewalFailed { .. }
+            | E::PeriodRecognised { .. },
+            _,
+        ) => renew(Outlook::Unpayable),
         (E::SubscriptionEnded { cause, .. }, _) => renew(Outlook::Barred(cause)),
     }
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use commands::plans as editing;
 use commands::subscriptions::{self as buying, Order};
+use domain::money::FULL_BPS;
 use domain::plan::{self, Definition, FREE, LONGEST_PERIOD, MOST_FEATURES, MOST_PRICES, Plan, SHORTEST_PERIOD};
 use domain::subscription::{EndCause, Event, Subscription};
 use domain::{AccountId, Currency, Money, PlanId, SubscriptionId};
@@ -439,7 +440,7 @@ pub struct PlanText {
     #[schema(minimum = 7, maximum = 366, default = 30, example = 30)]
     period_days: u32,
     /// The marketplace's share of its subscribers' sales, in basis points; the usual one unless told.
-    #[garde(range(max = domain::money::FULL_BPS))]
+    #[garde(range(max = FULL_BPS))]
     #[schema(maximum = 10_000, example = 150)]
     fee_bps: Option<u32>,
     /// How many listings its subscribers may have on offer at once; as many as they like unless told.

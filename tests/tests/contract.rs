@@ -306,6 +306,8 @@ async fn answers_are_what_the_document_describes() {
     seller.report("review", &review).await.expect(201);
     seller.complain(&order).await.expect(201);
     let given = buyer.post(&format!("/orders/{}/feedback", got.order), &feedback(5, 4, 3)).send().await.expect(201);
+    let quiet = json!({ "items": [{ "kind": "outbid", "in_app": true, "live": false, "email": false }] });
+    let said = json!({ "audience": "staff", "title": "Tonight", "body": "Away.", "reason": "Maintenance." });
     let now = bazaar.wait(0).await;
     let get = |client: &Client, path: String| client.get(&path).since(now).send();
     let reserve = with(auction(500), "reserve_price", usd(499));
@@ -331,6 +333,11 @@ async fn answers_are_what_the_document_describes() {
         ("get", "/subscriptions/my", get(seller, "/subscriptions/my".to_owned()).await.expect(200)),
         ("get", "/subscriptions/my", get(buyer, "/subscriptions/my".to_owned()).await.expect(200)),
         ("post", "/subscriptions/cancel", buyer.post("/subscriptions/cancel", &json!({})).send().await.expect(200)),
+        ("get", "/notifications", get(buyer, "/notifications".to_owned()).await.expect(200)),
+        ("get", "/notifications/preferences", get(buyer, "/notifications/preferences".to_owned()).await.expect(200)),
+        ("put", "/notifications/preferences", buyer.put("/notifications/preferences", &quiet).send().await.expect(200)),
+        ("put", "/notifications/read-all", buyer.put("/notifications/read-all", &json!({})).send().await.expect(200)),
+        ("post", "/admin/notifications", bazaar.staff.post("/admin/notifications", &said).send().await.expect(201)),
         ("get", "/affiliate", get(buyer, "/affiliate".to_owned()).await.expect(200)),
         ("post", "/affiliate", buyer.post("/affiliate", &json!({})).send().await.expect(201)),
         ("post", "/reviews", reviewed),

@@ -34,6 +34,8 @@ mod demo;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
+mod disputes;
+#[cfg(test)]
 mod edge;
 #[cfg(test)]
 mod escrows;

@@ -532,9 +532,7 @@ fn of_subscription(
         ) => C::Cancel { subscription: Some(subscription) },
         (E::RenewalReminded { .. }, _) => C::Remind { now },
         // Its subscriber has paid before it was tried again.
-        (E::SubscriptionRenewed { subscription, terms, .. }, _)
-            if matches!(state, Subscription::InGrace { retry_at, .. } if now < *retry_at) =>
-        {
+        (E::SubscriptionRenewed { subscription, terms, .. }, _) if matches!(state, Subscription::InGrace { retry_at, .. } if now < *retry_at) => {
             buy(subscription, terms)
         }
         (E::PeriodRecognised { .. }, Some(E::SubscriptionRenewed { .. })) | (E::SubscriptionRenewed { .. }, _) => {

@@ -108,6 +108,8 @@ mod second_chances;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod slow_sockets;
+#[cfg(test)]
 mod start_up;
 #[cfg(test)]
 mod storefront;

@@ -230,11 +230,12 @@ async fn resolve(
     let (by, expected) = (command.caller.account, command.expected_version);
     let ComplaintDecision { outcome, reason } = command.body.clone();
     let ruling = Ruling { by, reason: key_of(&app, by).await?.seal(&reason) };
+    let request = command.request_because(&app, Some(&reason)).await?;
     let resolve = move |world: &mut World<'_>| {
         world.get::<Complaint>(complaint)?.filed()?;
         world.expect_version::<Complaint>(complaint, expected)?;
         complaints::resolve(world, complaint, outcome, &ruling)?;
         changed(world, complaint)
     };
-    Ok(Done::ok(app.engine.submit(command.request(), resolve).await?))
+    Ok(Done::ok(app.engine.submit(request, resolve).await?))
 }

@@ -317,13 +317,14 @@ async fn resolve(
     let (by, expected) = (command.caller.account, command.expected_version);
     let ReportDecision { outcome, reason } = command.body.clone();
     let ruling = Ruling { by, reason: key_of(&app, by).await?.seal(&reason) };
+    let request = command.request_because(&app, Some(&reason)).await?;
     let resolve = move |world: &mut World<'_>| {
         world.get::<Report>(report)?.filed()?;
         world.expect_version::<Report>(report, expected)?;
         reports::resolve(world, report, outcome, &ruling, &reason)?;
         changed(world, report)
     };
-    Ok(Done::ok(app.engine.submit(command.request(), resolve).await?))
+    Ok(Done::ok(app.engine.submit(request, resolve).await?))
 }
 
 /// The same as PATCH.

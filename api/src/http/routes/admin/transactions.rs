@@ -32,7 +32,7 @@ pub struct MovementsQuery {
     account: Option<Uuid>,
     /// Only what the escrow of this order has got or given.
     order: Option<Uuid>,
-    /// Only this deposit, withdrawal, hold, refund, order or commission.
+    /// Only this deposit, withdrawal, hold, refund, order, commission or period of a subscription.
     operation: Option<Uuid>,
     /// Not before then.
     from: Option<DateTime<Utc>>,
@@ -49,6 +49,7 @@ words!(
     StepName: "deposit_settled", "withdrawal_requested", "withdrawal_paid", "withdrawal_failed", "hold_placed",
     "hold_released", "escrow_funded", "escrow_released", "escrow_refunded", "escrow_split", "release_refunded",
     "commission_accrued", "commission_vested", "commission_reversed", "vested_commission_reversed",
+    "subscription_purchased", "subscription_upgraded", "subscription_renewed", "period_recognised",
     "receivable_recovered"
 );
 
@@ -61,7 +62,7 @@ pub struct MovementBody {
     ordinal: i32,
     #[schema(value_type = String, example = "escrow_released")]
     kind: Step,
-    /// The deposit, withdrawal, hold, refund, order or commission that it is a step of.
+    /// The deposit, withdrawal, hold, refund, order, commission or period of a subscription that it is a step of.
     operation: Uuid,
     /// Where it came from: the side that is debited.
     from: LedgerPlace,

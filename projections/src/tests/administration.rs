@@ -103,7 +103,7 @@ async fn accounts_are_found_by_what_they_are_each_once() {
         let shown = walk(|after| accounts::page(&test.pool, &filter, after, 2)).await;
         let shown: BTreeSet<Uuid> = shown.iter().map(|profile| profile.id).collect();
         let of_history = history.accounts.0.iter().filter(|(_, (account, _))| standing(account) == wanted);
-        assert_eq!(shown, of_history.map(|(id, _)| *id).collect(), "{wanted:?}");
+        assert_eq!(shown, of_history.map(|(id, _)| *id).collect::<BTreeSet<_>>(), "{wanted:?}");
         seen.extend(shown);
     }
     assert_eq!(seen.len(), history.accounts.0.len());

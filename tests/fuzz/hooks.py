@@ -64,6 +64,8 @@ OF_ANOTHER_KIND = {"/api/v1/ws/": 426}
 # What is wrong with a field that the schema cannot tell: it depends on another field, on the time, on the payment
 # provider's methods, or the text was not given out by this server.
 BEYOND_THE_SCHEMA = {"either-or", "missing", "unexpected", "unknown", "in-past", "too-far"}
+# The same for categories and what listings say in them: a choice has options, each once, and nothing is below itself.
+BEYOND_THE_SCHEMA |= {"options", "repeated", "cycle", "wrong-kind", "not-an-option"}
 # The same for passwords: whether it is the account's, was the account's, or is one that many have.
 BEYOND_THE_SCHEMA |= {"wrong", "used-before", "too-common"}
 

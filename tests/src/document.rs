@@ -18,7 +18,7 @@ static DOCUMENT: LazyLock<Document> = LazyLock::new(Document::of_the_server);
 /// The document of a server with all routes.
 struct Document {
     whole: Value,
-    /// Every path of it, by its segments.
+    /// Every path of it, parameters in braces.
     paths: Vec<String>,
     /// By operation, status and media type, made when they are needed.
     validators: Mutex<HashMap<[String; 4], Option<Arc<Validator>>>>,

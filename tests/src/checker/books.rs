@@ -209,7 +209,8 @@ impl Books {
     }
 
     /// Whoever earns with an order earns a share of what its seller keeps, once the seller has it, unless they are
-    /// gone, and no more than the fee on it where that bounds it. Cents of a fee wander between lines, and a commission does not grow again with them.
+    /// gone, and no more than the fee on it where that bounds it. Cents of a fee wander between lines, and a commission
+    /// does not grow again with them.
     fn fault_of_commission(&self, id: OrderId, escrow: &Opened) -> Option<String> {
         let commission = self.replica.get::<Commission>(CommissionId::of(id));
         let earned = commission.earned()?;

@@ -89,17 +89,18 @@ $(PYTHON):
 	python3 -m venv $(TOOLS)/python.new
 	mv $(TOOLS)/python.new $(TOOLS)/python
 
-# For the consumer of docs/integration.md, somebody through whom tests log in, and a storage that speaks as S3 does. The
-# stamps bear the versions, so that others are installed where there are some already.
+# For the consumer of docs/integration.md, somebody through whom tests log in, a storage that speaks as S3 does, and a
+# server that takes mail. The stamps bear the versions, so that others are installed where there are some already.
 NATS_PY_VERSION := 2.9.0
 OIDC_PROVIDER_VERSION := 0.3.4
 MOTO_VERSION := 5.2.5
 FLASK_CORS_VERSION := 6.0.5
-TEST_PYTHON := $(TOOLS)/python/nats-$(NATS_PY_VERSION)-oidc-$(OIDC_PROVIDER_VERSION)-moto-$(MOTO_VERSION)
+AIOSMTPD_VERSION := 1.4.6
+TEST_PYTHON := $(TOOLS)/python/nats-$(NATS_PY_VERSION)-oidc-$(OIDC_PROVIDER_VERSION)-moto-$(MOTO_VERSION)-aiosmtpd-$(AIOSMTPD_VERSION)
 python: $(TEST_PYTHON)
 $(TEST_PYTHON): $(PYTHON)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check nats-py==$(NATS_PY_VERSION) oidc-provider-mock==$(OIDC_PROVIDER_VERSION) \
-	    'moto[s3]==$(MOTO_VERSION)' flask-cors==$(FLASK_CORS_VERSION)
+	    'moto[s3]==$(MOTO_VERSION)' flask-cors==$(FLASK_CORS_VERSION) aiosmtpd==$(AIOSMTPD_VERSION)
 	touch $@
 
 # For `fuzz-api`.

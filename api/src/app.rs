@@ -9,13 +9,13 @@ use commands::clearing::{self, Clearing};
 use commands::commissions::CommissionRules;
 use commands::guests::CashRules;
 use commands::listings::{AuctionRules, ListingRules};
-use commands::mail::{self, Folder, Mail, Mailbox};
+use commands::mail::{self, BadAddress, Called, Folder, Mail, Mailbox, Mailer, Post, Smtp};
 use commands::media;
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
 use commands::payments::{self, Payments, Providers};
 use commands::process::{self, Following};
-use commands::timers::{self, Rules, TimeTravel, TimerTable, Timers};
+use commands::timers::{self, Leaving, Rules, TimeTravel, TimerTable, Timers};
 use commands::{Engine, EngineSettings};
 use domain::Timestamp;
 use eventstore::clock::Clock;
@@ -47,7 +47,7 @@ use crate::auth::tokens::AccessTokens;
 use crate::config::Config;
 use crate::forward::{self, Forwarding};
 use crate::http::limits::{self, Limits};
-use crate::http::live::LiveAuctions;
+use crate::http::live::Live;
 use crate::http::markdown::RenderedPages;
 use crate::http::problem::Problem;
 use crate::media::{Media, MediaError};
@@ -97,6 +97,9 @@ pub enum StartError {
     /// The address that messages are from.
     #[error("messages cannot be from `{0}`")]
     Sender(String),
+    /// The server that they are sent by.
+    #[error(transparent)]
+    MailServer(#[from] BadAddress),
 }
 
 /// What the handlers share. Cheap to clone.
@@ -146,8 +149,8 @@ pub struct Parts {
     pub google: Option<OpenId>,
     /// How much one sender and one account may ask.
     pub limits: Limits,
-    /// Live auctions for sockets.
-    pub live: LiveAuctions,
+    /// What sockets show.
+    pub live: Live,
     /// Since when each part has been as it is.
     pub health: observe::health::Health,
     /// Sets the clock forward; only on a node that fires timers.
@@ -202,7 +205,7 @@ fn listing_rules(settings: &Config) -> ListingRules {
     let crate::config::Catalogue { review, review_s } = settings.catalogue;
     let review = review.then(|| TimeDelta::seconds(i64::from(review_s)));
     let verified_only = settings.stores.needs_verification;
-    ListingRules { auctions: auction_rules(settings), review, verified_only }
+    ListingRules { auctions: auction_rules(settings), review, verified_only, plans: settings.plans.rules() }
 }
 
 fn auction_rules(settings: &Config) -> AuctionRules {
@@ -362,10 +365,8 @@ impl Node {
         let counting = observe::metrics::install();
         prepare(database).await?;
         if settings.node.roles.processes {
-            // Not before somebody is there to fill the table again.
-            let mut owner = database.connect_as_owner().await?;
-            timers::ensure(&mut owner).await?;
-            owner.close().await?;
+            // Not before somebody is there to fill the tables again.
+            ensure_tables_of_processes(database).await?;
         }
         let pool = database.pool(settings.database.pool_size);
         check_readable(&pool).await?;
@@ -386,8 +387,9 @@ impl Node {
         let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
 
         let runner = runner(&settings, database, &head, feed, &progress);
+        let called = Called::default();
         let offers = Kept { pool: pool.clone(), progress: progress.clone() };
-        let own = own_followers(&settings, &payments, &secret, media.as_ref(), offers)?;
+        let own = own_followers(&settings, &payments, media.as_ref(), &called, offers);
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
             tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
@@ -398,16 +400,23 @@ impl Node {
         tasks.until_stop(head.clone().poll(pool.clone(), runner.poll, hints));
         tasks.until_stop(clock.clone().follow(pool.clone()));
         tasks.until_stop(observe::metrics::keep_up(counting));
-        let (live, sessions) = (LiveAuctions::default(), LiveSessions::new(head.position()));
+        let (live, sessions) = (Live::at(mint::id()), LiveSessions::new(head.position()));
         // Nodes with processes too: others hand them requests.
         tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
         if roles.api {
-            tasks.until_stop(live.clone().watch(pool.clone(), progress.clone()));
+            let nats = nats.as_ref().map(|nats| nats.client.clone());
+            tasks.until_stop(live.clone().watch(pool.clone(), progress.clone(), nats));
+        }
+        if roles.processes {
+            let post = post(&settings, database, &pool, &secret, (&progress, called))?;
+            tasks.tracker.spawn(post.run(tasks.stop.clone()));
         }
         let time_travel = roles.processes.then(|| {
+            let (wrapping, secret) = (database.wrapping().clone(), secret.clone());
             let timers = Timers {
                 pool: pool.clone(),
                 engine: engine.clone(),
+                leaving: Leaving { pool: pool.clone(), wrapping, secret, engine: engine.clone() },
                 payments,
                 rules: Rules { sales: sale_rules(&settings), listings: listing_rules(&settings) },
                 clock: clock.clone(),
@@ -491,46 +500,76 @@ fn runner(settings: &Config, database: &Database, head: &Head, feed: Feed, progr
 fn own_followers(
     settings: &Config,
     payments: &Payments,
-    secret: &RootSecret,
     media: Option<&Arc<Media>>,
+    called: &Called,
     offers: Kept,
-) -> Result<Vec<Box<dyn Follower>>, StartError> {
+) -> Vec<Box<dyn Follower>> {
     let mut own: Vec<Box<dyn Follower>> = Vec::new();
     if settings.node.roles.projections {
         own.extend(projections::all());
     }
     if settings.node.roles.processes {
         own.push(Box::new(TimerTable));
-        own.extend(processes(settings, payments, secret, media, offers)?);
+        own.extend(processes(payments, media, called, offers));
     }
-    Ok(own)
+    own
+}
+
+/// Makes the tables that processes fill, those of another version anew.
+async fn ensure_tables_of_processes(database: &Database) -> Result<(), StartError> {
+    let mut owner = database.connect_as_owner().await?;
+    timers::ensure(&mut owner).await?;
+    mail::ensure(&mut owner).await?;
+    Ok(owner.close().await?)
 }
 
 /// What acts when something happens.
 pub(crate) fn processes(
-    settings: &Config,
     payments: &Payments,
-    secret: &RootSecret,
     media: Option<&Arc<Media>>,
+    called: &Called,
     offers: Kept,
-) -> Result<Vec<Box<dyn Follower>>, StartError> {
+) -> Vec<Box<dyn Follower>> {
     let engine = &payments.engine;
     let mut processes: Vec<Box<dyn Follower>> = vec![
         Box::new(Following(payments.clone())),
-        Box::new(Following(mail(settings, secret)?)),
+        Box::new(Mail { called: called.clone() }),
         Box::new(Following(Clearing { engine: engine.clone(), offers: Arc::new(offers) })),
     ];
     if let Some(files) = media {
         processes.push(Box::new(Following(media::Media::new(engine.clone(), files.clone()))));
     }
-    Ok(processes)
+    processes
 }
 
-/// The process that writes to mailboxes.
-fn mail(settings: &Config, secret: &RootSecret) -> Result<Mail, StartError> {
-    let crate::config::Mail { folder, from } = &settings.mail;
+/// What sends the letters that are due.
+fn post(
+    settings: &Config,
+    database: &Database,
+    pool: &PgPool,
+    secret: &RootSecret,
+    (progress, called): (&Progress, Called),
+) -> Result<Post, StartError> {
+    Ok(Post {
+        pool: pool.clone(),
+        wrapping: database.wrapping().clone(),
+        secret: secret.clone(),
+        mailer: mailer(&settings.mail)?,
+        site: settings.mail.site_url.clone(),
+        progress: progress.clone(),
+        called,
+    })
+}
+
+/// The way to mailboxes.
+fn mailer(settings: &crate::config::Mail) -> Result<Arc<dyn Mailer>, StartError> {
+    let crate::config::Mail { folder, folder_days, from, site_url: _, smtp_url, smtp_connections } = settings;
     let from: Mailbox = from.parse().map_err(|_| StartError::Sender(from.clone()))?;
-    Ok(Mail { secret: secret.clone(), mailer: Arc::new(Folder { folder: folder.clone(), from }) })
+    if let Some(url) = smtp_url {
+        return Ok(Arc::new(Smtp::at(url.expose(), *smtp_connections, from)?));
+    }
+    let kept_for = Duration::from_hours(24).saturating_mul(*folder_days);
+    Ok(Arc::new(Folder { folder: folder.clone(), from, kept_for }))
 }
 
 fn engine_settings(settings: &Config) -> EngineSettings {

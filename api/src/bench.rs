@@ -7,6 +7,7 @@
 //! | `read` | queries of read models beside an empty one, searches beside `ILIKE`, and loads of aggregates |
 //! | `grow` | whether a command or a query costs more when there is more history |
 //! | `http` | the API beside its own health check, and the memory that it takes |
+//! | `live` | open sockets: memory, how late news come, and what becomes of those who do not read |
 //! | `login` | whether the time of a refused log-in tells if an address has an account |
 //! | `nodes` | what a second API node costs writes |
 //! | `scale` | what more machines would bring, by simulation |
@@ -37,6 +38,7 @@ mod cores;
 mod goods;
 mod grow;
 mod http;
+mod live;
 mod load;
 mod login;
 mod machine;
@@ -58,6 +60,7 @@ mod write;
 
 pub use grow::{BenchGrow, GrowPlan, grow};
 pub use http::{BenchHttp, HttpPlan, http};
+pub use live::{BenchLive, LivePlan, live};
 pub use login::{BenchLogin, LoginPlan, login};
 pub use nodes::{BenchNodes, NodesPlan, nodes};
 pub use project::{BenchProject, ProjectPlan, project};

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use eventstore::database::Database;
 use eventstore::secrets::RootSecret;
 use figment::providers::Serialized;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ mod admin;
 mod bench;
 mod events;
 mod keys;
+mod mail;
 mod media;
 mod output;
 mod projections;
@@ -116,6 +118,9 @@ enum Command {
     /// See to the files of uploaded pictures.
     #[command(subcommand)]
     Media(media::MediaCommand),
+    /// See what is to be mailed, and what could not be.
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Do what takes an administrator before there is one.
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -149,6 +154,9 @@ impl Arguments {
         };
         let config = self.settings.load(serve, demo)?;
         start_logging(&config)?;
+        if serve.is_some() || matches!(self.command, Command::Bench(_)) {
+            open_more_files();
+        }
         match self.command {
             Command::Serve(_) => Box::pin(serve::run(config, false)).await,
             Command::Demo(_) => Box::pin(serve::run(config, true)).await,
@@ -160,6 +168,7 @@ impl Arguments {
             Command::Verify(command) => Box::pin(command.run(&config)).await,
             Command::Keys(command) => command.run(&config).await,
             Command::Media(command) => command.run(&config).await,
+            Command::Mail(command) => command.run(&config).await,
             Command::Admin(command) => command.run(&config).await,
             Command::Bench(command) => command.run(&config).await,
         }
@@ -189,6 +198,19 @@ fn start_logging(config: &Config) -> Result<(), Failure> {
     match config.log.format {
         LogFormat::Text => logs.with_target(false).try_init(),
         LogFormat::Json => logs.json().try_init(),
+    }
+}
+
+/// The most open files that a process asks for. Some programs look at every number below their limit.
+const MOST_FILES: rlim_t = 1 << 20;
+
+/// Lets this process, and those that it starts, hold as many connections as the system admits. Where nobody has said more
+/// it would be 1,024, sockets included.
+fn open_more_files() {
+    let files = Resource::RLIMIT_NOFILE;
+    let raised = getrlimit(files).and_then(|(now, most)| setrlimit(files, most.min(MOST_FILES).max(now), most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the system admits no more open files than it did at first");
     }
 }
 

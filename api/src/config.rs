@@ -6,10 +6,13 @@
 
 mod affiliate;
 mod layers;
+mod mail;
 mod media;
 mod networks;
 mod origins;
 mod places;
+mod plans;
+mod reports;
 mod roles;
 mod sealing;
 mod secret;
@@ -32,10 +35,13 @@ use serde::{Deserialize, Serialize};
 
 pub use affiliate::Affiliate;
 pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
+pub use mail::Mail;
 pub use media::Media;
 pub use networks::Networks;
 pub use origins::Origins;
 pub use places::{Files, Places};
+pub use plans::Plans;
+pub use reports::Reports;
 pub use roles::Roles;
 pub use sealing::{Sealing, wrapping};
 pub(crate) use secret::random_hex;
@@ -142,8 +148,20 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "https://accounts.google.com",
         "Who issues the ID tokens: another OpenID provider can stand in its place.",
     ),
-    ("mail.folder", ".tradepost/mail", "Folder into which messages to mailboxes are written, a file each."),
+    (
+        "mail.folder",
+        ".tradepost/mail",
+        "Folder into which messages to mailboxes are written, a file each, unless an SMTP server is named.",
+    ),
+    ("mail.folder_days", "30", "Days that a file is kept there: 1 to 3650."),
     ("mail.from", "Tradepost <tradepost@localhost>", "Whom messages are from."),
+    ("mail.site_url", "http://localhost:8080", "Where the frontend is that links in messages lead to."),
+    (
+        "mail.smtp_url",
+        "",
+        "SMTP server that messages are sent by, with user and password: `smtps://user:password@mail.example`, or `smtp://…:587?tls=required`.",
+    ),
+    ("mail.smtp_connections", "4", "Connections held to that server: 1 to 100."),
     ("media.folder", ".tradepost/media", "Folder in which uploaded pictures are kept, unless a bucket is named."),
     ("media.pictures_per_account", "10000", "Pictures that one account may have uploaded: 1 to 100000."),
     ("media.s3_bucket", "", "Bucket of S3, or of a storage that speaks as it does, in which they are kept instead."),
@@ -196,9 +214,14 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "Days after a click on an affiliate's link in which an order counts: 1 to 365.",
     ),
     (
+        "reports.per_day",
+        "20",
+        "How many listings, people, messages and reviews an account may report on a day (UTC): 1 to 1000.",
+    ),
+    (
         "orders.fee_bps",
         "200",
-        "The marketplace's share of a sale, in basis points, unless its category has another; frozen into an order when it is placed.",
+        "The marketplace's share of a sale, in basis points, unless its category, its seller's plan or its seller has another; frozen into an order when it is placed.",
     ),
     (
         "orders.confirm_within_s",
@@ -239,6 +262,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "places.files",
         "",
         "Files, with commas between, of the provinces and cities of further countries, each in the form of api/places/pk.toml; one of a country that is part of the program takes its place.",
+    ),
+    (
+        "plans.free_listings",
+        "200",
+        "Listings that a seller without a subscription may have on offer at once, until staff define the plan `free`; 0 for as many as they like.",
     ),
     ("stores.needs_verification", "false", "Whether only sellers may publish whose store staff have verified."),
     ("engine.batch_max", "256", "Most commands decided and committed together."),
@@ -289,10 +317,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
 ];
 
 /// Settings whose values are never repeated, not even in an error.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "database.url",
     "auth.secret",
     "nats.url",
+    "mail.smtp_url",
     "media.s3_access_key",
     "media.s3_secret_key",
     "sealing.wrapping_key",
@@ -334,6 +363,10 @@ pub struct Config {
     pub points: Points,
     /// Provinces and cities.
     pub places: Places,
+    /// Rules of plans.
+    pub plans: Plans,
+    /// Rules of reports.
+    pub reports: Reports,
     /// Rules of stores.
     pub stores: Stores,
     /// The decision loop.
@@ -450,16 +483,6 @@ pub struct Google {
     pub client_id: Option<String>,
     /// Who issues the ID tokens.
     pub issuer: String,
-}
-
-/// Messages to mailboxes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Mail {
-    /// Where they are written.
-    pub folder: PathBuf,
-    /// Whom they are from.
-    pub from: String,
 }
 
 /// Rules of auctions.
@@ -658,13 +681,6 @@ impl Default for Google {
     }
 }
 
-impl Default for Mail {
-    fn default() -> Self {
-        let from = "Tradepost <tradepost@localhost>".to_owned();
-        Self { folder: PathBuf::from(".tradepost/mail"), from }
-    }
-}
-
 impl Default for Auctions {
     fn default() -> Self {
         Self { soft_close_window_s: 120, increments: BTreeMap::new(), second_chance_s: 86_400 }
@@ -853,6 +869,10 @@ impl Config {
             ("google.client_id", client_id.is_none_or(|id| !id.is_empty()), "it must not be empty"),
             ("google.issuer", is_web(&self.google.issuer), "it must start with https:// or http://"),
             ("mail.folder", self.mail.folder.file_name().is_some(), "it must name a folder"),
+            ("mail.folder_days", (1..=3_650).contains(&self.mail.folder_days), "it must be from 1 to 3650"),
+            ("mail.site_url", self.mail.site_is_usable(), mail::SITE_RULE),
+            ("mail.smtp_url", self.mail.smtp_is_usable(), mail::SMTP_RULE),
+            ("mail.smtp_connections", (1..=100).contains(&self.mail.smtp_connections), "it must be from 1 to 100"),
             ("media.folder", self.media.folder.file_name().is_some(), "it must name a folder"),
             ("media.pictures_per_account", self.media.is_most_sound(), media::MOST_RULE),
             ("media.s3_bucket", bucket.is_none_or(|name| !name.is_empty()), "it must not be empty"),
@@ -877,6 +897,7 @@ impl Config {
             ("affiliate.attribution_days", self.affiliate.days_are_in_range(), affiliate::DAYS_RULE),
             ("points.per_major_unit", self.points.per_major_unit <= 1000, "it must be at most 1000"),
             ("points.worth_minor_units", self.points.worth_minor_units <= 1000, "it must be at most 1000"),
+            ("reports.per_day", (1..=1_000).contains(&self.reports.per_day), "it must be from 1 to 1000"),
             ("catalogue.review_s", is_review(self.catalogue.review_s), REVIEW_RULE),
             ("orders.fee_bps", self.orders.fee_bps <= FULL_BPS, "it must be at most 10000"),
             (

@@ -42,7 +42,7 @@ pub const PASSWORD: &str = "tradepost-demo";
 /// The name in the keys and in the metadata of the story's commands.
 const PROCESS: &str = "demo";
 /// Part of every key: a story that is told differently is another one.
-const STORY_VERSION: &str = "4";
+const STORY_VERSION: &str = "6";
 /// The steps before the first and after the last act.
 const BEGIN: &str = "begin";
 const END: &str = "end";
@@ -82,6 +82,9 @@ pub enum DemoError {
     /// A picture could not be kept.
     #[error("the sample marketplace could not be made: {0}; start again to go on from there")]
     Picture(#[from] NotKept),
+    /// The key of somebody could not be read.
+    #[error("the sample marketplace could not be made: {0}; start again to go on from there")]
+    Key(#[from] KeyError),
     /// The password.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -94,9 +97,6 @@ pub enum DemoError {
     /// The database could not be prepared.
     #[error(transparent)]
     Prepare(Box<StartError>),
-    /// The key of somebody could not be read.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// A query failed.
     #[error("the log could not be read: {0}")]
     Sql(#[from] sqlx::Error),

@@ -3,8 +3,8 @@
 //! Any node may decide, and every outcome is right whoever does; but nodes that decide at the same time get into each
 //! other's way. So with NATS one of them holds the deciding lease, and the others hand it whole requests, as they came,
 //! several in a message, and pass its answers on. Where that cannot be done, because NATS is away, the lease moves, or a
-//! request is too large for a message, a node decides by itself. So it does with a bid that arrives over a socket, which
-//! is no request.
+//! request is too large for a message, a node decides by itself. So it does with what arrives over a socket, a
+//! bid or a message, which is no request.
 //!
 //! A request whose answer is lost is carried out here if it has an idempotency key: either it is found to have been
 //! carried out, or it is now. Without a key nobody can tell, and the client is told so.

@@ -36,6 +36,7 @@ mod origins;
 pub mod pages;
 pub mod paths;
 pub mod problem;
+pub mod ratings;
 pub mod reply;
 pub mod routes;
 pub mod sender;
@@ -131,12 +132,19 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::categories::router())
         .nest("/api/v1", routes::engagement::router())
         .nest("/api/v1", routes::auctions::router())
+        .nest("/api/v1", routes::chats::router())
+        .nest("/api/v1", routes::notifications::router())
         .nest("/api/v1", routes::orders::router())
         .nest("/api/v1", routes::guests::router())
         .nest("/api/v1", routes::escrow::router())
         .nest("/api/v1", routes::points::router())
+        .nest("/api/v1", routes::reviews::router())
+        .nest("/api/v1", routes::feedback::router())
+        .nest("/api/v1", routes::reports::router())
+        .nest("/api/v1", routes::complaints::router())
         .nest("/api/v1", routes::affiliates::router())
         .nest("/api/v1", routes::wallet::router())
+        .nest("/api/v1", routes::subscriptions::router())
         .nest("/api/v1", routes::places::router())
         .nest("/api/v1", routes::addresses::router())
         .nest("/api/v1", routes::pages::router())

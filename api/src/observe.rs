@@ -4,6 +4,7 @@
 //! well; [`traces`] sends what was traced to a collector. What lies in the database, and not in this process, is looked
 //! at here whenever somebody asks.
 
+use commands::mail::{self, Unsent};
 use commands::timers::{self, Overdue};
 use domain::Timestamp;
 use eventstore::follower::{self, Status};
@@ -23,6 +24,8 @@ pub struct Observation {
     pub followers: Vec<Status>,
     /// Timers that should have fired.
     pub overdue: Overdue,
+    /// Letters that are not sent.
+    pub letters: Unsent,
 }
 
 impl Observation {
@@ -38,5 +41,6 @@ pub async fn observe(app: &Parts) -> Result<Observation, sqlx::Error> {
     let names: Vec<_> = followers().collect();
     let followers = follower::statuses(&app.pool, &names, at).await?;
     let overdue = timers::overdue(&app.pool, at).await?;
-    Ok(Observation { at, followers, overdue })
+    let letters = mail::unsent(&app.pool).await?;
+    Ok(Observation { at, followers, overdue, letters })
 }

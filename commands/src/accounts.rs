@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use domain::account::{self, Account, Capability, Challenge, Command, Granter, Identity, ProfileChanges};
 use domain::affiliate::Affiliate;
 use domain::claim::{self, Claim};
+use domain::contacts::Contacts;
 use domain::referral::Referral;
+use domain::seller::Seller;
 use domain::session;
 use domain::store::Store;
+use domain::subscription::Subscription;
 use domain::wallet::Wallet;
 use domain::{AccountId, ChallengeId, ClaimId, Sealed, SessionId, Timestamp, WalletId};
 use eventstore::wrapping::StoredKey;
@@ -191,7 +194,7 @@ pub fn grant(
     capabilities: BTreeSet<Capability>,
     by: Granter,
 ) -> Result<(), Halt> {
-    world.execute::<Account>(account, Command::Grant { capabilities, by })?;
+    world.execute::<Account>(account, Command::Grant { capabilities, by, reason: None })?;
     Ok(())
 }
 
@@ -202,20 +205,106 @@ pub fn revoke(
     capabilities: BTreeSet<Capability>,
     by: Granter,
 ) -> Result<(), Halt> {
-    world.execute::<Account>(account, Command::Revoke { capabilities, by })?;
+    world.execute::<Account>(account, Command::Revoke { capabilities, by, reason: None })?;
     Ok(())
 }
 
-/// Lets an account trade no more.
-pub fn suspend(world: &mut World<'_>, account: AccountId, reason: String, by: Granter) -> Result<(), Halt> {
+/// Lets an account trade no more for now.
+pub fn suspend(world: &mut World<'_>, account: AccountId, reason: Sealed<String>, by: Granter) -> Result<(), Halt> {
     world.execute::<Account>(account, Command::Suspend { reason, by })?;
     Ok(())
 }
 
+/// Tells an account that something must not happen again, as somebody of the staff. Whether there was anybody to tell:
+/// guests have no account, and whoever is forgotten has none any more.
+pub(crate) fn warn(world: &mut World<'_>, account: AccountId, by: AccountId) -> Result<bool, Halt> {
+    if world.get::<Account>(account)?.registered().is_err() {
+        return Ok(false);
+    }
+    world.execute::<Account>(account, Command::Warn { by })?;
+    Ok(true)
+}
+
 /// Lets an account trade again.
 pub fn reinstate(world: &mut World<'_>, account: AccountId, by: Granter) -> Result<(), Halt> {
-    world.execute::<Account>(account, Command::Reinstate { by })?;
+    world.execute::<Account>(account, Command::Reinstate { by, reason: None })?;
     Ok(())
+}
+
+/// Whether an account trades.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trade {
+    /// It does.
+    Allowed,
+    /// Not for now.
+    Suspended,
+    /// Not any more.
+    Blocked,
+}
+
+/// What somebody of the staff decides about an account. What is not named stays.
+#[derive(Clone, Debug)]
+pub struct Ruling {
+    /// Who.
+    pub by: AccountId,
+    /// Why, sealed for whom it is about.
+    pub reason: Sealed<String>,
+    /// Whether it trades from now on.
+    pub trade: Option<Trade>,
+    /// What it may do from now on.
+    pub grant: BTreeSet<Capability>,
+    /// What it may not do any more.
+    pub revoke: BTreeSet<Capability>,
+    /// Whether what counts of violations is forgotten.
+    pub pardon: bool,
+    /// Accounts that may be administrators beside whoever decides: one must be left.
+    pub other_admins: Vec<AccountId>,
+}
+
+/// What takes an administrator to grant, to take away, or to rule on whoever has it.
+const OF_ADMINS: [Capability; 3] = [Capability::Staff, Capability::Admin, Capability::Audit];
+
+/// Decides something about an account, as staff. Whoever works here is ruled on by an administrator. Nobody rules on
+/// themselves, but an administrator may give up what they may do themselves while another is left.
+pub fn rule(world: &mut World<'_>, account: AccountId, ruling: &Ruling) -> Result<(), Halt> {
+    let Ruling { by, reason, trade, grant, revoke, pardon, other_admins } = ruling.clone();
+    require(world, by, Capability::Staff)?;
+    let registered = world.get::<Account>(account)?.registered().map_err(|_| account::Error::NotFound)?;
+    let (has, is_admin) = (registered.capabilities.clone(), registered.capabilities.contains(&Capability::Admin));
+    let touched = || has.iter().chain(&grant).chain(&revoke);
+    if touched().any(|capability| OF_ADMINS.contains(capability)) {
+        require(world, by, Capability::Admin)?;
+    }
+    if account == by && (trade.is_some() || pardon || !grant.is_empty()) {
+        return Err(account::Error::OwnAccount.into());
+    }
+    // Whoever decides about somebody else's is one, and stays one.
+    if account == by && is_admin && revoke.contains(&Capability::Admin) {
+        require_admin_among(world, account, &other_admins)?;
+    }
+    let (granter, why) = (Granter::Account(by), Some(reason.clone()));
+    let trade = trade.map(|trade| match trade {
+        Trade::Allowed => Command::Reinstate { by: granter, reason: why.clone() },
+        Trade::Suspended => Command::Suspend { reason: reason.clone(), by: granter },
+        Trade::Blocked => Command::Block { reason, by: granter },
+    });
+    let pardon = pardon.then(|| Command::Pardon { by: granter, reason: why.clone() });
+    let revoke = Command::Revoke { capabilities: revoke, by: granter, reason: why.clone() };
+    let grant = Command::Grant { capabilities: grant, by: granter, reason: why };
+    for command in trade.into_iter().chain(pardon).chain([revoke, grant]) {
+        world.execute::<Account>(account, command)?;
+    }
+    Ok(())
+}
+
+/// Refuses unless somebody else of `others` is an administrator now.
+fn require_admin_among(world: &mut World<'_>, account: AccountId, others: &[AccountId]) -> Result<(), Halt> {
+    for other in others.iter().filter(|other| **other != account) {
+        if world.get::<Account>(*other)?.require(Capability::Admin).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(account::Error::LastAdmin.into())
 }
 
 /// Ends all sessions of an account.
@@ -235,6 +324,8 @@ pub struct Estate {
     pub claims: Vec<ClaimId>,
     /// Its wallets, which must be empty.
     pub wallets: Vec<WalletId>,
+    /// Accounts that may be administrators as well: if it is one, another must be left.
+    pub other_admins: Vec<AccountId>,
 }
 
 /// Forgets who an account is: its key goes, so that nobody can read what was sealed with it, and its names are free.
@@ -257,6 +348,9 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
     if registered.identity.user_name != estate.user_name {
         return Err(account::Error::UserNameChangedMeanwhile.into());
     }
+    if registered.capabilities.contains(&Capability::Admin) {
+        require_admin_among(world, account, &estate.other_admins)?;
+    }
     if registered.unblocked().is_ok() {
         for claim in estate.claims.iter().copied().chain(registered.links) {
             world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
@@ -275,7 +369,30 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
     Ok(())
 }
 
-/// Refuses unless the account may do what `needed` names.
+/// Lets an account go whose address nobody has verified in time. Whatever would keep it takes its timer off, so there is
+/// nothing that could be lost with it; what began a moment ago is looked at here, as far as it is known by the account.
+pub(crate) fn leave_unverified(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Result<(), Halt> {
+    let stays = get(world, account)?.email_verified
+        || matches!(world.get::<Store>(account)?, Store::Open(_))
+        || matches!(world.get::<Affiliate>(account)?, Affiliate::Enrolled { .. })
+        || world.get::<Seller>(account)?.offers > 0
+        || world.version::<Contacts>(account)? > 0
+        || world.version::<Subscription>(account)? > 0;
+    if stays { Ok(()) } else { erase(world, account, estate) }
+}
+
+/// Refuses unless the account may do what `needed` names. What takes somebody of the staff is done in that capacity, and
+/// found in the record of what staff have done.
 pub fn require(world: &mut World<'_>, account: AccountId, needed: Capability) -> Result<(), Halt> {
-    Ok(world.get::<Account>(account)?.require(needed)?)
+    world.get::<Account>(account)?.require(needed)?;
+    match needed {
+        Capability::Staff | Capability::Admin | Capability::Audit => world.act_as(needed),
+        Capability::Buy | Capability::Sell => {}
+    }
+    Ok(())
+}
+
+/// Whether an account is there and may not trade.
+pub(crate) fn is_barred(world: &mut World<'_>, account: AccountId) -> Result<bool, Halt> {
+    Ok(world.get::<Account>(account)?.registered().is_ok_and(|registered| registered.unblocked().is_err()))
 }

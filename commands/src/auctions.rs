@@ -12,7 +12,7 @@ use domain::{AccountId, AuctionId, Money, Timestamp};
 use crate::accounts;
 use crate::engine::{Halt, World};
 use crate::orders::{self, SaleRules, Win, WinIds};
-use crate::stores;
+use crate::{sellers, stores};
 
 /// Bids up to a maximum. Answers with what stands then.
 pub fn place_bid(world: &mut World<'_>, auction: AuctionId, bidder: AccountId, maximum: Money) -> Result<Live, Halt> {
@@ -208,7 +208,7 @@ fn place_order(
 }
 
 fn archive(world: &mut World<'_>, auction: AuctionId, cause: ArchiveCause) -> Result<(), Halt> {
-    world.execute::<Listing>(auction.into(), listing::Command::Archive { cause })?;
+    sellers::take_off(world, auction.into(), listing::Command::Archive { cause })?;
     Ok(())
 }
 

@@ -38,7 +38,11 @@ pub fn view(world: &mut World<'_>, view: ViewId, listing: ListingId, by: Option<
 }
 
 /// Whose listing it is, if the account sees it.
-fn require_shown(world: &mut World<'_>, listing: ListingId, by: Option<AccountId>) -> Result<AccountId, Halt> {
+pub(crate) fn require_shown(
+    world: &mut World<'_>,
+    listing: ListingId,
+    by: Option<AccountId>,
+) -> Result<AccountId, Halt> {
     let seller = world.get::<Listing>(listing)?.shown_to(by)?.seller;
     let closed = world.get::<Store>(seller)?.may_sell().is_err();
     if closed && by != Some(seller) { Err(listing::Error::NotFound.into()) } else { Ok(seller) }

@@ -36,6 +36,7 @@ use crate::wallets;
 
 mod cancelling;
 mod second_chances;
+mod subscriptions;
 
 /// So many points that they pay for much, and of a worth that divides no price.
 const RULES: SaleRules = SaleRules {
@@ -79,6 +80,24 @@ struct Market {
     books: HashMap<LedgerAccount, i64>,
     /// How many pieces of each listing were ever put up for sale.
     offered: BTreeMap<ListingId, u32>,
+    charges: subscriptions::Charges,
+}
+
+/// Something that is not on offer yet.
+fn new_listing(number: usize, seller: AccountId) -> NewListing {
+    let details = Details {
+        title: format!("Thing {number}"),
+        description: String::new(),
+        category: "things".to_owned(),
+        brand: None,
+        condition: Condition::New,
+        delivery: if number == 3 { Delivery::Digital } else { Delivery::Physical },
+        shipping: (number == 1).then(|| usd(333)),
+        attributes: BTreeMap::new(),
+    };
+    let price = usd(1_001 + 500 * i64::try_from(number).unwrap());
+    let sale = Sale::FixedPrice { price, variants: vec![] };
+    NewListing { listing: listing_id(number), seller, details, sale, stock: BTreeMap::new(), discount: None }
 }
 
 impl Market {
@@ -92,6 +111,7 @@ impl Market {
             orders: Vec::new(),
             books: HashMap::new(),
             offered: BTreeMap::new(),
+            charges: subscriptions::Charges::default(),
         };
         let capabilities = BTreeSet::from([Capability::Buy, Capability::Sell]);
         for who in SELLERS.into_iter().chain(BUYERS) {
@@ -117,31 +137,16 @@ impl Market {
         let sealed = || Sealed::from_ciphertext(who, "sealed".to_owned());
         let identity = Identity { email: sealed(), user_name: sealed(), password_hash: None };
         let register = account::Command::Register { account: who, identity, capabilities };
-        self.submit(|world| world.execute::<Account>(who, register.clone()).map(drop)).unwrap();
+        self.submit(|world| {
+            world.execute::<Account>(who, register.clone())?;
+            world.execute::<Account>(who, account::Command::TrustEmail {}).map(drop)
+        })
+        .unwrap();
     }
 
     fn offer(&mut self, number: usize, stock: u32) {
         let (listing, seller) = (listing_id(number), SELLERS[number % 2]);
-        let details = Details {
-            title: format!("Thing {number}"),
-            description: String::new(),
-            category: "things".to_owned(),
-            brand: None,
-            condition: Condition::New,
-            delivery: if number == 3 { Delivery::Digital } else { Delivery::Physical },
-            shipping: (number == 1).then(|| usd(333)),
-            attributes: BTreeMap::new(),
-        };
-        let price = usd(1_001 + 500 * i64::try_from(number).unwrap());
-        let sale = Sale::FixedPrice { price, variants: vec![] };
-        let new = NewListing {
-            listing,
-            seller,
-            details,
-            sale,
-            stock: BTreeMap::from([(Sku::default(), stock)]),
-            discount: None,
-        };
+        let new = NewListing { stock: BTreeMap::from([(Sku::default(), stock)]), ..new_listing(number, seller) };
         self.submit(|world| {
             listings::draft(world, &new)?;
             listings::publish(world, listing, seller, &ListingRules::default())
@@ -195,10 +200,12 @@ impl Market {
             }
         }
         for event in &recorded {
+            self.charges.take(&event.event);
             match &event.event {
                 DomainEvent::Order(id, domain::order::Event::OrderPlaced { .. }) => self.orders.push(*id),
                 DomainEvent::Commission(_, event) => self.post(event.postings()),
                 DomainEvent::Escrow(_, event) => self.post(event.postings()),
+                DomainEvent::Subscription(_, event) => self.post(event.postings()),
                 DomainEvent::Wallet(_, event) => self.post(event.postings()),
                 _ => {}
             }
@@ -209,8 +216,8 @@ impl Market {
         self.positions += 1;
         let stored = RecordedEvent::committed(event.clone(), self.positions, self.positions);
         let event = stored.decode().unwrap();
-        let RecordedEvent { position, event_id, sequence, recorded_at, .. } = stored;
-        Recorded { position, event_id, sequence, recorded_at, event }
+        let RecordedEvent { position, commit_position, event_id, sequence, recorded_at, act, .. } = stored;
+        Recorded { position, commit_position, event_id, sequence, recorded_at, act: act.map(|act| act.0), event }
     }
 
     fn post(&mut self, postings: &[Posting]) {
@@ -458,7 +465,7 @@ impl Act {
             700..850 => SELLERS[0],
             _ => BUYERS[1],
         };
-        let reason = String::new();
+        let reason = Sealed::from_ciphertext(AFFILIATE, "sealed".to_owned());
         match (self.kind, self.permille) {
             (15 | 16, _) => market.submit(|world| affiliates::click(world, click, affiliate, Some(buyer)).map(drop)),
             (17, 0..300) => market.submit(|world| accounts::suspend(world, AFFILIATE, reason.clone(), by)),

@@ -12,7 +12,8 @@ use domain::stock::{self, Pieces, Sku, Stock};
 use domain::{AccountId, Currency, ImageId, ListingId, Timestamp, listing};
 
 use crate::engine::{Halt, World};
-use crate::{accounts, categories, images, stores};
+use crate::plans::PlanRules;
+use crate::{accounts, categories, images, sellers, stores};
 
 /// Something to be offered.
 #[derive(Clone, Debug)]
@@ -160,6 +161,8 @@ pub struct ListingRules {
     pub review: Option<TimeDelta>,
     /// Whether only verified stores may offer anything.
     pub verified_only: bool,
+    /// About how many a seller may have on offer.
+    pub plans: PlanRules,
 }
 
 impl ListingRules {
@@ -176,6 +179,7 @@ pub fn publish(world: &mut World<'_>, listing: ListingId, by: AccountId, rules: 
     let Offer { category, attributes, .. } = known.owned_by(by)?.clone();
     if matches!(known, Listing::Draft(_)) {
         categories::admit(world, &category, &attributes)?;
+        sellers::take_up(world, by, listing, rules.plans)?;
     }
     let review_until = rules.review_until(world);
     let events = world.execute::<Listing>(listing, Command::Publish { by, review_until })?;
@@ -201,7 +205,7 @@ pub fn end_review(world: &mut World<'_>, listing: ListingId, rules: &ListingRule
         Err(Halt::Refused(_)) => Command::Return { now },
         Err(missing) => return Err(missing),
     };
-    let events = world.execute::<Listing>(listing, command)?;
+    let events = sellers::take_off(world, listing, command)?;
     schedule(world, listing, &events, &rules.auctions)
 }
 
@@ -215,14 +219,14 @@ fn require_ruling(world: &mut World<'_>, listing: ListingId, by: AccountId) -> R
 /// Gives a listing back that waits to be offered, as somebody of the staff.
 pub fn reject(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
     require_ruling(world, listing, by)?;
-    world.execute::<Listing>(listing, Command::Reject { by, reason: reason.to_owned() })?;
+    sellers::take_off(world, listing, Command::Reject { by, reason: reason.to_owned() })?;
     Ok(())
 }
 
 /// Takes a listing away with its images, as somebody of the staff. A running auction is cancelled first.
 pub fn remove(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: &str) -> Result<(), Halt> {
     require_ruling(world, listing, by)?;
-    let events = world.execute::<Listing>(listing, Command::Remove { by, reason: reason.to_owned() })?;
+    let events = sellers::take_off(world, listing, Command::Remove { by, reason: reason.to_owned() })?;
     for event in events {
         if let listing::Event::ImageDetached { image } = event
             && let Some(image) = ImageId::of_file(&image)
@@ -264,7 +268,22 @@ fn schedule(
 
 /// Takes a listing off for good, as its seller.
 pub fn archive(world: &mut World<'_>, listing: ListingId, by: AccountId) -> Result<(), Halt> {
-    world.execute::<Listing>(listing, Command::Archive { cause: ArchiveCause::Seller(by) })?;
+    world.get::<Listing>(listing)?.owned_by(by)?;
+    sellers::take_off(world, listing, Command::Archive { cause: ArchiveCause::Seller(by) })?;
+    Ok(())
+}
+
+/// Takes a listing off of which nothing has been left for long.
+pub(crate) fn archive_sold(world: &mut World<'_>, listing: ListingId) -> Result<(), Halt> {
+    if !world.get::<Stock>(listing)?.is_sold_out() {
+        return Ok(());
+    }
+    if world.get::<Listing>(listing)?.on_offer_of().is_some() {
+        sellers::take_off(world, listing, Command::Archive { cause: ArchiveCause::SoldOut })?;
+    } else {
+        // Taken off before its last piece was paid.
+        world.execute::<Stock>(listing, stock::Command::PutAway {})?;
+    }
     Ok(())
 }
 

@@ -16,11 +16,11 @@ use domain::wallet::{self, Wallet};
 use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, RefundId, Sealed, WalletId};
 
 use crate::accounts;
-use crate::categories;
 use crate::commissions::{self, CommissionRules};
 use crate::engine::{Halt, World};
 use crate::escrows;
 use crate::guests;
+use crate::sellers;
 use crate::stores;
 use crate::wallets;
 
@@ -32,7 +32,8 @@ pub const WIN_PAID_WITHIN: TimeDelta = TimeDelta::hours(24);
 /// What a deployment decides about sales. Frozen into every order when it is placed.
 #[derive(Clone, Copy, Debug)]
 pub struct SaleRules {
-    /// The marketplace's share of a line, in basis points, where its category says nothing else.
+    /// The marketplace's share of a line, in basis points, where its category, its seller's plan and its seller have no
+    /// other.
     pub fee_bps: u32,
     /// How many bonus points a buyer earns per whole major unit that is paid with money.
     pub points_per_unit: u32,
@@ -94,7 +95,7 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
         stores::require_offering(world, offer.seller)?;
         let unit_price = offer.price_at(&sku, world.now())?;
         let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
-        let fee_bps = categories::fee_bps(world, &offer.category)?.unwrap_or(rules.fee_bps);
+        let fee_bps = sellers::fee_bps(world, offer.seller, &offer.category, rules.fee_bps)?;
         let title = offer.title;
         let basket = baskets.entry(offer.seller).or_default();
         basket.has_physical |= offer.delivery.is_physical();
@@ -241,7 +242,7 @@ pub(crate) fn place_won(world: &mut World<'_>, ids: WinIds, win: Win, rules: Sal
     let offer = world.get::<Listing>(listing)?.offer()?.clone();
     let unit_price = win.price;
     let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency()));
-    let fee_bps = categories::fee_bps(world, &offer.category)?.unwrap_or(rules.fee_bps);
+    let fee_bps = sellers::fee_bps(world, offer.seller, &offer.category, rules.fee_bps)?;
     let (sku, title) = (Sku::default(), offer.title);
     let terms = Terms {
         group: ids.group,

@@ -198,6 +198,7 @@ impl Payments {
             | Event::HoldPlaced { .. }
             | Event::HoldReleased { .. }
             | Event::PaymentMade { .. }
+            | Event::SubscriptionPaid { .. }
             | Event::SaleReceived { .. }
             | Event::RefundReceived { .. }
             | Event::RefundGiven { .. }

@@ -9,13 +9,23 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use domain::account::Account;
+use domain::affiliate::Affiliate;
 use domain::auction::Auction;
+use domain::broadcast::Broadcast;
+use domain::chat::Chat;
 use domain::escrow::Escrow;
+use domain::inbox::Inbox;
 use domain::listing::Listing;
 use domain::order::Order;
 use domain::order_group::OrderGroup;
+use domain::stock::Stock;
+use domain::store::Store;
+use domain::subscription::Subscription;
 use domain::wallet::Wallet;
-use domain::{Aggregate, AuctionId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId};
+use domain::{
+    AccountId, Aggregate, AuctionId, BroadcastId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId,
+};
 use eventstore::Position;
 use eventstore::clock::Clock;
 use eventstore::event::{Interest, Metadata};
@@ -36,15 +46,17 @@ use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
 use crate::listings::ListingRules;
 use crate::orders::{SaleRules, WinIds};
 use crate::payments::{self, Direction, Payments};
-use crate::{auctions, escrows, guests, listings, orders};
+use crate::{auctions, broadcasts, escrows, guests, inboxes, listings, orders, subscriptions};
 
 mod audit;
 mod changes;
+mod long_terms;
 #[cfg(test)]
 mod tests;
 
 pub use audit::{TimerAudit, audit};
 pub(crate) use changes::{Change, Changes};
+pub use long_terms::{Leaving, SOLD_SHOWN_FOR, UNVERIFIED_FOR};
 
 /// The name of the follower, and of its checkpoint.
 pub const NAME: &str = "timers";
@@ -61,7 +73,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-pub const VERSION: i32 = 6;
+pub const VERSION: i32 = 8;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -100,6 +112,18 @@ pub enum Kind {
     ReviewEnd,
     /// The window of a discount opens or closes.
     DiscountTurn,
+    /// What was sold out long ago is offered no more.
+    SoldEnd,
+    /// What somebody has read long ago goes.
+    ReadCleanUp,
+    /// What the staff has said long ago is not shown any more.
+    BroadcastEnd,
+    /// An account goes whose address nobody has verified, and that has done nothing.
+    UnverifiedEnd,
+    /// The period of a subscription is over, or its payment is tried again.
+    SubscriptionRenewal,
+    /// A subscriber is told that a period ends.
+    SubscriptionReminder,
 }
 
 /// What the commands of timers go by.
@@ -157,6 +181,12 @@ impl fmt::Display for Kind {
             Self::GuestForgetting => "guest forgetting",
             Self::ReviewEnd => "review end",
             Self::DiscountTurn => "discount turn",
+            Self::SoldEnd => "end of what is sold",
+            Self::ReadCleanUp => "clean-up of what was read",
+            Self::BroadcastEnd => "end of a broadcast",
+            Self::UnverifiedEnd => "end of an unverified account",
+            Self::SubscriptionRenewal => "subscription renewal",
+            Self::SubscriptionReminder => "subscription reminder",
         })
     }
 }
@@ -180,7 +210,13 @@ impl Kind {
             | Self::DeliveryDeadline
             | Self::GuestForgetting
             | Self::ReviewEnd
-            | Self::DiscountTurn => None,
+            | Self::DiscountTurn
+            | Self::SoldEnd
+            | Self::ReadCleanUp
+            | Self::BroadcastEnd
+            | Self::UnverifiedEnd
+            | Self::SubscriptionRenewal
+            | Self::SubscriptionReminder => None,
         }
     }
 
@@ -202,6 +238,12 @@ impl Kind {
             Self::GuestForgetting => "forget",
             Self::ReviewEnd => "approve",
             Self::DiscountTurn => "turn",
+            Self::SoldEnd => "archive",
+            Self::ReadCleanUp => "clean up",
+            Self::BroadcastEnd => "withdraw",
+            Self::UnverifiedEnd => "leave",
+            Self::SubscriptionRenewal => "renew",
+            Self::SubscriptionReminder => "remind of renewal",
         }
     }
 
@@ -215,7 +257,8 @@ impl Kind {
                 let ids = WinIds { group: OrderGroupId(mint::id()), order: OrderId(mint::id()) };
                 Box::new(move |world| auctions::close(world, AuctionId(id), ids, sales))
             }
-            Self::DepositCheck | Self::WithdrawalCheck => Box::new(|_| Ok(())),
+            // Somebody else is asked first: a provider, or whoever can tell whose names are free afterwards.
+            Self::DepositCheck | Self::WithdrawalCheck | Self::UnverifiedEnd => Box::new(|_| Ok(())),
             Self::PaymentDeadline => Box::new(move |world| orders::expire(world, OrderGroupId(id))),
             Self::ShippingDeadline => {
                 let refund = RefundId(mint::id());
@@ -233,6 +276,11 @@ impl Kind {
             Self::GuestForgetting => Box::new(move |world| guests::forget(world, order)),
             Self::ReviewEnd => Box::new(move |world| listings::end_review(world, ListingId(id), &rules)),
             Self::DiscountTurn => Box::new(move |world| listings::turn_discount(world, ListingId(id))),
+            Self::SoldEnd => Box::new(move |world| listings::archive_sold(world, ListingId(id))),
+            Self::ReadCleanUp => Box::new(move |world| inboxes::clean_up(world, AccountId(id))),
+            Self::BroadcastEnd => Box::new(move |world| broadcasts::withdraw(world, BroadcastId(id))),
+            Self::SubscriptionRenewal => Box::new(move |world| subscriptions::renew(world, AccountId(id))),
+            Self::SubscriptionReminder => Box::new(move |world| subscriptions::remind(world, AccountId(id))),
         }
     }
 }
@@ -258,7 +306,22 @@ impl Follower for TimerTable {
     }
 
     fn interest(&self) -> Interest {
-        Interest::In(&[Auction::TYPE, Escrow::TYPE, Listing::TYPE, Order::TYPE, OrderGroup::TYPE, Wallet::TYPE])
+        Interest::In(&[
+            Account::TYPE,
+            Affiliate::TYPE,
+            Auction::TYPE,
+            Broadcast::TYPE,
+            Chat::TYPE,
+            Escrow::TYPE,
+            Inbox::TYPE,
+            Listing::TYPE,
+            Order::TYPE,
+            OrderGroup::TYPE,
+            Stock::TYPE,
+            Store::TYPE,
+            Subscription::TYPE,
+            Wallet::TYPE,
+        ])
     }
 
     fn apply<'a>(
@@ -430,6 +493,8 @@ pub struct Timers {
     pub engine: Engine,
     /// Who asks providers again.
     pub payments: Payments,
+    /// Who knows what goes with accounts that nobody has verified.
+    pub leaving: Leaving,
     /// What their commands go by.
     pub rules: Rules,
     /// The marketplace's clock.
@@ -567,7 +632,17 @@ impl Timers {
         let cause = set_by.to_string();
         let metadata = Metadata::by_process(NAME).with("causation", cause.clone());
         let request = Request::keyed(metadata, CommandKey::of_process(NAME, &cause, kind.step()));
-        match self.engine.submit(request, kind.decision(aggregate_id, &self.rules)).await {
+        let decision = match kind {
+            Kind::UnverifiedEnd => {
+                // What keeps an account is known by the table alone.
+                if !self.still_there(timer).await? {
+                    return Ok((0, true));
+                }
+                self.leaving.decision(AccountId(aggregate_id)).await?
+            }
+            kind => kind.decision(aggregate_id, &self.rules),
+        };
+        match self.engine.submit(request, decision).await {
             // The same answer as before, and the row is still there: what fired it has led to nothing.
             Ok(accepted) => {
                 let shown = self.progress.position(NAME) >= accepted.position;
@@ -581,6 +656,27 @@ impl Timers {
             Err(CommandError::InFlight) => Ok((0, true)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a timer is there once the table shows the whole log.
+    async fn still_there(&self, timer: &Timer) -> Result<bool, CommandError> {
+        let Timer { kind, aggregate_id, subject, .. } = *timer;
+        let away = |error: sqlx::Error| {
+            tracing::warn!(?timer, %error, "the timers could not be looked at");
+            CommandError::Unavailable
+        };
+        let head = log::head(&self.pool).await.map_err(away)?;
+        self.progress.wait_for(NAME, head, PATIENCE).await.map_err(|_| CommandError::Unavailable)?;
+        sqlx::query_scalar(
+            "select exists (select from timers where (kind, aggregate_id, subject, set_by) = ($1, $2, $3, $4))",
+        )
+        .bind(kind)
+        .bind(aggregate_id)
+        .bind(subject)
+        .bind(timer.set_by)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(away)
     }
 
     /// Waits until the table shows everything up to `position`.

@@ -3,7 +3,9 @@
 //! `Unregistered → Registered → Erased`. Whatever tells who somebody is stays sealed with that person's key;
 //! capabilities say what the account may do, and none is implied by another. Who wins and does not pay has a violation
 //! per order; the third blocks the account, which from then on may read and settle what it owes, and neither sells,
-//! bids, buys nor withdraws; staff can suspend and reinstate. An address counts as verified once somebody has answered
+//! bids, buys nor withdraws. Staff can block and suspend as well, and reinstate: whoever was blocked is pardoned with
+//! that, so that the count begins anew. An order counts once for ever, pardoned or not. What staff write about somebody
+//! is sealed with that person's key. An address counts as verified once somebody has answered
 //! what was sent there, which is also how it changes. Erasing forgets the person; the account stays, as nobody's.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,7 +26,7 @@ mod identity;
 mod tests;
 
 use identity::sealed_for;
-pub use identity::{Challenge, Identity, ProfileChanges, SetBy};
+pub use identity::{Challenge, Identity, ProfileChanges, SetBy, Words};
 
 /// So many violations block an account.
 pub const MOST_VIOLATIONS: usize = 3;
@@ -100,6 +102,8 @@ pub enum Command {
         capabilities: BTreeSet<Capability>,
         /// Who allows it.
         by: Granter,
+        /// Why.
+        reason: Option<Sealed<String>>,
     },
     /// Allow less.
     Revoke {
@@ -107,23 +111,46 @@ pub enum Command {
         capabilities: BTreeSet<Capability>,
         /// Who says so.
         by: Granter,
+        /// Why.
+        reason: Option<Sealed<String>>,
     },
     /// Count an order that was won and not paid. The same order counts once.
     RecordViolation {
         /// The order.
         order: OrderId,
     },
-    /// Allow no trade any more, until it is reinstated.
-    Suspend {
+    /// Forget all that counts of what was not paid.
+    Pardon {
+        /// Who says so.
+        by: Granter,
+        /// Why.
+        reason: Option<Sealed<String>>,
+    },
+    /// Allow no trade any more, as after the third violation.
+    Block {
         /// Why, for staff.
-        reason: String,
+        reason: Sealed<String>,
         /// Who says so.
         by: Granter,
     },
-    /// Allow trade again.
+    /// Allow no trade for now, until it is reinstated.
+    Suspend {
+        /// Why, for staff.
+        reason: Sealed<String>,
+        /// Who says so.
+        by: Granter,
+    },
+    /// Tell them that something must not happen again.
+    Warn {
+        /// Who of the staff.
+        by: AccountId,
+    },
+    /// Allow trade again. Whoever was blocked is pardoned.
     Reinstate {
         /// Who says so.
         by: Granter,
+        /// Why.
+        reason: Option<Sealed<String>>,
     },
     /// End all sessions.
     RevokeSessions {
@@ -225,6 +252,9 @@ pub enum Event {
         capabilities: BTreeSet<Capability>,
         /// Who allowed it.
         by: Granter,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Sealed<String>>,
     },
     /// It may do less.
     CapabilitiesRevoked {
@@ -232,30 +262,57 @@ pub enum Event {
         capabilities: BTreeSet<Capability>,
         /// Who said so.
         by: Granter,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Sealed<String>>,
     },
     /// It had won something and not paid.
     ViolationRecorded {
         /// The order.
         order: OrderId,
-        /// How many such orders there are now.
+        /// How many such orders count now.
         violations: usize,
+    },
+    /// These orders do not count any more, nor ever again.
+    ViolationsPardoned {
+        /// The orders.
+        orders: BTreeSet<OrderId>,
+        /// Who said so.
+        by: Granter,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Sealed<String>>,
     },
     /// It may not trade any more.
     AccountBlocked {
-        /// How many violations there were.
+        /// How many violations counted.
         violations: usize,
+        /// Who said so; nobody if it was the last of the violations.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Granter>,
+        /// Why, for staff.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Sealed<String>>,
     },
-    /// It may not trade any more, until it is reinstated.
+    /// It may not trade for now, until it is reinstated.
     AccountSuspended {
         /// Why, for staff.
-        reason: String,
+        reason: Words,
         /// Who said so.
         by: Granter,
+    },
+    /// It was told that something must not happen again.
+    AccountWarned {
+        /// Who of the staff has said so.
+        by: AccountId,
     },
     /// It may trade again.
     AccountReinstated {
         /// Who said so.
         by: Granter,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Sealed<String>>,
     },
     /// Its sessions have ended.
     SessionsRevoked {
@@ -274,12 +331,14 @@ event_versions!(Event {
     PasswordChallenged = "1",
     PasswordChanged = "1",
     IdentityLinked = "1",
-    CapabilitiesGranted = "1",
-    CapabilitiesRevoked = "1",
+    CapabilitiesGranted = "2" | "1",
+    CapabilitiesRevoked = "2" | "1",
     ViolationRecorded = "1",
-    AccountBlocked = "1",
-    AccountSuspended = "1",
-    AccountReinstated = "1",
+    ViolationsPardoned = "1",
+    AccountBlocked = "2" | "1",
+    AccountSuspended = "2" | "1",
+    AccountWarned = "1",
+    AccountReinstated = "2" | "1",
     SessionsRevoked = "1",
     AccountErased = "1",
 });
@@ -290,6 +349,15 @@ pub enum Error {
     /// There is no such account.
     #[error("there is no such account")]
     NotRegistered,
+    /// There is no such account for whoever is looking for another's.
+    #[error("there is no such account")]
+    NotFound,
+    /// Nobody rules on themselves.
+    #[error("nobody decides about an account of their own, but to give up what it may do")]
+    OwnAccount,
+    /// Somebody must be there who can grant capabilities.
+    #[error("this is the only administrator, and somebody must be one")]
+    LastAdmin,
     /// One account, one registration.
     #[error("the account is registered already")]
     AlreadyRegistered,
@@ -303,9 +371,9 @@ pub enum Error {
         needed: Capability,
     },
     /// The account may not trade any more.
-    #[error("the account is blocked after {violations} orders that were won and not paid")]
+    #[error("the account is blocked; it has {violations} orders that were won and not paid")]
     Blocked {
-        /// How many violations there are.
+        /// How many violations count.
         violations: usize,
     },
     /// The account may not trade for now.
@@ -364,9 +432,11 @@ pub struct Registered {
     pub capabilities: BTreeSet<Capability>,
     /// What was taken from it, which it cannot give itself again.
     pub withheld: BTreeSet<Capability>,
-    /// The orders that it had won and not paid.
+    /// The orders that it had won and not paid, as far as they count.
     pub violations: BTreeSet<OrderId>,
-    /// Whether it may not trade any more, for its violations.
+    /// Those that count no more.
+    pub pardoned: BTreeSet<OrderId>,
+    /// Whether it may not trade any more, for its violations or because staff say so.
     pub blocked: bool,
     /// Whether it may not trade for now, because staff say so.
     pub suspended: bool,
@@ -417,6 +487,7 @@ impl Registered {
             capabilities,
             withheld: BTreeSet::new(),
             violations: BTreeSet::new(),
+            pardoned: BTreeSet::new(),
             blocked: false,
             suspended: false,
             links: BTreeSet::new(),
@@ -507,7 +578,8 @@ impl Registered {
                 let verified = self.verified().into_iter();
                 Ok(verified.chain([removed, Event::SessionsRevoked { spared: None }]).collect())
             }
-            Command::Grant { capabilities, by } => {
+            Command::Grant { capabilities, by, reason } => {
+                self.owns(&reason)?;
                 let capabilities: BTreeSet<_> = capabilities.difference(&self.capabilities).copied().collect();
                 let withheld = capabilities.intersection(&self.withheld).next();
                 if let (Granter::Account(by), Some(&needed)) = (by, withheld)
@@ -516,20 +588,37 @@ impl Registered {
                     return Err(Error::MissingCapability { needed });
                 }
                 let none = capabilities.is_empty();
-                Ok(if none { vec![] } else { vec![Event::CapabilitiesGranted { capabilities, by }] })
+                Ok(if none { vec![] } else { vec![Event::CapabilitiesGranted { capabilities, by, reason }] })
             }
-            Command::Revoke { capabilities, by } => {
+            Command::Revoke { capabilities, by, reason } => {
+                self.owns(&reason)?;
                 let capabilities: BTreeSet<_> = capabilities.intersection(&self.capabilities).copied().collect();
                 let none = capabilities.is_empty();
-                Ok(if none { vec![] } else { vec![Event::CapabilitiesRevoked { capabilities, by }] })
+                Ok(if none { vec![] } else { vec![Event::CapabilitiesRevoked { capabilities, by, reason }] })
             }
             Command::RecordViolation { order } => Ok(self.record_violation(order)),
+            Command::Pardon { by, reason } => {
+                self.owns(&reason)?;
+                Ok(self.pardon(by, reason).into_iter().collect())
+            }
+            Command::Block { reason, by } => {
+                self.owns([&reason])?;
+                let (violations, by, reason) = (self.violations.len(), Some(by), Some(reason));
+                Ok(if self.blocked { vec![] } else { vec![Event::AccountBlocked { violations, by, reason }] })
+            }
             Command::Suspend { reason, by } => {
+                self.owns([&reason])?;
+                let reason = Words::Sealed(reason);
                 Ok(if self.suspended { vec![] } else { vec![Event::AccountSuspended { reason, by }] })
             }
-            Command::Reinstate { by } => {
-                let trades = self.unblocked().is_ok();
-                Ok(if trades { vec![] } else { vec![Event::AccountReinstated { by }] })
+            Command::Warn { by } => Ok(vec![Event::AccountWarned { by }]),
+            Command::Reinstate { by, reason } => {
+                self.owns(&reason)?;
+                if self.unblocked().is_ok() {
+                    return Ok(vec![]);
+                }
+                let pardoned = if self.blocked { self.pardon(by, reason.clone()) } else { None };
+                Ok([Event::AccountReinstated { by, reason }].into_iter().chain(pardoned).collect())
             }
             Command::RevokeSessions { spared } => Ok(vec![Event::SessionsRevoked { spared }]),
             Command::Erase {} => Ok(vec![Event::AccountErased {}]),
@@ -548,13 +637,18 @@ impl Registered {
     }
 
     fn record_violation(&self, order: OrderId) -> Vec<Event> {
-        if self.violations.contains(&order) {
+        if self.violations.contains(&order) || self.pardoned.contains(&order) {
             return vec![];
         }
         let violations = self.violations.len() + 1;
         let blocks = violations >= MOST_VIOLATIONS && !self.blocked;
-        let blocked = blocks.then_some(Event::AccountBlocked { violations });
+        let blocked = blocks.then_some(Event::AccountBlocked { violations, by: None, reason: None });
         [Event::ViolationRecorded { order, violations }].into_iter().chain(blocked).collect()
+    }
+
+    fn pardon(&self, by: Granter, reason: Option<Sealed<String>>) -> Option<Event> {
+        let orders = self.violations.clone();
+        (!orders.is_empty()).then_some(Event::ViolationsPardoned { orders, by, reason })
     }
 
     fn evolve(&mut self, event: &Event) {
@@ -592,6 +686,10 @@ impl Registered {
             Event::ViolationRecorded { order, .. } => {
                 self.violations.insert(*order);
             }
+            Event::ViolationsPardoned { orders, .. } => {
+                self.violations.retain(|order| !orders.contains(order));
+                self.pardoned.extend(orders);
+            }
             Event::AccountBlocked { .. } => self.blocked = true,
             Event::AccountSuspended { .. } => self.suspended = true,
             Event::AccountReinstated { .. } => (self.blocked, self.suspended) = (false, false),
@@ -606,8 +704,8 @@ impl Registered {
                     self.identity.user_name = user_name.clone();
                 }
             }
-            // These are the lifecycle's.
-            Event::AccountRegistered { .. } | Event::AccountErased {} => {}
+            // A word in earnest decides nothing by itself, and these are the lifecycle's.
+            Event::AccountWarned { .. } | Event::AccountRegistered { .. } | Event::AccountErased {} => {}
         }
     }
 }

@@ -15,6 +15,26 @@ pub struct FeeLine {
     pub fee_bps: u32,
 }
 
+/// Which rates there are for a sale, in basis points. Each counts before those above it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rates {
+    /// Of every sale.
+    pub usual: u32,
+    /// Of the category.
+    pub category: Option<u32>,
+    /// Of the plan that the seller has.
+    pub plan: Option<u32>,
+    /// Of the seller alone.
+    pub seller: Option<u32>,
+}
+
+impl Rates {
+    /// The rate that counts.
+    pub fn counting(self) -> u32 {
+        self.seller.or(self.plan).or(self.category).unwrap_or(self.usual)
+    }
+}
+
 /// The sum of the lines' gross amounts.
 pub fn gross(lines: &[FeeLine], currency: Currency) -> Result<Money, MoneyError> {
     lines.iter().try_fold(Money::zero(currency), |sum, line| sum.plus(line.gross))
@@ -50,6 +70,17 @@ mod tests {
         assert_eq!(fee_on(usd(50), &lines(&[(25, 200), (25, 200)])), Ok(usd(2)));
         assert_eq!(fee_on(usd(50), &lines(&[(50, 200)])), Ok(usd(1)));
         assert_eq!(fee_on(usd(50), &lines(&[(26, 200), (24, 200)])), Ok(usd(1)));
+    }
+
+    #[test]
+    fn the_nearest_rate_counts_even_if_it_is_nothing() {
+        let rates = Rates { usual: 200, ..Rates::default() };
+        assert_eq!(rates.counting(), 200);
+        let rates = Rates { category: Some(300), ..rates };
+        assert_eq!(rates.counting(), 300);
+        let rates = Rates { plan: Some(0), ..rates };
+        assert_eq!(rates.counting(), 0);
+        assert_eq!(Rates { seller: Some(50), ..rates }.counting(), 50);
     }
 
     #[test]

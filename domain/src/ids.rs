@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::money::Currency;
+use crate::notice::{Addressee, Kind};
+use crate::stock::Sku;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -117,6 +119,18 @@ id!(
     CommissionId
 );
 id!(
+    /// A plan that sellers may subscribe to; from its slug by [`PlanId::of`].
+    PlanId
+);
+id!(
+    /// One time that somebody subscribes to a plan, until that ends.
+    SubscriptionId
+);
+id!(
+    /// One period of a subscription, and what is charged for it; from both by [`PeriodId::of`].
+    PeriodId
+);
+id!(
     /// The clicks of a visitor on an affiliate's links on a day, by a keyed hash of these.
     ReferralClickId
 );
@@ -175,6 +189,36 @@ impl CommissionId {
     }
 }
 
+id!(
+    /// What somebody was told; from whom it is for, its kind and the event that it tells of by [`NotificationId::of`],
+    /// and what staff have said by [`NotificationId::announcing`].
+    NotificationId
+);
+id!(
+    /// What the staff has said to several at once, or to one.
+    BroadcastId
+);
+
+/// The name space of [`NotificationId`]s. Part of the storage format.
+const NOTIFICATIONS: Uuid = Uuid::from_u128(0x7e83_d2a0_1c5f_5b94_8d60_93ae_f217_4c5b);
+
+impl NotificationId {
+    /// What an event has to tell to somebody.
+    pub fn of(to: Addressee, kind: Kind, event: Uuid) -> Self {
+        let to = match to {
+            Addressee::Account(account) => account.to_string(),
+            Addressee::Everybody => "everybody".to_owned(),
+            Addressee::Holders(capability) => capability.name().to_owned(),
+        };
+        Self(Uuid::new_v5(&NOTIFICATIONS, format!("{to} {kind} {event}").as_bytes()))
+    }
+
+    /// What staff have said.
+    pub fn announcing(broadcast: BroadcastId) -> Self {
+        Self(Uuid::new_v5(&NOTIFICATIONS, broadcast.0.as_bytes()))
+    }
+}
+
 impl From<ListingId> for AuctionId {
     fn from(id: ListingId) -> Self {
         Self(id.0)
@@ -223,5 +267,106 @@ impl PageId {
     /// The page with this slug.
     pub fn of(slug: &str) -> Self {
         Self(Uuid::new_v5(&PAGES, slug.as_bytes()))
+    }
+}
+
+id!(
+    /// What a buyer says of a line of an order; from these by [`ReviewId::of`].
+    ReviewId
+);
+id!(
+    /// That somebody finds a review helpful; from these by [`VoteId::of`].
+    VoteId
+);
+id!(
+    /// What somebody tells staff of something; from these by [`ReportId::of`].
+    ReportId
+);
+id!(
+    /// What a party of an order tells staff of it; from these by [`ComplaintId::of`].
+    ComplaintId
+);
+
+/// The name space of [`ReviewId`]s. Part of the storage format.
+const REVIEWS: Uuid = Uuid::from_u128(0xc41d_6b0f_2e97_5a83_b5f6_08d3_7ac1_94e2);
+
+impl ReviewId {
+    /// The one review of this form of a listing in an order, whose lines are all of other listings or other forms.
+    pub fn of(order: OrderId, listing: ListingId, sku: &Sku) -> Self {
+        let mut name = [order.0.into_bytes(), listing.0.into_bytes()].concat();
+        name.extend_from_slice(sku.to_string().as_bytes());
+        Self(Uuid::new_v5(&REVIEWS, &name))
+    }
+}
+
+/// The name space of [`VoteId`]s. Part of the storage format.
+const VOTES: Uuid = Uuid::from_u128(0x17e8_3c52_b4d0_5f69_8a2b_c6f1_0d95_73ae);
+
+impl VoteId {
+    /// What `account` finds of `review`.
+    pub fn of(account: AccountId, review: ReviewId) -> Self {
+        let name = [account.0.into_bytes(), review.0.into_bytes()].concat();
+        Self(Uuid::new_v5(&VOTES, &name))
+    }
+}
+
+/// The name space of [`ReportId`]s. Part of the storage format.
+const REPORTS: Uuid = Uuid::from_u128(0x8e05_f9a7_61c3_5d24_97b8_4b1e_f260_d83c);
+
+impl ReportId {
+    /// What `reporter` tells of the thing of this kind and id.
+    pub fn of(reporter: AccountId, kind: &str, thing: Uuid) -> Self {
+        let mut name = [reporter.0.into_bytes(), thing.into_bytes()].concat();
+        name.extend_from_slice(kind.as_bytes());
+        Self(Uuid::new_v5(&REPORTS, &name))
+    }
+}
+
+/// The name space of [`ComplaintId`]s. Part of the storage format.
+const COMPLAINTS: Uuid = Uuid::from_u128(0x53b2_07dc_ea48_5196_a07d_9f34_c85e_216b);
+
+impl ComplaintId {
+    /// What `complainant` tells of `order`.
+    pub fn of(order: OrderId, complainant: AccountId) -> Self {
+        let name = [order.0.into_bytes(), complainant.0.into_bytes()].concat();
+        Self(Uuid::new_v5(&COMPLAINTS, &name))
+    }
+}
+
+id!(
+    /// What two people write to each other about something; from these by [`ChatId::of`].
+    ChatId
+);
+id!(
+    /// One message of a chat.
+    MessageId
+);
+
+/// The name space of [`ChatId`]s. Part of the storage format.
+const CHATS: Uuid = Uuid::from_u128(0x3d7c_21f8_94ab_5e60_b1c9_6a04_de83_57f2);
+
+impl ChatId {
+    /// The one chat of a buyer and a seller about the thing of this kind and id.
+    pub fn of(buyer: AccountId, seller: AccountId, kind: &str, thing: Uuid) -> Self {
+        let mut name = [buyer.0, seller.0, thing].map(Uuid::into_bytes).concat();
+        name.extend_from_slice(kind.as_bytes());
+        Self(Uuid::new_v5(&CHATS, &name))
+    }
+}
+
+/// The name space of [`PlanId`]s. Part of the storage format.
+const PLANS: Uuid = Uuid::from_u128(0xd3f7_1b52_8e0c_5a94_b6e1_09c4_7d38_f21a);
+
+impl PlanId {
+    /// The plan with this slug.
+    pub fn of(slug: &str) -> Self {
+        Self(Uuid::new_v5(&PLANS, slug.as_bytes()))
+    }
+}
+
+impl PeriodId {
+    /// The period of a subscription that has this number, from 1.
+    pub fn of(subscription: SubscriptionId, number: u32) -> Self {
+        Self(Uuid::new_v5(&subscription.0, &number.to_be_bytes()))
     }
 }

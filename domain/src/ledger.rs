@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::ids::{AccountId, OrderId};
+use crate::ids::{AccountId, OrderId, SubscriptionId};
 use crate::money::Money;
 
 /// Whose the accounts are that belong to nobody else.
@@ -36,6 +36,10 @@ pub enum LedgerAccount {
     AffiliateExpense,
     /// What the owner has earned with sales whose sellers are not paid yet (`affiliate-pending:<account>`).
     AffiliatePending(AccountId),
+    /// What was paid for the period of a subscription that goes on (`deferred-revenue:<subscription>`).
+    DeferredRevenue(SubscriptionId),
+    /// What the marketplace has earned with subscriptions (`subscription-income:marketplace`).
+    SubscriptionIncome,
 }
 
 impl fmt::Display for LedgerAccount {
@@ -51,6 +55,8 @@ impl fmt::Display for LedgerAccount {
             Self::MarketingExpense => write!(f, "marketing-expense:{MARKETPLACE}"),
             Self::AffiliateExpense => write!(f, "affiliate-expense:{MARKETPLACE}"),
             Self::AffiliatePending(owner) => write!(f, "affiliate-pending:{owner}"),
+            Self::DeferredRevenue(subscription) => write!(f, "deferred-revenue:{subscription}"),
+            Self::SubscriptionIncome => write!(f, "subscription-income:{MARKETPLACE}"),
         }
     }
 }
@@ -78,6 +84,8 @@ impl FromStr for LedgerAccount {
             "marketing-expense" if whose == MARKETPLACE => Ok(Self::MarketingExpense),
             "affiliate-expense" if whose == MARKETPLACE => Ok(Self::AffiliateExpense),
             "affiliate-pending" => Ok(Self::AffiliatePending(owner()?)),
+            "deferred-revenue" => Ok(Self::DeferredRevenue(whose.parse().map_err(|_| unknown())?)),
+            "subscription-income" if whose == MARKETPLACE => Ok(Self::SubscriptionIncome),
             _ => Err(unknown()),
         }
     }
@@ -103,7 +111,7 @@ impl JsonSchema for LedgerAccount {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let kinds = "provider-clearing|available|held|payout-pending|escrow|receivable|fee-income|marketing-expense|\
-                     affiliate-expense|affiliate-pending";
+                     affiliate-expense|affiliate-pending|deferred-revenue|subscription-income";
         json_schema!({ "type": "string", "pattern": format!("^({kinds}):.+$") })
     }
 }

@@ -13,32 +13,48 @@ pub mod affiliate;
 pub mod aggregate;
 pub mod album;
 pub mod auction;
+pub mod broadcast;
 pub mod category;
 pub mod category_tree;
+pub mod chat;
 pub mod claim;
 pub mod commission;
+pub mod complaint;
+pub mod contacts;
 pub mod escrow;
 pub mod favorite;
+pub mod feedback;
 pub mod fees;
 pub mod formats;
 pub mod ids;
 pub mod image;
+pub mod inbox;
 pub mod increments;
 pub mod ledger;
 pub mod listing;
 pub mod money;
+pub mod notice;
 pub mod order;
 pub mod order_group;
 pub mod page;
+pub mod plan;
 pub mod points;
+pub mod rating;
 pub mod referral;
 pub mod referral_click;
 pub mod refusal;
+pub mod report;
+pub mod reporter;
+pub mod review;
+pub mod ruling;
 pub mod sealed;
+pub mod seller;
 pub mod session;
 pub mod stock;
 pub mod store;
+pub mod subscription;
 pub mod view;
+pub mod vote;
 pub mod wallet;
 
 #[cfg(test)]
@@ -46,9 +62,10 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, CategoryId, CategoryTreeId, ChallengeId, CityId, ClaimId, CommissionId, DepositId,
-    FavoriteId, HoldId, ImageId, ListingId, OrderGroupId, OrderId, PageId, ProvinceId, ReferralClickId, RefundId,
-    SessionId, ViewId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, BroadcastId, CategoryId, CategoryTreeId, ChallengeId, ChatId, CityId, ClaimId,
+    CommissionId, ComplaintId, DepositId, FavoriteId, HoldId, ImageId, ListingId, MessageId, NotificationId,
+    OrderGroupId, OrderId, PageId, PeriodId, PlanId, ProvinceId, ReferralClickId, RefundId, ReportId, ReviewId,
+    SessionId, SubscriptionId, ViewId, VoteId, WalletId, WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -148,6 +148,8 @@ pub enum ArchiveCause {
     AuctionEnded,
     /// Its auction was called off.
     AuctionCancelled,
+    /// The last of it was sold long ago.
+    SoldOut,
 }
 
 /// Who lets a listing be offered. Part of the storage format.
@@ -261,7 +263,7 @@ event_versions!(Event {
     ListingPublished = "1",
     ListingPaused = "1",
     ListingResumed = "1",
-    ListingArchived = "1",
+    ListingArchived = "2" | "1",
     ListingRemoved = "1",
     ListingFeatured = "1",
     ListingUnfeatured = "1",
@@ -472,6 +474,14 @@ impl Listing {
     pub fn offered_to(&self, buyer: AccountId) -> Result<&Offer, Error> {
         let offer = self.shown_to(Some(buyer))?;
         if matches!(self, Self::Active(_)) { Ok(offer) } else { Err(Error::NotOffered) }
+    }
+
+    /// Whose it is, if it counts among what they have on offer: it is offered, waits for the staff to be, or is paused.
+    pub fn on_offer_of(&self) -> Option<AccountId> {
+        match self {
+            Self::Pending { offer, .. } | Self::Active(offer) | Self::Paused(offer) => Some(offer.seller),
+            Self::Absent | Self::Draft(_) | Self::Archived(_) | Self::Removed(_) => None,
+        }
     }
 
     /// The offer, if the listing is `account`'s; somebody else's is as good as absent.

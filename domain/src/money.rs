@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use iso_currency::IntoEnumIterator as _;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,6 +28,11 @@ impl Currency {
     pub const JPY: Self = Self(iso_currency::Currency::JPY);
     /// Kuwaiti dinar, which has three decimals.
     pub const KWD: Self = Self(iso_currency::Currency::KWD);
+
+    /// Every one, by its code.
+    pub fn all() -> impl Iterator<Item = Self> {
+        iso_currency::Currency::iter().filter(|currency| currency.exponent().is_some()).map(Self)
+    }
 
     /// The three letters of ISO 4217.
     pub fn code(self) -> &'static str {

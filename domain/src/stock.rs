@@ -113,6 +113,8 @@ pub enum Command {
         /// The order.
         order: OrderId,
     },
+    /// Note that what is sold out is not on offer any more.
+    PutAway {},
     /// Put pieces back that an order had taken and that were never sent.
     Return {
         /// The order.
@@ -159,6 +161,10 @@ pub enum Event {
         /// The order.
         order: OrderId,
     },
+    /// Nothing is left: nothing is free, and nothing is kept for anybody.
+    StockSoldOut {},
+    /// Nothing is left, and what it was of is not on offer any more: nobody waits for it.
+    StockPutAway {},
     /// Pieces came back.
     StockReturned {
         /// The order that had taken them.
@@ -174,6 +180,8 @@ event_versions!(Event {
     StockHeld = "1",
     StockReleased = "1",
     StockTaken = "1",
+    StockSoldOut = "1",
+    StockPutAway = "1",
     StockReturned = "1",
 });
 
@@ -251,8 +259,12 @@ impl Aggregate for Stock {
                 Ok(vec![Event::StockReleased { order }])
             }
             Command::Release { .. } => Ok(vec![]),
-            Command::Take { order } if self.reserved.contains_key(&order) => Ok(vec![Event::StockTaken { order }]),
+            Command::Take { order } if self.reserved.contains_key(&order) => {
+                let last = self.reserved.len() == 1 && self.nothing_is_free();
+                Ok([Event::StockTaken { order }].into_iter().chain(last.then_some(Event::StockSoldOut {})).collect())
+            }
             Command::Take { .. } => Err(Error::NotReserved),
+            Command::PutAway {} => Ok(vec![Event::StockPutAway {}]),
             Command::Return { order, pieces } => Ok(vec![Event::StockReturned { order, pieces }]),
         }
     }
@@ -270,6 +282,8 @@ impl Aggregate for Stock {
                 self.put_back(&pieces);
             }
             Event::StockTaken { order } => drop(self.give_up(*order)),
+            // They follow from the others.
+            Event::StockSoldOut {} | Event::StockPutAway {} => {}
             Event::StockReturned { pieces, .. } => self.put_back(pieces),
         }
     }
@@ -279,6 +293,15 @@ impl Stock {
     /// How many pieces of a form anybody may buy.
     pub fn free_of(&self, sku: &Sku) -> u32 {
         self.free.get(sku).copied().unwrap_or(0)
+    }
+
+    /// Whether nothing is left, neither free nor kept for anybody.
+    pub fn is_sold_out(&self) -> bool {
+        self.nothing_is_free() && self.reserved.is_empty()
+    }
+
+    fn nothing_is_free(&self) -> bool {
+        self.free.values().all(|count| *count == 0)
     }
 
     /// How many pieces of a form are kept for guests whom nobody has asked yet.
@@ -389,6 +412,13 @@ mod tests {
         let taken = reserved().and(Command::Take { order: ORDER });
         assert_eq!(taken.state().free, pieces(&[("m", 1)]));
         taken.when(Command::Take { order: ORDER }).then_refused(Error::NotReserved);
+        // The last pieces, once nobody may give theirs up.
+        let both = || reserved().and(reserve(OTHER, &[("m", 1)]));
+        both().when(Command::Take { order: ORDER }).then([Event::StockTaken { order: ORDER }]);
+        both()
+            .and(Command::Take { order: ORDER })
+            .when(Command::Take { order: OTHER })
+            .then([Event::StockTaken { order: OTHER }, Event::StockSoldOut {}]);
         reserved().and(Command::Release { order: ORDER }).when(Command::Release { order: ORDER }).then_nothing();
     }
 

@@ -1,11 +1,11 @@
 //! The money of one account in one currency: available to spend, held for a second step.
 //!
 //! Money comes in by a deposit (`requested → settled | failed`) and leaves by a withdrawal (`requested → paid |
-//! failed`, which gives it back). It also goes into the [`crate::escrow`] of an order and comes out of one, or is a
-//! [`crate::commission`]; those movements are posted by events of these, and the wallet's event of the same commit says
-//! what they mean here. Who owes the marketplace pays with the next money that comes in. Invariants: no balance is ever
-//! below zero; an operation moves money once, however often it is reported; what is available and held is what the books
-//! say.
+//! failed`, which gives it back). It also goes into the [`crate::escrow`] of an order and comes out of one, is a
+//! [`crate::commission`], or pays for a [`crate::subscription`]; those movements are posted by events of these, and the
+//! wallet's event of the same commit says what they mean here. Who owes the marketplace pays with the next money that
+//! comes in. Invariants: no balance is ever below zero; an operation moves money once, however often it is reported; what
+//! is available and held is what the books say.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,10 @@ use uuid::Uuid;
 
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
-use crate::ids::{AccountId, CommissionId, DepositId, HoldId, OrderGroupId, OrderId, RefundId, WalletId, WithdrawalId};
+use crate::ids::{
+    AccountId, CommissionId, DepositId, HoldId, OrderGroupId, OrderId, PeriodId, RefundId, SubscriptionId, WalletId,
+    WithdrawalId,
+};
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{AMOUNT_LIMIT, Currency, Money};
 
@@ -113,6 +116,15 @@ pub enum Command {
     Pay {
         /// The order.
         order: OrderId,
+        /// How much.
+        amount: Money,
+    },
+    /// Pay for a period of a subscription.
+    PaySubscription {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// The period.
+        period: PeriodId,
         /// How much.
         amount: Money,
     },
@@ -292,6 +304,15 @@ pub enum Event {
         /// How much.
         amount: Money,
     },
+    /// Money went into a period of a subscription, whose event posts it.
+    SubscriptionPaid {
+        /// The subscription.
+        subscription: SubscriptionId,
+        /// The period.
+        period: PeriodId,
+        /// How much.
+        amount: Money,
+    },
     /// Money came out of the escrow of an order that was sold, whose event posts it.
     SaleReceived {
         /// The order.
@@ -361,6 +382,7 @@ event_versions!(Event {
     HoldPlaced = "1",
     HoldReleased = "1",
     PaymentMade = "1",
+    SubscriptionPaid = "1",
     SaleReceived = "1",
     RefundReceived = "1",
     RefundGiven = "1",
@@ -379,6 +401,7 @@ impl Event {
             | Self::DepositFailed { .. }
             | Self::WithdrawalDelayed { .. }
             | Self::PaymentMade { .. }
+            | Self::SubscriptionPaid { .. }
             | Self::SaleReceived { .. }
             | Self::RefundReceived { .. }
             | Self::RefundGiven { .. }
@@ -495,7 +518,10 @@ impl Aggregate for Wallet {
             }
             (
                 Self::Unopened,
-                C::RequestWithdrawal { amount, .. } | C::PlaceHold { amount, .. } | C::Pay { amount, .. },
+                C::RequestWithdrawal { amount, .. }
+                | C::PlaceHold { amount, .. }
+                | C::Pay { amount, .. }
+                | C::PaySubscription { amount, .. },
             ) => {
                 check_positive(amount)?;
                 Err(Error::InsufficientFunds { available: Money::zero(amount.currency()), requested: amount })
@@ -592,16 +618,7 @@ impl Balance {
                 Some(_) => Ok(vec![Event::DepositDelayed { deposit, check_at }]),
                 None => Err(Error::NotUnderWay),
             },
-            C::SettleDeposit { deposit, provider_reference, spent } => {
-                let Some(pending) = self.deposits.get(&deposit) else { return Err(Error::NotUnderWay) };
-                let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
-                let postings = vec![Posting::new(clearing, available, pending.amount)];
-                let settled = Event::DepositSettled { deposit, provider_reference, postings };
-                let rest = spent.map_or(Ok(pending.amount), |spent| pending.amount.minus(spent));
-                // Spending more than came in leaves nothing.
-                let rest = rest.unwrap_or(Money::zero(pending.amount.currency()));
-                Ok(self.with_recovery(settled, deposit.0, rest))
-            }
+            C::SettleDeposit { deposit, provider_reference, spent } => self.settle(deposit, provider_reference, spent),
             C::FailDeposit { deposit, reason } => match self.deposits.get(&deposit) {
                 Some(_) => Ok(vec![Event::DepositFailed { deposit, reason }]),
                 None => Err(Error::NotUnderWay),
@@ -652,6 +669,10 @@ impl Balance {
                 self.check_funds(amount)?;
                 Ok(vec![Event::PaymentMade { order, amount }])
             }
+            C::PaySubscription { subscription, period, amount } => {
+                self.check_funds(amount)?;
+                Ok(vec![Event::SubscriptionPaid { subscription, period, amount }])
+            }
             C::ReceiveSale { order, amount, .. } => {
                 self.check_room_to_receive(amount)?;
                 Ok(self.with_recovery(Event::SaleReceived { order, amount }, order.0, amount))
@@ -673,6 +694,22 @@ impl Balance {
                 Ok(vec![Event::CommissionGiven { commission, refund, amount, owed }])
             }
         }
+    }
+
+    fn settle(
+        &self,
+        deposit: DepositId,
+        provider_reference: String,
+        spent: Option<Money>,
+    ) -> Result<Vec<Event>, Error> {
+        let Some(pending) = self.deposits.get(&deposit) else { return Err(Error::NotUnderWay) };
+        let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
+        let postings = vec![Posting::new(clearing, LedgerAccount::Available(self.owner), pending.amount)];
+        let settled = Event::DepositSettled { deposit, provider_reference, postings };
+        let rest = spent.map_or(Ok(pending.amount), |spent| pending.amount.minus(spent));
+        // Spending more than came in leaves nothing.
+        let rest = rest.unwrap_or(Money::zero(pending.amount.currency()));
+        Ok(self.with_recovery(settled, deposit.0, rest))
     }
 
     /// An event that brings money in, and the one that pays with it what is owed.
@@ -726,7 +763,9 @@ impl Balance {
             Event::HoldReleased { hold, .. } => {
                 self.holds.remove(hold);
             }
-            Event::PaymentMade { amount, .. } => add(&mut self.available, -amount.minor()),
+            Event::PaymentMade { amount, .. } | Event::SubscriptionPaid { amount, .. } => {
+                add(&mut self.available, -amount.minor());
+            }
             Event::SaleReceived { amount, .. }
             | Event::RefundReceived { amount, .. }
             | Event::CommissionReceived { amount, .. } => add(&mut self.available, amount.minor()),

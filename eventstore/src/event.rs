@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::account::Capability;
 use domain::{AccountId, Aggregate, Event as _, Timestamp};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
+use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -31,15 +34,22 @@ impl Metadata {
         Self::default().with("actor", "anonymous".to_owned())
     }
 
-    /// What an operator does at the command line.
+    /// What an operator does at the command line, in that capacity.
     pub fn by_operator() -> Self {
-        Self::default().with("actor", "operator".to_owned())
+        Self::default().with("actor", "operator".to_owned()).with(CAPACITY, "operator".to_owned())
+    }
+
+    /// The same, done in the capacity that needs this capability: that it is no business of the actor's own.
+    #[must_use]
+    pub fn in_capacity(self, capability: Capability) -> Self {
+        self.with(CAPACITY, capability.name().to_owned())
     }
 
     /// The same, with one more entry: `causation` (the event that led here), `correlation` (the request), `command_key`,
-    /// `traceparent` (see [`crate::trace`]), `ip` (the network that the request came from, never the address) and `agent`
-    /// (the family of the program that sent it, never its own words). An event is kept for ever, so whatever could
-    /// identify a person does not belong here.
+    /// `traceparent` (see [`crate::trace`]), `ip` (the network that the request came from, never the address), `agent`
+    /// (the family of the program that sent it, never its own words), `capacity` ([`Act`]) and `reason` (why somebody of
+    /// the staff does it, sealed with their key). An event is kept for ever, so whatever could identify a person does not
+    /// belong here unless it is sealed.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: String) -> Self {
         self.0.insert(name, value);
@@ -49,6 +59,46 @@ impl Metadata {
     /// The stored form.
     pub fn to_json(&self) -> String {
         serde_json::json!(self.0).to_string()
+    }
+}
+
+/// The entry of the metadata that says in which capacity somebody has acted.
+pub const CAPACITY: &str = "capacity";
+/// The entry that says why, as a [`domain::Sealed`] text in JSON.
+pub const REASON: &str = "reason";
+/// How that is looked for in metadata as they are stored, without reading them. What a person has typed does not hold it,
+/// since quotes within a text are escaped.
+const ACT_MARK: &str = "\"capacity\":";
+
+/// The same metadata, in their stored form, of an act in this capacity.
+pub fn in_capacity(metadata: &str, capability: Capability) -> String {
+    // What we have stored is an object of texts.
+    let mut entries: BTreeMap<String, String> = serde_json::from_str(metadata).unwrap_or_default();
+    entries.insert(CAPACITY.to_owned(), capability.name().to_owned());
+    serde_json::json!(entries).to_string()
+}
+
+/// Who did something that was no business of their own, and in which capacity: as staff, as an administrator, or at the
+/// command line. What is done without such a capacity has none in its metadata, as everything older than this has.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default)]
+pub struct Act {
+    /// As [`Metadata::by_account`] and [`Metadata::by_operator`] write it.
+    pub actor: String,
+    /// The name of a capability, or `operator`.
+    pub capacity: String,
+}
+
+impl Act {
+    /// What metadata say of it in their stored form; nothing for what was done in no capacity.
+    fn told_by(metadata: &str) -> Option<Json<Self>> {
+        let act = metadata.contains(ACT_MARK).then(|| serde_json::from_str(metadata).ok());
+        act.flatten().map(Json)
+    }
+
+    /// The account that acted; nothing for an operator.
+    pub fn account(&self) -> Option<AccountId> {
+        self.actor.strip_prefix("account:")?.parse().ok()
     }
 }
 
@@ -99,6 +149,9 @@ pub struct RecordedEvent {
     pub payload: String,
     /// When it was decided.
     pub recorded_at: Timestamp,
+    /// Who did it in a capacity of theirs, if they did.
+    #[sqlx(default)]
+    pub act: Option<Json<Act>>,
 }
 
 /// The id of a stream, stored as text.
@@ -148,6 +201,13 @@ macro_rules! domain_event {
                 }
             }
 
+            /// The kind of aggregate that it has happened to, and the aggregate.
+            pub fn subject(&self) -> (&'static str, Uuid) {
+                match self {
+                    $(Self::$aggregate(id, _) => (domain::$module::$aggregate::TYPE, id.0),)+
+                }
+            }
+
             fn decode(event: &RecordedEvent) -> Result<Self, UnreadableEvent> {
                 let id = event.aggregate_id.0;
                 Ok(match event.aggregate_type.as_str() {
@@ -173,21 +233,32 @@ pub enum Interest {
     Everything,
     /// Those of these kinds of aggregates.
     In(&'static [&'static str]),
+    /// What is done in a capacity, whatever it happens to.
+    Acts,
 }
 
 impl Interest {
-    /// Whether the events of a kind of aggregate are among them.
+    /// Whether all events of a kind of aggregate are among them.
     pub fn includes(self, aggregate_type: &str) -> bool {
         match self {
             Self::Everything => true,
             Self::In(types) => types.contains(&aggregate_type),
+            Self::Acts => false,
+        }
+    }
+
+    /// Whether an event is among them.
+    pub(crate) fn takes(self, event: &RecordedEvent) -> bool {
+        match self {
+            Self::Acts => event.act.is_some(),
+            Self::Everything | Self::In(_) => self.includes(&event.aggregate_type),
         }
     }
 
     /// The kinds of aggregates, if not all.
     pub(crate) fn types(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::Everything => None,
+            Self::Everything | Self::Acts => None,
             Self::In(types) => Some(types),
         }
     }
@@ -216,6 +287,7 @@ impl RecordedEvent {
             event_version: event.event_version.to_owned(),
             payload: event.payload,
             recorded_at: event.recorded_at,
+            act: Act::told_by(&event.metadata),
         }
     }
 
@@ -236,5 +308,23 @@ impl RecordedEvent {
             event_version: self.event_version.clone(),
             reason,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_in_a_capacity_says_so_and_nothing_else_does() {
+        let clerk = AccountId(Uuid::from_u128(7));
+        let act = |metadata: Metadata| Act::told_by(&metadata.to_json()).map(|Json(act)| (act.account(), act.capacity));
+        let plain = Metadata::by_account(clerk).with("command_key", "\"capacity\":\"staff\"".to_owned());
+        assert_eq!(act(plain.clone()), None);
+        assert_eq!(act(plain.clone().in_capacity(Capability::Staff)), Some((Some(clerk), "staff".to_owned())));
+        assert_eq!(act(Metadata::by_operator()), Some((None, "operator".to_owned())));
+        let raised = in_capacity(&plain.in_capacity(Capability::Staff).to_json(), Capability::Admin);
+        assert_eq!(Act::told_by(&raised).map(|Json(act)| act.capacity), Some("admin".to_owned()));
+        assert!(raised.contains("command_key"));
     }
 }

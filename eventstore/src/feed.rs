@@ -100,7 +100,7 @@ impl Feed {
         }
         let reaches = reaches?;
         let section = rest.take_while(|event| event.position <= reaches);
-        let events = section.filter(|event| interest.includes(&event.aggregate_type)).cloned().collect();
+        let events = section.filter(|event| interest.takes(event)).cloned().collect();
         Some(Section { events, reaches })
     }
 
@@ -199,6 +199,7 @@ mod tests {
                     event_version: "1".to_owned(),
                     payload: "{}".to_owned(),
                     recorded_at: Timestamp::UNIX_EPOCH,
+                    act: None,
                 }));
             }
         }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::Position;
 use crate::database::{Database, DatabaseError, is_outage};
-use crate::event::{DomainEvent, Interest, RecordedEvent, Section, UnreadableEvent};
+use crate::event::{Act, DomainEvent, Interest, RecordedEvent, Section, UnreadableEvent};
 use crate::feed::Feed;
 use crate::log::Head;
 use crate::parking::{self, Parked};
@@ -192,12 +192,16 @@ pub struct Batch {
 pub struct Recorded {
     /// Its place in the log.
     pub position: Position,
+    /// The last position of the same unit of work.
+    pub commit_position: Position,
     /// Its name.
     pub event_id: Uuid,
     /// Its place in the stream, from 1.
     pub sequence: i64,
     /// When it was decided.
     pub recorded_at: Timestamp,
+    /// Who did it in a capacity of theirs, if they did.
+    pub act: Option<Act>,
     /// What happened.
     pub event: DomainEvent,
 }
@@ -207,9 +211,11 @@ impl Recorded {
     fn read(event: &RecordedEvent) -> Result<Self, UnreadableEvent> {
         Ok(Self {
             position: event.position,
+            commit_position: event.commit_position,
             event_id: event.event_id,
             sequence: event.sequence,
             recorded_at: event.recorded_at,
+            act: event.act.as_ref().map(|act| act.0.clone()),
             event: event.decode()?,
         })
     }

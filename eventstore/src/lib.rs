@@ -26,6 +26,7 @@ pub mod relay;
 pub mod sealing;
 pub mod secrets;
 pub mod streams;
+pub mod telling;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

@@ -238,14 +238,17 @@ pub async fn read_range(
 ) -> Result<Vec<Arc<RecordedEvent>>, sqlx::Error> {
     sqlx::query_as(
         "select position, commit_position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version,
-            payload::text as payload, recorded_at
+            payload::text as payload, recorded_at,
+            case when strpos(metadata::text, '\"capacity\":') > 0 then metadata end as act
          from public.events
          where position > $1 and position <= $2 and ($3::text[] is null or aggregate_type = any($3))
+            and (not $4 or strpos(metadata::text, '\"capacity\":') > 0)
          order by position",
     )
     .bind(from)
     .bind(to)
     .bind(interest.types())
+    .bind(interest == Interest::Acts)
     .fetch(connection)
     .map_ok(Arc::new)
     .try_collect()
@@ -259,7 +262,8 @@ pub async fn read_at(
 ) -> Result<Vec<Arc<RecordedEvent>>, sqlx::Error> {
     sqlx::query_as(
         "select position, commit_position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version,
-            payload::text as payload, recorded_at
+            payload::text as payload, recorded_at,
+            case when strpos(metadata::text, '\"capacity\":') > 0 then metadata end as act
          from public.events where position = any($1) order by position",
     )
     .bind(positions)

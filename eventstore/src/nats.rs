@@ -15,11 +15,12 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Event};
 use domain::Timestamp;
 use sqlx::FromRow;
+use sqlx::types::Json;
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::Position;
-use crate::event::{RecordedEvent, StreamId};
+use crate::event::{Act, RecordedEvent, StreamId};
 
 /// The stream of the log.
 pub const STREAM: &str = "TRADEPOST";
@@ -151,8 +152,9 @@ impl Published {
 }
 
 /// What of the metadata other systems are told, and under which name. Clients' own keys are not their business.
-const TOLD: [(&str, &str); 4] = [
+const TOLD: [(&str, &str); 5] = [
     ("actor", "ce-actor"),
+    ("capacity", "ce-capacity"),
     ("causation", "ce-causationid"),
     ("correlation", "ce-correlationid"),
     ("traceparent", "ce-traceparent"),
@@ -184,6 +186,10 @@ pub fn read(headers: Option<&HeaderMap>, payload: &[u8]) -> Result<RecordedEvent
         event_version: header("ce-dataversion")?,
         payload: std::str::from_utf8(payload).map_err(|_| NotAnEvent("its body is no text".to_owned()))?.to_owned(),
         recorded_at: time,
+        act: match (header("ce-actor"), header("ce-capacity")) {
+            (Ok(actor), Ok(capacity)) => Some(Json(Act { actor, capacity })),
+            _ => None,
+        },
     })
 }
 

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use domain::category::Attributes;
 use domain::listing::{self, Changes, Condition, Delivery, Details, Discount, Event, Sale};
 use domain::stock::{self, Sku, Stock};
-use domain::{Aggregate, Currency, Money, Timestamp, account, auction, favorite, store, view};
+use domain::{Aggregate, Currency, Money, Timestamp, account, auction, favorite, review, store, view};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -41,12 +41,13 @@ pub use vocabulary::{Suggestions, corrected, suggestions};
 pub const MODEL: ReadModel = ReadModel {
     name: "catalogue",
     next: "catalogue_next",
-    version: 8,
+    version: 9,
     about: &[
         account::Account::TYPE,
         auction::Auction::TYPE,
         favorite::Favorite::TYPE,
         listing::Listing::TYPE,
+        review::Review::TYPE,
         stock::Stock::TYPE,
         store::Store::TYPE,
         view::View::TYPE,
@@ -187,8 +188,14 @@ pub struct Offer {
     pub views: i64,
     /// Of how many it is a favourite.
     pub favorites: i64,
+    /// How many have rated it.
+    pub ratings: i64,
+    /// How many stars they have given together.
+    pub stars: i64,
     /// By which lists are by popularity.
     pub popularity: i64,
+    /// By which lists are by rating.
+    pub rating: i64,
     /// How well it fits the words of a search that goes by it.
     pub rank: i64,
 }
@@ -272,6 +279,11 @@ impl Catalogue {
             DomainEvent::View(_, view::Event::ListingViewed { listing }) => {
                 self.engagement.take_view(listing.0, recorded.position);
             }
+            DomainEvent::Review(_, event) => {
+                if let Some(counted) = event.counted() {
+                    self.engagement.take_rating(counted, recorded.position);
+                }
+            }
             DomainEvent::Auction(auction, event) => {
                 if let Some(Row { listing, .. }) = self.listings.get_mut(&auction.0)
                     && listing.take_auction(event)
@@ -317,8 +329,10 @@ impl Catalogue {
             | account::Event::CapabilitiesGranted { .. }
             | account::Event::CapabilitiesRevoked { .. }
             | account::Event::ViolationRecorded { .. }
+            | account::Event::ViolationsPardoned { .. }
             | account::Event::AccountBlocked { .. }
             | account::Event::AccountSuspended { .. }
+            | account::Event::AccountWarned { .. }
             | account::Event::AccountReinstated { .. }
             | account::Event::SessionsRevoked { .. } => {}
         }
@@ -441,7 +455,9 @@ impl Row {
             stock::Event::StockCounted { .. }
             | stock::Event::StockReserved { .. }
             | stock::Event::StockHeld { .. }
-            | stock::Event::StockReleased { .. } => 0,
+            | stock::Event::StockReleased { .. }
+            | stock::Event::StockSoldOut {}
+            | stock::Event::StockPutAway {} => 0,
         };
         self.pieces.evolve(event);
         self.show();

@@ -48,9 +48,16 @@ create table listings (
     -- First views of each viewer and day, and favourites that are ones now.
     views bigint not null default 0,
     favorites bigint not null default 0,
+    -- Reviews that everybody sees, and how many stars they have together.
+    ratings bigint not null default 0,
+    stars bigint not null default 0,
     -- The one number by which lists are by popularity: a bid counts as ten views, a favourite as twenty, a piece sold as
     -- fifty. In no index here: a view would be a new entry in each of them.
     popularity bigint not null generated always as (50 * sold + 20 * favorites + 10 * bids + views) stored,
+    -- The one number by which lists are by rating: thousandths of the average number of stars, and of those that are alike
+    -- what more have rated; nothing is last. A rating is rare enough for an index.
+    rating bigint not null generated always as
+        (coalesce(stars * 1000 / nullif(ratings, 0), 0) * 1000000 + least(ratings, 999999)) stored,
     -- By what lists compare prices.
     asked_minor bigint not null generated always as (coalesce(sale_minor, price_minor)) stored,
     -- Since when it is new to the reader.
@@ -69,6 +76,7 @@ create index listings_of_seller on listings (seller_id, listed_at, id);
 create index listings_in_category on listings (left(category, 64), status, listed_at, id);
 create index listings_in_category_by_price on listings (left(category, 64), status, currency, asked_minor, id);
 create index listings_by_price on listings (status, currency, asked_minor, id);
+create index listings_by_rating on listings (status, rating, id);
 create index listings_ending_soon on listings (status, ends_at, id) where ends_at is not null;
 -- Without a list of pending entries, which whoever finds it full has to work off: a tenth of a second.
 create index listings_words on listings using gin (words) with (fastupdate = off);
@@ -112,13 +120,15 @@ create table favorites (
 
 create index favorites_last on favorites (account_id, added_at, listing_id);
 
--- How much interest there is in each listing, also in one whose own events are yet to come.
+-- How much interest there is in each listing and how it is rated, also one whose own events are yet to come.
 -- Serves: pages by popularity.
 create table interest (
     listing_id uuid not null,
     views bigint not null,
     favorites bigint not null,
-    -- Where the last event is of a view or a favourite.
+    ratings bigint not null,
+    stars bigint not null,
+    -- Where the last event is of a view, a favourite or a rating.
     position bigint not null,
     -- As the listing has them; null while it is yet to come.
     status text,

@@ -1,31 +1,32 @@
-//! Do the books balance, and what is in each account of theirs?
+//! Do the books balance, what is in each account of theirs, and what has moved?
 //!
 //! Every posting of every money event, and the debits and credits of each ledger account. The marketplace owes what it
-//! keeps for users, in their wallets or in escrow, and what affiliates have earned, so such a balance is credits minus
-//! debits, as is what it has earned; money at a provider and what users owe is its own, as is what it has spent, so there
+//! keeps for users, in their wallets or in escrow, what affiliates have earned, and what subscribers have paid ahead, so
+//! such a balance is credits minus debits, as is what it has earned; money at a provider and what users owe is its own, as is what it has spent, so there
 //! it is the other way round.
 
 use std::collections::BTreeMap;
 
 use domain::commission::{self, Commission, ReversalCause};
 use domain::escrow::{self, Escrow};
+use domain::subscription::{self, Subscription};
 use domain::wallet::{self, Wallet};
-use domain::{Aggregate, Currency, LedgerAccount, Posting, Timestamp};
+use domain::{Aggregate, Currency, LedgerAccount, PeriodId, Posting, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection, PgExecutor, QueryBuilder};
 use uuid::Uuid;
 
-use crate::{ReadModel, Text, rows};
+use crate::{Page, ReadModel, Text, rows};
 
 /// The read model.
 pub const MODEL: ReadModel = ReadModel {
     name: "ledger",
     next: "ledger_next",
-    version: 4,
-    about: &[Commission::TYPE, Escrow::TYPE, Wallet::TYPE],
+    version: 5,
+    about: &[Commission::TYPE, Escrow::TYPE, Subscription::TYPE, Wallet::TYPE],
     ddl: include_str!("ledger.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -43,7 +44,8 @@ pub struct Entry {
     pub aggregate_type: String,
     /// The aggregate.
     pub aggregate_id: Uuid,
-    /// The operation that it is a step of: a deposit, a withdrawal, a hold, a refund, an order, or a commission.
+    /// The operation that it is a step of: a deposit, a withdrawal, a hold, a refund, an order, a commission, or a period
+    /// of a subscription.
     pub operation: Uuid,
     /// Which step.
     pub step: Step,
@@ -94,6 +96,14 @@ pub enum Step {
     CommissionReversed,
     /// An affiliate gives back what it had got.
     VestedCommissionReversed,
+    /// A subscription was bought.
+    SubscriptionPurchased,
+    /// A subscriber has gone over to another plan: what was used of the period before is earned.
+    SubscriptionUpgraded,
+    /// Another period of a subscription was paid.
+    SubscriptionRenewed,
+    /// What a period of a subscription has cost is earned.
+    PeriodRecognised,
     /// Something that was owed was paid with money that came in: with the deposit, the order or the commission that the
     /// operation names.
     ReceivableRecovered,
@@ -143,6 +153,10 @@ pub enum Kind {
     AffiliateExpense,
     /// What affiliates have earned with sales whose sellers are not paid yet.
     AffiliatePending,
+    /// What was paid for periods of subscriptions that go on.
+    DeferredRevenue,
+    /// What the marketplace has earned with subscriptions.
+    SubscriptionIncome,
 }
 
 impl Kind {
@@ -158,6 +172,8 @@ impl Kind {
             LedgerAccount::MarketingExpense => Self::MarketingExpense,
             LedgerAccount::AffiliateExpense => Self::AffiliateExpense,
             LedgerAccount::AffiliatePending(_) => Self::AffiliatePending,
+            LedgerAccount::DeferredRevenue(_) => Self::DeferredRevenue,
+            LedgerAccount::SubscriptionIncome => Self::SubscriptionIncome,
         }
     }
 }
@@ -201,6 +217,10 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
             let (operation, step) = escrow_step(order.0, event)?;
             Some((Escrow::TYPE, order.0, operation, step, event.postings()))
         }
+        DomainEvent::Subscription(account, event) => {
+            let (operation, step) = subscription_step(event)?;
+            Some((Subscription::TYPE, account.0, operation, step, event.postings()))
+        }
         DomainEvent::Wallet(wallet, event) => {
             let (operation, step) = wallet_step(event)?;
             Some((Wallet::TYPE, wallet.0, operation, step, event.postings()))
@@ -211,22 +231,34 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
         | DomainEvent::Affiliate(..)
         | DomainEvent::Album(..)
         | DomainEvent::Auction(..)
+        | DomainEvent::Broadcast(..)
         | DomainEvent::Category(..)
         | DomainEvent::CategoryTree(..)
+        | DomainEvent::Chat(..)
         | DomainEvent::Claim(..)
+        | DomainEvent::Complaint(..)
+        | DomainEvent::Contacts(..)
         | DomainEvent::Favorite(..)
+        | DomainEvent::Feedback(..)
         | DomainEvent::Image(..)
+        | DomainEvent::Inbox(..)
         | DomainEvent::Listing(..)
         | DomainEvent::Order(..)
         | DomainEvent::OrderGroup(..)
         | DomainEvent::Page(..)
+        | DomainEvent::Plan(..)
         | DomainEvent::Points(..)
         | DomainEvent::Referral(..)
         | DomainEvent::ReferralClick(..)
+        | DomainEvent::Report(..)
+        | DomainEvent::Reporter(..)
+        | DomainEvent::Review(..)
+        | DomainEvent::Seller(..)
         | DomainEvent::Session(..)
         | DomainEvent::Stock(..)
         | DomainEvent::Store(..)
-        | DomainEvent::View(..) => None,
+        | DomainEvent::View(..)
+        | DomainEvent::Vote(..) => None,
     }
 }
 
@@ -262,6 +294,24 @@ fn escrow_step(order: Uuid, event: &escrow::Event) -> Option<(Uuid, Step)> {
     }
 }
 
+/// A period is bought once and recognised once; what an upgrade recognises belongs to the period that it begins.
+fn subscription_step(event: &subscription::Event) -> Option<(Uuid, Step)> {
+    use subscription::Event;
+    let (period, step) = match event {
+        Event::SubscriptionPurchased { period, .. } => (period.number, Step::SubscriptionPurchased),
+        Event::SubscriptionUpgraded { period, .. } => (period.number, Step::SubscriptionUpgraded),
+        Event::SubscriptionRenewed { period, .. } => (period.number, Step::SubscriptionRenewed),
+        Event::PeriodRecognised { period, .. } => (*period, Step::PeriodRecognised),
+        Event::PlanChangeScheduled { .. }
+        | Event::SubscriptionCancelled { .. }
+        | Event::SubscriptionContinued { .. }
+        | Event::RenewalReminded { .. }
+        | Event::RenewalFailed { .. }
+        | Event::SubscriptionEnded { .. } => return None,
+    };
+    Some((PeriodId::of(event.subscription(), period).0, step))
+}
+
 fn wallet_step(event: &wallet::Event) -> Option<(Uuid, Step)> {
     use wallet::Event;
     match event {
@@ -270,8 +320,9 @@ fn wallet_step(event: &wallet::Event) -> Option<(Uuid, Step)> {
         | Event::DepositDelayed { .. }
         | Event::DepositFailed { .. }
         | Event::WithdrawalDelayed { .. }
-        // An escrow's or a commission's event of the same commit posts these.
+        // An escrow's, a commission's or a subscription's event of the same commit posts these.
         | Event::PaymentMade { .. }
+        | Event::SubscriptionPaid { .. }
         | Event::SaleReceived { .. }
         | Event::RefundReceived { .. }
         | Event::RefundGiven { .. }
@@ -379,6 +430,69 @@ pub async fn balance(
     .bind(Text(currency))
     .fetch_optional(executor)
     .await
+}
+
+/// Which movements to show.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this step.
+    pub step: Option<Step>,
+    /// In this currency.
+    pub currency: Option<Currency>,
+    /// From or to one of these ledger accounts, and one of each such list.
+    pub sides: Vec<Vec<LedgerAccount>>,
+    /// Of this operation.
+    pub operation: Option<Uuid>,
+    /// Not before then.
+    pub from: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
+}
+
+/// Where a page ends: the sort key of its last row.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// Where the event is.
+    pub position: Position,
+    /// The place among its postings.
+    pub ordinal: i32,
+}
+
+/// Movements after a cursor, the newest first, at most `limit`.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    filter: &Filter,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<Page<Entry, Cursor>, sqlx::Error> {
+    let mut query = QueryBuilder::new("select * from ledger.postings where true");
+    if let Some(step) = filter.step {
+        query.push(" and step = ").push_bind(step);
+    }
+    if let Some(currency) = filter.currency {
+        query.push(" and currency = ").push_bind(Text(currency));
+    }
+    for accounts in &filter.sides {
+        let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
+        query.push(" and (debit_account = any(").push_bind(accounts.clone());
+        query.push(") or credit_account = any(").push_bind(accounts).push("))");
+    }
+    if let Some(operation) = filter.operation {
+        query.push(" and operation = ").push_bind(operation);
+    }
+    if let Some(from) = filter.from {
+        query.push(" and recorded_at >= ").push_bind(from);
+    }
+    if let Some(until) = filter.until {
+        query.push(" and recorded_at < ").push_bind(until);
+    }
+    if let Some(Cursor { position, ordinal }) = after {
+        query.push(" and (position, ordinal) < (").push_bind(position).push(", ").push_bind(ordinal).push(")");
+    }
+    query.push(" order by position desc, ordinal desc limit ").push_bind(Page::<Entry, Cursor>::rows_to_fetch(limit));
+    let entries: Vec<Entry> = query.build_query_as().fetch_all(executor).await?;
+    Ok(Page::of(entries, limit, |entry| Cursor { position: entry.position, ordinal: entry.ordinal }))
 }
 
 /// Everything that was ever debited and credited in one currency. The books balance if `difference` is zero.

@@ -6,8 +6,9 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, affiliates, auction_board, catalogue, categories, escrows, images, ledger, orders, pages,
-    points, sales, stores, wallet_statement,
+    accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger,
+    notifications, orders, pages, plans, points, reports, reviews, sales, staff_acts, statistics, stores,
+    subscriptions, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -22,12 +23,23 @@ pub struct ReadModel {
     pub next: &'static str,
     /// Raised whenever its tables change or its `apply` gives other rows: it is then built anew.
     pub version: i32,
-    /// The kinds of aggregates whose events it looks at; `apply` is given no others.
+    /// The kinds of aggregates whose events it looks at, or [`ACTS`]; `apply` is given no others.
     pub(crate) about: &'static [&'static str],
     /// Creates its tables, in the schema that is on the search path. `apply` finds rows by primary keys and unique
     /// constraints alone: while the tables are built, other indexes are not there.
     pub(crate) ddl: &'static str,
     pub(crate) apply: Apply,
+}
+
+/// Of no kind in particular: what somebody has done in a capacity, whatever it has happened to.
+pub(crate) const ACTS: &[&str] = &[];
+
+impl ReadModel {
+    /// Whether what was parked can be taken after what has come later of other aggregates. What somebody was told depends
+    /// on what they wanted to hear of then, and on what they have read since, so that is told anew by a rebuild.
+    pub fn takes_late(&self) -> bool {
+        self.name != crate::notifications::MODEL.name
+    }
 }
 
 impl Follower for ReadModel {
@@ -44,7 +56,7 @@ impl Follower for ReadModel {
     }
 
     fn interest(&self) -> Interest {
-        Interest::In(self.about)
+        if self.about == ACTS { Interest::Acts } else { Interest::In(self.about) }
     }
 
     fn schema(&self) -> Option<&'static str> {
@@ -66,22 +78,30 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 15] = [
+pub const ALL: [ReadModel; 23] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
     catalogue::MODEL,
     categories::MODEL,
+    chats::MODEL,
     auction_board::MODEL,
+    notifications::MODEL,
     orders::MODEL,
     pages::MODEL,
+    plans::MODEL,
     escrows::MODEL,
     images::MODEL,
     wallet_statement::MODEL,
     ledger::MODEL,
     points::MODEL,
+    reports::MODEL,
+    reviews::MODEL,
     sales::MODEL,
+    staff_acts::MODEL,
+    statistics::MODEL,
     stores::MODEL,
+    subscriptions::MODEL,
 ];
 
 /// Every read model, for the runner.

@@ -302,7 +302,13 @@ impl Sums {
         }
     }
 
-    fn pay_out(&mut self, kept: Money, fee: Money) {
+    /// What was paid for goods, through escrow and at the door.
+    pub fn traded(&self) -> Total {
+        Total(self.gross.0 + self.cash_gross.0)
+    }
+
+    /// Takes in that a seller gets this, less the fee.
+    pub(crate) fn pay_out(&mut self, kept: Money, fee: Money) {
         self.fees.0 += i128::from(fee.minor());
         self.paid_out.0 += i128::from(kept.minor()) - i128::from(fee.minor());
     }
@@ -358,20 +364,42 @@ pub struct Totals {
 
 /// What a seller has ever sold, a row per currency.
 pub async fn totals(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<Vec<Totals>, sqlx::Error> {
-    sqlx::query_as(
+    Ok(totals_of(executor, &[seller.0]).await?.remove(&seller.0).unwrap_or_default())
+}
+
+/// What sellers have ever sold, a row per seller and currency.
+pub async fn totals_of(
+    executor: impl PgExecutor<'_>,
+    sellers: &[Uuid],
+) -> Result<BTreeMap<Uuid, Vec<Totals>>, sqlx::Error> {
+    #[derive(FromRow)]
+    struct Row {
+        seller_id: Uuid,
+        #[sqlx(flatten)]
+        totals: Totals,
+    }
+    let rows: Vec<Row> = sqlx::query_as(
         "with escrow as (
-            select currency, sum(held) as held, count(*) as held_orders
-            from sales.orders where seller_id = $1 and held > 0 group by currency)
-         select days.currency, sum(orders)::bigint as orders, sum(pieces)::bigint as pieces, sum(gross)::text as gross,
-            sum(refunded)::text as refunded, sum(fees)::text as fees, sum(paid_out)::text as paid_out,
-            sum(cash_orders)::bigint as cash_orders, sum(cash_pieces)::bigint as cash_pieces,
-            sum(cash_gross)::text as cash_gross, coalesce(max(held), 0)::text as held, coalesce(max(held_orders), 0) as held_orders
-         from sales.days left join escrow on escrow.currency = days.currency
-         where seller_id = $1 group by days.currency order by days.currency",
+            select seller_id, currency, sum(held) as held, count(*) as held_orders
+            from sales.orders where seller_id = any($1) and held > 0 group by seller_id, currency)
+         select days.seller_id, days.currency, sum(orders)::bigint as orders, sum(pieces)::bigint as pieces,
+            sum(gross)::text as gross, sum(refunded)::text as refunded, sum(fees)::text as fees,
+            sum(paid_out)::text as paid_out, sum(cash_orders)::bigint as cash_orders,
+            sum(cash_pieces)::bigint as cash_pieces, sum(cash_gross)::text as cash_gross,
+            coalesce(max(held), 0)::text as held, coalesce(max(held_orders), 0) as held_orders
+         from sales.days
+            left join escrow on escrow.currency = days.currency and escrow.seller_id = days.seller_id
+         where days.seller_id = any($1) group by days.seller_id, days.currency
+         order by days.seller_id, days.currency",
     )
-    .bind(seller.0)
+    .bind(sellers)
     .fetch_all(executor)
-    .await
+    .await?;
+    let mut totals: BTreeMap<Uuid, Vec<Totals>> = BTreeMap::new();
+    for row in rows {
+        totals.entry(row.seller_id).or_default().push(row.totals);
+    }
+    Ok(totals)
 }
 
 /// The listings of which a seller has sold most pieces.

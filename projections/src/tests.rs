@@ -1,6 +1,8 @@
 //! What takes a Postgres to show. Histories are random but repeatable, and decided by the domain itself.
 
+mod administration;
 mod books;
+mod chats;
 mod cuts;
 mod database;
 mod forgetting;
@@ -8,5 +10,7 @@ pub(crate) mod history;
 mod parking;
 mod questions;
 mod rebuilding;
+mod reputation;
 mod sales;
+mod subscriptions;
 mod versions;

@@ -1,13 +1,13 @@
 //! What does this account have, and how did it come to that?
 //!
 //! A transaction is one operation that the owner knows by name (a deposit, a withdrawal, a hold, what an order has cost
-//! or brought), however many steps it takes. Its `amount` is signed by what it does to the available balance: a deposit
-//! and a sale add, a withdrawal, a hold and a payment take. Its `balance_after` is the available balance right after
-//! the last of its movements there: nothing while a deposit is pending, what was left for a withdrawal on its way, what
-//! is there again for one that failed.
+//! or brought, a period of a subscription), however many steps it takes. Its `amount` is signed by what it does to the
+//! available balance: a deposit and a sale add, a withdrawal, a hold and a payment take. Its `balance_after` is the
+//! available balance right after the last of its movements there: nothing while a deposit is pending, what was left for a
+//! withdrawal on its way, what is there again for one that failed.
 //!
-//! What moves between a wallet and the escrow of an order is posted by the escrow's event, and a commission by its own;
-//! the wallet's event of the same commit says how much that is here.
+//! What moves between a wallet and the escrow of an order is posted by the escrow's event, a commission and a period of
+//! a subscription by their own; the wallet's event of the same commit says how much that is here.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "wallet_statement",
     next: "wallet_statement_next",
-    version: 3,
+    version: 4,
     about: &[wallet::Wallet::TYPE],
     ddl: include_str!("wallet_statement.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -58,8 +58,8 @@ pub struct Balance {
 /// One operation of a wallet.
 #[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
 pub struct Transaction {
-    /// The operation: the deposit, the withdrawal, the hold, the refund, the order that was paid or sold, or the
-    /// commission. A recovery has the id of the deposit, the sale or the commission that has brought its money. One id, one
+    /// The operation: the deposit, the withdrawal, the hold, the refund, the order that was paid or sold, the commission,
+    /// or the period of a subscription. A recovery has the id of the deposit, the sale or the commission that has brought its money. One id, one
     /// operation of each kind.
     pub id: Uuid,
     /// Whose.
@@ -107,6 +107,8 @@ pub enum Kind {
     Hold,
     /// Pays an order.
     Payment,
+    /// Pays for a period of a subscription.
+    Subscription,
     /// Brings what an order was sold for, less the fee.
     Sale,
     /// Brings money back for an order that was paid.
@@ -130,6 +132,7 @@ impl Kind {
             Self::Withdrawal
             | Self::Hold
             | Self::Payment
+            | Self::Subscription
             | Self::RefundGiven
             | Self::CommissionGiven
             | Self::Recovery => true,
@@ -223,8 +226,9 @@ impl Statement {
                 request(amount, None);
                 self.complete(operation, Some(*order), wallet, recorded);
             }
-            // The order is somebody else's.
-            Event::CommissionReceived { amount, .. }
+            // There is no order, or it is somebody else's.
+            Event::SubscriptionPaid { amount, .. }
+            | Event::CommissionReceived { amount, .. }
             | Event::CommissionGiven { amount, .. }
             | Event::ReceivableRecovered { amount, .. } => {
                 request(amount, None);
@@ -317,6 +321,7 @@ fn operation(event: &Event) -> Option<(Kind, Uuid)> {
         | Event::WithdrawalFailed { withdrawal, .. } => Some((Kind::Withdrawal, withdrawal.0)),
         Event::HoldPlaced { hold, .. } | Event::HoldReleased { hold, .. } => Some((Kind::Hold, hold.0)),
         Event::PaymentMade { order, .. } => Some((Kind::Payment, order.0)),
+        Event::SubscriptionPaid { period, .. } => Some((Kind::Subscription, period.0)),
         Event::SaleReceived { order, .. } => Some((Kind::Sale, order.0)),
         Event::RefundReceived { refund, .. } => Some((Kind::RefundReceived, refund.0)),
         Event::RefundGiven { refund, .. } => Some((Kind::RefundGiven, refund.0)),
@@ -359,15 +364,19 @@ impl Balance {
                 | LedgerAccount::FeeIncome
                 | LedgerAccount::MarketingExpense
                 | LedgerAccount::AffiliateExpense
-                | LedgerAccount::AffiliatePending(_) => {}
+                | LedgerAccount::AffiliatePending(_)
+                | LedgerAccount::DeferredRevenue(_)
+                | LedgerAccount::SubscriptionIncome => {}
             }
         }
     }
 
-    /// What the escrow of an order or a commission has posted here by an event of its own.
+    /// What the escrow of an order, a commission or a subscription has posted here by an event of its own.
     fn follow_others(&mut self, event: &Event) {
         match event {
-            Event::PaymentMade { amount, .. } => self.available -= amount.minor(),
+            Event::PaymentMade { amount, .. } | Event::SubscriptionPaid { amount, .. } => {
+                self.available -= amount.minor();
+            }
             Event::SaleReceived { amount, .. }
             | Event::RefundReceived { amount, .. }
             | Event::CommissionReceived { amount, .. } => self.available += amount.minor(),

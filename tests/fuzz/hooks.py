@@ -51,9 +51,23 @@ KINDS = {
     "locations": "provinces",
     "merchants": "sellers",
     "users": "sellers",
+    "sellers": "sellers",
+    "reviews": "reviews",
+    "reports": "reports",
+    "complaints": "complaints",
+    "chats": "chats",
+    "conversations": "chats",
+    "notifications": "notifications",
 }
-FIELDS = {"listing_id": "listings", "image_id": "images", "order_id": "orders", "province_id": "provinces", "city_id": "cities"}
-FIELDS |= {"address_id": "addresses"}
+FIELDS = {
+    "account_id": "sellers",
+    "listing_id": "listings",
+    "image_id": "images",
+    "order_id": "orders",
+    "province_id": "provinces",
+    "city_id": "cities",
+    "address_id": "addresses",
+}
 
 # The same for things whose paths have a name of theirs instead of an id.
 SLUGS = {"store": "stores"}
@@ -196,6 +210,15 @@ def _keep_rules_between_fields(case):
     if _needs_token(case) and _is_about_oneself(case):
         for name in {"password", "current_password"} & body.keys():
             body[name] = getattr(_expendable, "password", "none yet")
+    # What the staff says is for several or for one.
+    if "reason" in body and {"audience", "account_id"} & body.keys():
+        if body.get("audience"):
+            body.pop("account_id", None)
+        elif not body.get("account_id"):
+            body["audience"] = "staff"
+    # Only a message is in a chat.
+    if "chat_id" in body and "reason" in body and body.get("kind") != "message":
+        del body["chat_id"]
     # Either an address or the id of one.
     if body.get("ship_to") and body.get("address_id"):
         del body["ship_to" if _digest(case, "address") % 2 else "address_id"]
@@ -255,6 +278,8 @@ def _use_what_is_there(case):
         parameters["image_id"] = own[number % len(own)] if own else parameters["image_id"]
     if case.path.startswith("/api/v1/media/") and pictures and number % 4:
         parameters["name"] = f"{uuid.UUID(next(iter(pictures.values()))[0]).hex}.jpg"
+    if isinstance(case.body, dict) and case.body.get("about") in ("listing", "order"):
+        case.body["id"] = _one_of(f"{case.body['about']}s", case.body.get("id"))
     lines = case.body.get("lines") if isinstance(case.body, dict) else None
     for part in [case.body, *(lines if isinstance(lines, list) else [])]:
         for name in FIELDS.keys() & part.keys() if isinstance(part, dict) else ():

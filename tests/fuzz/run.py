@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from functools import reduce
@@ -160,7 +161,14 @@ class Server:
         addresses = [address for who in tokens for address in items("/addresses", who)]
         page = {"title": "Terms", "body": "# Be kind\n\nAnd [fair](https://example.com)."}
         self.ask("PUT", "/api/v1/admin/pages/terms", page, tokens["admin"])
+        for order in items("/orders?limit=5", "buyer"):
+            about = {"about": "order", "id": order["id"]}
+            chat = self.ask("POST", "/api/v1/chats", about, tokens["buyer"])["id"]
+            self.ask("POST", f"/api/v1/chats/{chat}/messages", {"text": "Is it on its way?"}, tokens["buyer"])
+        chats = items("/chats", "buyer")
+        notifications = [told for who in tokens for told in items("/notifications?limit=40", who)]
         disputed = items("/admin/escrow?status=disputed", "admin")
+        said = self.speak(tokens, orders, listings)
         stores = items("/stores?limit=40", "admin")
         return {
             "address": self.address,
@@ -170,10 +178,13 @@ class Server:
                 "listings": [listing["id"] for listing in listings],
                 "auctions": [auction["id"] for auction in auctions],
                 "orders": [order["id"] for order in orders] + [escrow["order_id"] for escrow in disputed],
+                "chats": [chat["id"] for chat in chats],
+                "notifications": [told["id"] for told in notifications],
                 "groups": [order["group_id"] for order in orders],
                 "addresses": [address["id"] for address in addresses],
                 "provinces": [province],
                 "cities": cities,
+                **said,
                 "pages": ["terms"],
                 # Not the seller of the log-ins, whose store would be removed for good.
                 "sellers": [store["id"] for store in stores if store["id"] != mine],
@@ -183,6 +194,32 @@ class Server:
             },
             "slugs": {"stores": [store["slug"] for store in stores]},
         }
+
+
+    def speak(self, tokens, orders, listings):
+        """Lets the buyer say something of everything that has come, and tells the ids of what was said."""
+        buyer, seller = tokens["buyer"], tokens["seller"]
+        said = {"reviews": [], "reports": [], "complaints": []}
+
+        def tell(kind, path, body, token):
+            try:
+                said[kind].append(self.ask("POST", f"/api/v1{path}", body, token)["id"])
+            except urllib.error.HTTPError as refused:
+                # It has not come yet, it is the seller's, or it was said before.
+                if refused.code not in (403, 404, 409, 422):
+                    raise
+
+        for order in orders:
+            for line in order["lines"]:
+                review = {"order_id": order["id"], "listing_id": line["listing_id"], "sku": line["sku"], "rating": 4}
+                tell("reviews", "/reviews", review, buyer)
+            complaint = {"order_id": order["id"], "subject": "other", "text": "It is late."}
+            for token in (buyer, seller):
+                tell("complaints", "/complaints", complaint, token)
+        for listing in listings[:10]:
+            report = {"kind": "listing", "id": listing["id"], "reason": "other"}
+            tell("reports", "/reports", report, buyer)
+        return said
 
 
 def schemathesis(server, market, report, seconds, seed, *, sandbox):

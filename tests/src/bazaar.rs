@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use commands::{Request, accounts};
 use domain::account::{Capability, Granter};
+use domain::{AccountId, Sealed};
 use eventstore::event::Metadata;
 use serde_json::{Value, json};
 
@@ -126,14 +127,31 @@ impl Bazaar {
 
 /// Somebody of the staff.
 pub async fn staff(server: &InProcess, name: &str) -> Client {
+    somebody_who_may(server, name, [Capability::Staff].into()).await
+}
+
+/// Somebody of the staff who is an administrator as well.
+pub async fn admin(server: &InProcess, name: &str) -> Client {
+    somebody_who_may(server, name, [Capability::Staff, Capability::Admin].into()).await
+}
+
+async fn somebody_who_may(server: &InProcess, name: &str, capabilities: BTreeSet<Capability>) -> Client {
     let client = server.client().register(name).await;
     let account = client.account();
-    let granted = move |world: &mut commands::World<'_>| {
-        accounts::grant(world, account, BTreeSet::from([Capability::Staff]), Granter::Operator)
-    };
+    let granted =
+        move |world: &mut commands::World<'_>| accounts::grant(world, account, capabilities.clone(), Granter::Operator);
     let request = Request::once(Metadata::by_operator());
     server.app.engine.submit(request, granted).await.or_fail("make somebody of the staff");
     client
+}
+
+/// Suspends somebody, as an operator does.
+pub async fn suspend(server: &InProcess, account: AccountId) {
+    let reason = Sealed::from_ciphertext(account, "a reason that nobody opens".to_owned());
+    let suspend =
+        move |world: &mut commands::World<'_>| accounts::suspend(world, account, reason.clone(), Granter::Operator);
+    let suspended = server.app.engine.submit(Request::once(Metadata::by_operator()), suspend).await;
+    suspended.or_fail("suspend somebody");
 }
 
 impl Client {

@@ -25,7 +25,10 @@ mod intents;
 mod log;
 mod order;
 mod orders;
+mod people;
+mod plans;
 mod replica;
+mod reputation;
 mod second_chances;
 mod sequence;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! else uses; [`client`] and [`socket`] talk to it, and [`document`] is held
 //! against what it answers; [`load`] keeps it busy and writes down every request and answer
 //! ([`history`]); [`checker`] holds that against the log and finds every answer that the log does not explain;
-//! [`bazaar`] is a small marketplace for tests of orders; [`models`] tells whether read models equal their rebuild;
+//! [`bazaar`] is a small marketplace for tests of orders, and [`reputation`] what people say of each other there; [`models`] tells whether read models equal their rebuild;
 //! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`collector`] takes what
 //! it traces; [`mailbox`] reads what it mails; [`openid`] is somebody else who knows people, [`s3`] somebody
 //! else's storage; [`pictures`] draws what is uploaded; [`real`] replays real records.
@@ -26,6 +26,8 @@ pub mod nats;
 pub mod openid;
 pub mod pictures;
 pub mod real;
+pub mod reputation;
 pub mod s3;
 pub mod server;
+pub mod smtp;
 pub mod socket;

@@ -14,8 +14,12 @@ pub struct Letter {
     pub to: String,
     /// What it is about.
     pub subject: String,
-    /// The token in it.
+    /// What names it.
+    pub id: String,
+    /// The token in it; empty if it asks for none.
     pub token: String,
+    /// All of it, without the breaks of lines that are longer than mail may have them.
+    pub whole: String,
 }
 
 /// All mailboxes.
@@ -34,15 +38,17 @@ impl Mailboxes {
             Ok(files) => files.map(|file| file.or_fail("list the messages").path()).collect(),
             Err(_) => Vec::new(),
         };
-        // Named by events, whose ids are in the order of time.
+        // Named by positions in the log.
         files.retain(|file| file.extension().is_some_and(|extension| extension == "eml"));
         files.sort();
-        let letters = files.iter().map(|file| read(&std::fs::read_to_string(file).or_fail("read a message")));
+        let letters = files.iter().map(|file| read_letter(&std::fs::read_to_string(file).or_fail("read a message")));
         letters.filter(|letter| letter.to == to && letter.subject.contains(about)).collect()
     }
 }
 
-fn read(text: &str) -> Letter {
+/// A letter as it was sent.
+pub fn read_letter(text: &str) -> Letter {
+    let text = text.replace("=\r\n", "").replace("=\n", "");
     let header = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.or_fail("find a header of a message").trim().to_owned()
@@ -51,6 +57,6 @@ fn read(text: &str) -> Letter {
         let letters = line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         letters && line.len() == TOKEN_CHARS
     };
-    let token = text.lines().map(str::trim).find(is_token).or_fail("find the token of a message").to_owned();
-    Letter { to: header("To:"), subject: header("Subject:"), token }
+    let token = text.lines().map(str::trim).find(is_token).unwrap_or_default().to_owned();
+    Letter { to: header("To:"), subject: header("Subject:"), id: header("Message-ID:"), token, whole: text }
 }

@@ -11,6 +11,7 @@ use tradepost_tests::bazaar::Bazaar;
 use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::market::{address, auction, listing, usd};
 use tradepost_tests::pictures::picture;
+use tradepost_tests::reputation::{feedback, id_of};
 
 /// What everybody is told who has not logged in.
 const LOG_IN: &str = "This takes an access token: log in first.";
@@ -65,12 +66,23 @@ pub(crate) struct Things {
     order: String,
     group: String,
     address: String,
+    review: String,
+    report: String,
+    complaint: String,
+    chat: String,
+    notification: String,
+    subscription: String,
 }
 
 impl Things {
     pub(crate) async fn of(bazaar: &Bazaar) -> Self {
         let offered = bazaar.offer(3).await;
         let bought = bazaar.buyer.check_out(&[(&offered, 1)], "later").await.expect(201);
+        bazaar.buyer.fund(20_000).await;
+        let review = bazaar.review(4).await;
+        // Nobody reports much on a day.
+        let reporter = bazaar.server.join(&format!("reporter-of-{offered}")).await;
+        let complained = bazaar.buyer.complain(&tradepost_tests::bazaar::order_of(&bought)).await.expect(201);
         let image = send_picture(&bazaar.seller, &format!("/listings/{offered}/images")).await.expect(201);
         let things = Self {
             image: image.body["items"][0]["id"].as_str().unwrap().to_owned(),
@@ -78,6 +90,12 @@ impl Things {
             order: tradepost_tests::bazaar::order_of(&bought),
             group: bought.body["group_id"].as_str().unwrap().to_owned(),
             address: address_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
+            notification: notification_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
+            report: id_of(&reporter.report("listing", &offered).await.expect(201)),
+            complaint: id_of(&complained),
+            review,
+            chat: chat_of(&bazaar.buyer, bazaar.server.database.log_head().await, &offered).await,
+            subscription: subscription_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             listing: offered,
         };
         // Until it shows.
@@ -86,23 +104,45 @@ impl Things {
         bazaar.buyer.get(&format!("/orders/{}", things.order)).since(head).send().await.expect(200);
         bazaar.buyer.get(&format!("/escrow/{}", things.order)).since(head).send().await.expect(200);
         bazaar.seller.get(&format!("/listings/{}", things.listing)).since(head).send().await.expect(200);
+        bazaar.buyer.get(&format!("/complaints/{}", things.complaint)).since(head).send().await.expect(200);
         things
     }
 
     /// Things that nobody has.
     fn of_nobody() -> Self {
         let id = || eventstore::mint::id().to_string();
-        Self { listing: id(), image: id(), auction: id(), order: id(), group: id(), address: id() }
+        Self {
+            listing: id(),
+            image: id(),
+            auction: id(),
+            order: id(),
+            group: id(),
+            address: id(),
+            chat: id(),
+            notification: id(),
+            subscription: id(),
+            review: id(),
+            report: id(),
+            complaint: id(),
+        }
     }
 
     /// The path of a route with the ids of these things in it.
     pub(crate) fn name(&self, path: &str) -> String {
         let id = match path.split('/').nth(1) {
             Some("listings") => &self.listing,
+            Some("ws") if path.starts_with("/ws/chats/") => &self.chat,
             Some("auctions" | "ws") => &self.auction,
+            Some("chats") => &self.chat,
+            Some("notifications") => &self.notification,
             Some("admin") if path.starts_with("/admin/listings/") => &self.listing,
+            Some("admin") if path.starts_with("/admin/complaints/") => &self.complaint,
+            Some("reviews") => &self.review,
+            Some("reports") => &self.report,
+            Some("complaints") => &self.complaint,
             Some("order-groups") => &self.group,
             Some("addresses") => &self.address,
+            Some("subscriptions") => &self.subscription,
             Some("store") => "no-such-store",
             Some("pages" | "admin") if path.contains("{slug}") => "terms",
             _ => &self.order,
@@ -110,6 +150,12 @@ impl Things {
         let path = path.replace("{image_id}", &self.image);
         path.replace("{id}", id).replace("{order_id}", id).replace("{slug}", id)
     }
+}
+
+/// The newest that somebody was told.
+async fn notification_of(client: &Client, since: i64) -> String {
+    let told = client.get("/notifications").since(since).send().await.expect(200).body;
+    told["items"][0]["id"].as_str().unwrap().to_owned()
 }
 
 /// An auction that the winner did not pay, offered to the buyer.
@@ -134,6 +180,28 @@ async fn address_of(client: &Client, since: i64) -> String {
     }
 }
 
+/// A chat of somebody: one that is open already, since there cannot be many on one day.
+async fn chat_of(client: &Client, since: i64, listing: &str) -> String {
+    let chats = client.get("/chats").since(since).send().await.expect(200).body;
+    if let Some(id) = chats["items"][0]["id"].as_str() {
+        return id.to_owned();
+    }
+    let opened = client.post("/chats", &json!({ "about": "listing", "id": listing })).send().await.expect(201);
+    client.get("/chats").since(opened.at()).send().await.expect(200);
+    opened.body["id"].as_str().unwrap().to_owned()
+}
+
+/// The subscription of somebody, who has one at a time.
+async fn subscription_of(client: &Client, since: i64) -> String {
+    let mine = client.get("/subscriptions/my").since(since).send().await.expect(200).body;
+    if let Some(id) = mine["active"]["id"].as_str() {
+        return id.to_owned();
+    }
+    let premium = json!({ "plan": "premium", "currency": "USD" });
+    let bought = client.post("/subscriptions/purchase", &premium).send().await.expect(201);
+    bought.body["id"].as_str().unwrap().to_owned()
+}
+
 /// A body that the route takes, so that it comes to the question whose thing it is.
 fn body(route: &Route) -> Value {
     match (route.method.as_str(), route.path) {
@@ -147,11 +215,20 @@ fn body(route: &Route) -> Value {
         ("POST", "/auctions/{id}/cancel" | "/orders/{id}/cancel" | "/escrow/{order_id}/dispute") => {
             json!({ "reason": "It is scratched." })
         }
+        ("PUT", "/reviews/{id}") => json!({ "rating": 2 }),
+        ("POST", "/reviews/{id}/reply") => json!({ "text": "Thank you." }),
+        ("POST", "/orders/{id}/feedback") => feedback(5, 4, 3),
+        ("PATCH" | "PUT", "/reports/{id}") | ("PATCH", "/admin/complaints/{id}") => {
+            json!({ "outcome": "dismissed", "reason": "All is well." })
+        }
         ("POST", "/addresses") => address("Ann"),
+        ("POST", "/chats/{id}/messages") => json!({ "text": "Hello" }),
+        ("PUT", "/admin/plans/{slug}") => json!({ "name": "Terms", "prices": [usd(1)], "reason": "Why not." }),
         ("PUT", "/admin/pages/{slug}") => json!({ "title": "Terms", "body": "Be kind." }),
         ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
         ("PATCH" | "PUT", "/admin/listings/{id}") => json!({ "featured": true }),
+        ("PATCH" | "PUT", "/admin/users/{id}") => json!({ "reason": "Their papers." }),
         (_, path) if path.starts_with("/admin/merchants/{id}") => json!({ "reason": "Their papers." }),
         _ => json!({}),
     }
@@ -168,7 +245,18 @@ async fn ask(client: &Client, route: &Route, things: &Things) -> Answer {
         return send_picture(client, &things.name(route.path)).await;
     }
     let ask = client.ask(&route.method, &format!("/api/v1{}", things.name(route.path)));
-    if route.method == Method::GET { ask.send().await } else { ask.json(&body(route)).send().await }
+    let body = match (route.method.as_str(), route.path) {
+        ("POST", "/chats") => json!({ "about": "listing", "id": things.listing }),
+        _ => body(route),
+    };
+    if route.method == Method::GET { ask.send().await } else { ask.json(&body).send().await }
+}
+
+/// Whether whoever a thing is not for does not see it, though any account may have one.
+fn of_ones_own(path: &str) -> bool {
+    ["/addresses/", "/notifications/{id}", "/subscriptions/{id}"]
+        .into_iter()
+        .any(|beginning| path.starts_with(beginning))
 }
 
 fn told(answer: &Answer) -> (u16, Value, Value) {
@@ -208,7 +296,7 @@ async fn every_route_lets_in_whom_it_concerns_and_nobody_else() {
             (_, "seller") if !names_a_thing => {
                 assert_eq!((other.status, &other.body["needed"]), (403, &json!("sell")), "{what} as a buyer");
             }
-            (_, "account" | "account (own, open and disputed)") if !route.path.starts_with("/addresses/") => {
+            (_, "account" | "account (own, open and disputed)") if !of_ones_own(route.path) => {
                 assert!(![401, 403, 404].contains(&other.status), "{what} as an account: {}", other.text);
             }
             _ if names_a_thing => {

@@ -276,12 +276,7 @@ async fn whoever_may_not_trade_earns_nothing_new() {
     let (bazaar, affiliate, code) = open().await;
     click(&bazaar.buyer, &code).await.expect(200);
     let earned = bazaar.sell().await;
-    let account = affiliate.account();
-    let suspend = move |world: &mut commands::World<'_>| {
-        commands::accounts::suspend(world, account, "fraud".to_owned(), domain::account::Granter::Operator)
-    };
-    let request = commands::Request::once(eventstore::event::Metadata::by_operator());
-    bazaar.server.app.engine.submit(request, suspend).await.unwrap();
+    tradepost_tests::bazaar::suspend(&bazaar.server, affiliate.account()).await;
     bazaar.sell().await;
     assert_eq!(earnings(&bazaar, &affiliate).await, [COMMISSION, 0, 0]);
     click(&bazaar.staff, &code).await.problem(404, "not-found");

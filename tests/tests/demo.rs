@@ -23,7 +23,8 @@ async fn the_story_ends_in_the_present_with_orders_in_every_state() {
     let secret = RootSecret::new(b"the secret of a sample marketplace");
     let folder = TempDir::new().unwrap();
     let mut settings = Config::default();
-    settings.media.folder = folder.path().to_owned();
+    settings.media.folder = folder.path().join("media");
+    settings.mail.folder = folder.path().join("mail");
     let node = Node::start(settings, &reached, secret, clock.clone()).await.unwrap();
     let mut said = Vec::new();
     demo::fill(&node.app, &mut |line| said.push(line.to_owned())).await.unwrap();
@@ -41,12 +42,15 @@ async fn the_story_ends_in_the_present_with_orders_in_every_state() {
         ("catalogue.listings where attributes::text <> '{}'", 50),
         ("stores.stores where kyc = 'verified'", 4),
         ("pages.versions", 3),
+        ("reviews.reviews", 5),
+        ("reviews.feedback", 5),
+        ("subscriptions.subscriptions", 1),
     ] {
         let count: i64 =
             sqlx::query_scalar(&format!("select count(*) from {there}")).fetch_one(&node.app.pool).await.unwrap();
         assert!(count >= at_least, "{there}: {count}");
         if there.contains("images") {
-            assert_eq!(i64::try_from(files_in(folder.path())).unwrap(), 2 * count);
+            assert_eq!(i64::try_from(files_in(&folder.path().join("media"))).unwrap(), 2 * count);
         }
     }
     let books = ledger::trial_balance(&node.app.pool).await.unwrap();

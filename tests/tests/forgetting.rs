@@ -17,7 +17,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 23] = [
+const CANARIES: [&str; 32] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -38,9 +38,18 @@ const CANARIES: [&str; 23] = [
     "canary-whatsapp",
     "canary-instagram",
     "canary-facebook",
+    "canary-review",
+    "canary-opinion",
+    "canary-comment",
+    "canary-platform",
+    "canary-report",
+    "canary-complaint",
+    "canary-message",
+    "canary-announced",
     "canary-reason",
     "canary-agent",
     "canary horse battery",
+    "canary-suspension",
 ];
 
 /// The same of a guest.
@@ -201,6 +210,9 @@ async fn somebody(server: &Spawned, seller: &Client, clerk: &Client) -> (Client,
     clerk.post(&verify, &json!({ "reason": "canary-reason" })).send().await.expect(200);
     let item = seller.offer(&with(listing(1_000), "stock", 1)).await;
     ann.post(&format!("/listings/{item}/favorite"), &json!({})).send().await.expect(200);
+    let chat = ann.post("/chats", &json!({ "about": "listing", "id": item })).send().await.expect(201);
+    let chat = format!("/chats/{}/messages", chat.body["id"].as_str().or_fail("find the chat"));
+    ann.post(&chat, &json!({ "text": "canary-message" })).key("two").send().await.expect(201);
     ann.post(&format!("/listings/{item}/view"), &json!({})).send().await.expect(200);
     let deposit = json!({ "amount": usd(1_000), "payment_method": "sandbox-succeeds" });
     ann.post("/payments/deposit", &deposit).key("one").send().await.expect(202);
@@ -215,6 +227,7 @@ async fn somebody(server: &Spawned, seller: &Client, clerk: &Client) -> (Client,
     let refused = refused.problem(409, "account-not-settled");
     assert_eq!(refused.body["orders"], 1);
     ann.tell(&order, "confirm").await.expect(200);
+    speak(&ann, &item, &order).await;
     let enrolled = ann.post("/affiliate", &json!({})).send().await.expect(201);
     let code = enrolled.body["code"].as_str().or_fail("find the code").to_owned();
     let ticket = ann.post("/auth/ws-ticket", &json!({})).send().await.expect(201);
@@ -224,21 +237,67 @@ async fn somebody(server: &Spawned, seller: &Client, clerk: &Client) -> (Client,
     (ann.clone(), vec![ann.access_token().to_owned(), ann.refresh_token().to_owned(), ticket, code])
 }
 
+/// Lets somebody of the staff say why they do what they do.
+async fn work_for_the_marketplace(database: &TestDatabase, ann: &Client) {
+    let grant = ["admin", "grant", "--email", "canary-email@example.com", "--capability", "staff"];
+    let granted = tradepost(database.url(), &grant).output().await.or_fail("run `tradepost admin`");
+    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+    let plan = json!({ "name": "Gold", "prices": [usd(100)], "reason": "canary-reason" });
+    ann.put("/admin/plans/gold", &plan).send().await.expect(201);
+    let said = json!({
+        "account_id": ann.account(), "title": "Dear Ann", "body": "canary-announced", "reason": "canary-reason",
+    });
+    ann.post("/admin/notifications", &said).send().await.expect(201);
+}
+
+/// Says something of an order wherever something can be said.
+async fn speak(ann: &Client, item: &str, order: &str) {
+    let review = json!({
+        "order_id": order, "listing_id": item, "rating": 4, "title": "canary-review", "text": "canary-opinion",
+    });
+    ann.post("/reviews", &review).send().await.expect(201);
+    let feedback = json!({
+        "communication": 5, "shipping": 4, "accuracy": 3, "platform": 5, "comment": "canary-comment",
+        "platform_comment": "canary-platform",
+    });
+    ann.post(&format!("/orders/{order}/feedback"), &feedback).send().await.expect(201);
+    let report = json!({ "kind": "listing", "id": item, "reason": "other", "text": "canary-report" });
+    ann.post("/reports", &report).send().await.expect(201);
+    let complaint = json!({ "order_id": order, "subject": "other", "text": "canary-complaint" });
+    ann.post("/complaints", &complaint).send().await.expect(201);
+}
+
 #[tokio::test]
 async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let market = Watched::start().await;
     let Watched { database, server, .. } = &market;
     let seller = server.client().register_seller("seller").await;
     let (ann, tokens) = somebody(server, &seller, &clerk(database, server).await).await;
+    work_for_the_marketplace(database, &ann).await;
+    // Staff write about people as well.
+    let suspend = ["admin", "suspend", "--email", "canary-email@example.com", "--reason", "canary-suspension"];
+    let suspended = tradepost(database.url(), &suspend).output().await.or_fail("run `tradepost admin suspend`");
+    assert!(suspended.status.success(), "{}", String::from_utf8_lossy(&suspended.stderr));
     let places = places();
     let before = database.log_head().await;
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate"] {
+    for path in [
+        "/auth/me",
+        "/orders",
+        "/listings",
+        "/stores",
+        "/addresses",
+        "/affiliate",
+        "/reviews",
+        "/complaints",
+        "/chats",
+        "/notifications",
+    ] {
         ann.get(path).since(before).send().await.expect(200);
     }
     let favorites = ann.get("/profile/favorites").send().await.expect(200);
     assert_eq!(favorites.body["items"][0]["listing"]["favorites"], 1, "{}", favorites.text);
     // Shown while they are there, but for what nobody is shown.
-    for shown in CANARIES[..21].iter().copied().chain(places.iter().map(String::as_str)) {
+    for shown in CANARIES[..29].iter().copied().chain(places.iter().map(String::as_str)) {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
@@ -247,7 +306,18 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
     let head = database.log_head().await;
     // Whatever shows this position has forgotten.
-    for path in ["/auth/me", "/orders", "/listings", "/stores", "/addresses", "/affiliate"] {
+    for path in [
+        "/auth/me",
+        "/orders",
+        "/listings",
+        "/stores",
+        "/addresses",
+        "/affiliate",
+        "/reviews",
+        "/complaints",
+        "/chats",
+        "/notifications",
+    ] {
         seller.get(path).since(head).send().await.expect(200);
     }
     // What they looked at is counted, and nobody's; what they wanted to find again is neither.
@@ -325,12 +395,7 @@ async fn nothing_tells_who_a_guest_was_half_a_year_after() {
 async fn whoever_is_blocked_does_not_come_back_by_leaving() {
     let server = InProcess::start().await;
     let ann = server.client().register("ann").await;
-    let account = ann.account();
-    let suspend = move |world: &mut commands::World<'_>| {
-        commands::accounts::suspend(world, account, "fraud".to_owned(), domain::account::Granter::Operator)
-    };
-    let request = commands::Request::once(eventstore::event::Metadata::by_operator());
-    server.app.engine.submit(request, suspend).await.or_fail("suspend somebody");
+    tradepost_tests::bazaar::suspend(&server, ann.account()).await;
     delete(&ann).await.expect(200);
     let again = json!({ "email": "ann@example.com", "user_name": "another", "password": PASSWORD });
     server.client().post("/auth/register", &again).send().await.problem(409, "email-taken");

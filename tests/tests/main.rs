@@ -6,6 +6,8 @@ mod access;
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
+mod administration;
+#[cfg(test)]
 mod affiliates;
 #[cfg(test)]
 mod auctions;
@@ -18,6 +20,8 @@ mod bad_input;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod chats;
+#[cfg(test)]
 mod checkouts;
 #[cfg(test)]
 mod cold_start;
@@ -29,6 +33,8 @@ mod conventions;
 mod demo;
 #[cfg(test)]
 mod deploy;
+#[cfg(test)]
+mod disputes;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
@@ -58,6 +64,8 @@ mod listing_images;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod mail;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod moderation;
@@ -65,6 +73,8 @@ mod moderation;
 mod nats;
 #[cfg(test)]
 mod nodes;
+#[cfg(test)]
+mod notifications;
 #[cfg(test)]
 mod operating;
 #[cfg(test)]
@@ -86,6 +96,10 @@ mod real_orders;
 #[cfg(test)]
 mod rebuild;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
+mod reviews;
+#[cfg(test)]
 mod sales;
 #[cfg(test)]
 mod searching;
@@ -94,11 +108,15 @@ mod second_chances;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod slow_sockets;
+#[cfg(test)]
 mod start_up;
 #[cfg(test)]
 mod storefront;
 #[cfg(test)]
 mod stores;
+#[cfg(test)]
+mod subscriptions;
 #[cfg(test)]
 mod sweeping;
 #[cfg(test)]

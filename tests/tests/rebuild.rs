@@ -14,6 +14,7 @@ use tradepost_tests::load::{Load, seed};
 use tradepost_tests::market::{auction, listing, usd, with};
 use tradepost_tests::models;
 use tradepost_tests::pictures::picture;
+use tradepost_tests::reputation::{Got, feedback, id_of};
 use tradepost_tests::server::InProcess;
 
 /// A marketplace in which a bit of everything has happened. All followers have taken it in.
@@ -72,6 +73,7 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let liked = seller.offer(&listing(700)).await;
     buyer.post(&format!("/listings/{liked}/favorite"), &json!({})).send().await.expect(200);
     nobody.post(&format!("/listings/{liked}/view"), &json!({})).send().await.expect(200);
+    talk(&buyer, &seller, &liked).await;
     let plain = seller.schedule(&with(auction(1_000), "duration_s", 600)).await;
     let reserved = seller.schedule(&with(auction(1_000), "reserve_price", usd(50_000))).await;
     let at_once = seller.schedule(&with(auction(1_000), "buy_now_price", usd(9_000))).await;
@@ -82,6 +84,9 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let reason = json!({ "reason": "It was damaged." });
     seller.post(&format!("/auctions/{cancelled}/cancel"), &reason).send().await.expect(200);
     buyer.fund(5_000).await;
+    let gold = json!({ "name": "Gold", "prices": [usd(10)], "features": ["☂"], "reason": "Why not." });
+    staff.put("/admin/plans/gold", &gold).send().await.expect(201);
+    buyer.post("/subscriptions/purchase", &json!({ "plan": "gold", "currency": "USD" })).send().await.expect(201);
     // Which earns points, and whoever has sent the buyer a commission.
     let enrolled = code_of_somebody(nobody).await;
     buyer.post("/affiliate/clicks", &json!({ "code": enrolled })).send().await.expect(200);
@@ -89,12 +94,63 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let order = tradepost_tests::bazaar::order_of(&buyer.check_out(&[(&bought, 1)], "now").await.expect(201));
     seller.post(&format!("/orders/{order}/ship"), &json!({ "carrier": "Post" })).send().await.expect(200);
     buyer.tell(&order, "confirm").await.expect(200);
+    be_told(&buyer, staff).await;
+    speak_of_it(&seller, &buyer, staff, &Got { order, listing: bought }).await;
     for method in ["sandbox-succeeds", "sandbox-declines", "sandbox-delays"] {
         buyer.withdraw(300, method).await.expect(202);
     }
     buyer.advance(700_000).await;
     buyer.deposit(1, "sandbox-delays").await.expect(202);
     buyer.post("/auth/logout", &json!({})).send().await.expect(204);
+}
+
+/// Lets the staff say something, and somebody read what they were told and choose what to be told.
+async fn be_told(buyer: &Client, staff: &Client) {
+    let said = |audience: Option<&str>, account: Option<uuid::Uuid>| {
+        json!({
+            "audience": audience, "account_id": account, "title": "Tonight \"☂\"", "body": "One.\n\nTwo \\.",
+            "reason": "They should know.",
+        })
+    };
+    for what in [said(Some("all"), None), said(Some("sell"), None), said(None, Some(buyer.account().0))] {
+        staff.post("/admin/notifications", &what).send().await.expect(201);
+    }
+    let last = staff.post("/admin/notifications", &said(Some("buy"), None)).send().await.expect(201).at();
+    let told = buyer.get("/notifications").since(last).send().await.expect(200).body;
+    for item in told["items"].as_array().into_iter().flatten().take(3) {
+        let path = format!("/notifications/{}/read", item["id"].as_str().unwrap_or_default());
+        buyer.put(&path, &json!({})).send().await.expect(200);
+    }
+    let quiet = json!({ "items": [{ "kind": "outbid", "in_app": false, "live": true, "email": false }] });
+    buyer.put("/notifications/preferences", &quiet).send().await.expect(200);
+    staff.put("/notifications/read-all", &json!({})).send().await.expect(200);
+}
+
+/// Everything that people say of each other, with what staff make of it.
+async fn speak_of_it(seller: &Client, buyer: &Client, staff: &Client, got: &Got) {
+    let review = id_of(&buyer.review(got, 4).await.expect(201));
+    let path = format!("/reviews/{review}");
+    buyer.put(&path, &json!({ "rating": 3, "text": "It is \"slow\" \\ \n ☂" })).send().await.expect(200);
+    seller.post(&format!("{path}/reply"), &json!({ "text": "Wind it." })).send().await.expect(200);
+    staff.post(&format!("{path}/helpful"), &json!({})).send().await.expect(200);
+    let feedback = feedback(5, 4, 3);
+    buyer.post(&format!("/orders/{}/feedback", got.order), &feedback).send().await.expect(201);
+    let report = id_of(&seller.report("review", &review).await.expect(201));
+    let hidden = json!({ "outcome": "review_hidden", "reason": "Abuse." });
+    staff.patch(&format!("/reports/{report}"), &hidden).send().await.expect(200);
+    let complaint = id_of(&buyer.complain(&got.order).await.expect(201));
+    let settled = json!({ "outcome": "settled", "reason": "They have come to terms." });
+    staff.patch(&format!("/admin/complaints/{complaint}"), &settled).send().await.expect(200);
+}
+
+/// Lets a buyer and a seller write to each other about a listing.
+async fn talk(buyer: &Client, seller: &Client, listing: &str) {
+    let opened = buyer.post("/chats", &json!({ "about": "listing", "id": listing })).send().await.expect(201);
+    let chat = format!("/chats/{}", opened.body["id"].as_str().unwrap_or_default());
+    for (author, text) in [(buyer, "Is it \"gold\"?"), (buyer, "☂\n\\"), (seller, "Yes")] {
+        author.post(&format!("{chat}/messages"), &json!({ "text": text })).send().await.expect(201);
+    }
+    seller.post(&format!("{chat}/read"), &json!({ "upto": 2 })).send().await.expect(200);
 }
 
 /// The referral code of somebody new.

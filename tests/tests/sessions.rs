@@ -101,7 +101,7 @@ async fn a_block_closes_sockets_and_lets_the_account_read() {
     let (ann, id) = ann_at_an_auction(&server).await;
     let mut socket = socket_of(&ann, &id).await;
     let account = ann.account();
-    operate(&server, move |world| accounts::suspend(world, account, "fraud".to_owned(), Granter::Operator)).await;
+    tradepost_tests::bazaar::suspend(&server, account).await;
     let began = Instant::now();
     assert_eq!(socket.close_code().await, POLICY);
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());

@@ -60,7 +60,9 @@ async fn one_trace_leads_from_the_request_to_every_follower_that_it_concerns() {
     let listed = post.send().await.expect(201);
 
     let mut names = vec!["POST /api/v1/auctions", "command", "decide", "commit"];
-    names.extend(["follow catalogue", "follow auction_board", "follow timers"]);
+    let followers = ["auction_board", "catalogue", "mail", "notifications", "statistics", "subscriptions", "timers"];
+    let followers = followers.map(|name| format!("follow {name}"));
+    names.extend(followers.iter().map(String::as_str));
     let wanted: Vec<_> = names.iter().map(|name| (*name, 1)).collect();
     let trace = collector.trace(TRACE, &wanted).await;
     let (request, command) = (one(&trace, "POST /api/v1/auctions"), one(&trace, "command"));
@@ -70,7 +72,7 @@ async fn one_trace_leads_from_the_request_to_every_follower_that_it_concerns() {
     }
     assert!(trace.iter().all(|span| span.in_order), "{trace:#?}");
     // The others pass it by.
-    assert_eq!(trace.iter().filter(|span| span.name.starts_with("follow ")).count(), 3, "{trace:#?}");
+    assert_eq!(trace.iter().filter(|span| span.name.starts_with("follow ")).count(), followers.len(), "{trace:#?}");
     let place = format!("00-{TRACE}-{}-01", command.id);
     let events = stored(&database).await;
     assert!(events.contains(&Some(place)), "{events:?}");

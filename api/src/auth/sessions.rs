@@ -236,12 +236,14 @@ fn changes_standing(event: &account::Event) -> bool {
         | E::AccountErased {} => true,
         E::AccountRegistered { .. }
         | E::ProfileChanged { .. }
+        | E::AccountWarned { .. }
         | E::EmailChallenged { .. }
         | E::EmailVerified { .. }
         | E::PasswordChallenged { .. }
         | E::PasswordChanged { .. }
         | E::IdentityLinked { .. }
-        | E::ViolationRecorded { .. } => false,
+        | E::ViolationRecorded { .. }
+        | E::ViolationsPardoned { .. } => false,
     }
 }
 

@@ -78,14 +78,24 @@ impl Measured {
     ) -> Result<Self, BenchError> {
         let mut all = Self::new()?;
         while let Some(done) = running.join_next().await {
-            let Self { latencies, refused, .. } = done??;
-            all.latencies.add(latencies).map_err(|_| BenchError::Material("histogram"))?;
-            for (status, count) in refused {
-                *all.refused.entry(status).or_default() += count;
-            }
+            all.add(done??)?;
         }
-        all.elapsed = began.elapsed();
-        Ok(all)
+        Ok(all.over(began.elapsed()))
+    }
+
+    /// Takes in what somebody else has measured.
+    pub(super) fn add(&mut self, other: Self) -> Result<(), BenchError> {
+        let Self { latencies, refused, .. } = other;
+        self.latencies.add(latencies).map_err(|_| BenchError::Material("histogram"))?;
+        for (status, count) in refused {
+            *self.refused.entry(status).or_default() += count;
+        }
+        Ok(())
+    }
+
+    /// The same, measured over so long.
+    pub(super) fn over(self, elapsed: Duration) -> Self {
+        Self { elapsed, ..self }
     }
 }
 

@@ -54,6 +54,7 @@ impl Site {
         for limit in ["SENDER_PER_S", "GUESSES_PER_MIN", "ACCOUNT_PER_S"] {
             command.env(format!("TRADEPOST_LIMITS__{limit}"), "0");
         }
+        command.env("TRADEPOST_PLANS__FREE_LISTINGS", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let gone = || BenchError::Material("nodes: one did not start");
@@ -119,12 +120,17 @@ impl Node {
 
     /// The memory that it has, and the most that it has had at a time, in MiB, where the system tells it.
     pub(super) fn memory_mib(&self) -> Option<(u64, u64)> {
+        self.memory_kib().map(|(now, peak)| (now / 1_024, peak / 1_024))
+    }
+
+    /// The same in KiB.
+    pub(super) fn memory_kib(&self) -> Option<(u64, u64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?;
-        let mib = |name| {
+        let kib = |name| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1_024)
+            line.trim().strip_suffix(" kB")?.parse().ok()
         };
-        Some((mib("VmRSS:")?, mib("VmHWM:")?))
+        Some((kib("VmRSS:")?, kib("VmHWM:")?))
     }
 
     /// Its process.

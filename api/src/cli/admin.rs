@@ -121,8 +121,7 @@ impl Admin {
                 if reason.is_empty() {
                     return Err("a reason is needed: it is kept in the history".into());
                 }
-                let suspend = move |world: &mut World<'_>, it| accounts::suspend(world, it, reason.clone(), by);
-                change(config, whom, "is suspended", suspend).await
+                suspend(config, &whom, &reason).await
             }
             Self::Reinstate { whom } => {
                 change(config, whom, "may trade", move |world, it| accounts::reinstate(world, it, by)).await
@@ -182,6 +181,26 @@ where
     let account = account.ok_or_else(|| format!("no account has the e-mail address {}", whom.email))?;
     println!("{} {outcome}; account {account}.", whom.email);
     Ok(())
+}
+
+/// Suspends an account. Why is sealed with the key of whom it is about, so who that is comes first.
+async fn suspend(config: &Config, whom: &Whom, reason: &str) -> Result<(), Failure> {
+    let address = secret(config)?.claim(Kind::Email, &whom.email);
+    let place = Place::beside(config).await?;
+    let suspended = async {
+        let find = move |world: &mut World<'_>| Ok(accounts::holder_of(world, address)?.map(|(account, _)| account));
+        let account = submit_at(&place, find).await??;
+        let account = account.ok_or_else(|| format!("no account has the e-mail address {}", whom.email))?;
+        let mut connection = place.database.connect(None).await?;
+        let key = PersonKey::load(&mut connection, place.database.wrapping(), account).await?;
+        let reason = key.ok_or("the account is forgotten")?.seal(reason);
+        let suspend = move |world: &mut World<'_>| accounts::suspend(world, account, reason.clone(), Granter::Operator);
+        submit_at(&place, suspend).await??;
+        println!("{} is suspended; account {account}.", whom.email);
+        Ok(())
+    };
+    let suspended = suspended.await;
+    place.leave(suspended).await
 }
 
 fn read_password() -> Result<String, Failure> {

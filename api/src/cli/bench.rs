@@ -20,6 +20,8 @@ pub(super) enum Bench {
     Read(bench::BenchRead),
     /// The API beside its own health check, and the memory that it takes.
     Http(bench::BenchHttp),
+    /// Open sockets on one node: memory, how late news come, and what becomes of those who do not read.
+    Live(bench::BenchLive),
     /// Whether the time of a refused log-in tells if an address has an account.
     Login(bench::BenchLogin),
     /// What a second API node costs or brings, through HTTP.
@@ -40,7 +42,7 @@ pub(super) enum Bench {
 }
 
 /// What `all` is made of.
-const ALL: [&str; 8] = ["write", "project", "read", "http", "login", "nodes", "grow", "scale"];
+const ALL: [&str; 9] = ["write", "project", "read", "http", "live", "login", "nodes", "grow", "scale"];
 
 /// The options of a measurement, as they are without any.
 #[derive(Parser)]
@@ -76,6 +78,7 @@ impl Bench {
             Self::Project(options) => Measuring::Project(options.plan()?, options),
             Self::Read(options) => Measuring::Read(options.plan()?, options),
             Self::Http(options) => Measuring::Http(options.plan()?, options),
+            Self::Live(options) => Measuring::Live(options.plan()?, options),
             Self::Login(options) => Measuring::Login(options.plan()?, options),
             Self::Nodes(options) => Measuring::Nodes(options.plan()?, options),
             Self::Grow(options) => Measuring::Grow(options.plan()?, options),
@@ -105,6 +108,7 @@ enum Measuring {
     Project(bench::ProjectPlan, bench::BenchProject),
     Read(bench::ReadPlan, bench::BenchRead),
     Http(bench::HttpPlan, bench::BenchHttp),
+    Live(bench::LivePlan, bench::BenchLive),
     Login(bench::LoginPlan, bench::BenchLogin),
     Nodes(bench::NodesPlan, bench::BenchNodes),
     Grow(bench::GrowPlan, bench::BenchGrow),
@@ -119,6 +123,7 @@ async fn all(measurings: Vec<Measuring>, servers: &Servers<'_>) -> Result<(), Fa
             Measuring::Project(plan, options) => Box::new(bench::project(options, plan, servers).await?),
             Measuring::Read(plan, options) => Box::new(bench::read(options, plan, servers).await?),
             Measuring::Http(plan, options) => Box::new(bench::http(options, plan, servers).await?),
+            Measuring::Live(plan, options) => Box::new(bench::live(options, plan, servers).await?),
             Measuring::Login(plan, options) => Box::new(bench::login(options, *plan, servers).await?),
             Measuring::Nodes(plan, options) => Box::new(bench::nodes(options, plan, servers).await?),
             Measuring::Grow(plan, options) => Box::new(bench::grow(options, plan, servers).await?),

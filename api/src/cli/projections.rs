@@ -66,7 +66,8 @@ pub(super) enum Projections {
     /// Take parked events again, in order, once the cause is gone.
     ///
     /// Takes what is parked of each aggregate up to the first event that still cannot be taken, which stays parked with
-    /// what is behind it; then the exit code is not 0.
+    /// what is behind it; then the exit code is not 0. What `notifications` shows depends on the order of everything, so
+    /// what is parked there is taken by `rebuild`.
     ///
     /// Examples:
     ///   tradepost projections retry catalogue

@@ -74,7 +74,7 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
          the sections are affiliate, auctions, auth, catalogue, database, engine, feed, google, http, limits, log, mail, media, metrics, \
-         nats, node, orders, places, points, sandbox, sealing, stores, traces"
+         nats, node, orders, places, plans, points, reports, sandbox, sealing, stores, traces"
     );
 }
 
@@ -149,6 +149,11 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         ("[auth]\nkey_rotation_s = 60", "auth.key_rotation_s"),
         ("[google]\nissuer = 'accounts.google.com'", "google.issuer"),
         ("[mail]\nfrom = 'nobody'", "mail.from"),
+        ("[mail]\nfolder_days = 0", "mail.folder_days"),
+        ("[mail]\nsite_url = 'https://shop.example/'", "mail.site_url"),
+        ("[mail]\nsmtp_url = 'mail.example'", "mail.smtp_url"),
+        ("[mail]\nsmtp_url = 'smtp://shop:password@mail.example'", "mail.smtp_url"),
+        ("[mail]\nsmtp_connections = 0", "mail.smtp_connections"),
         ("[database]\nurl = 'mysql://a/b'", "database.url"),
         ("[log]\nfilter = 'a=b=c'", "log.filter"),
         ("[feed]\npoll_ms = 0", "feed.poll_ms"),

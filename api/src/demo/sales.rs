@@ -25,7 +25,18 @@ pub(super) enum Step {
     Refund,
     /// The seller gives a tenth of it back.
     RefundPart,
+    /// The buyer says what it is like, with so many stars, and how it was to buy it.
+    Review(u8, &'static str),
+    /// A line of [`TALK`].
+    Say(usize),
 }
+
+/// What is said about an order: whether the buyer says it, and what.
+pub(super) const TALK: [(bool, &str); 3] = [
+    (true, "Hello! Could you wrap it so that nobody sees what is in it? It is a present."),
+    (false, "With pleasure. It goes out tomorrow morning, in plain paper."),
+    (true, "That is very kind, thank you."),
+];
 
 impl Step {
     /// Names it, once per order.
@@ -40,6 +51,10 @@ impl Step {
             Self::Cancel(_) => "cancel",
             Self::Refund => "refund",
             Self::RefundPart => "refund part",
+            Self::Review(..) => "review",
+            Self::Say(0) => "ask",
+            Self::Say(1) => "answer",
+            Self::Say(_) => "thank",
         }
     }
 }
@@ -49,14 +64,27 @@ const COURSES: [&[Step]; 10] = [
     &[Step::Pay],
     &[Step::Pay, Step::Ship],
     &[Step::Pay, Step::Ship, Step::Deliver],
-    &[Step::Pay, Step::Ship, Step::Deliver, Step::Confirm],
+    &[
+        Step::Pay,
+        Step::Ship,
+        Step::Deliver,
+        Step::Confirm,
+        Step::Review(5, "Just as described, and packed with care. I would buy here again."),
+    ],
     &[Step::Pay, Step::Ship, Step::Deliver, Step::Dispute("The glass is scratched, which the pictures do not show.")],
     &[Step::Pay, Step::Ship, Step::Refund],
     &[Step::Pay, Step::Cancel("Found one closer to home, sorry.")],
     // Never paid: its pieces are free again after 15 minutes.
     &[],
     &[Step::Pay, Step::Ship, Step::Deliver, Step::Dispute("A part is missing."), Step::Resolve(40)],
-    &[Step::Pay, Step::Ship, Step::RefundPart, Step::Deliver, Step::Confirm],
+    &[
+        Step::Pay,
+        Step::Ship,
+        Step::RefundPart,
+        Step::Deliver,
+        Step::Confirm,
+        Step::Review(4, "Came a little late, and the seller made up for it at once."),
+    ],
 ];
 
 impl Teller {
@@ -84,6 +112,9 @@ impl Teller {
             let latest = (SPAN - 2 * DAY).max(offered + 4 * GRID);
             let begin = self.dice.between(offered + 2 * GRID, latest);
             self.tell(begin, Act::Buy { number, buyer, lots: lots.into_iter().map(|(lot, _)| lot).collect() });
+            if number < COURSES.len() {
+                self.talk(number, begin);
+            }
             let pause = (SPAN - GRID - begin) / 7;
             let mut minute = begin;
             for (place, step) in course.iter().enumerate() {
@@ -99,6 +130,17 @@ impl Teller {
             self.tell_at(SPAN * 60 - 240, Act::Buy { number: SALES, buyer: BUYER, lots: vec![lot] });
         }
         self.offered = on_offer;
+    }
+
+    /// Buyer and seller of a cart write to each other, at stops of their own.
+    fn talk(&mut self, number: usize, begin: i64) {
+        let mut minute = begin;
+        for line in 0..TALK.len() {
+            minute += 2 * GRID;
+            if minute < SPAN - GRID {
+                self.tell(minute, Act::Order { number, step: Step::Say(line) });
+            }
+        }
     }
 
     /// Most of those who have won pay within a few hours; the others have a violation.

@@ -6,26 +6,34 @@ use chrono::TimeDelta;
 use commands::accounts;
 use commands::auctions;
 use commands::categories;
+use commands::chats::{self, Message};
 use commands::escrows::{self, Resolution};
+use commands::feedback::{self, Said};
 use commands::images::{self, NewImage};
 use commands::listings::{self, NewListing};
 use commands::orders::{self, CartLine, Checkout, WinIds};
 use commands::pages;
 use commands::payments::sandbox;
+use commands::reviews::{self, Opinion};
 use commands::stores::{self, Verdict};
+use commands::subscriptions::{self, Order as Wanted};
 use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
 use domain::account::{Capability, Granter, ProfileChanges};
 use domain::auction::{Auction, Live, Outcome};
+use domain::chat::Subject;
 use domain::escrow::Escrow;
+use domain::feedback::Ratings;
 use domain::listing::{AuctionPlan, Changes, Discount, Off, Sale};
 use domain::order::Order;
 use domain::page::Content;
+use domain::rating::Rating;
 use domain::stock::Sku;
 use domain::store::Ruling;
 use domain::wallet::PaymentMethod;
 use domain::{
-    AccountId, AuctionId, DepositId, ListingId, Money, OrderGroupId, OrderId, RefundId, Timestamp, WithdrawalId,
+    AccountId, AuctionId, Currency, DepositId, ListingId, MessageId, Money, OrderGroupId, OrderId, RefundId,
+    SubscriptionId, Timestamp, WithdrawalId,
 };
 use eventstore::event::Metadata;
 use eventstore::sealing::PersonKey;
@@ -33,7 +41,7 @@ use eventstore::{log, mint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::sales::Step;
+use super::sales::{Step, TALK};
 use super::story::{self, Act, Bidder, Lot, Story};
 use projections::orders::{self as purchases, Filter, Side, Status};
 
@@ -136,6 +144,7 @@ impl<'a> Stage<'a> {
             Act::Withdraw { person, amount, method, .. } => self.withdraw(&name, *person, *amount, method).await?,
             Act::Publish { page } => self.publish(&name, *page).await?,
             Act::Verify { shop } => self.verify(&name, *shop).await?,
+            Act::Subscribe { shop } => self.subscribe(&name, *shop).await?,
             Act::Draft { lot } => self.list(&name, *lot, false).await?,
             Act::Offer { lot } => self.list(&name, *lot, true).await?,
             Act::Reprice { lot, price } => self.reprice(&name, *lot, *price).await?,
@@ -295,6 +304,14 @@ impl<'a> Stage<'a> {
         Ok(self.submit(act, clerk, verify).await?.map(|()| Done::Nothing))
     }
 
+    async fn subscribe(&self, act: &str, shop: usize) -> Result<Option<Done>, DemoError> {
+        let (owner, subscription) = (self.account(people::owner(shop))?, SubscriptionId(mint::id()));
+        let wanted = Wanted { owner, plan: "premium".to_owned(), currency: Currency::USD, subscription };
+        let rules = self.app.settings.plans.rules();
+        let subscribe = move |world: &mut World<'_>| subscriptions::purchase(world, &wanted, rules).map(drop);
+        Ok(self.submit(act, owner, subscribe).await?.map(|()| Done::Nothing))
+    }
+
     async fn reduce(&self, act: &str, lot: usize, bps: u32) -> Result<Option<Done>, DemoError> {
         let Some(listing) = self.listings[lot] else { return Ok(None) };
         let seller = self.account(self.story.lots[lot].seller)?;
@@ -395,12 +412,24 @@ impl<'a> Stage<'a> {
             Ok((terms.buyer, terms.seller))
         };
         let (buyer, seller) = self.app.engine.read(look).await?;
-        if let Step::Pay = step {
-            return self.pay(act, first, buyer).await;
+        match step {
+            Step::Pay => return self.pay(act, first, buyer).await,
+            Step::Review(stars, text) => return self.review(act, &orders, buyer, stars, text).await,
+            Step::Say(line) => {
+                let (by_buyer, text) = TALK[line];
+                return self.say(act, first, if by_buyer { buyer } else { seller }, text).await;
+            }
+            _ => {}
         }
         let clerk = self.account(people::ADMIN)?;
         let by = match step {
-            Step::Pay | Step::Deliver | Step::Confirm | Step::Dispute(_) | Step::Cancel(_) => buyer,
+            Step::Pay
+            | Step::Say(_)
+            | Step::Deliver
+            | Step::Confirm
+            | Step::Dispute(_)
+            | Step::Cancel(_)
+            | Step::Review(..) => buyer,
             Step::Ship | Step::Refund | Step::RefundPart => seller,
             Step::Resolve(_) => clerk,
         };
@@ -414,6 +443,35 @@ impl<'a> Stage<'a> {
         Ok(self.submit(act, by, all).await?.map(|()| Done::Nothing))
     }
 
+    /// Lets the buyer of a cart say something of all that was in it.
+    async fn review(
+        &self,
+        act: &str,
+        orders: &[OrderId],
+        buyer: AccountId,
+        stars: u8,
+        text: &str,
+    ) -> Result<Option<Done>, DemoError> {
+        let key = PersonKey::load(&self.app.pool, &self.app.wrapping, buyer).await?.ok_or(DemoError::Absent)?;
+        let Ok(rating) = Rating::try_from(stars) else { return Ok(None) };
+        let opinion = Opinion { rating, title: None, text: Some(key.seal(text)), images: Vec::new() };
+        let ratings = Ratings { communication: rating, shipping: rating, accuracy: rating, platform: rating };
+        let said = Said { ratings, comment: Some(key.seal(text)), platform_comment: None };
+        let orders = orders.to_vec();
+        let review = move |world: &mut World<'_>| {
+            for &order in &orders {
+                let lines = world.get::<Order>(order)?.placed()?.terms.lines.clone();
+                for line in lines {
+                    let subject = reviews::Subject { order, listing: line.listing, sku: line.sku };
+                    reviews::write(world, buyer, &subject, &opinion)?;
+                }
+                feedback::give(world, order, buyer, &said)?;
+            }
+            Ok(())
+        };
+        Ok(self.submit(act, buyer, review).await?.map(|()| Done::Nothing))
+    }
+
     async fn pay(&self, act: &str, order: OrderId, buyer: AccountId) -> Result<Option<Done>, DemoError> {
         let (deposit, source) = (DepositId(mint::id()), payment_method(sandbox::SUCCEEDS));
         let ask = move |world: &mut World<'_>| {
@@ -421,6 +479,17 @@ impl<'a> Stage<'a> {
             Ok(deposit)
         };
         Ok(self.submit(act, buyer, ask).await?.map(|_| Done::Transferred))
+    }
+
+    /// Writes to the other party of an order.
+    async fn say(&self, act: &str, order: OrderId, author: AccountId, text: &str) -> Result<Option<Done>, DemoError> {
+        let key = PersonKey::load(&self.app.pool, &self.app.wrapping, author).await?.ok_or(DemoError::Absent)?;
+        let message = Message { id: MessageId(mint::id()), author, text: key.seal(text) };
+        let say = move |world: &mut World<'_>| {
+            let chat = chats::open(world, author, Subject::Order(order))?.chat;
+            chats::send(world, chat, &message)
+        };
+        Ok(self.submit(act, author, say).await?.map(|_| Done::Nothing))
     }
 
     /// Whoever has won a lot pays, if anybody has.
@@ -471,8 +540,8 @@ fn carry_out(
     let placed = world.get::<Order>(order)?.placed()?;
     let (buyer, seller) = (placed.terms.buyer, placed.terms.seller);
     match step {
-        // A provider is asked for that, before.
-        Step::Pay => Ok(()),
+        // A provider is asked for that, before; and what is said is no matter of the order.
+        Step::Pay | Step::Say(_) | Step::Review(..) => Ok(()),
         Step::Ship => orders::ship(world, order, seller, "Parcel post", Some(&tracking(order))),
         Step::Deliver => orders::deliver(world, order, buyer),
         Step::Confirm => escrows::confirm(world, order, buyer),

@@ -106,6 +106,10 @@ pub(super) enum Act {
     Verify {
         shop: usize,
     },
+    /// The owner of a shop subscribes to a plan.
+    Subscribe {
+        shop: usize,
+    },
     Deposit {
         number: usize,
         person: usize,
@@ -185,6 +189,7 @@ impl Act {
             Self::Join { person } => format!("join {person}"),
             Self::Publish { page } => format!("publish {page}"),
             Self::Verify { shop } => format!("verify {shop}"),
+            Self::Subscribe { shop } => format!("subscribe {shop}"),
             Self::Deposit { number, .. } => format!("deposit {number}"),
             Self::Withdraw { number, .. } => format!("withdraw {number}"),
             Self::Draft { lot } => format!("draft {lot}"),
@@ -294,6 +299,8 @@ impl Teller {
     fn fill_wallets(&mut self) {
         let (usd, eur, gbp) =
             (Currency::USD, "EUR".parse().unwrap_or(Currency::USD), "GBP".parse().unwrap_or(Currency::USD));
+        self.deposit(2 * DAY, people::owner(0), whole(100, usd), sandbox::SUCCEEDS);
+        self.tell(3 * DAY, Act::Subscribe { shop: 0 });
         self.deposit(DAY, BUYER, whole(2_500, usd), sandbox::SUCCEEDS);
         self.deposit(3 * DAY, BUYER, whole(400, eur), sandbox::DELAYS);
         self.deposit(5 * DAY, BUYER, whole(900, usd), sandbox::DECLINES);
@@ -527,6 +534,7 @@ mod tests {
             Act::Join { .. }
             | Act::Publish { .. }
             | Act::Verify { .. }
+            | Act::Subscribe { .. }
             | Act::Deposit { .. }
             | Act::Withdraw { .. }
             | Act::Buy { .. }
@@ -615,6 +623,7 @@ mod tests {
                 Act::CallOff { by, .. } => here(*by),
                 Act::Draft { lot } | Act::Offer { lot } => here(story.lots[*lot].seller),
                 Act::Publish { .. } => here(ADMIN),
+                Act::Subscribe { shop } => here(people::owner(*shop)),
                 Act::Verify { shop } => [ADMIN, people::owner(*shop)].into_iter().for_each(here),
                 Act::Reduce { .. }
                 | Act::Reprice { .. }

@@ -5,21 +5,23 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use commands::CommandKey;
 use domain::AccountId;
+use domain::account::Capability;
 use eventstore::Position;
-use eventstore::event::Metadata;
+use eventstore::event::{self, Metadata};
 use eventstore::log::Digest;
+use eventstore::sealing::PersonKey;
 use eventstore::secrets::RootSecret;
 use garde::Validate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::access;
+use super::access::{self, Access};
 use super::envelope::RequestId;
 use super::fields::is_slug;
 use super::fresh::Known;
@@ -145,6 +147,25 @@ impl<T> Command<T> {
         self.request.clone()
     }
 
+    /// The same, with why somebody of the staff does it: for the record of what staff have done, and sealed with the
+    /// key of whoever has written it.
+    pub async fn request_because(&self, app: &App, reason: Option<&str>) -> Result<commands::Request, Problem> {
+        let mut request = self.request();
+        if let Some(reason) = reason {
+            let key = PersonKey::load(&app.pool, &app.wrapping, self.caller.account).await?;
+            let sealed = key.map(|key| json!(key.seal(reason)).to_string());
+            let sealed = sealed.ok_or_else(|| Problem::not_found("account"))?;
+            request.metadata = request.metadata.with(event::REASON, sealed);
+        }
+        Ok(request)
+    }
+
+    /// The same command, with why in what goes into its events.
+    pub async fn because(self, app: &App, reason: impl FnOnce(&T) -> Option<&str>) -> Result<Self, Problem> {
+        let request = self.request_because(app, reason(&self.body)).await?;
+        Ok(Self { request, ..self })
+    }
+
     /// The same command with a body that follows from what was sent.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Command<U> {
         let Self { caller, body, expected_version, request } = self;
@@ -160,6 +181,8 @@ pub(super) struct SentBy {
     expected_version: Option<u64>,
     key: Option<String>,
     id: RequestId,
+    /// What the route takes: who is let in by it acts in that capacity.
+    capacity: Option<Capability>,
     method: String,
     path: String,
 }
@@ -180,14 +203,23 @@ pub(super) fn sent_by(request: &Request) -> Result<SentBy, Problem> {
     let (key, expected_version) = (idempotency_key(headers)?, expected_version(headers)?);
     let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    Ok(SentBy { caller, expected_version, key, id, method, path })
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let capacity = match access::of_route(&method, route) {
+        Some(Access::Capability(capability)) => Some(capability),
+        Some(Access::Open | Access::Account) | None => None,
+    };
+    Ok(SentBy { caller, expected_version, key, id, capacity, method, path })
 }
 
 impl SentBy {
     /// The command. `canonical` says the same for every way to send the same body.
     pub(super) fn command<T>(self, app: &App, body: T, canonical: &str) -> Command<T> {
-        let Self { caller, expected_version, key, id, method, path } = self;
+        let Self { caller, expected_version, key, id, capacity, method, path } = self;
         let metadata = id.stamp(Metadata::by_account(caller.account));
+        let metadata = match capacity {
+            Some(capability) => metadata.in_capacity(capability),
+            None => metadata,
+        };
         let request = match key {
             None => commands::Request::once(metadata),
             Some(text) => {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use domain::chat::LONGEST_MESSAGE;
 
 /// Whether a field fits, or the rule that it breaks.
 pub(crate) fn check(fits: bool, rule: &str) -> garde::Result {
@@ -62,7 +63,29 @@ pub(super) fn is_alias(alias: &str, (): &()) -> garde::Result {
     check(digits && (1..=9).contains(&number.len()), "must be a pseudonym such as `Bidder 2`")
 }
 
+/// What people write to each other.
+pub(super) fn is_message(text: &str, (): &()) -> garde::Result {
+    let fits = !text.trim().is_empty() && text.chars().count() <= LONGEST_MESSAGE && !text.contains('\0');
+    check(fits, "must be 1 to 4,000 characters, not all of them spaces, and none of them U+0000")
+}
+
 /// A time far from the ends of what a clock can show, so that adding a duration stays within.
 pub(super) fn is_near(time: &DateTime<Utc>, (): &()) -> garde::Result {
     check((0..=32_503_680_000).contains(&time.timestamp()), "must be between the years 1970 and 3000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_something() {
+        let longest = "ü".repeat(LONGEST_MESSAGE);
+        let longer = format!("{longest}x");
+        for (text, fits) in
+            [("x", true), (&longest, true), ("", false), (" \n\t", false), ("a\0b", false), (&longer, false)]
+        {
+            assert_eq!(is_message(text, &()).is_ok(), fits, "{} characters", text.chars().count());
+        }
+    }
 }

@@ -5,8 +5,9 @@ use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
-    Money, Refusal, account, address_book, affiliate, album, auction, category, category_tree, claim, commission,
-    escrow, image, listing, order, order_group, page, points, session, stock, store, wallet,
+    Money, Refusal, account, address_book, affiliate, album, auction, broadcast, category, category_tree, chat, claim,
+    commission, complaint, contacts, escrow, feedback, image, inbox, listing, order, order_group, page, plan, points,
+    report, reporter, review, seller, session, stock, store, subscription, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
@@ -268,25 +269,38 @@ impl From<Refusal> for Problem {
             Refusal::Affiliate(error) => affiliate_problem(error),
             Refusal::Album(error) => album_problem(error),
             Refusal::Auction(error) => auction_problem(error),
+            Refusal::Broadcast(error) => broadcast_problem(error),
             Refusal::Category(error) => category_problem(error),
+            Refusal::Chat(error) => chat_problem(error),
             Refusal::CategoryTree(error) => category_tree_problem(error),
             Refusal::Claim(error) => claim_problem(error),
             Refusal::Commission(error) => commission_problem(error),
+            Refusal::Complaint(error) => complaint_problem(error),
+            Refusal::Contacts(error) => contacts_problem(error),
             Refusal::Escrow(error) => escrow_problem(error),
             Refusal::Favorite(error) => match error {},
+            Refusal::Feedback(error) => feedback_problem(error),
             Refusal::Image(error) => image_problem(error),
+            Refusal::Inbox(error) => inbox_problem(error),
             Refusal::Listing(error) => listing_problem(error),
             Refusal::Money(error) => money_problem(error),
             Refusal::Order(error) => order_problem(error),
             Refusal::OrderGroup(error) => order_group_problem(error),
             Refusal::Page(error) => page_problem(error),
+            Refusal::Plan(error) => plan_problem(error),
             Refusal::Points(error) => points_problem(error),
             Refusal::Referral(error) => match error {},
             Refusal::ReferralClick(error) => match error {},
+            Refusal::Report(error) => report_problem(error),
+            Refusal::Reporter(error) => reporter_problem(error),
+            Refusal::Review(error) => review_problem(error),
+            Refusal::Seller(error) => seller_problem(error),
             Refusal::Session(error) => session_problem(error),
             Refusal::Stock(error) => stock_problem(error),
             Refusal::Store(error) => store_problem(error),
+            Refusal::Subscription(error) => subscription_problem(error),
             Refusal::View(error) => match error {},
+            Refusal::Vote(error) => match error {},
             Refusal::Wallet(error) => wallet_problem(error),
             Refusal::VersionMismatch { expected, actual } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "version-mismatch", "Changed meanwhile", sentence(refusal))
@@ -301,6 +315,9 @@ fn account_problem(error: account::Error) -> Problem {
     use account::Error as E;
     match error {
         E::NotRegistered => Problem::unauthenticated(sentence(error)),
+        E::NotFound => Problem::not_found("account"),
+        E::OwnAccount => Problem::new(StatusCode::FORBIDDEN, "own-account", "Own account", sentence(error)),
+        E::LastAdmin => conflict("last-admin", "The only administrator", error),
         E::AlreadyRegistered => conflict("already-registered", "Already registered", error),
         E::SealedForAnother => Problem::internal(),
         E::MissingCapability { needed } => {
@@ -352,6 +369,42 @@ fn album_problem(error: album::Error) -> Problem {
         .with("there", there)
         .with("offered", offered)
         .with("maximum", most)
+}
+
+fn broadcast_problem(error: broadcast::Error) -> Problem {
+    use broadcast::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("account"),
+        E::AlreadySent => conflict("already-exists", "Already exists", error),
+        E::StillShown { until } => conflict("too-early", "Too early", error).with("until", json!(until)),
+        E::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn inbox_problem(error: inbox::Error) -> Problem {
+    use inbox::Error as E;
+    match error {
+        E::Fixed { kind } => rule("preference-fixed", "Cannot be turned off", error).with("kind", kind.name()),
+        E::TooEarly { clean_up_at } => conflict("too-early", "Too early", error).with("again_at", json!(clean_up_at)),
+    }
+}
+
+fn chat_problem(error: chat::Error) -> Problem {
+    use chat::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("chat"),
+        E::WithOneself => rule("chat-with-oneself", "Nobody else is there", error),
+        E::NobodyThere => rule("nobody-there", "Nobody is there", error),
+        E::SealedForAnother => Problem::internal(),
+        E::TooManyUnanswered { maximum, again_at } => rule("too-many-unanswered", "Not answered yet", error)
+            .with("maximum", maximum)
+            .with("again_at", json!(again_at)),
+    }
+}
+
+fn contacts_problem(error: contacts::Error) -> Problem {
+    let contacts::Error::TooManyToday { maximum } = error;
+    rule("too-many-chats", "Too many chats on one day", error).with("maximum", maximum)
 }
 
 fn commission_problem(error: commission::Error) -> Problem {
@@ -437,6 +490,66 @@ fn claim_problem(error: claim::Error) -> Problem {
 fn taken(slug: &'static str, title: &'static str, pointer: &str, detail: &str) -> Problem {
     let field = FieldError { pointer: pointer.to_owned(), code: "taken", detail: detail.to_owned() };
     Problem::new(StatusCode::CONFLICT, slug, title, detail).with_fields(vec![field])
+}
+
+fn complaint_problem(error: complaint::Error) -> Problem {
+    use complaint::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("complaint"),
+        E::AlreadyOpen => conflict("already-complained", "Already complained", error),
+        E::OwnComplaint => own("own-complaint", "Own complaint", error),
+        E::NotDone { outcome } => conflict("not-done", "Not done", error).with("outcome", outcome.name()),
+        E::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn feedback_problem(error: feedback::Error) -> Problem {
+    match error {
+        feedback::Error::AlreadyGiven => conflict("already-given", "Already given", error),
+        feedback::Error::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn report_problem(error: report::Error) -> Problem {
+    use report::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("report"),
+        E::NoSuchTarget { kind } => Problem::not_found(kind),
+        E::OwnThing => rule("own-thing", "Your own", error),
+        E::AlreadyOpen => conflict("already-reported", "Already reported", error),
+        E::OwnReport => own("own-report", "Own report", error),
+        E::OutcomeUnfit { kind, outcome } => {
+            rule("outcome-unfit", "No such outcome", error).with("kind", kind).with("outcome", outcome.name())
+        }
+        E::NotDone { outcome } => conflict("not-done", "Not done", error).with("outcome", outcome.name()),
+        E::SealedForAnother => Problem::internal(),
+    }
+}
+
+fn reporter_problem(error: reporter::Error) -> Problem {
+    let reporter::Error::TooMany { maximum } = error;
+    rule("too-many-reports", "Too many reports", error).with("maximum", maximum)
+}
+
+fn review_problem(error: review::Error) -> Problem {
+    use review::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("review"),
+        E::AlreadyReviewed => conflict("already-reviewed", "Already reviewed", error),
+        E::NotBought => rule("not-bought", "Not in the order", error),
+        E::TooManyImages { maximum, offered } => {
+            rule("too-many-images", "Too many images", error).with("maximum", maximum).with("offered", offered)
+        }
+        E::AlreadyReplied => conflict("already-replied", "Already replied", error),
+        E::Hidden => conflict("review-hidden", "Hidden", error),
+        E::OwnReview => own("own-review", "Own review", error),
+        E::SealedForAnother => Problem::internal(),
+    }
+}
+
+/// Nobody decides on what concerns themselves.
+fn own(slug: &'static str, title: &'static str, refusal: impl std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, slug, title, sentence(refusal))
 }
 
 fn escrow_problem(error: escrow::Error) -> Problem {
@@ -536,6 +649,60 @@ fn order_group_problem(error: order_group::Error) -> Problem {
     }
 }
 
+fn plan_problem(error: plan::Error) -> Problem {
+    use plan::Error as E;
+    let field = |pointer: &str, code| Problem::invalid_field(pointer, code, error.to_string());
+    match error {
+        E::NotFound => Problem::not_found("plan"),
+        E::Free => rule("free-plan", "Not sold", error),
+        E::Retired => conflict("plan-retired", "Retired", error),
+        E::NotSoldIn { currency } => {
+            rule("not-sold-in-currency", "Not sold in this currency", error).with("currency", currency.code())
+        }
+        E::PriceNotPositive { offered } => {
+            rule("price-not-positive", "Price not above zero", error).with_money("offered", offered)
+        }
+        E::PriceTooHigh { limit, offered } => {
+            rule("price-too-high", "Price too high", error).with_money("limit", limit).with_money("offered", offered)
+        }
+        E::CurrencyRepeated { .. } => field("/prices", "repeated"),
+        E::NoPrice => field("/prices", "missing"),
+        E::FreeHasPrice => field("/prices", "unexpected"),
+        E::FreeStays => field("/retired", "unexpected"),
+        E::FeeOutOfRange { maximum, offered } => fee_out_of_range(error, maximum, offered),
+        E::PeriodOutOfRange { shortest, longest, offered } => rule("period-out-of-range", "Period out of range", error)
+            .with("minimum", shortest)
+            .with("maximum", longest)
+            .with("offered", offered),
+    }
+}
+
+fn seller_problem(error: seller::Error) -> Problem {
+    use seller::Error as E;
+    match error {
+        E::TooManyOffers { most, there } => rule("listing-limit", "As many on offer as the plan allows", error)
+            .with("maximum", most)
+            .with("there", there),
+        E::FeeOutOfRange { maximum, offered } => fee_out_of_range(error, maximum, offered),
+    }
+}
+
+fn fee_out_of_range(error: impl std::fmt::Display, maximum: u32, offered: u32) -> Problem {
+    rule("fee-out-of-range", "Fee out of range", error).with("maximum", maximum).with("offered", offered)
+}
+
+fn subscription_problem(error: subscription::Error) -> Problem {
+    use subscription::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("subscription"),
+        E::AlreadySubscribed { renews_at } => {
+            conflict("already-subscribed", "Already subscribed", error).with("renews_at", json!(renews_at))
+        }
+        E::NotDue { at } => conflict("too-early", "Too early", error).with("at", json!(at)),
+        E::Money(error) => money_problem(error),
+    }
+}
+
 fn points_problem(error: points::Error) -> Problem {
     use points::Error as E;
     match error {
@@ -578,9 +745,7 @@ fn category_problem(error: category::Error) -> Problem {
         E::AlreadyDefined => conflict("already-exists", "Already exists", error),
         E::Closed => conflict("category-closed", "Category closed", error),
         E::NoSuchParent => field("/parent".to_owned(), "unknown"),
-        E::FeeOutOfRange { maximum, offered } => {
-            rule("fee-out-of-range", "Fee out of range", error).with("maximum", maximum).with("offered", offered)
-        }
+        E::FeeOutOfRange { maximum, offered } => fee_out_of_range(error, maximum, offered),
         E::AttributeRepeated { .. } => field("/attributes".to_owned(), "repeated"),
         E::OptionsWrong { .. } => field("/attributes".to_owned(), "options"),
         E::UnknownAttribute { attribute } => field(format!("/attributes/{attribute}"), "unknown"),

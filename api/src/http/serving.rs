@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use metrics::{counter, gauge};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,6 +40,8 @@ use crate::observe::metrics::{CONNECTIONS, CONNECTIONS_REFUSED};
 const MOST_HEADERS: usize = 100;
 /// The largest head of a request.
 const LARGEST_HEAD_BYTES: usize = 64 * 1_024;
+/// So much the system keeps for a client beyond what is on its way to it.
+const UNSENT_BYTES: u32 = 128 * 1_024;
 /// How long to wait after the system could not give a connection, such as for want of files: some end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -57,9 +60,8 @@ pub async fn serve(listener: TcpListener, api: Api, settings: &config::Http, sto
         loop {
             let (stream, peer) = accept(&listener).await;
             let Some(place) = door.admit(peer.ip()) else { continue };
-            // Answers are small and whole; waiting to fill a segment only delays them.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "nodelay");
+            if let Err(error) = prepare(&stream) {
+                tracing::debug!(%error, "a connection is as the system has made it");
             }
             let stream = Connection { stream, patience, stalled: None, _place: place };
             connections.spawn(answer(stream, peer, api.clone(), http.clone(), stopping.clone()));
@@ -74,6 +76,13 @@ pub async fn serve(listener: TcpListener, api: Api, settings: &config::Http, sto
     stopping.cancel();
     connections.close();
     connections.wait().await;
+}
+
+/// Answers are small and whole: waiting to fill a segment only delays them. And what somebody does not read is to wait here,
+/// where it is noticed, and not by the megabyte in the system.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

@@ -35,6 +35,8 @@ pub const CONNECTIONS: &str = "tradepost_http_connections_open";
 pub const CONNECTIONS_REFUSED: &str = "tradepost_http_connections_refused_total";
 /// Open sockets.
 pub const SOCKETS: &str = "tradepost_sockets_open";
+/// Sockets that were cut because their clients did not read.
+pub const SOCKETS_CUT: &str = "tradepost_sockets_cut_total";
 
 /// From 50 µs, which is a small batch, to 10 s, when everybody has given up.
 const SECONDS: [f64; 17] = [
@@ -66,6 +68,7 @@ fn start_counting() -> PrometheusHandle {
     }
     describe();
     gauge!(SOCKETS).set(0.0);
+    counter!(SOCKETS_CUT).absolute(0);
     gauge!(CONNECTIONS).set(0.0);
     // There from the start, so that the first refusal is seen as a growth.
     for limit in ["sender", "guesses", "account"] {
@@ -87,6 +90,7 @@ fn describe() {
         CONNECTIONS_REFUSED,
         "Connections that were closed at once because there were too many, by limit."
     );
+    describe_counter!(SOCKETS_CUT, "WebSockets that were cut because their clients did not read.");
     for (name, what) in [
         (CONNECTIONS, "Connections to this node, WebSockets included."),
         (SOCKETS, "WebSockets that are open on this node."),
@@ -104,6 +108,7 @@ fn describe() {
         ),
         ("tradepost_timers_due", "Timers whose time has come and that have not fired."),
         ("tradepost_timers_overdue_seconds", "For how long the oldest of these timers has been due."),
+        ("tradepost_mail_letters", "Letters that are not sent, by state."),
         ("tradepost_pool_connections", "Connections for queries to the database, by state."),
         ("tradepost_pool_connections_max", "The most connections for queries."),
     ] {
@@ -163,6 +168,14 @@ fn show(observed: Option<&Observation>) {
     let due = number(observed.map(|observed| observed.overdue.timers));
     let overdue = observed.map_or(f64::NAN, Observation::overdue_seconds);
     gauge!("tradepost_timers_due").set(due);
+    let letters = observed.map(|observed| observed.letters);
+    for (state, count) in [
+        ("fresh", letters.map(|letters| letters.fresh)),
+        ("failed", letters.map(|letters| letters.failed)),
+        ("parked", letters.map(|letters| letters.parked)),
+    ] {
+        gauge!("tradepost_mail_letters", "state" => state).set(number(count));
+    }
     gauge!("tradepost_timers_overdue_seconds").set(overdue);
 }
 

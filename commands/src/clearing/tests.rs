@@ -69,7 +69,15 @@ async fn what_somebody_offers_is_taken_off_some_at_a_time_and_stays_so() {
     let all: Vec<ListingId> = [running].into_iter().chain(offered.iter().copied()).collect();
     let clearing = Following(Clearing { engine: engine.clone(), offers: Arc::new(All(all)) });
     let event = DomainEvent::Account(seller, account::Event::AccountErased {});
-    let erased = Recorded { position: 1, event_id: mint::id(), sequence: 1, recorded_at: Timestamp::default(), event };
+    let erased = Recorded {
+        position: 1,
+        commit_position: 1,
+        event_id: mint::id(),
+        sequence: 1,
+        recorded_at: Timestamp::default(),
+        act: None,
+        event,
+    };
     let batch = Batch { events: vec![erased], people: PersonKeys::default() };
     let head = || async { log::head(&database.pool(1)).await.unwrap() };
     let before = head().await;

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
+use domain::account::Capability;
 use domain::money::MoneyError;
 use domain::{AccountId, Aggregate, Event, Refusal, Timestamp};
-use eventstore::event::NewEvent;
+use eventstore::event::{self, NewEvent};
 use eventstore::mint;
 use eventstore::wrapping::StoredKey;
 
@@ -70,6 +71,8 @@ pub(crate) type Layer = HashMap<StreamKey, Entry>;
 pub struct World<'a> {
     now: Timestamp,
     metadata: &'a str,
+    /// What the actor needs a capability for, if it is no business of their own.
+    capacity: Option<Capability>,
     cache: &'a mut Cache,
     /// What its own batch has changed, and below it what the batch that is being committed has.
     batches: [&'a Layer; 2],
@@ -89,11 +92,23 @@ pub(crate) struct Changes {
 
 impl<'a> World<'a> {
     pub(crate) fn new(now: Timestamp, metadata: &'a str, cache: &'a mut Cache, batches: [&'a Layer; 2]) -> Self {
-        Self { now, metadata, cache, batches, changes: Changes::default() }
+        Self { now, metadata, capacity: None, cache, batches, changes: Changes::default() }
     }
 
+    /// What was changed. Whatever was done in a capacity says so, from its first event on.
     pub(crate) fn into_changes(self) -> Changes {
-        self.changes
+        let Self { metadata, capacity, mut changes, .. } = self;
+        if let Some(capacity) = capacity {
+            let metadata = event::in_capacity(metadata, capacity);
+            changes.events.iter_mut().for_each(|event| event.metadata.clone_from(&metadata));
+        }
+        changes
+    }
+
+    /// Says that the actor does this because of a capability of theirs and not for themselves, as staff do: every event
+    /// of the unit of work tells of it, for the record of what staff have done. The highest capability counts.
+    pub(crate) fn act_as(&mut self, capability: Capability) {
+        self.capacity = self.capacity.max(Some(capability));
     }
 
     /// The time of the decision: never before the last event of the log.

@@ -72,8 +72,8 @@ fn stored() -> Stored {
 
 fn batch(events: impl IntoIterator<Item = DomainEvent>) -> Batch {
     let recorded = |(position, event)| {
-        let recorded_at = Timestamp::default();
-        Recorded { position, event_id: mint::id(), sequence: 1, recorded_at, event }
+        let (commit_position, recorded_at) = (position, Timestamp::default());
+        Recorded { position, commit_position, event_id: mint::id(), sequence: 1, recorded_at, act: None, event }
     };
     Batch { events: (1..).zip(events).map(recorded).collect(), people: PersonKeys::default() }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::order::{Deadlines, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR};
-use domain::{Timestamp, auction, escrow, listing, order, order_group, wallet};
+use domain::{Timestamp, auction, escrow, listing, order, order_group, subscription, wallet};
 use eventstore::event::DomainEvent;
 use eventstore::follower::Recorded;
 use uuid::Uuid;
@@ -30,38 +30,52 @@ impl Changes {
         let mut changes = Self::default();
         for recorded in events {
             let set_by = recorded.event_id;
+            changes.take_long_terms(recorded);
             match &recorded.event {
                 DomainEvent::Auction(id, event) => changes.take_auction(id.0, event, set_by),
                 DomainEvent::Escrow(id, event) => changes.take_escrow(id.0, event, set_by),
                 DomainEvent::Listing(id, event) => changes.take_listing(id.0, event, set_by),
                 DomainEvent::Order(id, event) => changes.take_order(id.0, event, recorded.recorded_at, set_by),
                 DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
+                DomainEvent::Subscription(id, event) => changes.take_subscription(id.0, event, set_by),
                 DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
                 // Whatever is new here says whether it waits for something.
                 DomainEvent::Account(..)
                 | DomainEvent::AddressBook(..)
                 | DomainEvent::Affiliate(..)
                 | DomainEvent::Album(..)
+                | DomainEvent::Broadcast(..)
                 | DomainEvent::Category(..)
                 | DomainEvent::CategoryTree(..)
+                | DomainEvent::Chat(..)
                 | DomainEvent::Claim(..)
                 | DomainEvent::Commission(..)
+                | DomainEvent::Complaint(..)
+                | DomainEvent::Contacts(..)
                 | DomainEvent::Favorite(..)
+                | DomainEvent::Feedback(..)
                 | DomainEvent::Image(..)
+                | DomainEvent::Inbox(..)
                 | DomainEvent::Page(..)
+                | DomainEvent::Plan(..)
                 | DomainEvent::Points(..)
                 | DomainEvent::Referral(..)
                 | DomainEvent::ReferralClick(..)
+                | DomainEvent::Report(..)
+                | DomainEvent::Reporter(..)
+                | DomainEvent::Review(..)
+                | DomainEvent::Seller(..)
                 | DomainEvent::Session(..)
                 | DomainEvent::Stock(..)
                 | DomainEvent::Store(..)
-                | DomainEvent::View(..) => {}
+                | DomainEvent::View(..)
+                | DomainEvent::Vote(..) => {}
             }
         }
         changes
     }
 
-    fn set(&mut self, name: Name, due_at: Timestamp, set_by: Uuid) {
+    pub(super) fn set(&mut self, name: Name, due_at: Timestamp, set_by: Uuid) {
         self.0.insert(name, Change::Set(due_at, set_by));
     }
 
@@ -74,7 +88,7 @@ impl Changes {
         }
     }
 
-    fn off(&mut self, name: Name) {
+    pub(super) fn off(&mut self, name: Name) {
         self.0.insert(name, Change::Off);
     }
 
@@ -226,6 +240,34 @@ impl Changes {
         }
     }
 
+    /// An account has one subscription at a time, so its timers are named by the account.
+    fn take_subscription(&mut self, id: Uuid, event: &subscription::Event, set_by: Uuid) {
+        use subscription::Event as E;
+        let (renewal, reminder) = ((Kind::SubscriptionRenewal, id, id), (Kind::SubscriptionReminder, id, id));
+        match event {
+            E::SubscriptionPurchased { period, .. }
+            | E::SubscriptionUpgraded { period, .. }
+            | E::SubscriptionRenewed { period, .. } => {
+                self.set(renewal, period.ends_at, set_by);
+                self.set(reminder, period.remind_at(), set_by);
+            }
+            E::RenewalReminded { .. } => self.off(reminder),
+            E::RenewalFailed { retry_at, .. } => {
+                self.set(renewal, *retry_at, set_by);
+                self.off(reminder);
+            }
+            E::SubscriptionEnded { .. } => {
+                self.off(renewal);
+                self.off(reminder);
+            }
+            // What comes of them is decided when the period has ended.
+            E::PlanChangeScheduled { .. }
+            | E::SubscriptionCancelled { .. }
+            | E::SubscriptionContinued { .. }
+            | E::PeriodRecognised { .. } => {}
+        }
+    }
+
     fn take_wallet(&mut self, id: Uuid, event: &wallet::Event, set_by: Uuid) {
         match event {
             wallet::Event::DepositDelayed { deposit, check_at } => {
@@ -246,6 +288,7 @@ impl Changes {
             | wallet::Event::HoldPlaced { .. }
             | wallet::Event::HoldReleased { .. }
             | wallet::Event::PaymentMade { .. }
+            | wallet::Event::SubscriptionPaid { .. }
             | wallet::Event::SaleReceived { .. }
             | wallet::Event::RefundReceived { .. }
             | wallet::Event::RefundGiven { .. }

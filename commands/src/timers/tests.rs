@@ -55,9 +55,11 @@ async fn table(events: &[(i64, order::Event)], in_one: bool) -> Vec<(Kind, Times
     let pool = database.pool(1);
     let recorded = |(position, (at, event)): (i64, &(i64, order::Event))| Recorded {
         position,
+        commit_position: position,
         event_id: mint::id(),
         sequence: position,
         recorded_at: day(*at),
+        act: None,
         event: DomainEvent::Order(ORDER, event.clone()),
     };
     let recorded: Vec<Recorded> = (1..).zip(events).map(recorded).collect();

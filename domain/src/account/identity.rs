@@ -87,6 +87,16 @@ impl Challenge {
     }
 }
 
+/// What staff have written about an account. Part of the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Words {
+    /// Sealed with the key of whom they are about, and forgotten with that person.
+    Sealed(Sealed<String>),
+    /// As they were stored at first.
+    Clear(String),
+}
+
 /// Who has set a password. Part of the storage format.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

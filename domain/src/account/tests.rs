@@ -23,7 +23,27 @@ fn registered() -> Event {
 }
 
 fn grant(capabilities: impl IntoIterator<Item = Capability>) -> Command {
-    Command::Grant { capabilities: capabilities.into_iter().collect(), by: Granter::Operator }
+    Command::Grant { capabilities: capabilities.into_iter().collect(), by: Granter::Operator, reason: None }
+}
+
+fn blocked_after(violations: usize) -> Event {
+    Event::AccountBlocked { violations, by: None, reason: None }
+}
+
+fn why() -> Sealed<String> {
+    sealed(ANN, "why")
+}
+
+fn reinstate() -> Command {
+    Command::Reinstate { by: Granter::Account(BOB), reason: Some(why()) }
+}
+
+fn order(number: u128) -> OrderId {
+    OrderId(Uuid::from_u128(number))
+}
+
+fn violate(number: u128) -> Command {
+    Command::RecordViolation { order: order(number) }
 }
 
 #[test]
@@ -55,7 +75,11 @@ fn another_public_name_is_the_accounts_from_then_on() {
 #[test]
 fn only_new_capabilities_are_granted() {
     given::<Account>([registered()]).when(grant([Capability::Buy, Capability::Staff])).then([
-        Event::CapabilitiesGranted { capabilities: BTreeSet::from([Capability::Staff]), by: Granter::Operator },
+        Event::CapabilitiesGranted {
+            capabilities: BTreeSet::from([Capability::Staff]),
+            by: Granter::Operator,
+            reason: None,
+        },
     ]);
     given::<Account>([registered()]).when(grant([Capability::Buy])).then_nothing();
     given::<Account>([]).when(grant([Capability::Buy])).then_refused(Error::NotRegistered);
@@ -72,12 +96,10 @@ fn an_account_may_do_what_it_was_granted_and_nothing_else() {
 
 #[test]
 fn the_third_order_that_was_won_and_not_paid_blocks_and_the_same_order_counts_once() {
-    let order = |number| OrderId(Uuid::from_u128(number));
-    let violate = |number| Command::RecordViolation { order: order(number) };
     let twice = || given::<Account>([registered()]).and(violate(1)).and(violate(2)).and(violate(2));
     assert_eq!(twice().state().require(Capability::Buy), Ok(()));
     let third = Event::ViolationRecorded { order: order(3), violations: 3 };
-    twice().when(violate(3)).then([third, Event::AccountBlocked { violations: 3 }]);
+    twice().when(violate(3)).then([third, blocked_after(3)]);
     let blocked = twice().and(violate(3));
     assert_eq!(blocked.state().require(Capability::Buy), Err(Error::Blocked { violations: 3 }));
     blocked.when(violate(1)).then_nothing();
@@ -228,11 +250,12 @@ fn whoever_joined_with_an_address_of_somebody_else_loses_the_account() {
 
 #[test]
 fn only_what_was_allowed_is_taken_back() {
-    let revoke = |capabilities| Command::Revoke { capabilities, by: Granter::Operator };
+    let (by, reason) = (Granter::Operator, None);
+    let revoke = |capabilities| Command::Revoke { capabilities, by, reason: None };
     let both = || BTreeSet::from([Capability::Buy, Capability::Staff]);
     let buy = BTreeSet::from([Capability::Buy]);
     let one = || given::<Account>([registered()]);
-    one().when(revoke(both())).then([Event::CapabilitiesRevoked { capabilities: buy, by: Granter::Operator }]);
+    one().when(revoke(both())).then([Event::CapabilitiesRevoked { capabilities: buy, by, reason }]);
     let needed = Capability::Buy;
     assert_eq!(one().and(revoke(both())).state().require(needed), Err(Error::MissingCapability { needed }));
     one().and(revoke(both())).when(revoke(both())).then_nothing();
@@ -241,34 +264,98 @@ fn only_what_was_allowed_is_taken_back() {
 #[test]
 fn nobody_gives_themselves_again_what_was_taken_from_them() {
     let sell = || BTreeSet::from([Capability::Sell]);
-    let own = || Command::Grant { capabilities: sell(), by: Granter::Account(ANN) };
-    let revoke = || Command::Revoke { capabilities: sell(), by: Granter::Operator };
-    let granted = Event::CapabilitiesGranted { capabilities: sell(), by: Granter::Account(ANN) };
+    let by_herself = Granter::Account(ANN);
+    let own = || Command::Grant { capabilities: sell(), by: by_herself, reason: None };
+    let revoke = |by| Command::Revoke { capabilities: sell(), by, reason: None };
+    let granted = Event::CapabilitiesGranted { capabilities: sell(), by: by_herself, reason: None };
     given::<Account>([registered()]).when(own()).then([granted]);
-    let revoked = || given::<Account>([registered()]).and(own()).and(revoke());
+    let revoked = || given::<Account>([registered()]).and(own()).and(revoke(Granter::Operator));
     let needed = Capability::Sell;
     revoked().when(own()).then_refused(Error::MissingCapability { needed });
-    let anew = revoked().and(grant([needed])).and(Command::Revoke { capabilities: sell(), by: Granter::Account(ANN) });
+    let anew = revoked().and(grant([needed])).and(revoke(by_herself));
     anew.when(own()).then_refused(Error::MissingCapability { needed });
     assert_eq!(revoked().and(grant([needed])).state().require(needed), Ok(()));
 }
 
 #[test]
 fn whoever_is_suspended_does_not_trade_until_reinstated() {
-    let suspend = || Command::Suspend { reason: "fraud".to_owned(), by: Granter::Operator };
-    let reinstate = || Command::Reinstate { by: Granter::Operator };
-    let suspended = || given::<Account>([registered()]).and(suspend());
+    let suspend = || Command::Suspend { reason: why(), by: Granter::Operator };
+    let suspended = || given::<Account>([registered()]).and(violate(1)).and(suspend());
     assert_eq!(suspended().state().require(Capability::Buy), Err(Error::Suspended));
     suspended().when(suspend()).then_nothing();
+    // What they had not paid counts on: they were not blocked for it.
+    let by = Granter::Account(BOB);
+    suspended().when(reinstate()).then([Event::AccountReinstated { by, reason: Some(why()) }]);
     let reinstated = suspended().and(reinstate());
     assert_eq!(reinstated.state().require(Capability::Buy), Ok(()));
     reinstated.when(reinstate()).then_nothing();
-    // Whoever was blocked for violations too; the next one blocks again.
-    let violate = |number| Command::RecordViolation { order: OrderId(Uuid::from_u128(number)) };
-    let blocked = given::<Account>([registered()]).and(violate(1)).and(violate(2)).and(violate(3)).and(reinstate());
-    assert_eq!(blocked.state().require(Capability::Buy), Ok(()));
-    let fourth = Event::ViolationRecorded { order: OrderId(Uuid::from_u128(4)), violations: 4 };
-    blocked.when(violate(4)).then([fourth, Event::AccountBlocked { violations: 4 }]);
+}
+
+#[test]
+fn whoever_is_warned_trades_on() {
+    let warned = given::<Account>([registered()]).and(Command::Warn { by: BOB });
+    assert_eq!(warned.state().require(Capability::Buy), Ok(()));
+    warned.when(Command::Warn { by: BOB }).then([Event::AccountWarned { by: BOB }]);
+}
+
+#[test]
+fn whoever_is_unblocked_is_pardoned_and_the_count_begins_anew() {
+    let blocked = || given::<Account>([registered()]).and(violate(1)).and(violate(2)).and(violate(3));
+    let (by, reason, orders) = (Granter::Account(BOB), Some(why()), BTreeSet::from([order(1), order(2), order(3)]));
+    let pardoned = Event::ViolationsPardoned { orders, by, reason: reason.clone() };
+    blocked().when(reinstate()).then([Event::AccountReinstated { by, reason }, pardoned]);
+    let free = || blocked().and(reinstate());
+    assert_eq!(free().state().require(Capability::Buy), Ok(()));
+    // An order that was pardoned never counts again, however late it is reported once more.
+    free().when(violate(2)).then_nothing();
+    free().when(violate(4)).then([Event::ViolationRecorded { order: order(4), violations: 1 }]);
+    let again = free().and(violate(4)).and(violate(5));
+    let sixth = Event::ViolationRecorded { order: order(6), violations: 3 };
+    again.when(violate(6)).then([sixth, blocked_after(3)]);
+}
+
+#[test]
+fn staff_pardon_what_has_not_blocked_yet_and_block_without_any_violation() {
+    let (by, reason) = (Granter::Account(BOB), why());
+    let pardon = || Command::Pardon { by, reason: Some(why()) };
+    let one = || given::<Account>([registered()]);
+    let orders = BTreeSet::from([order(1)]);
+    one().and(violate(1)).when(pardon()).then([Event::ViolationsPardoned { orders, by, reason: Some(why()) }]);
+    one().when(pardon()).then_nothing();
+    let block = || Command::Block { reason: why(), by };
+    one().when(block()).then([Event::AccountBlocked { violations: 0, by: Some(by), reason: Some(reason) }]);
+    let blocked = || one().and(block());
+    assert_eq!(blocked().state().require(Capability::Sell), Err(Error::MissingCapability { needed: Capability::Sell }));
+    assert_eq!(blocked().state().require(Capability::Buy), Err(Error::Blocked { violations: 0 }));
+    blocked().when(block()).then_nothing();
+    // Nobody is blocked twice.
+    let third = Event::ViolationRecorded { order: order(3), violations: 3 };
+    blocked().and(violate(1)).and(violate(2)).when(violate(3)).then([third]);
+    assert_eq!(blocked().and(reinstate()).state().require(Capability::Buy), Ok(()));
+}
+
+#[test]
+fn what_staff_write_about_somebody_is_forgotten_with_that_person() {
+    let (by, reason) = (Granter::Account(BOB), sealed(BOB, "why"));
+    let capabilities = BTreeSet::from([Capability::Sell]);
+    for command in [
+        Command::Suspend { reason: reason.clone(), by },
+        Command::Block { reason: reason.clone(), by },
+        Command::Pardon { by, reason: Some(reason.clone()) },
+        Command::Reinstate { by, reason: Some(reason.clone()) },
+        Command::Grant { capabilities: capabilities.clone(), by, reason: Some(reason.clone()) },
+        Command::Revoke { capabilities, by, reason: Some(reason) },
+    ] {
+        given::<Account>([registered()]).when(command).then_refused(Error::SealedForAnother);
+    }
+}
+
+#[test]
+fn whoever_was_reinstated_before_there_were_pardons_is_blocked_again_by_the_next_violation() {
+    let recorded = |number: u8| Event::ViolationRecorded { order: order(number.into()), violations: number.into() };
+    let reinstated = Event::AccountReinstated { by: Granter::Operator, reason: None };
+    let before = [registered(), recorded(1), recorded(2), recorded(3), blocked_after(3), reinstated];
+    given::<Account>(before).when(violate(4)).then([recorded(4), blocked_after(4)]);
 }
 
 #[test]

@@ -125,6 +125,7 @@ impl Oracle {
             // Money of orders moves by escrows, and what is earned with them by commissions; the laws of all of them
             // together are where they are moved.
             Command::Pay { .. }
+            | Command::PaySubscription { .. }
             | Command::ReceiveSale { .. }
             | Command::ReceiveRefund { .. }
             | Command::GiveRefund { .. }
@@ -376,6 +377,7 @@ proptest! {
             let (operation, requested) = match event {
                 Event::WalletOpened { .. }
                 | Event::PaymentMade { .. }
+                | Event::SubscriptionPaid { .. }
                 | Event::SaleReceived { .. }
                 | Event::RefundReceived { .. }
                 | Event::RefundGiven { .. }

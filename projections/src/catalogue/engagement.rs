@@ -1,7 +1,10 @@
-//! Who is interested in what: views and favourites, counted beside the listings, whose versions they do not change.
+//! Who is interested in what, and how good it was: views, favourites and ratings, counted beside the listings, whose versions
+//! they do not change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::rating::Rating;
+use domain::review::Counted;
 use domain::{AccountId, Timestamp, favorite};
 use eventstore::Position;
 use eventstore::follower::FollowError;
@@ -11,10 +14,11 @@ use uuid::Uuid;
 
 use crate::page::Page;
 
-/// What a batch makes of the interest in listings.
+/// What a batch makes of the interest in listings, and of how they are rated.
 #[derive(Debug, Default)]
 pub(super) struct Engagement {
-    /// New views of each listing, new favourites less those that are none any more, and where the last of these events is.
+    /// New views of each listing, new favourites less those that are none any more, likewise ratings and their stars, and
+    /// where the last of these events is.
     counts: BTreeMap<Uuid, Counts>,
     /// By account and listing: since when it is a favourite; nothing if it is none any more.
     favorites: BTreeMap<(Uuid, Uuid), Option<Timestamp>>,
@@ -26,6 +30,8 @@ pub(super) struct Engagement {
 struct Counts {
     views: i64,
     favorites: i64,
+    ratings: i64,
+    stars: i64,
     position: Position,
 }
 
@@ -33,6 +39,14 @@ impl Engagement {
     pub(super) fn take_view(&mut self, listing: Uuid, position: Position) {
         let counts = self.counts.entry(listing).or_default();
         counts.views += 1;
+        counts.position = position;
+    }
+
+    pub(super) fn take_rating(&mut self, Counted { listing, from, to, .. }: Counted, position: Position) {
+        let stars = |rating: Option<Rating>| rating.map_or(0, |rating| i64::from(rating.stars()));
+        let counts = self.counts.entry(listing.0).or_default();
+        counts.ratings += i64::from(to.is_some()) - i64::from(from.is_some());
+        counts.stars += stars(to) - stars(from);
         counts.position = position;
     }
 
@@ -61,24 +75,28 @@ impl Engagement {
         }
         let (listings, counts): (Vec<Uuid>, Vec<Counts>) = self.counts.into_iter().unzip();
         sqlx::query(
-            "insert into interest (listing_id, views, favorites, position)
-             select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])
+            "insert into interest (listing_id, views, favorites, ratings, stars, position)
+             select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
              on conflict on constraint interest_of_listing do update set views = interest.views + excluded.views,
-                favorites = interest.favorites + excluded.favorites,
+                favorites = interest.favorites + excluded.favorites, ratings = interest.ratings + excluded.ratings,
+                stars = interest.stars + excluded.stars,
                 position = greatest(interest.position, excluded.position)
              where excluded.position > 0 or excluded.favorites <> 0",
         )
         .bind(&listings)
         .bind(counts.iter().map(|counts| counts.views).collect::<Vec<_>>())
         .bind(counts.iter().map(|counts| counts.favorites).collect::<Vec<_>>())
+        .bind(counts.iter().map(|counts| counts.ratings).collect::<Vec<_>>())
+        .bind(counts.iter().map(|counts| counts.stars).collect::<Vec<_>>())
         .bind(counts.iter().map(|counts| counts.position).collect::<Vec<_>>())
         .execute(&mut *connection)
         .await?;
         sqlx::query(
-            "update listings set views = interest.views, favorites = interest.favorites,
-                position = greatest(listings.position, interest.position)
+            "update listings set views = interest.views, favorites = interest.favorites, ratings = interest.ratings,
+                stars = interest.stars, position = greatest(listings.position, interest.position)
              from interest where listings.id = any($1) and interest.listing_id = listings.id
-                and (listings.views <> interest.views or listings.favorites <> interest.favorites
+                and ((listings.views, listings.favorites, listings.ratings, listings.stars)
+                        <> (interest.views, interest.favorites, interest.ratings, interest.stars)
                     or listings.position < interest.position)",
         )
         .bind(&listings)

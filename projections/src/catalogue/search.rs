@@ -86,6 +86,8 @@ pub enum Sort {
     EndingSoon,
     /// What is looked for most, first.
     Popular,
+    /// What has most stars on the average, first, and of what is alike what more have rated.
+    Rating,
     /// What fits the words best, first; as [`Sort::Newest`] if there are none.
     Relevance,
 }
@@ -133,6 +135,13 @@ pub enum Cursor {
         /// The listing.
         id: Uuid,
     },
+    /// In [`Sort::Rating`].
+    Rating {
+        /// How well it is rated.
+        rating: i64,
+        /// The listing.
+        id: Uuid,
+    },
     /// In [`Sort::Relevance`].
     Relevance {
         /// How well it fits.
@@ -144,13 +153,14 @@ pub enum Cursor {
 
 impl Cursor {
     fn after(offer: &Offer, sort: Sort) -> Self {
-        let Offer { listing, popularity, rank, .. } = offer;
-        let (popularity, rank) = (*popularity, *rank);
+        let Offer { listing, popularity, rating, rank, .. } = offer;
+        let (popularity, rating, rank) = (*popularity, *rating, *rank);
         let (id, currency, price) = (listing.id, listing.currency, listing.asked_minor());
         match (sort, listing.ends_at) {
             (Sort::PriceAsc, _) => Self::PriceAsc { currency, price, id },
             (Sort::PriceDesc, _) => Self::PriceDesc { currency, price, id },
             (Sort::Popular, _) => Self::Popular { popularity, id },
+            (Sort::Rating, _) => Self::Rating { rating, id },
             (Sort::Relevance, _) => Self::Relevance { rank, id },
             (Sort::EndingSoon, Some(ends_at)) => Self::EndingSoon { ends_at, id },
             (Sort::Newest | Sort::EndingSoon, _) => Self::Newest { listed_at: listing.listed_at(), id },
@@ -163,7 +173,7 @@ impl Cursor {
 const SHOWN: &str = concat!(
     "select ",
     columns!(),
-    ", views, favorites, popularity, rank,
+    ", views, favorites, ratings, stars, popularity, rating, rank,
         (select user_name from catalogue.sellers where sellers.seller_id = listings.seller_id) as seller_name
     from catalogue.listings, lateral (select ",
 );
@@ -382,11 +392,20 @@ pub async fn page(
         (Sort::Popular, Some(Cursor::Popular { popularity, id })) => {
             query.push(" and (its_popularity, its_id) < (").push_bind(popularity).push(", ").push_bind(id).push(")");
         }
+        (Sort::Rating, Some(Cursor::Rating { rating, id })) => {
+            query.push(" and (rating, id) < (").push_bind(rating).push(", ").push_bind(id).push(")");
+        }
         (Sort::Relevance, Some(Cursor::Relevance { rank, id })) => {
             query.push(" and (rank, id) < (").push_bind(rank).push(", ").push_bind(id).push(")");
         }
         (
-            Sort::Newest | Sort::PriceAsc | Sort::PriceDesc | Sort::EndingSoon | Sort::Popular | Sort::Relevance,
+            Sort::Newest
+            | Sort::PriceAsc
+            | Sort::PriceDesc
+            | Sort::EndingSoon
+            | Sort::Popular
+            | Sort::Rating
+            | Sort::Relevance,
             Some(_),
         ) => {
             return Err(PageError::CursorOfAnotherSort);
@@ -398,6 +417,7 @@ pub async fn page(
         Sort::PriceDesc => " order by currency desc, asked_minor desc, id desc",
         Sort::EndingSoon => " order by ends_at, id",
         Sort::Popular => " order by its_popularity desc, its_id desc",
+        Sort::Rating => " order by rating desc, id desc",
         Sort::Relevance => " order by rank desc, id desc",
     });
     query.push(" limit ").push_bind(Page::<Offer, Cursor>::rows_to_fetch(limit));

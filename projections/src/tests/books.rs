@@ -51,7 +51,7 @@ async fn the_books_balance_and_agree_with_the_statements_and_with_the_domain() {
             assert_eq!(booked.map_or(0, |booked| booked.credits.0 - booked.debits.0), i128::from(minor), "{account}");
         }
     }
-    for kind in ["escrow", "receivable", "fee-income", "affiliate-expense", "affiliate-pending"] {
+    for kind in ["escrow", "receivable", "fee-income", "affiliate-expense", "affiliate-pending", "deferred-revenue"] {
         let posted = "select count(*) from ledger.balances where kind = $1 and debits > 0 and credits > 0";
         let posted: i64 = sqlx::query_scalar(posted).bind(kind).fetch_one(&test.pool).await.unwrap();
         assert!(posted > 0, "{kind}");
@@ -108,6 +108,7 @@ async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
         (Some(()), "hold", "pending"),
         (Some(()), "hold", "released"),
         (Some(()), "payment", "succeeded"),
+        (Some(()), "subscription", "succeeded"),
         (Some(()), "sale", "succeeded"),
         (Some(()), "refund_received", "succeeded"),
         (Some(()), "refund_given", "succeeded"),
@@ -135,6 +136,7 @@ fn named_by(event: &Event) -> (&'static str, &'static str) {
         Event::WithdrawalRequested { .. } | Event::WithdrawalFailed { .. } => ("withdrawal", "withdrawal"),
         Event::HoldPlaced { .. } | Event::HoldReleased { .. } => ("hold", "hold"),
         Event::PaymentMade { .. } => ("payment", "order"),
+        Event::SubscriptionPaid { .. } => ("subscription", "period"),
         Event::SaleReceived { .. } => ("sale", "order"),
         Event::RefundReceived { .. } => ("refund_received", "refund"),
         Event::RefundGiven { .. } => ("refund_given", "refund"),
@@ -177,6 +179,20 @@ async fn the_tables_refuse_what_must_never_be() {
             "update ledger.balances set debits = credits + 1 where kind = 'affiliate-pending'",
             "balances_of_users_not_negative",
         ),
+        (
+            "update ledger.balances set debits = credits + 1 where kind = 'deferred-revenue'",
+            "balances_of_users_not_negative",
+        ),
+        ("update subscriptions.subscriptions set price = 0", "subscriptions_price_positive"),
+        (
+            "update subscriptions.subscriptions set ended_at = null where state = 'ended'",
+            "subscriptions_ended_for_a_cause",
+        ),
+        (
+            "update subscriptions.subscriptions set grace_until = purchased_at where state = 'active'",
+            "subscriptions_grace_while_past_due",
+        ),
+        ("update subscriptions.sellers set offers = -1", "sellers_offers_not_negative"),
         ("update affiliates.commissions set reversed = accrued + 1", "commissions_reversed_at_most_accrued"),
         ("update escrows.escrows set fee = fee + 1", "escrows_add_up"),
         ("update escrows.escrows set paid_out = null where fee is not null", "escrows_paid_out_with_fee"),

@@ -25,13 +25,22 @@ async fn a_read_model_that_forgets_people_is_the_one_that_never_could_read_them(
     let live = test.digests().await;
     assert_ne!(live, before);
     for (table, column) in [
-        ("accounts.profiles", "coalesce(email, user_name, display_name, phone, biography, avatar_url)"),
+        ("accounts.profiles", "coalesce(email, user_name, display_name, phone, biography, avatar_url, reason)"),
         ("addresses.addresses", "id"),
         ("addresses.books", "owner_id"),
         ("affiliates.affiliates", "code"),
         ("catalogue.favorites", "account_id"),
         ("catalogue.sellers", "user_name"),
+        ("chats.activity", "body"),
+        ("(select * from notifications.notifications where audience is null) as own", "id"),
+        ("notifications.marks", "account_id"),
+        ("notifications.holdings", "account_id"),
         ("(select * from orders.orders where payment = 'escrow') as escrow", "ship_to"),
+        ("reports.complaints", "coalesce(text, resolution)"),
+        ("reports.reports", "coalesce(text, resolution)"),
+        ("reviews.feedback", "coalesce(comment, platform_comment)"),
+        ("reviews.people", "user_name"),
+        ("reviews.reviews", "coalesce(title, text, reply, hidden_reason)"),
         (
             "stores.stores",
             "coalesce(slug, brand_name, biography, logo, business_address, whatsapp, instagram, facebook, reason)",

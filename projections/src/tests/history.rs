@@ -7,11 +7,17 @@ use domain::account::{self, Account, Capability, Challenge, Granter, Identity, P
 use domain::address_book::AddressBook;
 use domain::affiliate::Affiliate;
 use domain::auction::{self, Auction, Canceller, Terms};
+use domain::broadcast::Broadcast;
 use domain::category::{self, Attribute, AttributeKind, AttributeValue, Attributes, Category, Definition};
+use domain::chat::Chat;
 use domain::commission::Commission;
+use domain::complaint::Complaint;
+use domain::contacts::Contacts;
 use domain::escrow::Escrow;
 use domain::favorite::Favorite;
+use domain::feedback::Feedback;
 use domain::image::Image;
+use domain::inbox::Inbox;
 use domain::increments::Increments;
 use domain::listing::{
     self, Approver, ArchiveCause, AuctionPlan, Changes, Condition, Delivery, Details, Discount, Listing, Off, Offer,
@@ -20,12 +26,19 @@ use domain::listing::{
 use domain::order::Order;
 use domain::order_group::OrderGroup;
 use domain::page::Page;
+use domain::plan::Plan;
 use domain::points::Points;
 use domain::referral::Referral;
 use domain::referral_click::ReferralClick;
+use domain::report::Report;
+use domain::reporter::Reporter;
+use domain::review::Review;
+use domain::seller::Seller;
 use domain::stock::{self, Pieces, Sku, Stock};
 use domain::store::Store;
+use domain::subscription::Subscription;
 use domain::view::View;
+use domain::vote::Vote;
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
     AccountId, Aggregate, AuctionId, CategoryId, ChallengeId, ClaimId, Currency, DepositId, Event, HoldId, ListingId,
@@ -43,11 +56,15 @@ use uuid::Uuid;
 
 mod addresses;
 mod affiliates;
+mod chats;
 mod images;
+mod inboxes;
 mod interest;
 mod orders;
 mod pages;
+mod reputation;
 mod stores;
+mod subscriptions;
 
 /// Texts that a seller may type, some of which no table would take as they are.
 pub(crate) const TEXTS: [&str; 8] = [
@@ -92,8 +109,14 @@ pub(crate) struct History {
     random_of_stores: StdRng,
     /// Draws what happens to affiliates, likewise.
     random_of_affiliates: StdRng,
+    /// Draws what is done by staff, likewise.
+    random_of_staff: StdRng,
     /// Who is an affiliate, and does nothing else.
     affiliated: BTreeSet<Uuid>,
+    /// Draws what happens to subscriptions, likewise.
+    random_of_subscriptions: StdRng,
+    /// Who subscribes, and does nothing else.
+    subscribing: BTreeSet<Uuid>,
     now: Timestamp,
     pub(crate) units: Vec<Unit>,
     unit: Unit,
@@ -113,7 +136,24 @@ pub(crate) struct History {
     catalogue: bool,
     /// Draws who looks at what, so that everything else happens as if nobody did.
     random_of_interest: StdRng,
+    /// Draws what people say of each other, likewise.
+    random_of_reputation: StdRng,
+    pub(crate) complaints: Streams<Complaint>,
+    pub(crate) feedback: Streams<Feedback>,
+    pub(crate) reports: Streams<Report>,
+    pub(crate) reporters: Streams<Reporter>,
+    pub(crate) reviews: Streams<Review>,
+    pub(crate) votes: Streams<Vote>,
+    /// Draws who talks to whom, likewise.
+    random_of_chats: StdRng,
+    pub(crate) chats: Streams<Chat>,
+    pub(crate) contacts: Streams<Contacts>,
     pub(crate) favorites: Streams<Favorite>,
+    /// Draws what people do about what they are told, likewise.
+    random_of_inboxes: StdRng,
+    heard: inboxes::Heard,
+    pub(crate) broadcasts: Streams<Broadcast>,
+    pub(crate) inboxes: Streams<Inbox>,
     pub(crate) views: Streams<View>,
     pub(crate) listings: Streams<Listing>,
     pub(crate) auctions: Streams<Auction>,
@@ -126,6 +166,9 @@ pub(crate) struct History {
     pub(crate) pages: Streams<Page>,
     pub(crate) points: Streams<Points>,
     pub(crate) stores: Streams<Store>,
+    pub(crate) plans: Streams<Plan>,
+    pub(crate) sellers: Streams<Seller>,
+    pub(crate) subscriptions: Streams<Subscription>,
     deposits: Vec<(WalletId, DepositId)>,
     withdrawals: Vec<(WalletId, WithdrawalId)>,
     holds: Vec<(WalletId, HoldId)>,
@@ -185,7 +228,10 @@ impl History {
             random: StdRng::seed_from_u64(seed),
             random_of_stores: StdRng::seed_from_u64(seed + 1_000_000),
             random_of_affiliates: StdRng::seed_from_u64(seed + 3_000_000),
+            random_of_staff: StdRng::seed_from_u64(seed + 4_000_000),
             affiliated: BTreeSet::new(),
+            random_of_subscriptions: StdRng::seed_from_u64(seed + 4_000_000),
+            subscribing: BTreeSet::new(),
             now: DateTime::from_timestamp_millis(1_750_000_000_000).unwrap(),
             units: Vec::new(),
             unit: Unit::default(),
@@ -201,7 +247,21 @@ impl History {
             random_of_points: StdRng::seed_from_u64(seed + 3_000_000),
             catalogue: false,
             random_of_interest: StdRng::seed_from_u64(seed + 3_000_000),
+            random_of_reputation: StdRng::seed_from_u64(seed + 5_000_000),
+            complaints: Streams(BTreeMap::new()),
+            feedback: Streams(BTreeMap::new()),
+            reports: Streams(BTreeMap::new()),
+            reporters: Streams(BTreeMap::new()),
+            reviews: Streams(BTreeMap::new()),
+            votes: Streams(BTreeMap::new()),
+            random_of_chats: StdRng::seed_from_u64(seed + 4_000_000),
+            chats: Streams(BTreeMap::new()),
+            contacts: Streams(BTreeMap::new()),
             favorites: Streams(BTreeMap::new()),
+            random_of_inboxes: StdRng::seed_from_u64(seed + 4_000_000),
+            heard: inboxes::Heard::default(),
+            broadcasts: Streams(BTreeMap::new()),
+            inboxes: Streams(BTreeMap::new()),
             views: Streams(BTreeMap::new()),
             listings: Streams(BTreeMap::new()),
             auctions: Streams(BTreeMap::new()),
@@ -214,6 +274,9 @@ impl History {
             pages: Streams(BTreeMap::new()),
             points: Streams(BTreeMap::new()),
             stores: Streams(BTreeMap::new()),
+            plans: Streams(BTreeMap::new()),
+            sellers: Streams(BTreeMap::new()),
+            subscriptions: Streams(BTreeMap::new()),
             deposits: Vec::new(),
             withdrawals: Vec::new(),
             holds: Vec::new(),
@@ -260,7 +323,11 @@ impl History {
         self.keep_stores();
         self.keep_categories();
         self.look_around();
+        self.talk();
         self.keep_affiliates();
+        self.tell_people();
+        self.keep_subscriptions();
+        self.speak_of_each_other();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
         }
@@ -347,13 +414,28 @@ impl History {
     fn change_standing(&mut self, account: AccountId) {
         let by = Granter::Operator;
         let capabilities = [*Capability::ALL.choose(&mut self.random).unwrap()].into();
-        let command = match self.random.random_range(0..5) {
-            0 => account::Command::Revoke { capabilities, by },
-            1 => account::Command::Suspend { reason: self.text().to_owned(), by },
-            2 => account::Command::Reinstate { by },
-            _ => account::Command::Grant { capabilities, by },
+        let which = self.random.random_range(0..5);
+        let text = if which == 1 { self.text() } else { "why" };
+        let key = &self.people[&account.0];
+        let reason = Some(key.seal(text));
+        let command = match which {
+            0 => account::Command::Revoke { capabilities, by, reason },
+            1 => account::Command::Suspend { reason: key.seal(text), by },
+            2 => account::Command::Reinstate { by, reason },
+            _ => account::Command::Grant { capabilities, by, reason: None },
         };
         self.account(account, command);
+        std::mem::swap(&mut self.random, &mut self.random_of_staff);
+        if self.random.random_bool(0.2) {
+            let (by, reason) = (Granter::Account(account), self.people[&account.0].seal("why"));
+            let command = if self.random.random() {
+                account::Command::Block { reason, by }
+            } else {
+                account::Command::Pardon { by, reason: Some(reason) }
+            };
+            self.account(account, command);
+        }
+        std::mem::swap(&mut self.random, &mut self.random_of_staff);
     }
 
     fn prove_identity(&mut self, account: AccountId) {
@@ -739,12 +821,19 @@ impl History {
         self.stocks.execute(&mut self.unit, self.now, event_id, id, command)
     }
 
-    /// Ends the unit of work, if anything has happened in it.
+    /// Ends the unit of work, if anything has happened in it. Some are done by staff.
     pub(crate) fn commit(&mut self) {
-        let unit = std::mem::take(&mut self.unit);
-        if !unit.events.is_empty() {
-            self.units.push(unit);
+        let mut unit = std::mem::take(&mut self.unit);
+        if unit.events.is_empty() {
+            return;
         }
+        if self.random_of_staff.random_bool(0.2) {
+            let clerk = AccountId(Uuid::from_u128(self.random_of_staff.random_range(1..4)));
+            let capability = if self.random_of_staff.random() { Capability::Staff } else { Capability::Admin };
+            let metadata = Metadata::by_account(clerk).in_capacity(capability).to_json();
+            unit.events.iter_mut().for_each(|event| event.metadata.clone_from(&metadata));
+        }
+        self.units.push(unit);
     }
 
     fn id(&mut self) -> Uuid {
@@ -761,7 +850,8 @@ impl History {
     }
 
     fn traders(&self) -> impl Iterator<Item = AccountId> {
-        self.accounts.0.keys().filter(|id| !self.affiliated.contains(id)).map(|id| AccountId(*id))
+        let others = |id: &&Uuid| !self.affiliated.contains(*id) && !self.subscribing.contains(*id);
+        self.accounts.0.keys().filter(others).map(|id| AccountId(*id))
     }
 
     fn any_listing(&mut self) -> Option<ListingId> {
@@ -851,11 +941,13 @@ pub(crate) fn method() -> PaymentMethod {
 /// An event as a read model gets it, the `sequence`-th of its stream and of the log.
 pub(crate) fn recorded(sequence: i64, event: DomainEvent) -> Recorded {
     let recorded_at = DateTime::from_timestamp_millis(sequence).unwrap();
-    Recorded { position: sequence, event_id: Uuid::nil(), sequence, recorded_at, event }
+    let (position, commit_position) = (sequence, sequence);
+    Recorded { position, commit_position, event_id: Uuid::nil(), sequence, recorded_at, act: None, event }
 }
 
 fn read_back(position: i64, event: &NewEvent) -> Recorded {
     let stored = RecordedEvent::committed(event.clone(), position, position);
-    let RecordedEvent { event_id, sequence, recorded_at, .. } = stored;
-    Recorded { position, event_id, sequence, recorded_at, event: stored.decode().unwrap() }
+    let event = stored.decode().unwrap();
+    let RecordedEvent { commit_position, event_id, sequence, recorded_at, act, .. } = stored;
+    Recorded { position, commit_position, event_id, sequence, recorded_at, act: act.map(|act| act.0), event }
 }

@@ -68,7 +68,9 @@ async fn every_listing_is_on_exactly_one_page_in_every_order() {
         .filter(|offer| offer.listing.status == Status::Active && is_public(&history, offer))
         .collect();
     assert!(active.len() > 6, "{}", active.len());
-    for sort in [Sort::Newest, Sort::PriceAsc, Sort::PriceDesc, Sort::EndingSoon, Sort::Popular, Sort::Relevance] {
+    for sort in
+        [Sort::Newest, Sort::PriceAsc, Sort::PriceDesc, Sort::EndingSoon, Sort::Popular, Sort::Rating, Sort::Relevance]
+    {
         let (pool, filter) = (&test.pool, &Filter::default());
         let walked = walk(|cursor| catalogue::page(pool, filter, sort, cursor, 3)).await;
         let mut expected = active.clone();
@@ -78,6 +80,7 @@ async fn every_listing_is_on_exactly_one_page_in_every_order() {
                 expected.sort_by_key(|offer| std::cmp::Reverse((offer.popularity, offer.listing.id)));
                 assert!(expected.first().unwrap().popularity > 0);
             }
+            Sort::Rating => expected.sort_by_key(|offer| std::cmp::Reverse((offer.rating, offer.listing.id))),
             // Without words.
             Sort::Newest | Sort::Relevance => {
                 expected.sort_by_key(|offer| std::cmp::Reverse((offer.listing.published_at, offer.listing.id)));

@@ -8,8 +8,11 @@ use domain::commission::Commission;
 use domain::escrow::{Escrow, Opened, Status};
 use domain::order::{Order, Placed, Stage};
 use domain::stock::{self, Pieces, Stock};
+use domain::subscription::Subscription;
 use domain::wallet::Wallet;
-use domain::{AccountId, CommissionId, Currency, LedgerAccount, ListingId, Money, OrderId, Posting, WalletId};
+use domain::{
+    AccountId, CommissionId, Currency, LedgerAccount, ListingId, Money, OrderId, Posting, SubscriptionId, WalletId,
+};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 
@@ -37,6 +40,7 @@ pub(super) fn check(log: &Log) -> Vec<String> {
 struct Touched {
     wallets: BTreeSet<(AccountId, Currency)>,
     orders: BTreeSet<OrderId>,
+    subscriptions: BTreeSet<(AccountId, SubscriptionId)>,
 }
 
 impl Touched {
@@ -54,6 +58,10 @@ impl Touched {
                 self.note_owners(event.postings());
             }
             DomainEvent::Order(id, _) => drop(self.orders.insert(*id)),
+            DomainEvent::Subscription(id, event) => {
+                self.subscriptions.insert((*id, event.subscription()));
+                self.note_owners(event.postings());
+            }
             // Nothing else moves money.
             _ => {}
         }
@@ -88,6 +96,7 @@ impl Books {
             DomainEvent::Wallet(_, event) => self.post(position, event.postings()),
             DomainEvent::Commission(_, event) => self.post(position, event.postings()),
             DomainEvent::Escrow(_, event) => self.post(position, event.postings()),
+            DomainEvent::Subscription(_, event) => self.post(position, event.postings()),
             DomainEvent::Stock(id, event) => self.move_pieces(position, *id, event),
             _ => {}
         }
@@ -115,7 +124,9 @@ impl Books {
                     | LedgerAccount::PayoutPending(_)
                     | LedgerAccount::Escrow(_)
                     | LedgerAccount::FeeIncome
-                    | LedgerAccount::AffiliatePending(_) => *balance < 0,
+                    | LedgerAccount::AffiliatePending(_)
+                    | LedgerAccount::DeferredRevenue(_)
+                    | LedgerAccount::SubscriptionIncome => *balance < 0,
                 };
                 if wrong {
                     self.broken.push(format!("position {position} leaves {account} at {balance} {currency}"));
@@ -148,7 +159,7 @@ impl Books {
                 let released = self.replica.get::<Stock>(listing).reserved.remove(order).unwrap_or_default();
                 add(&released, 1);
             }
-            stock::Event::StockTaken { .. } => {}
+            stock::Event::StockTaken { .. } | stock::Event::StockSoldOut {} | stock::Event::StockPutAway {} => {}
         }
     }
 
@@ -173,10 +184,31 @@ impl Books {
                 }
             }
         }
+        for &(owner, subscription) in &touched.subscriptions {
+            let faults = self.faults_of_subscription(owner, subscription);
+            self.broken.extend(faults.into_iter().map(|what| format!("{what} at {position}")));
+        }
         for order in &touched.orders {
             let faults = self.faults_of(*order);
             self.broken.extend(faults.into_iter().map(|what| format!("{what} at {position}")));
         }
+    }
+
+    /// What a period has cost is deferred while it goes on, and nothing otherwise.
+    fn faults_of_subscription(&self, owner: AccountId, id: SubscriptionId) -> Vec<String> {
+        let paid = match self.replica.get::<Subscription>(owner) {
+            Subscription::Active(running) if running.subscription == id => Some(running.terms.price),
+            Subscription::None | Subscription::Active(_) | Subscription::InGrace { .. } => None,
+        };
+        let mut faults = Vec::new();
+        for &currency in self.totals.keys() {
+            let deferred = self.balance(&LedgerAccount::DeferredRevenue(id), currency);
+            let expected = paid.filter(|paid| paid.currency() == currency).map_or(0, Money::minor);
+            if deferred != expected {
+                faults.push(format!("deferred-revenue:{id} is {deferred} {currency} instead of {expected}"));
+            }
+        }
+        faults
     }
 
     /// What is wrong with an order, its money and its pieces.

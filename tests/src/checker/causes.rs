@@ -1,9 +1,7 @@
 //! The commands that events imply: what nobody in the history has asked for, processes above all, is decided again by
 //! what came of it.
 
-use domain::account::{self, Account, Challenge, SetBy};
-use domain::address_book::{self, AddressBook};
-use domain::affiliate::{self, Affiliate};
+use domain::account::{self, Account, Challenge, SetBy, Words};
 use domain::album::{self, Album};
 use domain::auction::{self, Auction};
 use domain::category::{self, Category};
@@ -11,26 +9,23 @@ use domain::category_tree::{self, CategoryTree};
 use domain::claim::{self, Claim};
 use domain::commission::{self, Commission, ReversalCause};
 use domain::escrow::{self, Escrow};
-use domain::favorite::{self, Favorite};
 use domain::image::{self, Image};
 use domain::listing::{self, Listing};
 use domain::order::{self, Order};
 use domain::order_group::{self, OrderGroup};
 use domain::page::{self, Page};
 use domain::points::{self, Points};
-use domain::referral::{self, Referral};
-use domain::referral_click::{self, ReferralClick};
 use domain::session::{self, Session};
 use domain::stock::{self, Stock};
 use domain::store::{self, Store};
-use domain::view::{self, View};
 use domain::wallet::{self, Wallet};
-use domain::{AccountId, CommissionId, HoldId, ListingId, Money, Refusal, Timestamp};
+use domain::{AccountId, CommissionId, HoldId, ListingId, Money, OrderId, Refusal, Timestamp};
 use eventstore::event::DomainEvent;
 use uuid::Uuid;
 
 use super::intents::available;
 use super::replica::{Draft, Replica, Step};
+use super::{people, plans, reputation};
 
 /// What the commands lead to that these events imply. A unit of work may be several decisions, each on the state that
 /// the ones before have left.
@@ -62,13 +57,6 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             let command = of_account(*id, event, next, &draft.get::<Account>(*id));
             draft.execute::<Account>(*id, command).map(drop)
         }
-        [DomainEvent::AddressBook(id, event), ..] => {
-            draft.execute::<AddressBook>(*id, of_address_book(*id, event.clone())).map(drop)
-        }
-        [DomainEvent::Affiliate(id, affiliate::Event::AffiliateEnrolled { code, claim }), ..] => {
-            let (code, claim) = (code.clone(), *claim);
-            draft.execute::<Affiliate>(*id, affiliate::Command::Enrol { owner: *id, code, claim }).map(drop)
-        }
         [DomainEvent::Auction(id, event), rest @ ..] => {
             let next = rest.first().and_then(|next| match next {
                 DomainEvent::Auction(_, event) => Some(event),
@@ -76,6 +64,15 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             });
             draft.execute::<Auction>(*id, of_auction(event, next, now)).map(drop)
         }
+        [
+            DomainEvent::Complaint(..)
+            | DomainEvent::Feedback(..)
+            | DomainEvent::Report(..)
+            | DomainEvent::Reporter(..)
+            | DomainEvent::Review(..)
+            | DomainEvent::Vote(..),
+            ..,
+        ] => reputation::carry_out_cause(draft, &events[0]),
         [DomainEvent::Category(id, event), ..] => draft.execute::<Category>(*id, of_category(event.clone())).map(drop),
         [DomainEvent::CategoryTree(id, category_tree::Event::CategoryPlaced { slug, parent }), ..] => {
             let (slug, parent) = (slug.clone(), parent.clone());
@@ -96,13 +93,6 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             draft.execute::<Escrow>(*id, command).map(drop)
         }
         [DomainEvent::Album(id, event), ..] => draft.execute::<Album>(*id, of_album(event.clone())).map(drop),
-        [DomainEvent::Favorite(id, event), ..] => {
-            let command = match *event {
-                favorite::Event::FavoriteAdded { account, listing } => favorite::Command::Add { account, listing },
-                favorite::Event::FavoriteRemoved { account, listing } => favorite::Command::Remove { account, listing },
-            };
-            draft.execute::<Favorite>(*id, command).map(drop)
-        }
         [DomainEvent::Image(id, event), ..] => draft.execute::<Image>(*id, of_image(event.clone())).map(drop),
         [DomainEvent::Listing(id, event), ..] => {
             let listing = draft.get::<Listing>(*id);
@@ -116,24 +106,12 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             draft.execute::<Page>(*id, page::Command::Publish { content, by }).map(drop)
         }
         [DomainEvent::Points(id, event), ..] => draft.execute::<Points>(*id, of_points(*event)).map(drop),
-        [DomainEvent::Referral(id, referral::Event::AccountReferred { source }), ..] => {
-            draft.execute::<Referral>(*id, referral::Command::Follow { source: *source }).map(drop)
-        }
-        [DomainEvent::ReferralClick(id, event), ..] => {
-            use referral_click::Event as E;
-            let (E::ReferralClicked { affiliate, at: _ } | E::ReferralClickRepeated { affiliate, at: _ }) = *event;
-            let count = referral_click::Command::Count { affiliate, now };
-            draft.execute::<ReferralClick>(*id, count).map(drop)
-        }
         [DomainEvent::Session(id, event), ..] => {
             let command = of_session(event, &draft.get::<Session>(*id), now);
             draft.execute::<Session>(*id, command).map(drop)
         }
         [DomainEvent::Stock(id, event), ..] => draft.execute::<Stock>(*id, of_stock(*id, event)).map(drop),
         [DomainEvent::Store(id, event), ..] => draft.execute::<Store>(*id, of_store(*id, event)).map(drop),
-        [DomainEvent::View(id, view::Event::ListingViewed { listing }), ..] => {
-            draft.execute::<View>(*id, view::Command::Count { listing: *listing }).map(drop)
-        }
         [DomainEvent::Wallet(id, event), rest @ ..] => {
             let (event, owner) = match (event, rest.first()) {
                 (wallet::Event::WalletOpened { owner, .. }, Some(DomainEvent::Wallet(_, next))) => (next, *owner),
@@ -149,17 +127,23 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             let spent = spent.reduce(|sum, amount| sum.plus(amount).unwrap_or(sum));
             draft.execute::<Wallet>(*id, of_wallet(event.clone(), owner, spent)).map(drop)
         }
+        [
+            DomainEvent::AddressBook(..)
+            | DomainEvent::Affiliate(..)
+            | DomainEvent::Broadcast(..)
+            | DomainEvent::Chat(..)
+            | DomainEvent::Contacts(..)
+            | DomainEvent::Favorite(..)
+            | DomainEvent::Inbox(..)
+            | DomainEvent::Referral(..)
+            | DomainEvent::ReferralClick(..)
+            | DomainEvent::View(..),
+            ..,
+        ] => people::carry_out_cause(draft, &events[0]),
+        [DomainEvent::Plan(..) | DomainEvent::Seller(..) | DomainEvent::Subscription(..), ..] => {
+            plans::carry_out_cause(draft, events)
+        }
         [] => Ok(()),
-    }
-}
-
-fn of_address_book(owner: AccountId, event: address_book::Event) -> address_book::Command {
-    use address_book::{Command as C, Event as E};
-    match event {
-        E::AddressAdded { address, entry, default } => C::Add { owner, address, entry, default },
-        E::AddressChanged { address, changes } => C::Change { owner, address, changes },
-        E::AddressRemoved { address, default: _ } => C::Remove { address },
-        E::DefaultAddressChosen { address } => C::MakeDefault { address },
     }
 }
 
@@ -217,15 +201,19 @@ fn of_account(
             C::ChangePassword { replacing, password_hash, session }
         }
         (E::IdentityLinked { claim }, _) => C::Link { claim },
-        (E::CapabilitiesGranted { capabilities, by }, _) => C::Grant { capabilities, by },
-        (E::CapabilitiesRevoked { capabilities, by }, _) => C::Revoke { capabilities, by },
+        (E::CapabilitiesGranted { capabilities, by, reason }, _) => C::Grant { capabilities, by, reason },
+        (E::CapabilitiesRevoked { capabilities, by, reason }, _) => C::Revoke { capabilities, by, reason },
         (E::ViolationRecorded { order, .. }, _) => C::RecordViolation { order },
-        (E::AccountSuspended { reason, by }, _) => C::Suspend { reason, by },
-        (E::AccountReinstated { by }, _) => C::Reinstate { by },
+        (E::ViolationsPardoned { orders: _, by, reason }, _) => C::Pardon { by, reason },
+        (E::AccountBlocked { violations: _, by: Some(by), reason: Some(reason) }, _) => C::Block { reason, by },
+        (E::AccountSuspended { reason: Words::Sealed(reason), by }, _) => C::Suspend { reason, by },
+        (E::AccountWarned { by }, _) => C::Warn { by },
+        (E::AccountReinstated { by, reason }, _) => C::Reinstate { by, reason },
         (E::SessionsRevoked { spared }, _) => C::RevokeSessions { spared },
         (E::AccountErased {}, _) => C::Erase {},
-        // Only a violation blocks, and its event comes first; a password is set by somebody: nothing leads to the rest.
-        (E::AccountBlocked { .. } | E::PasswordChanged { .. }, _) => nothing(),
+        // Where nobody says so, only a violation blocks, and its event comes first; what staff write is sealed; a password
+        // is set by somebody: nothing leads to the rest.
+        (E::AccountBlocked { .. } | E::AccountSuspended { .. } | E::PasswordChanged { .. }, _) => nothing(),
     }
 }
 
@@ -424,6 +412,9 @@ fn of_stock(listing: ListingId, event: &stock::Event) -> stock::Command {
         stock::Event::StockHeld { order, pieces, until } => stock::Command::Hold { listing, order, pieces, until },
         stock::Event::StockReleased { order } => stock::Command::Release { order },
         stock::Event::StockTaken { order } => stock::Command::Take { order },
+        // Only what is taken sells out, and its event comes first: nothing leads to the second.
+        stock::Event::StockSoldOut {} => stock::Command::Release { order: OrderId(Uuid::nil()) },
+        stock::Event::StockPutAway {} => stock::Command::PutAway {},
         stock::Event::StockReturned { order, pieces } => stock::Command::Return { order, pieces },
     }
 }
@@ -467,6 +458,7 @@ fn of_wallet(event: wallet::Event, owner: AccountId, spent: Option<Money>) -> wa
         E::HoldPlaced { hold, amount, .. } => C::PlaceHold { hold, amount },
         E::HoldReleased { hold, .. } => C::ReleaseHold { hold },
         E::PaymentMade { order, amount } => C::Pay { order, amount },
+        E::SubscriptionPaid { subscription, period, amount } => C::PaySubscription { subscription, period, amount },
         E::SaleReceived { order, amount } => C::ReceiveSale { owner, order, amount },
         E::RefundReceived { order, refund, amount } => C::ReceiveRefund { owner, order, refund, amount },
         E::RefundGiven { order, refund, amount, owed } => C::GiveRefund { owner, order, refund, amount, owed },

@@ -21,6 +21,7 @@ use crate::history::{Attempt, Command, Intent, NOBODY, Outcome};
 
 mod orders;
 mod sales;
+mod subscriptions;
 
 const SELLER: AccountId = AccountId(Uuid::from_u128(1));
 const ANN: AccountId = AccountId(Uuid::from_u128(2));
@@ -144,6 +145,7 @@ impl Marketplace {
                 event_version: "1".to_owned(),
                 payload: step.payload.clone(),
                 recorded_at: self.now(),
+                act: None,
             };
             self.replica.take(&event.decode().unwrap());
             self.log.events.push(Logged { event, metadata: Json(metadata.clone()) });

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::TimeDelta;
+use commands::timers::{SOLD_SHOWN_FOR, UNVERIFIED_FOR};
 use domain::order::{CancelCause, Deadlines};
-use domain::{Timestamp, auction, escrow, order, order_group, wallet};
+use domain::{
+    Timestamp, account, auction, broadcast, escrow, inbox, listing, order, order_group, stock, subscription, wallet,
+};
 use eventstore::event::DomainEvent;
 
 use super::{Log, Logged};
@@ -28,7 +31,7 @@ pub(super) fn check(log: &Log) -> Vec<String> {
             broken.push(format!("{what} at {position} repeats what {before} has done because of {cause}"));
         }
         let due_at = match (set_by.event.decode(), first.event.decode()) {
-            (Ok(set_by), Ok(first)) => due_at(&set_by, &first),
+            (Ok(event), Ok(first)) => due_at(&event, set_by.event.recorded_at, &first),
             _ => None,
         };
         match due_at.map(|due_at| first.event.recorded_at - due_at) {
@@ -66,13 +69,19 @@ fn all(log: &Log) -> impl Iterator<Item = Fired<'_>> {
     })
 }
 
-/// When a timer was due that this event had set and that has led to that one.
-fn due_at(set_by: &DomainEvent, first: &DomainEvent) -> Option<Timestamp> {
+/// When a timer was due that this event had set, at that time, and that has led to that one.
+fn due_at(set_by: &DomainEvent, set_at: Timestamp, first: &DomainEvent) -> Option<Timestamp> {
     use DomainEvent as D;
+    use account::Event as P;
     use auction::Event as A;
+    use broadcast::Event as B;
     use escrow::Event as E;
+    use inbox::Event as I;
+    use listing::Event as L;
     use order::Event as O;
     use order_group::Event as G;
+    use stock::Event as K;
+    use subscription::Event as S;
     use wallet::Event as W;
     let due_at = match (set_by, first) {
         (D::Auction(_, A::AuctionScheduled { terms }), D::Auction(_, A::AuctionOpened {})) => terms.starts_at,
@@ -98,9 +107,34 @@ fn due_at(set_by: &DomainEvent, first: &DomainEvent) -> Option<Timestamp> {
             D::Escrow(_, E::InspectionReminded { .. }),
         ) => (*remind_at)?,
         (D::Escrow(_, E::EscrowDisputed { expires_at, .. }), D::Escrow(_, E::EscrowRefunded { .. })) => *expires_at,
+        (
+            D::Inbox(_, I::NotificationRead { clean_up_at, .. } | I::AllRead { clean_up_at, .. }),
+            D::Inbox(_, I::ReadCleanedUp { .. }),
+        )
+        | (D::Inbox(_, I::ReadCleanedUp { clean_up_at, .. }), D::Inbox(_, I::ReadCleanedUp { .. })) => (*clean_up_at)?,
+        (D::Broadcast(_, B::BroadcastSent { until, .. }), D::Broadcast(_, B::BroadcastWithdrawn {})) => *until,
+        (D::Account(_, P::AccountRegistered { .. }), D::Claim(..)) => set_at + UNVERIFIED_FOR,
+        (
+            D::Stock(_, K::StockSoldOut {}),
+            D::Listing(_, L::ListingArchived { .. }) | D::Stock(_, K::StockPutAway {}),
+        ) => set_at + SOLD_SHOWN_FOR,
         (D::Wallet(_, W::DepositDelayed { check_at, .. } | W::WithdrawalDelayed { check_at, .. }), D::Wallet(..)) => {
             *check_at
         }
+        (
+            D::Subscription(
+                _,
+                S::SubscriptionPurchased { period, .. }
+                | S::SubscriptionUpgraded { period, .. }
+                | S::SubscriptionRenewed { period, .. },
+            ),
+            D::Subscription(_, first),
+        ) => match first {
+            S::PeriodRecognised { .. } => period.ends_at,
+            S::RenewalReminded { .. } => period.remind_at(),
+            _ => return None,
+        },
+        (D::Subscription(_, S::RenewalFailed { retry_at, .. }), D::Subscription(..)) => *retry_at,
         _ => return None,
     };
     Some(due_at)

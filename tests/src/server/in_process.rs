@@ -32,6 +32,8 @@ use crate::mailbox::Mailboxes;
 
 /// A message that was not sent by then will not be.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How soon to look again whether all messages are sent.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The secret of every server of the tests.
 pub(crate) const SECRET: &str = "a secret of the tests, good for nothing else";
 
@@ -62,7 +64,7 @@ impl InProcess {
     }
 
     /// On a database that is there already. The sandbox is switched on whatever the settings say, and there are no limits
-    /// unless they name some: a test asks more at once than anybody else.
+    /// unless they name some: a test asks and offers more at once than anybody else.
     pub async fn start_on(database: TestDatabase, mut settings: Config) -> Self {
         settings.sandbox.enabled = true;
         let mail = TempDir::new().or_fail("make a folder for messages");
@@ -72,6 +74,9 @@ impl InProcess {
         }
         if settings.limits == config::Limits::default() {
             settings.limits = config::Limits::OFF;
+        }
+        if settings.plans == config::Plans::default() {
+            settings.plans = config::Plans::UNLIMITED;
         }
         if settings.http.connections_per_sender == config::Http::default().connections_per_sender {
             // All of them come from here.
@@ -102,6 +107,12 @@ impl InProcess {
     pub async fn mailboxes(&self) -> Mailboxes {
         let head = self.database.log_head().await;
         self.app.progress.wait_for(commands::mail::NAME, head, PATIENCE).await.or_fail("wait for messages");
+        let sent = async {
+            while commands::mail::unsent(&self.app.pool).await.or_fail("look at what is to be sent").fresh > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, sent).await.or_fail("wait until all messages are sent");
         Mailboxes::at(&self.mail.path().join("mail"))
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use commands::mail::Called;
 use commands::payments::Payments;
 use commands::timers::{self, TimerTable};
 use commands::{Engine, EngineSettings};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use crate::app;
 use crate::cli::output::show;
-use crate::cli::{Failure, Place, secret};
+use crate::cli::{Failure, Place};
 use crate::config::Config;
 use crate::media::Media;
 use crate::offers::Kept;
@@ -66,6 +67,10 @@ enum Repair<'a> {
 
 async fn retake((place, config): At<'_>, name: &'static str, repair: Repair<'_>) -> Result<Retaken, Failure> {
     if let Some(mut model) = projections::find(name) {
+        if matches!(repair, Repair::Retry(_)) && !model.takes_late() {
+            let rebuild = format!("`tradepost projections rebuild {name}` takes what is parked, too");
+            return Err(format!("what `{name}` shows depends on the order of everything: {rebuild}").into());
+        }
         return retake_for(place, &mut model, repair).await;
     }
     if name == timers::NAME {
@@ -80,7 +85,7 @@ async fn retake((place, config): At<'_>, name: &'static str, repair: Repair<'_>)
     let offers = Kept { pool: pool.clone(), progress };
     let (media, payments) =
         (Arc::new(Media::open(&config.media)?), Payments { engine, providers: app::providers(), clock });
-    let processes = app::processes(config, &payments, &secret(config)?, Some(&media), offers)?;
+    let processes = app::processes(&payments, Some(&media), &Called::default(), offers);
     let mut process = processes.into_iter().find(|process| process.name() == name);
     let retaken = match &mut process {
         Some(process) => retake_for(place, process.as_mut(), repair).await,

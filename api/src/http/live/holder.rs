@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use domain::AccountId;
 use eventstore::clock::Clock;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -33,7 +32,7 @@ impl Holder {
         let caller = caller.ok_or_else(|| Problem::unauthenticated("The ticket is not good."))?;
         let standing = access::standing(app, caller).await?;
         if standing.blocked {
-            let detail = "The account is blocked; without a ticket the socket can be watched.";
+            let detail = "The account is blocked; what everybody may see can be watched without a ticket.";
             return Err(Problem::new(StatusCode::FORBIDDEN, "account-blocked", "Account blocked", detail));
         }
         Ok(Self { caller, standing, changes, doubtful: false })
@@ -42,11 +41,6 @@ impl Holder {
     /// Who it is, in their session.
     pub(super) fn caller(&self) -> Caller {
         self.caller
-    }
-
-    /// Who it is.
-    pub(super) fn account(&self) -> AccountId {
-        self.caller.account
     }
 
     /// How long the access token is good that the ticket was given for.

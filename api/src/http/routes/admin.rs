@@ -1,4 +1,5 @@
-//! For staff: the read models, and whether the books balance.
+//! For staff: how the marketplace does, who is here and what they decide about them, what money has moved, what staff have
+//! done, the read models, and whether the books balance.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,11 +15,26 @@ use crate::http::extract::{NoQuery, Read};
 use crate::http::openapi::Waits;
 use crate::http::problem::Problem;
 
+pub mod acts;
+pub mod statistics;
+pub mod transactions;
+pub mod users;
+
 const TAG: &str = "Administration";
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_projections)).routes(routes!(trial_balance))
+    OpenApiRouter::new()
+        .routes(routes!(statistics::dashboard))
+        .routes(routes!(statistics::statistics_per_day))
+        .routes(routes!(users::list))
+        .routes(routes!(users::show, users::rule, users::rule_by_put))
+        .routes(routes!(users::of_user))
+        .routes(routes!(users::own))
+        .routes(routes!(transactions::list))
+        .routes(routes!(acts::list))
+        .routes(routes!(list_projections))
+        .routes(routes!(trial_balance))
 }
 
 /// The read models and how far they have followed the log.

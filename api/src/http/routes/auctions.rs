@@ -44,7 +44,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(cancel))
         .routes(routes!(offer_second_chance))
         .routes(routes!(accept_second_chance))
-        .routes(routes!(crate::http::live::auction))
+        .routes(routes!(crate::http::live::auctions::auction))
 }
 
 /// Something to be sold by auction, offered at once.

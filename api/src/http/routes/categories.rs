@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::listings::TAG;
 use crate::app::App;
-use crate::http::extract::{Command, Creation, Id, NoQuery, Nothing, Read, Slug};
+use crate::http::extract::{Command, Creation, Id, NoQuery, Read, Slug};
 use crate::http::fields::{is_slug, is_title};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::openapi::{Conditional, Keyed, Revalidates, Waits, words};
@@ -263,6 +263,10 @@ pub struct NewCategoryBody {
     #[garde(range(max = FULL_BPS))]
     #[schema(maximum = 10_000, example = 350)]
     fee_bps: Option<u32>,
+    /// Why, for the record of what staff have done.
+    #[garde(length(chars, min = 1, max = 1000))]
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: Option<String>,
 }
 
 /// What a command has done to a category.
@@ -285,8 +289,9 @@ async fn define(
     State(app): State<App>,
     Creation(command): Creation<NewCategoryBody>,
 ) -> Result<Done<CategoryChanged>, Problem> {
-    let (request, by) = (command.request(), command.caller.account);
-    let NewCategoryBody { slug, name, parent, sort_order, attributes: bodies, fee_bps } = command.body;
+    let request = command.request_because(&app, command.body.reason.as_deref()).await?;
+    let by = command.caller.account;
+    let NewCategoryBody { slug, name, parent, sort_order, attributes: bodies, fee_bps, reason: _ } = command.body;
     let definition = Definition { slug, name, parent, sort_order, attributes: attributes(bodies)?, fee_bps };
     let define = move |world: &mut commands::World<'_>| {
         editing::define(world, &definition, by)?;
@@ -320,6 +325,10 @@ pub struct CategoryPatch {
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<u32>, maximum = 10_000)]
     fee_bps: Change<u32>,
+    /// Why, for the record of what staff have done.
+    #[garde(length(chars, min = 1, max = 1000))]
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: Option<String>,
 }
 
 /// A field that is there, be it `null`.
@@ -336,8 +345,9 @@ async fn revise(
     Id(Slug(slug)): Id<Slug>,
     command: Command<CategoryPatch>,
 ) -> Result<Done<CategoryChanged>, Problem> {
-    let (request, by, expected) = (command.request(), command.caller.account, command.expected_version);
-    let CategoryPatch { name, parent, sort_order, attributes: bodies, fee_bps } = command.body;
+    let request = command.request_because(&app, command.body.reason.as_deref()).await?;
+    let (by, expected) = (command.caller.account, command.expected_version);
+    let CategoryPatch { name, parent, sort_order, attributes: bodies, fee_bps, reason: _ } = command.body;
     if let Change::To(Some(parent)) = &parent {
         is_slug(parent, &()).map_err(|wrong| Problem::invalid_field("/parent", "invalid", wrong.to_string()))?;
     }
@@ -352,17 +362,28 @@ async fn revise(
     Ok(Done::ok(app.engine.submit(request, revise).await?))
 }
 
+/// Why a category is closed, if that is to be told.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Closing {
+    /// Why, for the record of what staff have done.
+    #[garde(length(chars, min = 1, max = 1000))]
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: Option<String>,
+}
+
 /// Closes a category, and with it all below it: they take no more listings and leave the tree. The listings that they
 /// have stay as they are.
 #[utoipa::path(delete, path = "/admin/categories/{slug}", tag = STAFF_TAG, security(("bearer" = ["staff"])),
-    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Conditional),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Conditional), request_body = Closing,
     responses((status = OK, body = CategoryChanged, description = "Closed")))]
 async fn close(
     State(app): State<App>,
     Id(Slug(slug)): Id<Slug>,
-    command: Command<Nothing>,
+    command: Command<Closing>,
 ) -> Result<Done<CategoryChanged>, Problem> {
-    let (request, by, expected) = (command.request(), command.caller.account, command.expected_version);
+    let request = command.request_because(&app, command.body.reason.as_deref()).await?;
+    let (by, expected) = (command.caller.account, command.expected_version);
     let close = move |world: &mut commands::World<'_>| {
         world.get::<Category>(CategoryId::of(&slug))?.definition()?;
         world.expect_version::<Category>(CategoryId::of(&slug), expected)?;

@@ -225,7 +225,7 @@ pub enum Outcome {
 }
 
 /// A decision.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema, Validate)]
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct Decision {
@@ -233,10 +233,14 @@ pub struct Decision {
     /// What the buyer gets of a split; the seller gets the rest, less the fee on it.
     #[schema(value_type = Option<MoneyBody>)]
     to_buyer: Option<Money>,
+    /// Why, for the record of what staff have done.
+    #[garde(length(chars, min = 1, max = 1000))]
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: Option<String>,
 }
 
 impl Decision {
-    fn resolution(self) -> Result<Resolution, Problem> {
+    fn resolution(&self) -> Result<Resolution, Problem> {
         match (self.outcome, self.to_buyer) {
             (Outcome::Release, None) => Ok(Resolution::Release),
             (Outcome::Refund, None) => Ok(Resolution::Refund),
@@ -259,5 +263,6 @@ async fn resolve(
     command: Command<Decision>,
 ) -> Result<Done<OrderChanged>, Problem> {
     let (by, resolution, refund) = (command.caller.account, command.body.resolution()?, RefundId(mint::id()));
+    let command = command.because(&app, |decision| decision.reason.as_deref()).await?;
     change(&app, order, &command, move |world| escrows::resolve(world, order, by, resolution, refund)).await
 }

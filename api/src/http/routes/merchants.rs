@@ -3,20 +3,23 @@
 use axum::Json;
 use axum::extract::State;
 use commands::stores::{self, Verdict};
-use domain::AccountId;
 use domain::store::{Kyc, Ruling, Store};
+use domain::{AccountId, Money};
 use eventstore::sealing::PersonKey;
-use projections::stores as shops;
-use serde::Deserialize;
-use utoipa::IntoParams;
+use projections::sales::{self, Totals};
+use projections::{Text, stores as shops};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use super::orders::Reason;
+use super::selling::dashboard::{SalesBody, amount};
 use super::stores::{OwnStore, StoreChanged, changed, own_store};
 use crate::app::App;
 use crate::http::extract::{Command, Id, Read};
-use crate::http::openapi::{Conditional, Waits, words};
+use crate::http::openapi::{Conditional, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
 use crate::http::reply::Done;
@@ -61,16 +64,54 @@ words!(StateName: "open", "suspended", "removed");
 
 words!(KycName: "unverified", "pending", "verified");
 
-/// All stores, but those of people who are forgotten.
+/// A store, and what it has sold.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MerchantBody {
+    #[serde(flatten)]
+    store: OwnStore,
+    /// All that it has ever sold, in each currency: the same as its owner's dashboard shows. The dashboard of the
+    /// marketplace shows it of all sellers together, those without a store as well.
+    sales: Vec<MerchantSales>,
+}
+
+/// What a seller has ever sold in one currency. Sums beyond what an amount can be are shown as the most that it can be.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MerchantSales {
+    #[schema(example = "USD")]
+    currency: String,
+    #[serde(flatten)]
+    total: SalesBody,
+    /// What escrow holds of it.
+    #[schema(value_type = MoneyBody)]
+    in_escrow: Money,
+}
+
+impl MerchantSales {
+    fn of(totals: &Totals) -> Result<Self, Problem> {
+        let Text(currency) = totals.currency;
+        let (total, in_escrow) = (SalesBody::of(totals.sums, currency)?, amount(totals.held, currency)?);
+        Ok(Self { currency: currency.code().to_owned(), total, in_escrow })
+    }
+}
+
+/// All stores, but those of people who are forgotten, each with what it has sold.
 #[utoipa::path(get, path = "/admin/merchants", tag = TAG, security(("bearer" = ["staff"])),
-    params(MerchantsQuery, Waits), responses((status = OK, body = Page<OwnStore>, description = "A page")))]
-async fn list(State(app): State<App>, read: Read<MerchantsQuery>) -> Result<Json<Page<OwnStore>>, Problem> {
-    read.wait_for(&app, shops::MODEL.name).await?;
+    params(MerchantsQuery, Waits), responses((status = OK, body = Page<MerchantBody>, description = "A page")))]
+async fn list(State(app): State<App>, read: Read<MerchantsQuery>) -> Result<Json<Page<MerchantBody>>, Problem> {
+    for model in [shops::MODEL, sales::MODEL] {
+        read.wait_for(&app, model.name).await?;
+    }
     let MerchantsQuery { q, state, kyc, sort, limit, cursor } = read.query;
     let filter = shops::Filter { state, kyc, words: q };
     let (sort, limit) = (sort.unwrap_or_default(), page_limit(limit)?);
     let page = shops::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
-    Page::of(page, |row| Ok(own_store(row))).map(Json)
+    let sellers: Vec<Uuid> = page.items.iter().map(|store| store.id).collect();
+    let sold = sales::totals_of(&app.pool, &sellers).await?;
+    let merchant = |row: shops::Store| {
+        let sales = sold.get(&row.id).into_iter().flatten().map(MerchantSales::of).collect::<Result<_, _>>()?;
+        Ok(MerchantBody { store: own_store(row), sales })
+    };
+    Page::of(page, merchant).map(Json)
 }
 
 async fn rule(

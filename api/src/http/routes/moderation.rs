@@ -79,7 +79,7 @@ pub struct ListingRuling {
     /// `active` lets a listing through that is `pending`: what its seller had paused is paused again. `draft` gives it
     /// back, `removed` takes away any.
     status: Option<ListingVerdict>,
-    /// Why, which its seller sees: `draft` and `removed` need it.
+    /// Why, which its seller sees with `draft` and `removed`, which need it.
     #[garde(length(chars, min = 1, max = 1000))]
     #[schema(example = "The pictures are somebody else's.", min_length = 1, max_length = 1000)]
     reason: Option<String>,
@@ -96,7 +96,8 @@ async fn rule(
     Id(id): Id<ListingId>,
     command: Command<ListingRuling>,
 ) -> Result<Done<ListingChanged>, Problem> {
-    let (by, request, expected) = (command.caller.account, command.request(), command.expected_version);
+    let request = command.request_because(&app, command.body.reason.as_deref()).await?;
+    let (by, expected) = (command.caller.account, command.expected_version);
     let (ListingRuling { status, reason, featured }, rules) = (command.body, app.listing_rules());
     if reason.is_none() && matches!(status, Some(ListingVerdict::Draft | ListingVerdict::Removed)) {
         return Err(Problem::invalid_field("/reason", "missing", "whoever sells it must be told why"));

@@ -544,13 +544,17 @@ pub(super) async fn confirm(
 }
 
 /// What to give back.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema, Validate)]
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct Refund {
     /// How much; all that is left unless told.
     #[schema(value_type = Option<MoneyBody>)]
     amount: Option<Money>,
+    /// Why; of staff it is kept for the record of what they have done.
+    #[garde(length(chars, min = 1, max = 1000))]
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: Option<String>,
 }
 
 /// Gives money back to the buyer, before or after the seller was paid. The fee on it is given back too.
@@ -563,6 +567,7 @@ async fn refund(
     command: Command<Refund>,
 ) -> Result<Done<OrderChanged>, Problem> {
     let (by, amount, refund) = (command.caller.account, command.body.amount, RefundId(mint::id()));
+    let command = command.because(&app, |refund| refund.reason.as_deref()).await?;
     change(&app, order, &command, move |world| escrows::refund(world, order, by, amount, refund)).await
 }
 

@@ -90,6 +90,10 @@ pub struct PageText {
     #[garde(length(chars, max = LONGEST_BODY))]
     #[schema(example = "# Be kind", max_length = 100_000)]
     body: String,
+    /// Why, for the record of what staff have done.
+    #[garde(length(chars, min = 1, max = 1000))]
+    #[schema(min_length = 1, max_length = 1000)]
+    reason: Option<String>,
 }
 
 /// The version that is shown from now on.
@@ -112,8 +116,8 @@ async fn publish(
     command: Command<PageText>,
 ) -> Result<Done<PagePublished>, Problem> {
     let (by, expected) = (command.caller.account, command.expected_version);
-    let request = command.request();
-    let PageText { title, body } = command.body;
+    let request = command.request_because(&app, command.body.reason.as_deref()).await?;
+    let PageText { title, body, reason: _ } = command.body;
     if markdown::is_too_deep(&body) {
         let detail = format!("may have at most {} elements within each other", markdown::DEEPEST);
         return Err(Problem::invalid_field("/body", "too-deep", detail));

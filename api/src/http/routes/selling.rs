@@ -196,7 +196,7 @@ pub struct OwnListingsQuery {
     /// Where in their life; anywhere unless told.
     #[param(inline, value_type = Option<listings::StatusName>)]
     status: Option<catalogue::Status>,
-    /// `newest` unless told, `price_asc`, `price_desc` or `ending_soon`.
+    /// `newest` unless told, `price_asc`, `price_desc`, `popular`, `rating` or `ending_soon`.
     #[param(inline, value_type = Option<listings::SortName>)]
     sort: Option<catalogue::Sort>,
     /// How many, 20 unless told, 100 at most.

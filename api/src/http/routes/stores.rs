@@ -8,6 +8,7 @@ use domain::account::Capability;
 use domain::store::{Kyc, PaymentPreference, Store};
 use eventstore::sealing::PersonKey;
 use projections::catalogue;
+use projections::reviews::{self, Stars};
 use projections::stores as shops;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -23,6 +24,7 @@ use crate::http::fresh::{Fresh, Tag};
 use crate::http::openapi::{Conditional, Revalidates, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
+use crate::http::ratings::RatingBody;
 use crate::http::reply::{Done, One};
 use crate::storefront::{PaymentPreferenceBody, Storefront};
 
@@ -183,10 +185,12 @@ pub struct StoreBody {
     payment_preference: PaymentPreference,
     /// Whether staff vouch for its name and its address.
     verified: bool,
+    /// How what it sells is rated.
+    rating: RatingBody,
     opened_at: DateTime<Utc>,
 }
 
-fn store_body(row: shops::Store) -> StoreBody {
+fn store_body(row: shops::Store, rated: Stars) -> StoreBody {
     StoreBody {
         id: row.id,
         slug: row.slug,
@@ -198,6 +202,7 @@ fn store_body(row: shops::Store) -> StoreBody {
         facebook: row.facebook,
         payment_preference: row.payment_preference.0,
         verified: row.kyc.0 == Kyc::Verified,
+        rating: rated.into(),
         opened_at: row.opened_at,
     }
 }
@@ -229,7 +234,8 @@ words!(SortName: "newest", "name");
         (status = NOT_MODIFIED, description = "As the client has it")))]
 async fn list(State(app): State<App>, read: Read<StoresQuery>) -> Result<Fresh<Page<StoreBody>>, Problem> {
     read.wait_for(&app, shops::MODEL.name).await?;
-    let tag = Tag::of(&app, &shops::MODEL, None);
+    read.wait_for(&app, reviews::MODEL.name).await?;
+    let tag = Tag::of_several(&app, &[&shops::MODEL, &reviews::MODEL], None);
     if read.known.has(&tag) {
         return Ok(Fresh::Unchanged(tag));
     }
@@ -238,7 +244,13 @@ async fn list(State(app): State<App>, read: Read<StoresQuery>) -> Result<Fresh<P
     let filter = shops::Filter { state: Some(shops::State::Open), kyc, words: q };
     let (sort, limit) = (sort.unwrap_or_default(), page_limit(limit)?);
     let page = shops::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
-    Page::of(page, |row| Ok(store_body(row))).map(|page| Fresh::Changed(tag, page))
+    let sellers: Vec<Uuid> = page.items.iter().map(|store| store.id).collect();
+    let rated = reviews::of_sellers(&app.pool, &sellers).await?;
+    let shown = Page::of(page, |row| {
+        let rated = rated.get(&row.id).copied().unwrap_or_default();
+        Ok(store_body(row, rated))
+    });
+    shown.map(|page| Fresh::Changed(tag, page))
 }
 
 /// Which of a store's listings to show.
@@ -246,8 +258,8 @@ async fn list(State(app): State<App>, read: Read<StoresQuery>) -> Result<Fresh<P
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct StoreQuery {
-    /// `newest` unless told, `popular`, `price_asc`, `price_desc` or `ending_soon`; `relevance` is `newest` where no words are
-    /// looked for.
+    /// `newest` unless told, `popular`, `rating`, `price_asc`, `price_desc` or `ending_soon`; `relevance` is `newest` where
+    /// no words are looked for.
     #[param(inline, value_type = Option<listings::SortName>)]
     sort: Option<catalogue::Sort>,
     /// How many listings, 20 unless told, 100 at most.
@@ -280,7 +292,8 @@ async fn show(
 ) -> Result<Fresh<StorePage>, Problem> {
     read.wait_for(&app, shops::MODEL.name).await?;
     read.wait_for(&app, catalogue::MODEL.name).await?;
-    let tag = Tag::of_several(&app, &[&shops::MODEL, &catalogue::MODEL], caller);
+    read.wait_for(&app, reviews::MODEL.name).await?;
+    let tag = Tag::of_several(&app, &[&shops::MODEL, &catalogue::MODEL, &reviews::MODEL], caller);
     if read.known.has(&tag) {
         return Ok(Fresh::Unchanged(tag));
     }
@@ -291,5 +304,7 @@ async fn show(
     let filter = catalogue::Filter { viewer, seller: Some(AccountId(store.id)), ..catalogue::Filter::default() };
     let page = catalogue::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
     let Page { items, next_cursor } = Page::of(page, listings::body)?;
-    Ok(Fresh::Changed(tag, StorePage { store: store_body(store), items, next_cursor }))
+    let rated = reviews::of_sellers(&app.pool, &[store.id]).await?;
+    let rated = rated.get(&store.id).copied().unwrap_or_default();
+    Ok(Fresh::Changed(tag, StorePage { store: store_body(store, rated), items, next_cursor }))
 }

@@ -100,7 +100,7 @@ pub struct TransactionsQuery {
 }
 
 words!(
-    KindName: "deposit", "withdrawal", "hold", "payment", "sale", "refund_received", "refund_given",
+    KindName: "deposit", "withdrawal", "hold", "payment", "subscription", "sale", "refund_received", "refund_given",
     "commission_received", "commission_given", "recovery"
 );
 

@@ -332,6 +332,10 @@ impl History {
             self.order(order, order::Command::Pay {})?;
             for listing in self.reserved(order).into_keys() {
                 self.stock(listing, stock::Command::Take { order })?;
+                let is_off = self.listings.state(listing).on_offer_of().is_none();
+                if is_off && self.stocks.state(listing).is_sold_out() {
+                    self.stock(listing, stock::Command::PutAway {})?;
+                }
             }
         }
         Some(())

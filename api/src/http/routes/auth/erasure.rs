@@ -51,7 +51,8 @@ pub(super) async fn erase(
     let address = claim(Kind::Email, &identity.email);
     let claims = vec![address, claim(Kind::UserName, &identity.user_name)];
     let (email, user_name) = (identity.email.clone(), identity.user_name.clone());
-    let estate = Estate { email, user_name, claims, wallets };
+    let other_admins = projections::accounts::admins(&app.pool).await?;
+    let estate = Estate { email, user_name, claims, wallets, other_admins };
     let erase = move |world: &mut commands::World<'_>| accounts::erase(world, account, &estate);
     let accepted = app.engine.submit(once(id, account), erase).await?;
     attempts::forget(&app.pool, address.0).await?;

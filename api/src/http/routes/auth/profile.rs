@@ -36,8 +36,11 @@ pub(super) struct Profile {
     language: Option<String>,
     /// What the account may do: `buy`, `sell`, `staff`, `admin`, `audit`.
     capabilities: Vec<String>,
-    /// Orders that were won and not paid; the third blocks.
+    /// How many orders count that were won and not paid; the third blocks. `/profile/violations` names them.
     violations: i32,
+    /// `active`, `suspended` for now, or `blocked`.
+    #[schema(value_type = String, example = "active")]
+    status: projections::accounts::Standing,
     /// Whether it may not list, bid, buy or withdraw.
     blocked: bool,
     registered_at: DateTime<Utc>,
@@ -63,9 +66,10 @@ async fn shown(app: &App, caller: Caller, read: &Read<NoQuery>) -> Result<One<Pr
     read.wait_for(app, projections::accounts::MODEL.name).await?;
     let row = projections::accounts::get(&app.pool, caller.account).await?;
     let row = row.ok_or_else(|| Problem::not_found("account"))?;
-    let version = row.version.unsigned_abs();
+    let (version, status) = (row.version.unsigned_abs(), row.standing());
     let body = Profile {
         id: row.id,
+        status,
         email: row.email,
         email_verified: row.email_verified,
         user_name: row.user_name,

@@ -58,7 +58,8 @@ pub struct ListingsQuery {
     /// In minor units; takes `currency`.
     max_price: Option<i64>,
     /// `newest` unless told, `price_asc`, `price_desc`, `popular` (a bid counts as ten views, a favourite as
-    /// twenty, a piece sold as fifty), `ending_soon`, or `relevance` to the words of `q`.
+    /// twenty, a piece sold as fifty), `rating` (the average of its reviews, and of what is alike what more have rated),
+    /// `ending_soon`, or `relevance` to the words of `q`.
     #[param(inline, value_type = Option<SortName>)]
     sort: Option<catalogue::Sort>,
     /// Whether to tell what is among all that is found.
@@ -74,7 +75,7 @@ words!(KindName: "fixed_price", "auction");
 
 words!(StatusName: "draft", "pending", "active", "sold_out", "paused", "archived", "removed");
 
-words!(SortName: "newest", "price_asc", "price_desc", "popular", "ending_soon", "relevance");
+words!(SortName: "newest", "price_asc", "price_desc", "popular", "rating", "ending_soon", "relevance");
 
 impl ListingsQuery {
     /// The filter. Beside the category itself, `categories` names those below it.

@@ -16,6 +16,7 @@ use super::{ConditionBody, DeliveryBody};
 use crate::http::money::stored_money;
 use crate::http::openapi::MoneyBody;
 use crate::http::problem::Problem;
+use crate::http::ratings::RatingBody;
 use crate::http::routes::uploads::ShownImage;
 
 /// A listing.
@@ -67,6 +68,8 @@ pub struct ListingBody {
     views: i64,
     /// Of how many it is a favourite.
     favorites: i64,
+    /// How its reviews rate it.
+    rating: RatingBody,
     created_at: DateTime<Utc>,
     published_at: Option<DateTime<Utc>>,
     archived_at: Option<DateTime<Utc>>,
@@ -124,7 +127,7 @@ pub struct SellerBody {
 }
 
 pub(in crate::http::routes) fn body(offer: catalogue::Offer) -> Result<ListingBody, Problem> {
-    let catalogue::Offer { listing: row, seller_name, views, favorites, .. } = offer;
+    let catalogue::Offer { listing: row, seller_name, views, favorites, ratings, stars, .. } = offer;
     // Nobody shows what somebody has left behind who is forgotten: it is deleted.
     let files = if seller_name.is_some() { row.images.0 } else { Vec::new() };
     let images = files.iter().filter_map(|file| ShownImage::of(file)).collect();
@@ -163,6 +166,7 @@ pub(in crate::http::routes) fn body(offer: catalogue::Offer) -> Result<ListingBo
         bids: is_auction.then_some(row.bids),
         views,
         favorites,
+        rating: RatingBody::of(ratings, stars),
         created_at: row.created_at,
         published_at: row.published_at,
         archived_at: row.archived_at,

@@ -51,6 +51,13 @@ enum Span {
     Year,
 }
 
+impl DashboardQuery {
+    /// Over how many days.
+    pub(in crate::http::routes) fn days(&self) -> u32 {
+        self.days.unwrap_or_default().days()
+    }
+}
+
 impl Span {
     fn days(self) -> u32 {
         match self {
@@ -159,21 +166,39 @@ pub struct SoldBody {
     gross: Money,
 }
 
-fn sales_body(sums: Sums, currency: Currency) -> Result<SalesBody, Problem> {
-    let amount = |sum| amount(sum, currency);
-    Ok(SalesBody {
-        orders: sums.orders,
-        pieces: sums.pieces,
-        gross: amount(sums.gross)?,
-        refunded: amount(sums.refunded)?,
-        fees: amount(sums.fees)?,
-        paid_out: amount(sums.paid_out)?,
-        cash: CashBody { orders: sums.cash_orders, pieces: sums.cash_pieces, gross: amount(sums.cash_gross)? },
-    })
+impl DayBody {
+    /// A day on which this was sold.
+    pub(in crate::http::routes) fn of(day: NaiveDate, sums: Sums, currency: Currency) -> Result<Self, Problem> {
+        Ok(Self { day, sales: SalesBody::of(sums, currency)? })
+    }
+}
+
+impl SalesBody {
+    /// Sums of a day or of more.
+    pub(in crate::http::routes) fn of(sums: Sums, currency: Currency) -> Result<Self, Problem> {
+        let amount = |sum| amount(sum, currency);
+        Ok(Self {
+            orders: sums.orders,
+            pieces: sums.pieces,
+            gross: amount(sums.gross)?,
+            refunded: amount(sums.refunded)?,
+            fees: amount(sums.fees)?,
+            paid_out: amount(sums.paid_out)?,
+            cash: CashBody { orders: sums.cash_orders, pieces: sums.cash_pieces, gross: amount(sums.cash_gross)? },
+        })
+    }
+
+    /// Those of several days.
+    pub(in crate::http::routes) fn of_days(
+        days: &BTreeMap<NaiveDate, Sums>,
+        currency: Currency,
+    ) -> Result<Self, Problem> {
+        Self::of(days.values().copied().fold(Sums::default(), Sums::plus), currency)
+    }
 }
 
 /// A sum as an amount, which it may pass: then the most that an amount can be.
-fn amount(Total(sum): Total, currency: Currency) -> Result<Money, Problem> {
+pub(in crate::http::routes) fn amount(Total(sum): Total, currency: Currency) -> Result<Money, Problem> {
     let most = i128::from(AMOUNT_LIMIT - 1);
     let minor = i64::try_from(sum.clamp(-most, most)).map_err(|_| Problem::internal())?;
     Money::new(minor, currency).map_err(|_| Problem::internal())
@@ -193,7 +218,7 @@ pub(super) async fn dashboard(
     for model in [sales::MODEL, purchases::MODEL, catalogue::MODEL] {
         read.wait_for(&app, model.name).await?;
     }
-    let (seller, days) = (caller.account, read.query.days.unwrap_or_default().days());
+    let (seller, days) = (caller.account, read.query.days());
     let to = app.clock.now().date_naive();
     let from = to.checked_sub_days(Days::new(u64::from(days - 1))).unwrap_or(to);
     let totals = sales::totals(&app.pool, seller).await?;
@@ -234,17 +259,14 @@ fn currency_sales(
     days: u32,
 ) -> Result<CurrencySales, Problem> {
     let &Totals { currency: Text(currency), sums, held, held_orders } = totals;
-    let day = |day| {
-        let sales = sales_body(known.get(&day).copied().unwrap_or_default(), currency)?;
-        Ok::<_, Problem>(DayBody { day, sales })
-    };
+    let day = |day| DayBody::of(day, known.get(&day).copied().unwrap_or_default(), currency);
     let length = usize::try_from(days).unwrap_or_default();
     Ok(CurrencySales {
         currency: currency.code().to_owned(),
-        total: sales_body(sums, currency)?,
+        total: SalesBody::of(sums, currency)?,
         in_escrow: amount(held, currency)?,
         orders_in_escrow: held_orders,
-        period: sales_body(known.values().copied().fold(Sums::default(), Sums::plus), currency)?,
+        period: SalesBody::of_days(known, currency)?,
         per_day: from.iter_days().take(length).map(day).collect::<Result<_, _>>()?,
     })
 }

@@ -24,7 +24,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "reports",
     next: "reports_next",
-    version: 1,
+    version: 2,
     about: &[account::Account::TYPE, Complaint::TYPE, Report::TYPE],
     ddl: include_str!("reports.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),

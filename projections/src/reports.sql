@@ -23,14 +23,15 @@ create table reports (
     resolved_at timestamptz,
     version bigint not null,
     position bigint not null,
-    constraint reports_id primary key (id)
+    constraint reports_id primary key (id),
+    -- By these `apply` finds what somebody has written who is forgotten.
+    constraint reports_of_reporter unique (reporter_id, filed_at, id),
+    constraint reports_resolved_by unique (resolved_by, id)
 );
 
 create index reports_newest on reports (filed_at, id);
 create index reports_by_status on reports (status, filed_at, id);
-create index reports_of_reporter on reports (reporter_id, filed_at, id);
 create index reports_about on reports (about_id, filed_at, id);
-create index reports_resolved_by on reports (resolved_by) where resolved_by is not null;
 
 create table complaints (
     id uuid not null,
@@ -50,11 +51,11 @@ create table complaints (
     resolved_at timestamptz,
     version bigint not null,
     position bigint not null,
-    constraint complaints_id primary key (id)
+    constraint complaints_id primary key (id),
+    constraint complaints_of_complainant unique (complainant_id, filed_at, id),
+    constraint complaints_resolved_by unique (resolved_by, id)
 );
 
 create index complaints_newest on complaints (filed_at, id);
 create index complaints_by_status on complaints (status, filed_at, id);
-create index complaints_of_complainant on complaints (complainant_id, filed_at, id);
 create index complaints_against on complaints (against_id, filed_at, id);
-create index complaints_resolved_by on complaints (resolved_by) where resolved_by is not null;

@@ -30,7 +30,7 @@ pub use questions::{Cursor, Filter, Shown, Sort, get, of_listing, of_sellers, pa
 pub const MODEL: ReadModel = ReadModel {
     name: "reviews",
     next: "reviews_next",
-    version: 1,
+    version: 2,
     about: &[account::Account::TYPE, service::Feedback::TYPE, review::Review::TYPE, vote::Vote::TYPE],
     ddl: include_str!("reviews.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),

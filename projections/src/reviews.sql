@@ -28,17 +28,17 @@ create table reviews (
     position bigint not null,
     -- How many find it helpful, as `helpful` has it.
     votes bigint not null default 0,
-    constraint reviews_id primary key (id)
+    constraint reviews_id primary key (id),
+    -- By these `apply` finds what somebody has written who is forgotten.
+    constraint reviews_of_author unique (author_id, written_at, id),
+    constraint reviews_of_seller unique (seller_id, written_at, id),
+    constraint reviews_hidden_by unique (hidden_by, id)
 );
 
 create index reviews_newest on reviews (written_at, id);
 create index reviews_helpful on reviews (votes, id);
 create index reviews_rated on reviews (rating, written_at, id);
 create index reviews_of_listing on reviews (listing_id, written_at, id);
-create index reviews_of_seller on reviews (seller_id, written_at, id);
-create index reviews_of_author on reviews (author_id, written_at, id);
--- They are few.
-create index reviews_hidden_by on reviews (hidden_by) where hidden_by is not null;
 
 -- How many find each review helpful, also one whose own events are yet to come.
 create table helpful (
@@ -89,11 +89,11 @@ create table feedback (
     platform_comment text,
     given_at timestamptz not null,
     position bigint not null,
-    constraint feedback_order primary key (order_id)
+    constraint feedback_order primary key (order_id),
+    constraint feedback_of_buyer unique (buyer_id, order_id)
 );
 
 create index feedback_of_seller on feedback (seller_id, given_at, order_id);
-create index feedback_of_buyer on feedback (buyer_id);
 
 -- How many have said something of each seller, and how many stars that were together.
 create table seller_feedback (

@@ -10,12 +10,15 @@ mod mail;
 mod media;
 mod networks;
 mod origins;
+mod payouts;
 mod places;
 mod plans;
 mod reports;
 mod roles;
+mod sandbox;
 mod sealing;
 mod secret;
+mod stripe;
 #[cfg(test)]
 mod tests;
 
@@ -39,13 +42,16 @@ pub use mail::Mail;
 pub use media::Media;
 pub use networks::Networks;
 pub use origins::Origins;
+pub use payouts::{OutLimit, Payouts};
 pub use places::{Files, Places};
 pub use plans::Plans;
 pub use reports::Reports;
 pub use roles::Roles;
+pub use sandbox::Sandbox;
 pub use sealing::{Sealing, wrapping};
 pub(crate) use secret::random_hex;
 pub use secret::{Secret, root_secret};
+pub use stripe::Stripe;
 
 /// Shorter secrets can be guessed; 32 characters are 128 bits even if they are only hexadecimal.
 const SECRET_MIN_CHARS: usize = 32;
@@ -221,7 +227,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     (
         "orders.fee_bps",
         "200",
-        "The marketplace's share of a sale, in basis points, unless its category, its seller's plan or its seller has another; frozen into an order when it is placed.",
+        "The marketplace's share of a sale, in basis points, until staff say another, and unless its category, its seller's plan or its seller has one; frozen into an order when it is placed.",
     ),
     (
         "orders.confirm_within_s",
@@ -249,6 +255,16 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "Seconds that a buyer may inspect what is digital, from its delivery: 1 to 30 days.",
     ),
     (
+        "payouts.cooling_s",
+        "86400",
+        "Seconds that a payment method must have been kept before money goes out to it, and that must have passed since a password, an address or a log-in was changed; 0 turns this off, and lets money go to methods that are not kept.",
+    ),
+    (
+        "payouts.limits",
+        "{}",
+        "How much goes out at once at least, and of one account on a day (UTC) at most, per currency in minor units: `USD = { least = 1000, most_per_day = 500000 }`; whatever there is unless set.",
+    ),
+    (
         "points.per_major_unit",
         "1",
         "Bonus points that a completed order earns per whole major unit of its currency, but at least a hundred minor ones; frozen into an order when it is placed, 0 turns this off.",
@@ -269,6 +285,22 @@ const SETTINGS: &[(&str, &str, &str)] = &[
         "Listings that a seller without a subscription may have on offer at once, until staff define the plan `free`; 0 for as many as they like.",
     ),
     ("stores.needs_verification", "false", "Whether only sellers may publish whose store staff have verified."),
+    ("stripe.api_base", "https://api.stripe.com", "Where Stripe's API is."),
+    (
+        "stripe.api_key",
+        "",
+        "Secret or restricted key of Stripe's; with it Stripe is the payment provider, and the sandbox only with `sandbox.enabled`.",
+    ),
+    (
+        "stripe.webhook_secrets",
+        "",
+        "What Stripe's webhooks are signed with, with commas between: one for each endpoint there, two while one is replaced.",
+    ),
+    (
+        "stripe.return_url",
+        "",
+        "Where a payer comes back to whom the bank has asked on its page who they are; without it the frontend asks by Stripe's library.",
+    ),
     ("engine.batch_max", "256", "Most commands decided and committed together."),
     ("engine.cache_aggregates", "100000", "Most aggregates kept in memory."),
     ("engine.queue", "4096", "Most commands that wait; more are refused with 503."),
@@ -303,6 +335,11 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ),
     ("sandbox.enabled", "false", "Offer the sandbox's clock, which can be set forward."),
     (
+        "sandbox.webhook_secrets",
+        "",
+        "What webhooks of the sandbox's payment provider are signed with, with commas between; without any, none are taken.",
+    ),
+    (
         "traces.otlp_endpoint",
         "",
         "http:// address to which traces are sent (OTLP, protobuf), such as `http://localhost:4318/v1/traces`; without it nothing is traced.",
@@ -317,15 +354,18 @@ const SETTINGS: &[(&str, &str, &str)] = &[
 ];
 
 /// Settings whose values are never repeated, not even in an error.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 11] = [
     "database.url",
     "auth.secret",
     "nats.url",
     "mail.smtp_url",
     "media.s3_access_key",
     "media.s3_secret_key",
+    "sandbox.webhook_secrets",
     "sealing.wrapping_key",
     "sealing.former_wrapping_keys",
+    "stripe.api_key",
+    "stripe.webhook_secrets",
 ];
 
 /// Every setting as (key, default, meaning), in the order of the documentation. An empty default means "not set".
@@ -359,6 +399,8 @@ pub struct Config {
     pub orders: Orders,
     /// Rules of commissions.
     pub affiliate: Affiliate,
+    /// Rules of money that goes out.
+    pub payouts: Payouts,
     /// Rules of bonus points.
     pub points: Points,
     /// Provinces and cities.
@@ -369,6 +411,8 @@ pub struct Config {
     pub reports: Reports,
     /// Rules of stores.
     pub stores: Stores,
+    /// The payment provider, if it is Stripe.
+    pub stripe: Stripe,
     /// The decision loop.
     pub engine: Engine,
     /// Followers of the log.
@@ -589,14 +633,6 @@ pub struct Nats {
 pub struct Metrics {
     /// Where they are shown to whoever gets there.
     pub bind: Option<SocketAddr>,
-}
-
-/// The sandbox for trying things out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sandbox {
-    /// Whether it is offered.
-    pub enabled: bool,
 }
 
 /// Traces for a collector.
@@ -895,6 +931,8 @@ impl Config {
             ),
             ("affiliate.commission_bps", self.affiliate.commission_bps <= FULL_BPS, "it must be at most 10000"),
             ("affiliate.attribution_days", self.affiliate.days_are_in_range(), affiliate::DAYS_RULE),
+            ("payouts.cooling_s", self.payouts.is_cooling_sound(), payouts::COOLING_RULE),
+            ("payouts.limits", self.payouts.are_limits_sound(), payouts::LIMITS_RULE),
             ("points.per_major_unit", self.points.per_major_unit <= 1000, "it must be at most 1000"),
             ("points.worth_minor_units", self.points.worth_minor_units <= 1000, "it must be at most 1000"),
             ("reports.per_day", (1..=1_000).contains(&self.reports.per_day), "it must be from 1 to 1000"),
@@ -937,6 +975,12 @@ impl Config {
                 !self.sandbox.enabled || self.node.roles == Roles::ALL,
                 "the sandbox, whose clock is that of one node, takes all roles",
             ),
+            ("sandbox.webhook_secrets", self.sandbox.secrets_are_usable(), sandbox::WEBHOOK_RULE),
+            ("stripe.api_base", self.stripe.base_is_usable(), stripe::BASE_RULE),
+            ("stripe.api_key", self.stripe.key_is_usable(), stripe::KEY_RULE),
+            ("stripe.api_key", !self.sandbox.enabled || self.stripe.key_is_of_test_mode(), stripe::LIVE_RULE),
+            ("stripe.webhook_secrets", self.stripe.secrets_are_usable(), stripe::WEBHOOK_RULE),
+            ("stripe.return_url", self.stripe.return_is_usable(), stripe::RETURN_RULE),
             (
                 "traces.otlp_endpoint",
                 collector.is_none_or(|url| url.starts_with("http://")),

@@ -1,7 +1,7 @@
 //! The money of one account in one currency: available to spend, held for a second step.
 //!
 //! Money comes in by a deposit (`requested → settled | failed`) and leaves by a withdrawal (`requested → paid |
-//! failed`, which gives it back). It also goes into the [`crate::escrow`] of an order and comes out of one, is a
+//! failed`, which gives it back; what was paid may be returned). It also goes into the [`crate::escrow`] of an order and comes out of one, is a
 //! [`crate::commission`], or pays for a [`crate::subscription`]; those movements are posted by events of these, and the
 //! wallet's event of the same commit says what they mean here. Who owes the marketplace pays with the next money that
 //! comes in. Invariants: no balance is ever below zero; an operation moves money once, however often it is reported; what
@@ -17,8 +17,8 @@ use uuid::Uuid;
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{
-    AccountId, CommissionId, DepositId, HoldId, OrderGroupId, OrderId, PeriodId, RefundId, SubscriptionId, WalletId,
-    WithdrawalId,
+    AccountId, CommissionId, DepositId, DisputeId, HoldId, OrderGroupId, OrderId, PeriodId, RefundId, SubscriptionId,
+    WalletId, WithdrawalId,
 };
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{AMOUNT_LIMIT, Currency, Money};
@@ -83,6 +83,8 @@ pub enum Command {
     DelayWithdrawal {
         /// The attempt.
         withdrawal: WithdrawalId,
+        /// The provider's name for the payout, if it has one.
+        provider_reference: Option<String>,
         /// When to ask again.
         check_at: Timestamp,
     },
@@ -92,11 +94,24 @@ pub enum Command {
         withdrawal: WithdrawalId,
         /// The provider's name for the payout.
         provider_reference: String,
+        /// What the provider keeps for it, if it says so.
+        fee: Option<Money>,
     },
     /// Give the money back.
     FailWithdrawal {
         /// The attempt.
         withdrawal: WithdrawalId,
+        /// The provider's reason.
+        reason: String,
+    },
+    /// Take in what has come back after it was paid out. A wallet forgets what has ended: its [`crate::payout`] knows.
+    ReturnWithdrawal {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// How much.
+        amount: Money,
+        /// Which provider had paid it out.
+        provider: String,
         /// The provider's reason.
         reason: String,
     },
@@ -183,6 +198,28 @@ pub enum Command {
         /// How much more is owed from now on.
         owed: Money,
     },
+    /// Give what a payer has got back of their bank.
+    GiveChargeback {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much of it is available.
+        amount: Money,
+        /// How much more is owed from now on.
+        owed: Money,
+    },
+    /// Take back what was given so, since the payer was not right.
+    RegainChargeback {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much of it is available again.
+        amount: Money,
+        /// How much less is owed from now on.
+        forgiven: Money,
+    },
 }
 
 /// A way to pay at a provider. Part of the storage format.
@@ -260,6 +297,9 @@ pub enum Event {
     WithdrawalDelayed {
         /// The attempt.
         withdrawal: WithdrawalId,
+        /// The provider's name for the payout, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_reference: Option<String>,
         /// When to ask again.
         check_at: Timestamp,
     },
@@ -269,7 +309,10 @@ pub enum Event {
         withdrawal: WithdrawalId,
         /// The provider's name for the payout.
         provider_reference: String,
-        /// Payout pending → provider clearing.
+        /// What the provider keeps for it, if it says so: the marketplace pays that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fee: Option<Money>,
+        /// Payout pending → provider clearing, and of the fee provider fee expense → provider clearing.
         postings: Vec<Posting>,
     },
     /// The provider refused, the money is back.
@@ -279,6 +322,17 @@ pub enum Event {
         /// The provider's reason.
         reason: String,
         /// Payout pending → available.
+        postings: Vec<Posting>,
+    },
+    /// The money is back after it was paid out.
+    WithdrawalReturned {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// How much.
+        amount: Money,
+        /// The provider's reason.
+        reason: String,
+        /// Provider clearing → available.
         postings: Vec<Posting>,
     },
     /// Money was set aside.
@@ -367,6 +421,24 @@ pub enum Event {
         /// Available → receivable.
         postings: Vec<Posting>,
     },
+    /// A payer has got money back of their bank, which the charge's event posts.
+    ChargebackGiven {
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much of it was available.
+        amount: Money,
+        /// How much more is owed from now on.
+        owed: Money,
+    },
+    /// The payer was not right: it is back, which the charge's event posts.
+    ChargebackRegained {
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much of it is available again.
+        amount: Money,
+        /// How much less is owed from now on.
+        forgiven: Money,
+    },
 }
 
 event_versions!(Event {
@@ -376,9 +448,10 @@ event_versions!(Event {
     DepositSettled = "1",
     DepositFailed = "1",
     WithdrawalRequested = "1",
-    WithdrawalDelayed = "1",
-    WithdrawalPaid = "1",
+    WithdrawalDelayed = "2" | "1",
+    WithdrawalPaid = "2" | "1",
     WithdrawalFailed = "1",
+    WithdrawalReturned = "1",
     HoldPlaced = "1",
     HoldReleased = "1",
     PaymentMade = "1",
@@ -389,6 +462,8 @@ event_versions!(Event {
     CommissionReceived = "1",
     CommissionGiven = "1",
     ReceivableRecovered = "1",
+    ChargebackGiven = "1",
+    ChargebackRegained = "1",
 });
 
 impl Event {
@@ -406,11 +481,14 @@ impl Event {
             | Self::RefundReceived { .. }
             | Self::RefundGiven { .. }
             | Self::CommissionReceived { .. }
-            | Self::CommissionGiven { .. } => &[],
+            | Self::CommissionGiven { .. }
+            | Self::ChargebackGiven { .. }
+            | Self::ChargebackRegained { .. } => &[],
             Self::DepositSettled { postings, .. }
             | Self::WithdrawalRequested { postings, .. }
             | Self::WithdrawalPaid { postings, .. }
             | Self::WithdrawalFailed { postings, .. }
+            | Self::WithdrawalReturned { postings, .. }
             | Self::HoldPlaced { postings, .. }
             | Self::HoldReleased { postings, .. }
             | Self::ReceivableRecovered { postings, .. } => postings,
@@ -498,6 +576,16 @@ pub struct Pending {
     pub check_at: Option<Timestamp>,
     /// What a deposit is to pay as soon as it is in.
     pub pays: Option<OrderGroupId>,
+    /// The provider's name for a payout, if it has told it.
+    #[serde(default)]
+    pub reference: Option<String>,
+}
+
+impl Pending {
+    /// Whether nothing is new in being delayed like this.
+    fn is_delayed_to(&self, check_at: Timestamp, reference: Option<&str>) -> bool {
+        self.check_at == Some(check_at) && (reference.is_none() || reference == self.reference.as_deref())
+    }
 }
 
 impl Aggregate for Wallet {
@@ -534,6 +622,7 @@ impl Aggregate for Wallet {
                 | C::DelayWithdrawal { .. }
                 | C::ConfirmWithdrawal { .. }
                 | C::FailWithdrawal { .. }
+                | C::ReturnWithdrawal { .. }
                 | C::ReleaseHold { .. },
             ) => Err(Error::NotUnderWay),
             (
@@ -542,7 +631,9 @@ impl Aggregate for Wallet {
                 | C::ReceiveRefund { owner, amount, .. }
                 | C::GiveRefund { owner, amount, .. }
                 | C::ReceiveCommission { owner, amount, .. }
-                | C::GiveCommission { owner, amount, .. }),
+                | C::GiveCommission { owner, amount, .. }
+                | C::GiveChargeback { owner, amount, .. }
+                | C::RegainChargeback { owner, amount, .. }),
             ) => {
                 let currency = amount.currency();
                 let mut events = vec![Event::WalletOpened { owner, currency }];
@@ -600,8 +691,7 @@ impl Balance {
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         use Command as C;
-        let (available, held) = (LedgerAccount::Available(self.owner), LedgerAccount::Held(self.owner));
-        let payout = LedgerAccount::PayoutPending(self.owner);
+        let (available, payout) = (LedgerAccount::Available(self.owner), LedgerAccount::PayoutPending(self.owner));
         match command {
             C::RequestDeposit { deposit, amount, source, pays, .. } => match self.deposits.get(&deposit) {
                 Some(pending) if pending.amount == amount => Ok(vec![]),
@@ -633,38 +723,32 @@ impl Balance {
                     Ok(vec![Event::WithdrawalRequested { withdrawal, owner, amount, destination, postings }])
                 }
             },
-            C::DelayWithdrawal { withdrawal, check_at } => match self.withdrawals.get(&withdrawal) {
-                Some(pending) if pending.check_at == Some(check_at) => Ok(vec![]),
-                Some(_) => Ok(vec![Event::WithdrawalDelayed { withdrawal, check_at }]),
+            C::DelayWithdrawal { withdrawal, provider_reference, check_at } => match self.withdrawals.get(&withdrawal) {
+                Some(pending) if pending.is_delayed_to(check_at, provider_reference.as_deref()) => Ok(vec![]),
+                Some(_) => Ok(vec![Event::WithdrawalDelayed { withdrawal, provider_reference, check_at }]),
                 None => Err(Error::NotUnderWay),
             },
-            C::ConfirmWithdrawal { withdrawal, provider_reference } => {
+            C::ConfirmWithdrawal { withdrawal, provider_reference, fee } => {
                 let Some(pending) = self.withdrawals.get(&withdrawal) else { return Err(Error::NotUnderWay) };
-                let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
-                let postings = vec![Posting::new(payout, clearing, pending.amount)];
-                Ok(vec![Event::WithdrawalPaid { withdrawal, provider_reference, postings }])
+                let clearing = || LedgerAccount::ProviderClearing(pending.method.provider.clone());
+                let fee = fee.filter(|fee| fee.is_positive());
+                let charged = fee.map(|fee| Posting::new(LedgerAccount::ProviderFeeExpense, clearing(), fee));
+                let paid = Posting::new(payout, clearing(), pending.amount);
+                let postings = [paid].into_iter().chain(charged).collect();
+                Ok(vec![Event::WithdrawalPaid { withdrawal, provider_reference, fee, postings }])
             }
             C::FailWithdrawal { withdrawal, reason } => {
                 let Some(pending) = self.withdrawals.get(&withdrawal) else { return Err(Error::NotUnderWay) };
                 let postings = vec![Posting::new(payout, available, pending.amount)];
                 Ok(vec![Event::WithdrawalFailed { withdrawal, reason, postings }])
             }
-            C::PlaceHold { hold, amount } => match self.holds.get(&hold) {
-                Some(&placed) if placed == amount => Ok(vec![]),
-                Some(_) => Err(Error::OperationReused),
-                None => {
-                    self.check_funds(amount)?;
-                    let postings = vec![Posting::new(available, held, amount)];
-                    Ok(vec![Event::HoldPlaced { hold, amount, postings }])
-                }
-            },
-            C::ReleaseHold { hold } => match self.holds.get(&hold) {
-                Some(&amount) => {
-                    let postings = vec![Posting::new(held, available, amount)];
-                    Ok(vec![Event::HoldReleased { hold, postings }])
-                }
-                None => Err(Error::NotUnderWay),
-            },
+            C::ReturnWithdrawal { withdrawal, amount, provider, reason } => {
+                self.check_room_to_receive(amount)?;
+                let postings = vec![Posting::new(LedgerAccount::ProviderClearing(provider), available, amount)];
+                Ok(vec![Event::WithdrawalReturned { withdrawal, amount, reason, postings }])
+            }
+            C::PlaceHold { hold, amount } => self.place_hold(hold, amount),
+            C::ReleaseHold { hold } => self.release_hold(hold),
             C::Pay { order, amount } => {
                 self.check_funds(amount)?;
                 Ok(vec![Event::PaymentMade { order, amount }])
@@ -693,7 +777,35 @@ impl Balance {
                 self.check_giving(amount, owed)?;
                 Ok(vec![Event::CommissionGiven { commission, refund, amount, owed }])
             }
+            C::GiveChargeback { dispute, amount, owed, .. } => {
+                self.check_giving(amount, owed)?;
+                Ok(vec![Event::ChargebackGiven { dispute, amount, owed }])
+            }
+            // It had been here: only what cannot be counted is kept out.
+            C::RegainChargeback { dispute, amount, forgiven, .. } => {
+                let limit = Error::BalanceLimit { available: self.available, offered: amount };
+                self.available.plus(amount).map_err(|_| limit)?;
+                Ok(vec![Event::ChargebackRegained { dispute, amount, forgiven }])
+            }
         }
+    }
+
+    fn place_hold(&self, hold: HoldId, amount: Money) -> Result<Vec<Event>, Error> {
+        match self.holds.get(&hold) {
+            Some(&placed) if placed == amount => Ok(vec![]),
+            Some(_) => Err(Error::OperationReused),
+            None => {
+                self.check_funds(amount)?;
+                let (available, held) = (LedgerAccount::Available(self.owner), LedgerAccount::Held(self.owner));
+                Ok(vec![Event::HoldPlaced { hold, amount, postings: vec![Posting::new(available, held, amount)] }])
+            }
+        }
+    }
+
+    fn release_hold(&self, hold: HoldId) -> Result<Vec<Event>, Error> {
+        let Some(&amount) = self.holds.get(&hold) else { return Err(Error::NotUnderWay) };
+        let (available, held) = (LedgerAccount::Available(self.owner), LedgerAccount::Held(self.owner));
+        Ok(vec![Event::HoldReleased { hold, postings: vec![Posting::new(held, available, amount)] }])
     }
 
     fn settle(
@@ -732,6 +844,7 @@ impl Balance {
             method: method.clone(),
             check_at: None,
             pays,
+            reference: None,
         };
         match event {
             Event::WalletOpened { .. } => {}
@@ -749,14 +862,18 @@ impl Balance {
             Event::WithdrawalRequested { withdrawal, amount, destination, .. } => {
                 self.withdrawals.insert(*withdrawal, pending(*amount, destination, None));
             }
-            Event::WithdrawalDelayed { withdrawal, check_at } => {
+            Event::WithdrawalDelayed { withdrawal, provider_reference, check_at } => {
                 if let Some(pending) = self.withdrawals.get_mut(withdrawal) {
                     pending.check_at = Some(*check_at);
+                    // What it was called once it is called whenever nothing is said of it.
+                    pending.reference = provider_reference.clone().or(pending.reference.take());
                 }
             }
             Event::WithdrawalPaid { withdrawal, .. } | Event::WithdrawalFailed { withdrawal, .. } => {
                 self.withdrawals.remove(withdrawal);
             }
+            // All of it is in the postings.
+            Event::WithdrawalReturned { .. } => {}
             Event::HoldPlaced { hold, amount, .. } => {
                 self.holds.insert(*hold, *amount);
             }
@@ -774,6 +891,14 @@ impl Balance {
                 add(&mut self.owed, owed.minor());
             }
             Event::ReceivableRecovered { amount, .. } => add(&mut self.owed, -amount.minor()),
+            Event::ChargebackGiven { amount, owed, .. } => {
+                add(&mut self.available, -amount.minor());
+                add(&mut self.owed, owed.minor());
+            }
+            Event::ChargebackRegained { amount, forgiven, .. } => {
+                add(&mut self.available, amount.minor());
+                add(&mut self.owed, -forgiven.minor());
+            }
         }
     }
 

@@ -358,10 +358,20 @@ impl Context {
                 let buyer = parties.tell(Side::Buyer, |title| refunded(title, *to_buyer, Side::Buyer));
                 buyer.into_iter().chain(seller).collect()
             }
+            // The buyer hears of it from their bank.
+            escrow::Event::ChargebackSettled { amount, .. } => {
+                let notice = |title| refunded(title, *amount, Side::Seller);
+                parties.tell(Side::Seller, notice).into_iter().collect()
+            }
+            escrow::Event::EscrowChargedBack { .. } => {
+                let notice = |title| Notice::Dispute { order, title, side: Side::Seller, own: false };
+                parties.tell(Side::Seller, notice).into_iter().collect()
+            }
             escrow::Event::EscrowOpened { .. }
             | escrow::Event::EscrowFunded { .. }
             | escrow::Event::EscrowVoided {}
-            | escrow::Event::InspectionStarted { .. } => vec![],
+            | escrow::Event::InspectionStarted { .. }
+            | escrow::Event::ChargebackReturned { .. } => vec![],
         }
     }
 
@@ -386,6 +396,7 @@ impl Context {
             wallet::Event::WithdrawalFailed { withdrawal, .. } => {
                 left(withdrawal).map(|amount| Notice::PayoutFailed { amount })
             }
+            wallet::Event::WithdrawalReturned { amount, .. } => Some(Notice::PayoutFailed { amount: *amount }),
             wallet::Event::WalletOpened { .. }
             | wallet::Event::DepositRequested { .. }
             | wallet::Event::DepositDelayed { .. }
@@ -401,7 +412,9 @@ impl Context {
             | wallet::Event::RefundGiven { .. }
             | wallet::Event::CommissionReceived { .. }
             | wallet::Event::CommissionGiven { .. }
-            | wallet::Event::ReceivableRecovered { .. } => None,
+            | wallet::Event::ReceivableRecovered { .. }
+            | wallet::Event::ChargebackGiven { .. }
+            | wallet::Event::ChargebackRegained { .. } => None,
         };
         told.map(|notice| Told::to(*owner, notice)).into_iter().collect()
     }

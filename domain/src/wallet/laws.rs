@@ -116,21 +116,24 @@ impl Oracle {
                 request(&mut self.holds, hold.0, *amount, fits)
             }
             Command::DelayDeposit { deposit, check_at } => delay(&mut self.deposits, deposit.0, *check_at),
-            Command::DelayWithdrawal { withdrawal, check_at } => delay(&mut self.withdrawals, withdrawal.0, *check_at),
+            Command::DelayWithdrawal { withdrawal, check_at, .. } => delay(&mut self.withdrawals, withdrawal.0, *check_at),
             Command::SettleDeposit { deposit, .. } => end(&mut self.deposits, deposit.0, remaining, 1),
             Command::FailDeposit { deposit, .. } => end(&mut self.deposits, deposit.0, remaining, 0),
             Command::ConfirmWithdrawal { withdrawal, .. } => end(&mut self.withdrawals, withdrawal.0, remaining, -1),
             Command::FailWithdrawal { withdrawal, .. } => end(&mut self.withdrawals, withdrawal.0, remaining, 0),
             Command::ReleaseHold { hold } => end(&mut self.holds, hold.0, remaining, 0),
-            // Money of orders moves by escrows, and what is earned with them by commissions; the laws of all of them
-            // together are where they are moved.
-            Command::Pay { .. }
+            // What comes back after it was paid out, its payout counts. Money of orders moves by escrows, what is earned
+            // with them by commissions; the laws of all of them together are where they are moved.
+            Command::ReturnWithdrawal { .. }
+            | Command::Pay { .. }
             | Command::PaySubscription { .. }
             | Command::ReceiveSale { .. }
             | Command::ReceiveRefund { .. }
             | Command::GiveRefund { .. }
             | Command::ReceiveCommission { .. }
-            | Command::GiveCommission { .. } => Answer::Refused,
+            | Command::GiveCommission { .. }
+            | Command::GiveChargeback { .. }
+            | Command::RegainChargeback { .. } => Answer::Refused,
         };
         self.remaining += *remaining;
         answer
@@ -201,8 +204,8 @@ impl Kind {
             Self::SettleDeposit => Command::SettleDeposit { deposit, provider_reference, spent: None },
             Self::FailDeposit => Command::FailDeposit { deposit, reason },
             Self::RequestWithdrawal => Command::RequestWithdrawal { withdrawal, amount, destination: method },
-            Self::DelayWithdrawal => Command::DelayWithdrawal { withdrawal, check_at },
-            Self::ConfirmWithdrawal => Command::ConfirmWithdrawal { withdrawal, provider_reference },
+            Self::DelayWithdrawal => Command::DelayWithdrawal { withdrawal, provider_reference: None, check_at },
+            Self::ConfirmWithdrawal => Command::ConfirmWithdrawal { withdrawal, provider_reference, fee: None },
             Self::FailWithdrawal => Command::FailWithdrawal { withdrawal, reason },
             Self::PlaceHold => Command::PlaceHold { hold, amount },
             Self::ReleaseHold => Command::ReleaseHold { hold },
@@ -376,6 +379,7 @@ proptest! {
         for event in events(&steps) {
             let (operation, requested) = match event {
                 Event::WalletOpened { .. }
+                | Event::WithdrawalReturned { .. }
                 | Event::PaymentMade { .. }
                 | Event::SubscriptionPaid { .. }
                 | Event::SaleReceived { .. }
@@ -383,7 +387,9 @@ proptest! {
                 | Event::RefundGiven { .. }
                 | Event::CommissionReceived { .. }
                 | Event::CommissionGiven { .. }
-                | Event::ReceivableRecovered { .. } => continue,
+                | Event::ReceivableRecovered { .. }
+                | Event::ChargebackGiven { .. }
+                | Event::ChargebackRegained { .. } => continue,
                 Event::DepositDelayed { deposit, .. } => {
                     prop_assert!(under_way.contains_key(&("deposit", deposit.0)));
                     continue;

@@ -78,11 +78,11 @@ fn request_withdrawal(withdrawal: WithdrawalId, amount: Money) -> Command {
 }
 
 fn delay_withdrawal(withdrawal: WithdrawalId, second: i64) -> Command {
-    Command::DelayWithdrawal { withdrawal, check_at: at(second) }
+    Command::DelayWithdrawal { withdrawal, provider_reference: None, check_at: at(second) }
 }
 
 fn confirm(withdrawal: WithdrawalId) -> Command {
-    Command::ConfirmWithdrawal { withdrawal, provider_reference: "po_1".to_owned() }
+    Command::ConfirmWithdrawal { withdrawal, provider_reference: "po_1".to_owned(), fee: None }
 }
 
 fn fail_withdrawal(withdrawal: WithdrawalId) -> Command {
@@ -156,7 +156,7 @@ fn the_first_deposit_opens_the_wallet() {
 fn a_requested_deposit_is_not_yet_money() {
     let requested = unopened().and(request_deposit(DEPOSIT, usd(500)));
     assert_eq!(balances(&requested), (0, 0));
-    let pending = Pending { amount: usd(500), method: card(), check_at: None, pays: None };
+    let pending = Pending { amount: usd(500), method: card(), check_at: None, pays: None, reference: None };
     assert_eq!(balance(&requested).pending_deposit(DEPOSIT), Some(&pending));
 }
 
@@ -275,7 +275,7 @@ fn a_withdrawal_leaves_what_is_available_at_once() {
     holding(500).when(request_withdrawal(WITHDRAWAL, usd(300))).then([withdrawal_requested(WITHDRAWAL, 300)]);
     let requested = holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
     assert_eq!(balances(&requested), (200, 0));
-    let pending = Pending { amount: usd(300), method: bank(), check_at: None, pays: None };
+    let pending = Pending { amount: usd(300), method: bank(), check_at: None, pays: None, reference: None };
     assert_eq!(balance(&requested).pending_withdrawal(WITHDRAWAL), Some(&pending));
 }
 
@@ -308,6 +308,7 @@ fn a_paid_withdrawal_leaves_through_the_provider() {
     requested().when(confirm(WITHDRAWAL)).then([Event::WithdrawalPaid {
         withdrawal: WITHDRAWAL,
         provider_reference: "po_1".to_owned(),
+        fee: None,
         postings: posting(payout_pending(), clearing(bank()), 300),
     }]);
     let paid = requested().and(confirm(WITHDRAWAL));
@@ -338,9 +339,65 @@ fn a_withdrawal_that_is_reported_twice_is_paid_or_given_back_once() {
 }
 
 #[test]
+fn what_comes_back_after_it_was_paid_out_is_available_again() {
+    let paid = holding(500).and(request_withdrawal(WITHDRAWAL, usd(300))).and(confirm(WITHDRAWAL));
+    let back = Command::ReturnWithdrawal {
+        withdrawal: WITHDRAWAL,
+        amount: usd(300),
+        provider: bank().provider,
+        reason: "account closed".to_owned(),
+    };
+    let returned = paid.and(back.clone());
+    assert_eq!(balances(&returned), (500, 0));
+    unopened().when(back.clone()).then_refused(Error::NotUnderWay);
+    holding(500).when(back).then([Event::WithdrawalReturned {
+        withdrawal: WITHDRAWAL,
+        amount: usd(300),
+        reason: "account closed".to_owned(),
+        postings: posting(clearing(bank()), available(), 300),
+    }]);
+}
+
+#[test]
+fn what_the_provider_keeps_for_a_payout_the_marketplace_pays() {
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    let provider_reference = || "po_1".to_owned();
+    let confirm = |fee| Command::ConfirmWithdrawal {
+        withdrawal: WITHDRAWAL,
+        provider_reference: provider_reference(),
+        fee: Some(usd(fee)),
+    };
+    let mut postings = posting(payout_pending(), clearing(bank()), 300);
+    postings.extend(posting(LedgerAccount::ProviderFeeExpense, clearing(bank()), 25));
+    let (withdrawal, fee) = (WITHDRAWAL, Some(usd(25)));
+    let paid = Event::WithdrawalPaid { withdrawal, provider_reference: provider_reference(), fee, postings };
+    requested().when(confirm(25)).then([paid]);
+    assert_eq!(balances(&requested().and(confirm(25))), (200, 0));
+    let postings = posting(payout_pending(), clearing(bank()), 300);
+    let (fee, provider_reference) = (None, provider_reference());
+    requested().when(confirm(0)).then([Event::WithdrawalPaid { withdrawal, provider_reference, fee, postings }]);
+}
+
+#[test]
+fn what_a_payout_is_called_is_known_until_it_ends() {
+    let called = |reference: Option<&str>, second| Command::DelayWithdrawal {
+        withdrawal: WITHDRAWAL,
+        provider_reference: reference.map(str::to_owned),
+        check_at: at(second),
+    };
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    let known = requested().and(called(Some("po_1"), 60)).and(called(None, 120));
+    assert_eq!(balance(&known).pending_withdrawal(WITHDRAWAL).unwrap().reference.as_deref(), Some("po_1"));
+    known.when(called(Some("po_1"), 120)).then_nothing();
+}
+
+#[test]
 fn a_delayed_withdrawal_is_asked_for_later_and_may_still_be_paid() {
     let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
-    let delayed = |second| Event::WithdrawalDelayed { withdrawal: WITHDRAWAL, check_at: at(second) };
+    let delayed = |second| {
+        let (withdrawal, provider_reference) = (WITHDRAWAL, None);
+        Event::WithdrawalDelayed { withdrawal, provider_reference, check_at: at(second) }
+    };
     requested().when(delay_withdrawal(WITHDRAWAL, 60)).then([delayed(60)]);
     requested().and(delay_withdrawal(WITHDRAWAL, 60)).when(delay_withdrawal(WITHDRAWAL, 60)).then_nothing();
     requested().and(delay_withdrawal(WITHDRAWAL, 60)).when(delay_withdrawal(WITHDRAWAL, 120)).then([delayed(120)]);
@@ -533,4 +590,26 @@ fn a_deposit_that_is_only_asked_for_does_not_stand_in_the_way_of_a_sale() {
     assert_eq!(balance.available, usd(2 * LARGEST));
     let full = Error::BalanceLimit { available: usd(LARGEST), offered: usd(1) };
     given::<Wallet>([]).and(sale(LARGEST)).when(sale(1)).then_refused(full);
+}
+
+#[test]
+fn what_a_bank_takes_back_is_given_or_owed_and_comes_back_if_the_payer_was_not_right() {
+    let dispute = DisputeId(Uuid::from_u128(77));
+    let give = |minor, owed| Command::GiveChargeback { owner: ANN, dispute, amount: usd(minor), owed: usd(owed) };
+    let regain = |minor, forgiven| Command::RegainChargeback {
+        owner: ANN,
+        dispute,
+        amount: usd(minor),
+        forgiven: usd(forgiven),
+    };
+    let opened = Event::WalletOpened { owner: ANN, currency: Currency::USD };
+    let owing = Event::ChargebackGiven { dispute, amount: usd(0), owed: usd(300) };
+    unopened().when(give(0, 300)).then([opened, owing]);
+    holding(500).when(give(501, 0)).then_refused(Error::InsufficientFunds { available: usd(500), requested: usd(501) });
+    let given = holding(500).and(give(500, 200));
+    let Wallet::Open(balance) = given.state() else { panic!("not open") };
+    assert_eq!((balance.available, balance.owed), (usd(0), usd(200)));
+    let back = given.and(regain(550, 150));
+    let Wallet::Open(balance) = back.state() else { panic!("not open") };
+    assert_eq!((balance.available, balance.owed), (usd(550), usd(50)));
 }

@@ -51,6 +51,7 @@ async fn the_random_histories_tell_everything_that_can_happen() {
         domain::auction::Event::TYPES,
         domain::broadcast::Event::TYPES,
         domain::category::Event::TYPES,
+        domain::charge::Event::TYPES,
         domain::commission::Event::TYPES,
         domain::complaint::Event::TYPES,
         domain::escrow::Event::TYPES,

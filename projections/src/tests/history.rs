@@ -23,9 +23,11 @@ use domain::listing::{
     self, Approver, ArchiveCause, AuctionPlan, Changes, Condition, Delivery, Details, Discount, Listing, Off, Offer,
     Sale, Variant,
 };
+use domain::merchant::Merchant;
 use domain::order::Order;
 use domain::order_group::OrderGroup;
 use domain::page::Page;
+use domain::payee::Payee;
 use domain::plan::Plan;
 use domain::points::Points;
 use domain::referral::Referral;
@@ -56,12 +58,14 @@ use uuid::Uuid;
 
 mod addresses;
 mod affiliates;
+mod cards;
 mod chats;
 mod images;
 mod inboxes;
 mod interest;
 mod orders;
 mod pages;
+mod payees;
 mod reputation;
 mod stores;
 mod subscriptions;
@@ -117,6 +121,9 @@ pub(crate) struct History {
     random_of_subscriptions: StdRng,
     /// Who subscribes, and does nothing else.
     subscribing: BTreeSet<Uuid>,
+    /// Draws what cards pay, likewise.
+    random_of_cards: StdRng,
+    cards: cards::Cards,
     now: Timestamp,
     pub(crate) units: Vec<Unit>,
     unit: Unit,
@@ -164,6 +171,10 @@ pub(crate) struct History {
     pub(crate) escrows: Streams<Escrow>,
     pub(crate) images: Streams<Image>,
     pub(crate) pages: Streams<Page>,
+    /// Draws how people are paid out, likewise.
+    random_of_payees: StdRng,
+    pub(crate) merchants: Streams<Merchant>,
+    pub(crate) payees: Streams<Payee>,
     pub(crate) points: Streams<Points>,
     pub(crate) stores: Streams<Store>,
     pub(crate) plans: Streams<Plan>,
@@ -171,6 +182,8 @@ pub(crate) struct History {
     pub(crate) subscriptions: Streams<Subscription>,
     deposits: Vec<(WalletId, DepositId)>,
     withdrawals: Vec<(WalletId, WithdrawalId)>,
+    /// What has gone out, and may come back.
+    paid_out: Vec<(WalletId, WithdrawalId, Money)>,
     holds: Vec<(WalletId, HoldId)>,
 }
 
@@ -232,6 +245,8 @@ impl History {
             affiliated: BTreeSet::new(),
             random_of_subscriptions: StdRng::seed_from_u64(seed + 4_000_000),
             subscribing: BTreeSet::new(),
+            random_of_cards: StdRng::seed_from_u64(seed + 6_000_000),
+            cards: cards::Cards::new(),
             now: DateTime::from_timestamp_millis(1_750_000_000_000).unwrap(),
             units: Vec::new(),
             unit: Unit::default(),
@@ -272,6 +287,9 @@ impl History {
             escrows: Streams(BTreeMap::new()),
             images: Streams(BTreeMap::new()),
             pages: Streams(BTreeMap::new()),
+            random_of_payees: StdRng::seed_from_u64(seed + 6_000_000),
+            merchants: Streams(BTreeMap::new()),
+            payees: Streams(BTreeMap::new()),
             points: Streams(BTreeMap::new()),
             stores: Streams(BTreeMap::new()),
             plans: Streams(BTreeMap::new()),
@@ -279,6 +297,7 @@ impl History {
             subscriptions: Streams(BTreeMap::new()),
             deposits: Vec::new(),
             withdrawals: Vec::new(),
+            paid_out: Vec::new(),
             holds: Vec::new(),
         }
     }
@@ -321,12 +340,14 @@ impl History {
         }
         self.now += TimeDelta::milliseconds(self.random.random_range(0..2_000));
         self.keep_stores();
+        self.keep_payees();
         self.keep_categories();
         self.look_around();
         self.talk();
         self.keep_affiliates();
         self.tell_people();
         self.keep_subscriptions();
+        self.keep_cards();
         self.speak_of_each_other();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
@@ -782,11 +803,15 @@ impl History {
             5..8 => {
                 let Some(&(wallet, withdrawal)) = self.withdrawals.choose(&mut self.random) else { return };
                 let command = match what {
-                    0..2 => wallet::Command::DelayWithdrawal { withdrawal, check_at },
+                    0..2 => {
+                        wallet::Command::DelayWithdrawal { withdrawal, provider_reference: None, check_at }
+                    }
                     2..5 => wallet::Command::FailWithdrawal { withdrawal, reason },
-                    _ => wallet::Command::ConfirmWithdrawal { withdrawal, provider_reference },
+                    _ => wallet::Command::ConfirmWithdrawal { withdrawal, provider_reference, fee: None },
                 };
-                self.wallet(wallet, command);
+                if let Some([wallet::Event::WithdrawalPaid { postings, .. }]) = self.wallet(wallet, command).as_deref() {
+                    self.paid_out.push((wallet, withdrawal, postings[0].amount));
+                }
             }
             _ => {
                 let Some(&(wallet, hold)) = self.holds.choose(&mut self.random) else { return };
@@ -850,7 +875,8 @@ impl History {
     }
 
     fn traders(&self) -> impl Iterator<Item = AccountId> {
-        let others = |id: &&Uuid| !self.affiliated.contains(*id) && !self.subscribing.contains(*id);
+        let others =
+            |id: &&Uuid| !self.affiliated.contains(*id) && !self.subscribing.contains(*id) && !self.cards.knows(id);
         self.accounts.0.keys().filter(others).map(|id| AccountId(*id))
     }
 

@@ -326,7 +326,7 @@ impl History {
             if amount.is_positive() {
                 self.wallet(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
             }
-            for event in self.escrow(order, escrow::Command::Fund { now })? {
+            for event in self.escrow(order, escrow::Command::Fund { source: escrow::Source::Wallet, now })? {
                 self.settle_commission(order, &event)?;
             }
             self.order(order, order::Command::Pay {})?;
@@ -405,13 +405,20 @@ impl History {
                     let to_buyer = self.part(opened.remaining())?;
                     let events = self.escrow(order, escrow::Command::Split { to_buyer, by: staff })?;
                     self.settle(order, &events)?;
-                    self.order(order, order::Command::Complete {}).map(drop)
+                    self.order(order, order::Command::Complete { now: self.now }).map(drop)
                 }
             },
             (Phase::Released { .. }, _) if self.random.random_bool(0.5) => self.refund(order, staff),
-            (Phase::AwaitingPayment | Phase::Voided | Phase::Released { .. } | Phase::Refunded | Phase::Split, _) => {
-                None
-            }
+            // What a card has paid has a history of its own.
+            (
+                Phase::AwaitingPayment
+                | Phase::ChargedBack { .. }
+                | Phase::Voided
+                | Phase::Released { .. }
+                | Phase::Refunded
+                | Phase::Split,
+                _,
+            ) => None,
         }
     }
 
@@ -438,6 +445,7 @@ impl History {
             (
                 Phase::AwaitingPayment
                 | Phase::Funded { .. }
+                | Phase::ChargedBack { .. }
                 | Phase::Voided
                 | Phase::Released { .. }
                 | Phase::Refunded
@@ -496,7 +504,7 @@ impl History {
         let now = self.now;
         let events = self.escrow(order, escrow::Command::Release { cause, now })?;
         self.settle(order, &events)?;
-        self.order(order, order::Command::Complete {}).map(drop)
+        self.order(order, order::Command::Complete { now }).map(drop)
     }
 
     /// By the seller or staff, of some or all, before or after the seller was paid.
@@ -531,7 +539,7 @@ impl History {
 
     fn close_if_refunded(&mut self, order: OrderId) -> Option<()> {
         if !self.opened(order)?.remaining().is_positive() {
-            self.order(order, order::Command::Refund {})?;
+            self.order(order, order::Command::Refund { now: self.now })?;
         }
         Some(())
     }
@@ -597,7 +605,10 @@ impl History {
                 | escrow::Event::EscrowVoided {}
                 | escrow::Event::InspectionStarted { .. }
                 | escrow::Event::InspectionReminded { .. }
-                | escrow::Event::EscrowDisputed { .. } => {}
+                | escrow::Event::EscrowDisputed { .. }
+                | escrow::Event::EscrowChargedBack { .. }
+                | escrow::Event::ChargebackReturned { .. }
+                | escrow::Event::ChargebackSettled { .. } => {}
             }
             self.settle_commission(order, event)?;
         }

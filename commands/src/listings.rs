@@ -238,7 +238,7 @@ pub fn remove(world: &mut World<'_>, listing: ListingId, by: AccountId, reason: 
     Ok(())
 }
 
-/// Shows a listing first, or no longer, as somebody of the staff.
+/// Features a listing, or no longer, as somebody of the staff: a front page may ask for those.
 pub fn feature(world: &mut World<'_>, listing: ListingId, by: AccountId, featured: bool) -> Result<(), Halt> {
     require_ruling(world, listing, by)?;
     world.execute::<Listing>(listing, Command::Feature { by, featured })?;

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real faults fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas bench tools postgres nats python schemathesis
+.PHONY: help run test real faults fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats python schemathesis
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -68,6 +68,16 @@ schemas: tools ## The committed schemas of events are those of the code.
 	git diff --exit-code -- domain/schemas domain/golden
 	@[ -z "$$(git ls-files --others --exclude-standard -- domain/schemas domain/golden)" ] || { echo "new schemas are not committed" >&2; exit 1; }
 
+# Those of the newest library when they were recorded. Takes npm, which nothing else here does, so no other target asks for it.
+STRIPE_LIBRARY_VERSION := 23.1.0
+TYPESCRIPT_VERSION := 5.9.3
+NODE_TYPES_VERSION := 26.6.6
+stripe-shapes: ## The recorded shapes of Stripe's answers have the types of its own client library; takes npm.
+	npm install --silent --no-audit --no-fund --prefix $(TOOLS)/stripe stripe@$(STRIPE_LIBRARY_VERSION) typescript@$(TYPESCRIPT_VERSION) \
+	    @types/node@$(NODE_TYPES_VERSION)
+	python3 tests/stripe/shapes.py > $(TOOLS)/stripe/shapes.ts
+	cd $(TOOLS)/stripe && node_modules/.bin/tsc --noEmit --strict --skipLibCheck --target es2022 --module nodenext --moduleResolution nodenext shapes.ts
+
 bench: postgres nats ## Measure everything, beside what people would otherwise pick; half an hour.
 	cargo build --release --package tradepost
 	target/release/tradepost bench all
@@ -89,18 +99,21 @@ $(PYTHON):
 	python3 -m venv $(TOOLS)/python.new
 	mv $(TOOLS)/python.new $(TOOLS)/python
 
-# For the consumer of docs/integration.md, somebody through whom tests log in, a storage that speaks as S3 does, and a
-# server that takes mail. The stamps bear the versions, so that others are installed where there are some already.
+# For the consumer of docs/integration.md, somebody through whom tests log in, a storage that speaks as S3 does, a server
+# that takes mail, and one that speaks as Stripe does (GPL-3.0: a process of its own, and no part of Tradepost). The stamps
+# bear the versions, so that others are installed where there are some already.
 NATS_PY_VERSION := 2.9.0
 OIDC_PROVIDER_VERSION := 0.3.4
 MOTO_VERSION := 5.2.5
 FLASK_CORS_VERSION := 6.0.5
 AIOSMTPD_VERSION := 1.4.6
-TEST_PYTHON := $(TOOLS)/python/nats-$(NATS_PY_VERSION)-oidc-$(OIDC_PROVIDER_VERSION)-moto-$(MOTO_VERSION)-aiosmtpd-$(AIOSMTPD_VERSION)
+LOCALSTRIPE_VERSION := 1.15.10
+TEST_PYTHON := $(TOOLS)/python/nats-$(NATS_PY_VERSION)-oidc-$(OIDC_PROVIDER_VERSION)-moto-$(MOTO_VERSION)-aiosmtpd-$(AIOSMTPD_VERSION)-localstripe-$(LOCALSTRIPE_VERSION)
 python: $(TEST_PYTHON)
 $(TEST_PYTHON): $(PYTHON)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check nats-py==$(NATS_PY_VERSION) oidc-provider-mock==$(OIDC_PROVIDER_VERSION) \
-	    'moto[s3]==$(MOTO_VERSION)' flask-cors==$(FLASK_CORS_VERSION) aiosmtpd==$(AIOSMTPD_VERSION)
+	    'moto[s3]==$(MOTO_VERSION)' flask-cors==$(FLASK_CORS_VERSION) aiosmtpd==$(AIOSMTPD_VERSION) \
+	    localstripe==$(LOCALSTRIPE_VERSION)
 	touch $@
 
 # For `fuzz-api`.

@@ -13,7 +13,8 @@ use commands::mail::{self, BadAddress, Called, Folder, Mail, Mailbox, Mailer, Po
 use commands::media;
 use commands::orders::SaleRules;
 use commands::payments::sandbox::Sandbox;
-use commands::payments::{self, Payments, Providers};
+use commands::payments::stripe::{BadKey, Stripe};
+use commands::payments::{self, PaymentProvider, Payments, Providers};
 use commands::process::{self, Following};
 use commands::timers::{self, Leaving, Rules, TimeTravel, TimerTable, Timers};
 use commands::{Engine, EngineSettings};
@@ -53,6 +54,7 @@ use crate::http::problem::Problem;
 use crate::media::{Media, MediaError};
 use crate::observe;
 use crate::offers::Kept;
+use crate::outgoing;
 use crate::places::{Places, PlacesError};
 
 /// How long the followers may take to finish their batch when the node stops.
@@ -88,6 +90,9 @@ pub enum StartError {
     /// The client for asking others.
     #[error("there is no way to ask others: {0}")]
     Outgoing(#[from] reqwest::Error),
+    /// Stripe.
+    #[error(transparent)]
+    Stripe(#[from] BadKey),
     /// Uploaded pictures.
     #[error(transparent)]
     Media(#[from] MediaError),
@@ -185,6 +190,12 @@ impl Parts {
         CashRules { confirm_within, ship_within, deliver_within }
     }
 
+    /// Whoever asks payment providers.
+    pub fn payments(&self) -> Payments {
+        let (engine, providers, clock) = (self.engine.clone(), self.providers.clone(), self.clock.clone());
+        Payments { engine, providers, clock }
+    }
+
     /// How long an underbidder has to take a second chance.
     pub fn second_chance_window(&self) -> TimeDelta {
         TimeDelta::seconds(i64::from(self.settings.auctions.second_chance_s))
@@ -237,9 +248,16 @@ pub fn followers() -> impl Iterator<Item = &'static str> {
     projections::ALL.iter().map(|model| model.name).chain(PROCESSES.map(|(name, _)| name))
 }
 
-/// The payment providers.
-pub fn providers() -> Providers {
-    Providers::new([Arc::new(Sandbox) as _])
+/// The payment providers. Where there is real money, the sandbox's, which anybody has, is worth nothing.
+pub fn providers(settings: &Config) -> Result<Providers, StartError> {
+    let mut all: Vec<Arc<dyn PaymentProvider>> = Vec::new();
+    if let Some(agreed) = settings.stripe.agreed(&settings.mail.site_url) {
+        all.push(Arc::new(Stripe::new(agreed, outgoing::client()?)?));
+    }
+    if all.is_empty() || settings.sandbox.enabled {
+        all.push(Arc::new(Sandbox { webhook_secrets: settings.sandbox.webhook_secrets() }));
+    }
+    Ok(Providers::new(all))
 }
 
 /// Brings a database up to date: log, read models, checkpoints. Refuses if there are people whose keys this process could
@@ -352,6 +370,12 @@ impl Nats {
     }
 }
 
+/// What counts when timers fire.
+fn timer_rules(settings: &Config) -> Rules {
+    let (sales, listings, payouts) = (sale_rules(settings), listing_rules(settings), settings.payouts.rules());
+    Rules { sales, listings, payouts }
+}
+
 impl Node {
     /// Starts everything but the HTTP server, on a database that is brought up to date first. The marketplace's time is
     /// that of `clock`, which follows the database's.
@@ -380,7 +404,7 @@ impl Node {
         let sizes = engine_settings(&settings);
         let feed = Feed::default();
         let (engine, deciding) = Engine::start(database, sizes, clock.clone(), head.clone(), feed.clone()).await?;
-        let (providers, roles) = (providers(), settings.node.roles);
+        let (providers, roles) = (providers(&settings)?, settings.node.roles);
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
         let tasks = Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() };
         let hints = Arc::default();
@@ -418,7 +442,7 @@ impl Node {
                 engine: engine.clone(),
                 leaving: Leaving { pool: pool.clone(), wrapping, secret, engine: engine.clone() },
                 payments,
-                rules: Rules { sales: sale_rules(&settings), listings: listing_rules(&settings) },
+                rules: timer_rules(&settings),
                 clock: clock.clone(),
                 progress: progress.clone(),
                 head,

@@ -26,6 +26,7 @@ mod mail;
 mod media;
 mod output;
 mod projections;
+mod reconcile;
 mod relay;
 mod serve;
 mod timers;
@@ -98,6 +99,7 @@ enum Command {
     #[command(subcommand)]
     Timers(timers::Timers),
     Verify(verify::Verify),
+    Reconcile(reconcile::Reconcile),
     /// See and replace the key that wraps the keys of people.
     ///
     /// Personal fields in the log are sealed with a key per person, in the table `person_keys`. With `sealing.wrapping_key`
@@ -166,6 +168,7 @@ impl Arguments {
             Command::Events(command) => command.run(&config).await,
             Command::Timers(command) => command.run(&config).await,
             Command::Verify(command) => Box::pin(command.run(&config)).await,
+            Command::Reconcile(command) => Box::pin(command.run(&config)).await,
             Command::Keys(command) => command.run(&config).await,
             Command::Media(command) => command.run(&config).await,
             Command::Mail(command) => command.run(&config).await,

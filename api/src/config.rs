@@ -10,12 +10,16 @@ mod mail;
 mod media;
 mod networks;
 mod origins;
+mod payouts;
 mod places;
 mod plans;
 mod reports;
 mod roles;
+mod sandbox;
 mod sealing;
 mod secret;
+mod settings;
+mod stripe;
 #[cfg(test)]
 mod tests;
 
@@ -39,13 +43,17 @@ pub use mail::Mail;
 pub use media::Media;
 pub use networks::Networks;
 pub use origins::Origins;
+pub use payouts::{OutLimit, Payouts};
 pub use places::{Files, Places};
 pub use plans::Plans;
 pub use reports::Reports;
 pub use roles::Roles;
+pub use sandbox::Sandbox;
 pub use sealing::{Sealing, wrapping};
 pub(crate) use secret::random_hex;
 pub use secret::{Secret, root_secret};
+pub use settings::describe;
+pub use stripe::Stripe;
 
 /// Shorter secrets can be guessed; 32 characters are 128 bits even if they are only hexadecimal.
 const SECRET_MIN_CHARS: usize = 32;
@@ -65,272 +73,6 @@ const REVIEW_RULE: &str = "it must be from 60 to 2592000, which is a minute to 3
 
 fn is_review(seconds: u32) -> bool {
     (60..=2_592_000).contains(&seconds)
-}
-
-/// Every setting: its key, its default, and what it means. [`describe`] gives it out.
-const SETTINGS: &[(&str, &str, &str)] = &[
-    ("http.bind", "127.0.0.1:8080", "Address and port that the server listens on."),
-    ("http.request_timeout_ms", "30000", "Milliseconds after which a request is answered with an error."),
-    ("http.body_limit_bytes", "1048576", "Largest request body that is accepted, in bytes."),
-    (
-        "http.header_timeout_ms",
-        "75000",
-        "Milliseconds within which the head of a request must have come, counted also while a connection is idle; then it is closed. Longer than a proxy or client keeps one, or a request may meet its end.",
-    ),
-    (
-        "http.write_timeout_ms",
-        "30000",
-        "Milliseconds for which a client may take nothing of an answer; then its connection is closed.",
-    ),
-    ("http.connections", "10000", "Most connections at once, sockets included; more are closed."),
-    ("http.connections_per_sender", "1000", "Most of them from one IPv4 address or IPv6 /64 that is no trusted proxy."),
-    (
-        "http.trusted_proxies",
-        "",
-        "Addresses or networks, with commas between, whose `X-Forwarded-For` is believed: `10.0.0.0/8,192.0.2.7`.",
-    ),
-    (
-        "http.origins",
-        "",
-        "Web origins, with commas between, whose pages may use the API and its sockets: `https://shop.example`; its own always may.",
-    ),
-    (
-        "limits.sender_per_s",
-        "200",
-        "Requests per second from one IPv4 address or IPv6 /64, twice as many in a burst; 0 turns this off.",
-    ),
-    (
-        "limits.guesses_per_min",
-        "30",
-        "Of these, per minute, those that try a password, a token or a code; 0 turns this off.",
-    ),
-    ("limits.guest_orders_per_min", "10", "Orders per minute of one sender without an account; 0 turns this off."),
-    (
-        "limits.clicks_per_min",
-        "30",
-        "Clicks on affiliates' links per minute of one sender, and of one account; 0 turns this off.",
-    ),
-    ("limits.uploads_per_min", "20", "Uploads per minute of one sender, and of one account; 0 turns this off."),
-    ("limits.account_per_s", "100", "Commands per second of one account, twice as many in a burst; 0 turns this off."),
-    (
-        "database.url",
-        "",
-        "postgres:// URL of the database; without it a private PostgreSQL is run. DATABASE_URL sets it too.",
-    ),
-    ("database.pool_size", "16", "Connections held to the database, at least 4."),
-    ("database.embedded_dir", ".tradepost/postgres", "Folder of the private PostgreSQL."),
-    (
-        "auth.secret",
-        "",
-        "Root secret of at least 32 characters, from which all keys are derived; without it, and with the private PostgreSQL, one is made and kept in .tradepost/secret.",
-    ),
-    ("auth.issuer", "tradepost", "`iss` of the access tokens."),
-    ("auth.audience", "tradepost", "`aud` of the access tokens."),
-    ("auth.access_token_ttl_s", "900", "Seconds that an access token is good for."),
-    ("auth.refresh_token_ttl_s", "604800", "Seconds that a refresh token is good for."),
-    (
-        "auth.key_rotation_s",
-        "86400",
-        "Seconds after which access tokens are signed with a new key, which all nodes derive from the root secret.",
-    ),
-    (
-        "auth.key_generation",
-        "1",
-        "Raised on every node, it makes all access tokens worthless that were given out before; refresh tokens stay.",
-    ),
-    (
-        "google.client_id",
-        "",
-        "The client id that Google has given this marketplace; without it nobody logs in with Google.",
-    ),
-    (
-        "google.issuer",
-        "https://accounts.google.com",
-        "Who issues the ID tokens: another OpenID provider can stand in its place.",
-    ),
-    (
-        "mail.folder",
-        ".tradepost/mail",
-        "Folder into which messages to mailboxes are written, a file each, unless an SMTP server is named.",
-    ),
-    ("mail.folder_days", "30", "Days that a file is kept there: 1 to 3650."),
-    ("mail.from", "Tradepost <tradepost@localhost>", "Whom messages are from."),
-    ("mail.site_url", "http://localhost:8080", "Where the frontend is that links in messages lead to."),
-    (
-        "mail.smtp_url",
-        "",
-        "SMTP server that messages are sent by, with user and password: `smtps://user:password@mail.example`, or `smtp://…:587?tls=required`.",
-    ),
-    ("mail.smtp_connections", "4", "Connections held to that server: 1 to 100."),
-    ("media.folder", ".tradepost/media", "Folder in which uploaded pictures are kept, unless a bucket is named."),
-    ("media.pictures_per_account", "10000", "Pictures that one account may have uploaded: 1 to 100000."),
-    ("media.s3_bucket", "", "Bucket of S3, or of a storage that speaks as it does, in which they are kept instead."),
-    ("media.s3_endpoint", "", "http:// or https:// address of that storage; Amazon's unless set."),
-    ("media.s3_region", "us-east-1", "Region of the bucket."),
-    (
-        "media.s3_access_key",
-        "",
-        "Who we are there; without it, what the surroundings say: `AWS_ACCESS_KEY_ID` and what belongs to it, or the role of a task, a pod or a machine.",
-    ),
-    ("media.s3_secret_key", "", "And what proves it."),
-    (
-        "auctions.soft_close_window_s",
-        "120",
-        "A bid in the last so many seconds moves the end of the auction; 0 turns this off.",
-    ),
-    (
-        "auctions.increments",
-        "{}",
-        "By how much a bid must top the price, per currency in minor units: `EUR = [{ below = 100, step = 5 }, { step = 25 }]`; the public table unless set.",
-    ),
-    (
-        "auctions.second_chance_s",
-        "86400",
-        "Seconds that an underbidder has to take a second chance: an hour to 30 days.",
-    ),
-    (
-        "catalogue.review",
-        "false",
-        "Let the staff look at a listing before it is offered, and at its new words and pictures.",
-    ),
-    (
-        "catalogue.review_s",
-        "86400",
-        "Seconds after which a listing that waits for the staff is offered all the same: a minute to 30 days.",
-    ),
-    (
-        "affiliate.commission_bps",
-        "500",
-        "What an affiliate earns of the price and shipping of an order of somebody who came by its link, in basis points; frozen into an order when it is placed, 0 turns this off.",
-    ),
-    (
-        "affiliate.within_fee",
-        "false",
-        "Never let an affiliate earn more than the marketplace's fee on the order, whatever its share is.",
-    ),
-    (
-        "affiliate.attribution_days",
-        "30",
-        "Days after a click on an affiliate's link in which an order counts: 1 to 365.",
-    ),
-    (
-        "reports.per_day",
-        "20",
-        "How many listings, people, messages and reviews an account may report on a day (UTC): 1 to 1000.",
-    ),
-    (
-        "orders.fee_bps",
-        "200",
-        "The marketplace's share of a sale, in basis points, unless its category, its seller's plan or its seller has another; frozen into an order when it is placed.",
-    ),
-    (
-        "orders.confirm_within_s",
-        "172800",
-        "Seconds that a seller has to confirm what a guest has ordered, for which its pieces are kept: an hour to 30 days.",
-    ),
-    (
-        "orders.cash_ship_within_s",
-        "1209600",
-        "Seconds that a seller has, once the time to confirm is over, to send what a guest has ordered; else it is called off: a day to 60 days.",
-    ),
-    (
-        "orders.cash_deliver_within_s",
-        "3888000",
-        "Seconds after that in which a seller must say that it was brought; else it counts as called off: a day to 90 days.",
-    ),
-    (
-        "orders.inspection_physical_s",
-        "1209600",
-        "Seconds that a buyer may inspect what was shipped, from its delivery: 1 to 30 days.",
-    ),
-    (
-        "orders.inspection_digital_s",
-        "172800",
-        "Seconds that a buyer may inspect what is digital, from its delivery: 1 to 30 days.",
-    ),
-    (
-        "points.per_major_unit",
-        "1",
-        "Bonus points that a completed order earns per whole major unit of its currency, but at least a hundred minor ones; frozen into an order when it is placed, 0 turns this off.",
-    ),
-    (
-        "points.worth_minor_units",
-        "1",
-        "What a bonus point pays at a checkout, in minor units of its currency; frozen into an order when it is placed, 0 lets points pay for nothing.",
-    ),
-    (
-        "places.files",
-        "",
-        "Files, with commas between, of the provinces and cities of further countries, each in the form of api/places/pk.toml; one of a country that is part of the program takes its place.",
-    ),
-    (
-        "plans.free_listings",
-        "200",
-        "Listings that a seller without a subscription may have on offer at once, until staff define the plan `free`; 0 for as many as they like.",
-    ),
-    ("stores.needs_verification", "false", "Whether only sellers may publish whose store staff have verified."),
-    ("engine.batch_max", "256", "Most commands decided and committed together."),
-    ("engine.cache_aggregates", "100000", "Most aggregates kept in memory."),
-    ("engine.queue", "4096", "Most commands that wait; more are refused with 503."),
-    ("feed.poll_ms", "200", "Milliseconds between looks at the log when nothing wakes a follower."),
-    ("feed.batch_events", "1000", "Most events that a follower takes at a time."),
-    (
-        "node.roles",
-        "api,relay,projections,processes",
-        "What this node does, with commas between; without `api` it answers only for its own health.",
-    ),
-    (
-        "nats.url",
-        "",
-        "nats:// URL of the NATS that carries events to other nodes and systems; without it there is none.",
-    ),
-    ("nats.replicas", "1", "Copies of the stream in a NATS cluster, for a stream that is made: 1 to 5."),
-    (
-        "metrics.bind",
-        "",
-        "Address and port that answers `/metrics` without authentication, for Prometheus; on `http.bind` it is there for staff.",
-    ),
-    (
-        "sealing.wrapping_key",
-        "",
-        "Wraps the keys that seal people's data, in at least 32 characters without a comma; without it those keys lie in the database as they are.",
-    ),
-    ("sealing.wrapping_key_file", "", "File that holds this key instead."),
-    (
-        "sealing.former_wrapping_keys",
-        "",
-        "Keys that still open what they have wrapped before, with commas between; see `tradepost keys --help`.",
-    ),
-    ("sandbox.enabled", "false", "Offer the sandbox's clock, which can be set forward."),
-    (
-        "traces.otlp_endpoint",
-        "",
-        "http:// address to which traces are sent (OTLP, protobuf), such as `http://localhost:4318/v1/traces`; without it nothing is traced.",
-    ),
-    (
-        "traces.sample_percent",
-        "100",
-        "How many of the requests that are not part of a trace already are traced, in per cent.",
-    ),
-    ("log.format", "text", "`text` for people, `json` for machines."),
-    ("log.filter", "info,sqlx=warn", "What is logged, as in RUST_LOG: `info,sqlx=warn`."),
-];
-
-/// Settings whose values are never repeated, not even in an error.
-const SECRETS: [&str; 8] = [
-    "database.url",
-    "auth.secret",
-    "nats.url",
-    "mail.smtp_url",
-    "media.s3_access_key",
-    "media.s3_secret_key",
-    "sealing.wrapping_key",
-    "sealing.former_wrapping_keys",
-];
-
-/// Every setting as (key, default, meaning), in the order of the documentation. An empty default means "not set".
-pub fn describe() -> Vec<(&'static str, &'static str, &'static str)> {
-    SETTINGS.to_vec()
 }
 
 /// The whole configuration.
@@ -359,6 +101,8 @@ pub struct Config {
     pub orders: Orders,
     /// Rules of commissions.
     pub affiliate: Affiliate,
+    /// Rules of money that goes out.
+    pub payouts: Payouts,
     /// Rules of bonus points.
     pub points: Points,
     /// Provinces and cities.
@@ -369,6 +113,8 @@ pub struct Config {
     pub reports: Reports,
     /// Rules of stores.
     pub stores: Stores,
+    /// The payment provider, if it is Stripe.
+    pub stripe: Stripe,
     /// The decision loop.
     pub engine: Engine,
     /// Followers of the log.
@@ -589,14 +335,6 @@ pub struct Nats {
 pub struct Metrics {
     /// Where they are shown to whoever gets there.
     pub bind: Option<SocketAddr>,
-}
-
-/// The sandbox for trying things out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sandbox {
-    /// Whether it is offered.
-    pub enabled: bool,
 }
 
 /// Traces for a collector.
@@ -895,6 +633,8 @@ impl Config {
             ),
             ("affiliate.commission_bps", self.affiliate.commission_bps <= FULL_BPS, "it must be at most 10000"),
             ("affiliate.attribution_days", self.affiliate.days_are_in_range(), affiliate::DAYS_RULE),
+            ("payouts.cooling_s", self.payouts.is_cooling_sound(), payouts::COOLING_RULE),
+            ("payouts.limits", self.payouts.are_limits_sound(), payouts::LIMITS_RULE),
             ("points.per_major_unit", self.points.per_major_unit <= 1000, "it must be at most 1000"),
             ("points.worth_minor_units", self.points.worth_minor_units <= 1000, "it must be at most 1000"),
             ("reports.per_day", (1..=1_000).contains(&self.reports.per_day), "it must be from 1 to 1000"),
@@ -937,6 +677,13 @@ impl Config {
                 !self.sandbox.enabled || self.node.roles == Roles::ALL,
                 "the sandbox, whose clock is that of one node, takes all roles",
             ),
+            ("sandbox.webhook_secrets", self.sandbox.secrets_are_usable(), sandbox::WEBHOOK_RULE),
+            ("stripe.api_base", self.stripe.base_is_usable(), stripe::BASE_RULE),
+            ("stripe.api_key", self.stripe.key_is_usable(), stripe::KEY_RULE),
+            ("stripe.api_key", !self.sandbox.enabled || self.stripe.key_is_of_test_mode(), stripe::LIVE_RULE),
+            ("stripe.webhook_secrets", self.stripe.secrets_are_usable(), stripe::WEBHOOK_RULE),
+            ("stripe.api_key", self.stripe.hears_of_live_money(), stripe::HEARING_RULE),
+            ("stripe.return_url", self.stripe.return_is_usable(), stripe::RETURN_RULE),
             (
                 "traces.otlp_endpoint",
                 collector.is_none_or(|url| url.starts_with("http://")),

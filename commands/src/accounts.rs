@@ -16,7 +16,7 @@ use domain::{AccountId, ChallengeId, ClaimId, Sealed, SessionId, Timestamp, Wall
 use eventstore::wrapping::StoredKey;
 
 use crate::engine::{Halt, World};
-use crate::sessions;
+use crate::{payouts, sessions};
 
 /// Somebody who wants to join, with everything that took time already done.
 #[derive(Clone, Debug)]
@@ -132,6 +132,7 @@ pub fn verify_email(world: &mut World<'_>, account: AccountId, answer: EmailAnsw
         let kind = claim::Kind::Email;
         world.execute::<Claim>(answering, claim::Command::Claim { kind, owner: account })?;
         world.execute::<Claim>(former, claim::Command::Release { owner: account })?;
+        payouts::note_access_change(world, account)?;
     }
     Ok(())
 }
@@ -157,7 +158,7 @@ pub fn reset_password(
     now: Timestamp,
 ) -> Result<(), Halt> {
     world.execute::<Account>(account, Command::ResetPassword { challenge, password_hash, now })?;
-    Ok(())
+    payouts::note_access_change(world, account)
 }
 
 /// Replaces a password and ends every session but one.
@@ -173,7 +174,7 @@ pub fn change_password(
         return Err(session::Error::Ended.into());
     }
     world.execute::<Account>(account, Command::ChangePassword { replacing, password_hash, session })?;
-    Ok(())
+    payouts::note_access_change(world, account)
 }
 
 /// Lets an account log in through somebody who knows who it is elsewhere and has verified its address there. Whoever
@@ -184,7 +185,7 @@ pub fn link(world: &mut World<'_>, account: AccountId, claim: ClaimId) -> Result
         world.execute::<Account>(account, Command::TakeOver {})?;
     }
     world.execute::<Account>(account, Command::Link { claim })?;
-    Ok(())
+    payouts::note_access_change(world, account)
 }
 
 /// Allows an account more.
@@ -364,6 +365,7 @@ pub fn erase(world: &mut World<'_>, account: AccountId, estate: &Estate) -> Resu
             world.execute::<Claim>(claim, claim::Command::Release { owner: account })?;
         }
     }
+    payouts::close(world, account)?;
     world.execute::<Account>(account, Command::Erase {})?;
     world.forget(account);
     Ok(())
@@ -390,6 +392,11 @@ pub fn require(world: &mut World<'_>, account: AccountId, needed: Capability) ->
         Capability::Buy | Capability::Sell => {}
     }
     Ok(())
+}
+
+/// Whether an account may trade. Whoever is forgotten, or never had an account, may not.
+pub(crate) fn may_trade(world: &mut World<'_>, account: AccountId) -> Result<bool, Halt> {
+    Ok(world.get::<Account>(account)?.registered().is_ok_and(|registered| registered.unblocked().is_ok()))
 }
 
 /// Whether an account is there and may not trade.

@@ -62,13 +62,16 @@ pub(crate) fn settle(
         E::EscrowPartlyRefunded { refund, .. }
         | E::EscrowRefunded { refund, .. }
         | E::ReleaseRefunded { refund, .. } => reverse(world, escrow, promise.affiliate, *refund),
+        E::ChargebackSettled { dispute, .. } => reverse(world, escrow, promise.affiliate, RefundId(dispute.0)),
         // It accrues with the payment.
         E::EscrowOpened { .. }
         | E::EscrowFunded { .. }
         | E::EscrowVoided {}
         | E::InspectionStarted { .. }
         | E::InspectionReminded { .. }
-        | E::EscrowDisputed { .. } => Ok(()),
+        | E::EscrowDisputed { .. }
+        | E::EscrowChargedBack { .. }
+        | E::ChargebackReturned { .. } => Ok(()),
     }
 }
 

@@ -6,12 +6,14 @@ use domain::escrow::{Command, Disputant, Error, Escrow, Event, Opened, Phase, Re
 use domain::order::{self, Order, Role, Stage};
 use domain::points::{self, Points};
 use domain::wallet::{self, Wallet};
-use domain::{AccountId, Money, OrderId, RefundId, WalletId};
+use domain::{AccountId, DisputeId, Money, OrderId, RefundId, WalletId};
 
 use crate::accounts;
+use crate::charges;
 use crate::commissions;
 use crate::engine::{Halt, World};
 use crate::orders;
+use crate::payouts;
 use crate::wallets;
 
 /// Why a dispute opens of which no party has spoken.
@@ -44,7 +46,7 @@ fn release(world: &mut World<'_>, order: OrderId, cause: ReleaseCause) -> Result
     let now = world.now();
     let events = world.execute::<Escrow>(order, Command::Release { cause, now })?;
     settle(world, order, &events)?;
-    world.execute::<Order>(order, order::Command::Complete {})?;
+    world.execute::<Order>(order, order::Command::Complete { now })?;
     Ok(())
 }
 
@@ -76,8 +78,17 @@ pub fn dispute_undelivered(world: &mut World<'_>, order: OrderId) -> Result<(), 
     if now < dispute_at {
         return Err(order::Error::TooEarlyToDispute { dispute_at }.into());
     }
-    if world.get::<Escrow>(order)?.opened()?.status() != Status::Funded {
-        return Ok(());
+    match world.get::<Escrow>(order)?.opened()?.status() {
+        Status::Funded => {}
+        // Once the card's bank has decided, it goes on with a time of its own.
+        Status::ChargedBack
+        | Status::AwaitingPayment
+        | Status::Inspection
+        | Status::Disputed
+        | Status::Voided
+        | Status::Released
+        | Status::Refunded
+        | Status::Split => return Ok(()),
     }
     let (by, reason) = (Disputant::Marketplace, NOTHING_HEARD.to_owned());
     world.execute::<Escrow>(order, Command::Dispute { by, reason, now })?;
@@ -115,9 +126,10 @@ pub fn resolve(
         Resolution::Release => release(world, order, ReleaseCause::Resolved(by)),
         Resolution::Refund => give_back_held(world, order, refund, None, RefundCause::Resolved(by)),
         Resolution::Split { to_buyer } => {
+            let now = world.now();
             let events = world.execute::<Escrow>(order, Command::Split { to_buyer, by })?;
             settle(world, order, &events)?;
-            world.execute::<Order>(order, order::Command::Complete {})?;
+            world.execute::<Order>(order, order::Command::Complete { now })?;
             Ok(())
         }
     }
@@ -148,7 +160,19 @@ pub fn refund(
     if !matches!(escrow.phase, Phase::Released { .. }) {
         return give_back_held(world, order, refund, amount, cause);
     }
-    let (seller, currency) = (escrow.terms.seller, escrow.terms.amount.currency());
+    let (seller, currency, remaining) = (escrow.terms.seller, escrow.terms.amount.currency(), escrow.remaining());
+    let amount = match charges::borne_by_seller(world, order)? {
+        None => amount,
+        // The bank has given it to the buyer already.
+        Some(borne) => {
+            let remaining = remaining.minus(borne)?;
+            let offered = amount.unwrap_or(remaining);
+            if offered.minor_in(currency)? > remaining.minor() {
+                return Err(Error::MoreThanRemains { remaining, offered }.into());
+            }
+            Some(offered)
+        }
+    };
     let seller_available = wallets::available(world, seller, currency)?;
     let events = world.execute::<Escrow>(order, Command::RefundReleased { refund, amount, seller_available, cause })?;
     settle(world, order, &events)?;
@@ -184,10 +208,44 @@ pub(crate) fn refund_held(
 }
 
 fn close_if_refunded(world: &mut World<'_>, order: OrderId) -> Result<(), Halt> {
+    let now = world.now();
     if !world.get::<Escrow>(order)?.opened()?.remaining().is_positive() {
-        world.execute::<Order>(order, order::Command::Refund {})?;
+        world.execute::<Order>(order, order::Command::Refund { now })?;
     }
     Ok(())
+}
+
+/// Lets the provider take back out of an escrow what a payer disputes.
+pub(crate) fn charge_back(
+    world: &mut World<'_>,
+    order: OrderId,
+    dispute: DisputeId,
+    amount: Money,
+) -> Result<(), Halt> {
+    let events = world.execute::<Escrow>(order, Command::ChargeBack { dispute, amount })?;
+    settle(world, order, &events)
+}
+
+/// Lets an escrow go on, since the dispute is won.
+pub(crate) fn return_chargeback(world: &mut World<'_>, order: OrderId, dispute: DisputeId) -> Result<(), Halt> {
+    let (now, sent) = (world.now(), world.get::<Order>(order)?.placed()?.stage != Stage::Paid);
+    let events = world.execute::<Escrow>(order, Command::ReturnChargeback { dispute, sent, now })?;
+    settle(world, order, &events)
+}
+
+/// Lets an escrow go on with what is left, since the dispute is lost; the order ends if nothing is. What was never sent is
+/// for sale again.
+pub(crate) fn settle_chargeback(world: &mut World<'_>, order: OrderId, dispute: DisputeId) -> Result<(), Halt> {
+    let (now, stage) = (world.now(), world.get::<Order>(order)?.placed()?.stage);
+    let unsent = stage == Stage::Paid;
+    let events = world.execute::<Escrow>(order, Command::SettleChargeback { dispute, sent: !unsent, now })?;
+    if events.is_empty() {
+        return Ok(());
+    }
+    settle(world, order, &events)?;
+    close_if_refunded(world, order)?;
+    let all = world.get::<Order>(order)?.placed()?.stage == Stage::Refunded;
+    if unsent && all { orders::put_back(world, order) } else { Ok(()) }
 }
 
 /// Lets the buyer's bonus points follow what an escrow has done: they are earned with what the seller keeps.
@@ -208,7 +266,10 @@ fn settle_points(world: &mut World<'_>, escrow: &Opened, order: OrderId, event: 
         | Event::InspectionReminded { .. }
         | Event::EscrowDisputed { .. }
         | Event::EscrowPartlyRefunded { .. }
-        | Event::EscrowRefunded { .. } => return Ok(()),
+        | Event::EscrowRefunded { .. }
+        | Event::EscrowChargedBack { .. }
+        | Event::ChargebackReturned { .. }
+        | Event::ChargebackSettled { .. } => return Ok(()),
     };
     world.execute::<Points>(terms.buyer, command)?;
     Ok(())
@@ -219,10 +280,15 @@ fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(),
     let escrow = world.get::<Escrow>(order)?.opened()?.clone();
     let terms = &escrow.terms;
     let (buyer, seller, currency) = (terms.buyer, terms.seller, terms.amount.currency());
+    // A guest has neither a wallet nor points.
+    let to_card = escrow.card.as_ref().filter(|card| card.refunded_to_card);
     let sale = |amount| wallet::Command::ReceiveSale { owner: seller, order, amount };
     // Of what points had paid, whole points come back as points.
     let back = |world: &mut World<'_>, refund: RefundId, whole: Money, from_points: Option<Money>| {
         let amount = whole.minus(from_points.unwrap_or(Money::zero(currency)))?;
+        if let (true, Some(card)) = (amount.is_positive(), to_card) {
+            return charges::refund(world, card.charge, refund, order, amount);
+        }
         if amount.is_positive() {
             let receive = wallet::Command::ReceiveRefund { owner: buyer, order, refund, amount };
             world.execute::<Wallet>(WalletId::of(buyer, currency), receive)?;
@@ -239,6 +305,7 @@ fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(),
                 let payout = kept.minus(*fee)?;
                 if payout.is_positive() {
                     to(world, seller, sale(payout))?;
+                    payouts::note_sale(world, seller, currency)?;
                 }
             }
             Event::EscrowPartlyRefunded { refund, amount, from_points, .. }
@@ -250,6 +317,7 @@ fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(),
                 let payout = kept.minus(*fee)?;
                 if payout.is_positive() {
                     to(world, seller, sale(payout))?;
+                    payouts::note_sale(world, seller, currency)?;
                 }
             }
             Event::ReleaseRefunded { refund, amount, from_available, owed, from_points, .. } => {
@@ -262,7 +330,10 @@ fn settle(world: &mut World<'_>, order: OrderId, events: &[Event]) -> Result<(),
             | Event::EscrowVoided {}
             | Event::InspectionStarted { .. }
             | Event::InspectionReminded { .. }
-            | Event::EscrowDisputed { .. } => {}
+            | Event::EscrowDisputed { .. }
+            | Event::EscrowChargedBack { .. }
+            | Event::ChargebackReturned { .. }
+            | Event::ChargebackSettled { .. } => {}
         }
         settle_points(world, &escrow, order, event)?;
         commissions::settle(world, &escrow, order, event)?;

@@ -1,8 +1,9 @@
-//! Use cases of guests, who order at a store without an account and pay in cash when it is brought.
+//! Use cases of guests, who order at a store without an account and pay by card, or in cash when it is brought.
 //!
-//! The pieces are kept until the seller has asked the guest, and are taken then; money and fees are none of the
-//! marketplace's. Since anybody can order so for nothing, what is kept is bounded: so many lines and pieces an order, and
-//! half of what there is. What guests say of themselves is sealed with a key of that one order.
+//! What is paid by card goes its way like everybody's: into escrow, with fees, and back to the card. In cash the pieces
+//! are kept until the seller has asked the guest, and are taken then; money and fees are none of the marketplace's. Since
+//! anybody can order so for nothing, what is kept is bounded: so many lines and pieces an order, and half of what there
+//! is. What guests say of themselves is sealed with a key of that one order.
 
 use chrono::TimeDelta;
 use domain::claim::Claim;
@@ -13,11 +14,14 @@ use domain::order::{
 };
 use domain::stock::{self, Stock};
 use domain::store::{PaymentPreference, Store};
+use domain::wallet::PaymentMethod;
 use domain::{AccountId, ClaimId, Money, OrderGroupId, OrderId, Sealed, Timestamp};
 use eventstore::wrapping::StoredKey;
 
+use crate::charges::{self, Asked};
 use crate::engine::{Halt, World};
-use crate::orders::{self, CartLine};
+use crate::orders::{self, CartLine, SaleRules};
+use crate::sellers;
 use crate::stores;
 
 /// What a guest orders, with everything that took time already done.
@@ -52,45 +56,20 @@ pub struct CashRules {
     pub deliver_within: TimeDelta,
 }
 
-/// Places a guest's order, whose pieces are kept for so long while the seller asks the guest. Answers with what it
+/// Places a guest's order in cash, whose pieces are kept for so long while the seller asks the guest. Answers with what it
 /// costs and until when the seller has time.
 pub fn place(world: &mut World<'_>, new: &GuestOrder, rules: CashRules) -> Result<(Money, Timestamp), Halt> {
-    let seller = taking_cash(world, new.store)?;
-    let (order, buyer) = (new.order, new.guest);
+    let seller = taking(world, new.store, &Wanted::Cash)?;
+    let order = new.order;
     let confirm_by = world.now() + rules.confirm_within;
     let ship_by = confirm_by + rules.ship_within;
     let deadlines = Deadlines { confirm_by, ship_by, deliver_by: ship_by + rules.deliver_within };
-    let mut lines = Vec::new();
-    let mut delivery = Delivery::Physical;
-    for ((listing, sku), quantity) in orders::summed(&new.lines)? {
-        let offer = world.get::<Listing>(listing)?.offered_to(buyer)?.clone();
-        if offer.seller != seller {
-            return Err(listing::Error::NotFound.into());
-        }
-        if !offer.delivery.is_physical() {
-            delivery = Delivery::Digital;
-        }
-        let unit_price = offer.price_at(&sku, world.now())?;
-        let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
-        lines.push(Line { listing, sku, title: offer.title, quantity, unit_price, shipping, fee_bps: 0 });
-    }
-    orders::check_currency(lines.iter())?;
+    let Basket { lines, delivery } = basket(world, new, seller, None)?;
     let total = total(&lines)?;
     let pieces = orders::pieces(&lines);
     world.fresh::<Order>(order);
     world.fresh::<Escrow>(order);
-    let terms = Terms {
-        // It is paid by itself.
-        group: OrderGroupId(order.0),
-        buyer,
-        seller,
-        origin: Origin::Storefront,
-        lines,
-        delivery,
-        ship_to: Some(new.ship_to.clone()),
-        payment: Payment::in_cash(deadlines),
-        guest: Some(Guest { contact: new.contact.clone(), confirmation: new.confirmation }),
-    };
+    let terms = terms(new, seller, Basket { lines, delivery }, Payment::in_cash(deadlines));
     world.execute::<Order>(order, Command::Place { terms })?;
     for (listing, pieces) in pieces {
         world.execute::<Stock>(listing, stock::Command::Hold { listing, order, pieces, until: confirm_by })?;
@@ -99,17 +78,112 @@ pub fn place(world: &mut World<'_>, new: &GuestOrder, rules: CashRules) -> Resul
     Ok((total, confirm_by))
 }
 
-/// Whose store it is, if it is open and takes cash.
-fn taking_cash(world: &mut World<'_>, claim: ClaimId) -> Result<AccountId, Halt> {
+/// Places a guest's order that is paid by card, and asks the provider for the money. The pieces are kept like those of any
+/// checkout, and half of what there is like those of any guest's. Answers with what it costs, until when it may be paid,
+/// and by which charge.
+pub fn place_by_card(
+    world: &mut World<'_>,
+    new: &GuestOrder,
+    card: PaymentMethod,
+    rules: SaleRules,
+) -> Result<(Asked, Timestamp), Halt> {
+    let seller = taking(world, new.store, &Wanted::Card)?;
+    let (order, pay_by) = (new.order, world.now() + orders::CHECKOUT_PAID_WITHIN);
+    let basket = basket(world, new, seller, Some(rules.fee_bps))?;
+    for (listing, pieces) in orders::pieces(&basket.lines) {
+        world.execute::<Stock>(listing, stock::Command::Hold { listing, order, pieces, until: pay_by })?;
+    }
+    let terms = terms(new, seller, basket, Payment::Escrow);
+    let group = terms.group;
+    // A guest has no account that points could be earned with.
+    orders::place(world, order, terms, None, SaleRules { points_per_unit: 0, ..rules })?;
+    orders::place_group(world, group, new.guest, vec![order], pay_by)?;
+    world.introduce(new.key.clone());
+    let asked = charges::request_payment(world, new.guest, order, card)?;
+    Ok((asked, pay_by))
+}
+
+/// The guest of an order that is paid by card, who alone may act for it; of whoever has no claim to it, it is not there.
+pub fn guest_of(world: &mut World<'_>, order: OrderId) -> Result<AccountId, Halt> {
+    let placed = world.get::<Order>(order)?.placed()?;
+    match (&placed.terms.guest, placed.guest_forgotten) {
+        (Some(_), false) => Ok(placed.terms.buyer),
+        (Some(_), true) | (None, _) => Err(Error::NotFound.into()),
+    }
+}
+
+fn terms(new: &GuestOrder, seller: AccountId, Basket { lines, delivery }: Basket, payment: Payment) -> Terms {
+    Terms {
+        // It is paid by itself.
+        group: OrderGroupId(new.order.0),
+        buyer: new.guest,
+        seller,
+        origin: Origin::Storefront,
+        lines,
+        delivery,
+        ship_to: Some(new.ship_to.clone()),
+        payment,
+        guest: Some(Guest { contact: new.contact.clone(), confirmation: new.confirmation }),
+    }
+}
+
+/// What a guest wants.
+struct Basket {
+    lines: Vec<Line>,
+    delivery: Delivery,
+}
+
+/// What is offered of it, all by one seller. What is paid by card has fees, where nothing else is agreed `default_fee_bps`.
+fn basket(
+    world: &mut World<'_>,
+    new: &GuestOrder,
+    seller: AccountId,
+    default_fee_bps: Option<u32>,
+) -> Result<Basket, Halt> {
+    let buyer = new.guest;
+    let mut lines = Vec::new();
+    let (mut has_physical, mut has_digital) = (false, false);
+    for ((listing, sku), quantity) in orders::summed(&new.lines)? {
+        let offer = world.get::<Listing>(listing)?.offered_to(buyer)?.clone();
+        if offer.seller != seller {
+            return Err(listing::Error::NotFound.into());
+        }
+        has_physical |= offer.delivery.is_physical();
+        has_digital |= !offer.delivery.is_physical();
+        let unit_price = offer.price_at(&sku, world.now())?;
+        let shipping = offer.shipping.unwrap_or(Money::zero(unit_price.currency())).times(quantity)?;
+        let fee_bps = match default_fee_bps {
+            Some(default) => sellers::fee_bps(world, seller, &offer.category, default)?,
+            None => 0,
+        };
+        lines.push(Line { listing, sku, title: offer.title, quantity, unit_price, shipping, fee_bps });
+    }
+    orders::check_currency(lines.iter())?;
+    // Nothing of what is paid at the door is digital; of anything else a part that is sent is enough.
+    let is_digital = if default_fee_bps.is_some() { !has_physical } else { has_digital };
+    Ok(Basket { lines, delivery: if is_digital { Delivery::Digital } else { Delivery::Physical } })
+}
+
+/// How a guest wants to pay.
+enum Wanted {
+    Cash,
+    Card,
+}
+
+/// Whose store it is, if it is open and takes such payment of guests.
+fn taking(world: &mut World<'_>, claim: ClaimId, wanted: &Wanted) -> Result<AccountId, Halt> {
     let seller = world.get::<Claim>(claim)?.owner().ok_or(Error::NoStore)?;
     let preference = match world.get::<Store>(seller)? {
         Store::Open(shop) => shop.about.payment_preference,
         Store::Unopened | Store::Suspended(_) | Store::Removed(_) => return Err(Error::NoStore.into()),
     };
     stores::require_offering(world, seller)?;
-    match preference {
-        PaymentPreference::Any | PaymentPreference::CashOnDelivery => Ok(seller),
-        PaymentPreference::Card => Err(Error::NoCash.into()),
+    match (preference, wanted) {
+        (PaymentPreference::Any, _)
+        | (PaymentPreference::CashOnDelivery, Wanted::Cash)
+        | (PaymentPreference::Card, Wanted::Card) => Ok(seller),
+        (PaymentPreference::Card, Wanted::Cash) => Err(Error::NoCash.into()),
+        (PaymentPreference::CashOnDelivery, Wanted::Card) => Err(Error::NoCard.into()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::TimeDelta;
 use domain::account::{self, Account, Capability, Granter, Identity};
 use domain::commission::Commission;
-use domain::escrow::{Escrow, Status};
+use domain::escrow::{Escrow, Phase, Status};
 use domain::listing::{Condition, Delivery, Details, Sale};
 use domain::order::{Order, Stage};
 use domain::points::Points;
@@ -25,16 +25,20 @@ use uuid::Uuid;
 
 use crate::accounts;
 use crate::affiliates;
+use crate::charges;
 use crate::commissions::CommissionRules;
 use crate::engine::{Halt, World, cache};
 use crate::escrows::{self, Resolution};
 use crate::listings::{self, ListingRules, NewListing};
 use crate::orders::{self, CartLine, Checkout, SaleRules};
 use crate::payments::Outcome;
+use crate::payouts::PayoutRules;
 use crate::timers::{Change, Changes, Name, Rules};
 use crate::wallets;
 
 mod cancelling;
+mod money;
+mod payouts;
 mod second_chances;
 mod subscriptions;
 
@@ -49,7 +53,7 @@ const RULES: SaleRules = SaleRules {
 };
 
 fn timer_rules() -> Rules {
-    Rules { sales: RULES, listings: ListingRules::default() }
+    Rules { sales: RULES, listings: ListingRules::default(), payouts: payouts::rules() }
 }
 
 const SELLERS: [AccountId; 2] = [AccountId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2))];
@@ -81,6 +85,9 @@ struct Market {
     /// How many pieces of each listing were ever put up for sale.
     offered: BTreeMap<ListingId, u32>,
     charges: subscriptions::Charges,
+    /// What has happened, for whoever reads it.
+    news: Vec<DomainEvent>,
+    seen: payouts::Seen,
 }
 
 /// Something that is not on offer yet.
@@ -112,6 +119,8 @@ impl Market {
             books: HashMap::new(),
             offered: BTreeMap::new(),
             charges: subscriptions::Charges::default(),
+            news: Vec::new(),
+            seen: payouts::Seen::default(),
         };
         let capabilities = BTreeSet::from([Capability::Buy, Capability::Sell]);
         for who in SELLERS.into_iter().chain(BUYERS) {
@@ -158,10 +167,9 @@ impl Market {
     fn fund(&mut self, owner: AccountId, minor: i64) {
         let deposit = DepositId(self.mint());
         let method = PaymentMethod { provider: "sandbox".to_owned(), token: "any".to_owned() };
-        self.submit(|world| wallets::request_deposit(world, owner, deposit, usd(minor), method.clone())).unwrap();
-        let wallet = WalletId::of(owner, Currency::USD);
-        let settled = Outcome::Succeeded { reference: "ch".to_owned() };
-        self.submit(|world| wallets::report_deposit(world, wallet, deposit, settled.clone())).unwrap();
+        self.submit(|world| charges::request_deposit(world, owner, deposit, usd(minor), method.clone())).unwrap();
+        let settled = Outcome::Succeeded { reference: format!("ch_{deposit}"), fee: None };
+        self.submit(|world| charges::report(world, deposit.into(), settled.clone())).unwrap();
     }
 
     /// Carries a use case out, all of it or nothing, and looks at the books.
@@ -199,16 +207,19 @@ impl Market {
                 Change::Off => drop(self.timers.remove(&name)),
             }
         }
-        for event in &recorded {
+        for event in recorded {
             self.charges.take(&event.event);
+            self.seen.take(&event);
             match &event.event {
                 DomainEvent::Order(id, domain::order::Event::OrderPlaced { .. }) => self.orders.push(*id),
+                DomainEvent::Charge(_, event) => self.post(event.postings()),
                 DomainEvent::Commission(_, event) => self.post(event.postings()),
                 DomainEvent::Escrow(_, event) => self.post(event.postings()),
                 DomainEvent::Subscription(_, event) => self.post(event.postings()),
                 DomainEvent::Wallet(_, event) => self.post(event.postings()),
                 _ => {}
             }
+            self.news.push(event.event);
         }
     }
 
@@ -241,8 +252,8 @@ impl Market {
     fn advance(&mut self, to: Timestamp) {
         while let Some((name, due_at)) = self.next_due(to) {
             self.now = self.now.max(due_at);
-            let (kind, id, _) = name;
-            let decide = kind.decision(id, &timer_rules());
+            let (kind, id, subject) = name;
+            let decide = kind.decision(id, subject, &timer_rules());
             let outcome = self.submit(decide);
             assert!(outcome.is_ok(), "{name:?} is refused at its time: {outcome:?}");
             assert_ne!(self.timers.get(&name), Some(&due_at), "{name:?} has fired and is still due");
@@ -277,8 +288,14 @@ impl Market {
             let placed = self.state::<Order>(order).placed().unwrap().clone();
             let escrow = self.state::<Escrow>(order).opened().unwrap().clone();
             let held = self.book(&LedgerAccount::Escrow(order));
-            let holds = matches!(escrow.status(), Status::Funded | Status::Inspection | Status::Disputed);
-            assert_eq!(held, if holds { escrow.remaining().minor() } else { 0 });
+            let (holds, taken) = match &escrow.phase {
+                Phase::Funded { .. } | Phase::Inspection { .. } | Phase::Disputed { .. } => (true, 0),
+                Phase::ChargedBack { amount, .. } => (true, amount.minor()),
+                Phase::AwaitingPayment | Phase::Voided | Phase::Released { .. } | Phase::Refunded | Phase::Split => {
+                    (false, 0)
+                }
+            };
+            assert_eq!(held, if holds { escrow.remaining().minor() - taken } else { 0 });
             assert_eq!(placed.stage.has_ended() || placed.stage == Stage::Placed, !holds, "{placed:?} {escrow:?}");
             self.check_clock(order, placed.stage, escrow.status(), placed.terms.group);
             // What points have paid and has not come back, the marketplace has paid.
@@ -346,7 +363,9 @@ impl Market {
         let owes = waits || self.state::<Account>(affiliate).registered().is_ok();
         let is_due = (due..=if owes { due } else { i64::MAX }).contains(&amount.minor());
         match escrow.status() {
-            Status::Funded | Status::Inspection | Status::Disputed => assert!(waits && is_due, "{earned:?}"),
+            Status::Funded | Status::Inspection | Status::Disputed | Status::ChargedBack => {
+                assert!(waits && is_due, "{earned:?}");
+            }
             // Unless nobody was left to be paid.
             Status::Released | Status::Split if waits => assert_eq!(amount, usd(0)),
             Status::Released | Status::Split | Status::Refunded => assert!(is_due, "{earned:?}"),

@@ -56,7 +56,7 @@ pub use smtp::{BadAddress, Smtp};
 /// The name of the process, and of its checkpoint.
 pub const NAME: &str = "mail";
 /// The version of what events make of its tables. Raised, they are made anew, and nothing is sent of what is past.
-pub const VERSION: i32 = 2;
+pub const VERSION: i32 = 3;
 /// So many letters somebody gets of one day, but for what keeps their account safe; what is more is parked.
 pub const MOST_PER_DAY: i64 = 200;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use domain::account::{self, Account, Capability};
 use domain::auction::{self, Auction};
-use domain::escrow::{self, Escrow, RefundCause};
+use domain::escrow::{self, Escrow, RefundCause, Source};
 use domain::fees::{self, FeeLine};
 use domain::listing::{Delivery, Listing};
 use domain::order::{CancelCause, Command, Error, Line, Order, Origin, Payment, Placed, Role, Stage, Terms, Witness};
@@ -133,7 +133,7 @@ pub fn checkout(world: &mut World<'_>, cart: &Checkout, rules: SaleRules) -> Res
     place_group(world, cart.group, cart.buyer, placed.clone(), pay_by)?;
     // What points have paid for wholly has no money to wait for.
     if !amount_due(world, cart.group)?.is_positive() {
-        pay_group(world, cart.group, None)?;
+        pay_group(world, cart.group, None, &Source::Wallet)?;
     }
     Ok(placed)
 }
@@ -181,7 +181,7 @@ pub(crate) fn pieces(lines: &[Line]) -> BTreeMap<ListingId, Pieces> {
     pieces
 }
 
-fn place(
+pub(crate) fn place(
     world: &mut World<'_>,
     order: OrderId,
     terms: Terms,
@@ -206,7 +206,7 @@ fn place(
     Ok(())
 }
 
-fn place_group(
+pub(crate) fn place_group(
     world: &mut World<'_>,
     group: OrderGroupId,
     buyer: AccountId,
@@ -324,11 +324,16 @@ pub fn amount_due(world: &mut World<'_>, group: OrderGroupId) -> Result<Money, H
 /// Pays a group from the buyer's wallet: every order of it that still waits.
 pub fn pay(world: &mut World<'_>, order: OrderId, buyer: AccountId) -> Result<(), Halt> {
     let Placed { terms, .. } = bought_by(world, order, buyer)?;
-    pay_group(world, terms.group, Some(order))
+    pay_group(world, terms.group, Some(order), &Source::Wallet)
 }
 
 /// Pays every order of a group that still waits; `wanted` must be among them.
-pub(crate) fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Option<OrderId>) -> Result<(), Halt> {
+pub(crate) fn pay_group(
+    world: &mut World<'_>,
+    group: OrderGroupId,
+    wanted: Option<OrderId>,
+    source: &Source,
+) -> Result<(), Halt> {
     let now = world.now();
     let outstanding = outstanding(world, group)?;
     world.execute::<OrderGroup>(group, order_group::Command::Pay { now })?;
@@ -339,7 +344,8 @@ pub(crate) fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Opti
         return Err(Error::WrongStage { status, needed: Stage::Placed }.into());
     }
     let buyer = world.get::<OrderGroup>(group)?.placed()?.buyer;
-    if let Some(requested) = total(&outstanding)? {
+    let from_wallet = *source == Source::Wallet;
+    if let Some(requested) = total(&outstanding)?.filter(|_| from_wallet) {
         let available = wallets::available(world, buyer, requested.currency())?;
         if available.minor() < requested.minor() {
             return Err(wallet::Error::InsufficientFunds { available, requested }.into());
@@ -347,10 +353,11 @@ pub(crate) fn pay_group(world: &mut World<'_>, group: OrderGroupId, wanted: Opti
     }
     for (order, amount) in outstanding {
         // Points may have paid for all of it.
-        if amount.is_positive() {
+        let source = if amount.is_positive() { source.clone() } else { Source::Wallet };
+        if amount.is_positive() && from_wallet {
             world.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
         }
-        world.execute::<Escrow>(order, escrow::Command::Fund { now })?;
+        world.execute::<Escrow>(order, escrow::Command::Fund { source, now })?;
         commissions::accrue(world, order)?;
         world.execute::<Order>(order, Command::Pay {})?;
         for listing in reserved_listings(world, order)? {
@@ -374,24 +381,14 @@ pub fn payable(world: &mut World<'_>, order: OrderId, buyer: AccountId) -> Resul
     Ok((terms.group, amount))
 }
 
-/// What a deposit that brings `brought` gives towards a group, if the group can still be paid and is paid with it.
-/// Otherwise nothing: the money stays in the wallet, where it is the buyer's, and that is its refund.
-pub(crate) fn paid_by_deposit(
-    world: &mut World<'_>,
-    group: OrderGroupId,
-    brought: Money,
-) -> Result<Option<Money>, Halt> {
-    let in_time = match world.get::<OrderGroup>(group)? {
-        OrderGroup::AwaitingPayment(placed) => Some((placed.buyer, placed.pay_by)),
-        OrderGroup::Unplaced | OrderGroup::Paid(_) | OrderGroup::Expired(_) => None,
+/// What of a group money from outside can still pay, order by order: nothing of one that is paid or overdue.
+pub(crate) fn waiting(world: &mut World<'_>, group: OrderGroupId) -> Result<Vec<(OrderId, Money)>, Halt> {
+    let now = world.now();
+    let waits = match world.get::<OrderGroup>(group)? {
+        OrderGroup::AwaitingPayment(placed) => now < placed.pay_by,
+        OrderGroup::Unplaced | OrderGroup::Paid(_) | OrderGroup::Expired(_) => false,
     };
-    let Some((buyer, pay_by)) = in_time else { return Ok(None) };
-    let outstanding = outstanding(world, group)?;
-    let Some(total) = total(&outstanding)? else { return Ok(None) };
-    let available = wallets::available(world, buyer, total.currency())?;
-    let enough = i128::from(available.minor()) + i128::from(brought.minor()) >= i128::from(total.minor());
-    let spent = if brought.minor() < total.minor() { brought } else { total };
-    Ok((world.now() < pay_by && enough).then_some(spent))
+    if waits { outstanding(world, group) } else { Ok(Vec::new()) }
 }
 
 pub(crate) fn reserved_listings(world: &mut World<'_>, order: OrderId) -> Result<Vec<ListingId>, Halt> {

@@ -1,41 +1,20 @@
 //! What a seller's plan brings, and what was agreed with the seller alone: the fee of what they sell, and how many
 //! listings they may have on offer.
 
-use domain::account::Capability;
-use domain::fees::Rates;
 use domain::listing::Listing;
 use domain::seller::{Command, Seller};
 use domain::subscription::Subscription;
-use domain::{AccountId, ListingId, Sealed, listing};
+use domain::{AccountId, ListingId, listing};
 
 use crate::engine::{Halt, World};
+use crate::fees;
 use crate::plans::{self, PlanRules};
-use crate::{accounts, categories};
 
-/// The marketplace's share of what `seller` sells now in a category, in basis points: `usual`, unless the category, the
-/// seller's plan or the seller has another. The last of these that has one counts.
+/// The marketplace's share of what `seller` sells now in a category, in basis points: what the staff charge of every sale,
+/// or else `usual`, unless the category, the seller's plan or the seller has another. The last of these that has one
+/// counts.
 pub(crate) fn fee_bps(world: &mut World<'_>, seller: AccountId, category: &str, usual: u32) -> Result<u32, Halt> {
-    let category = categories::fee_bps(world, category)?;
-    let plan = match world.get::<Subscription>(seller)?.running() {
-        Some(running) => running.terms.fee_bps,
-        None => plans::free_fee_bps(world)?,
-    };
-    let seller = world.get::<Seller>(seller)?.fee_bps;
-    Ok(Rates { usual, category, plan, seller }.counting())
-}
-
-/// Charges a seller a fee of their own from now on, as somebody of the staff, or the one that others are charged.
-pub fn agree_fee(
-    world: &mut World<'_>,
-    seller: AccountId,
-    fee_bps: Option<u32>,
-    by: AccountId,
-    reason: &Sealed<String>,
-) -> Result<(), Halt> {
-    accounts::require(world, by, Capability::Staff)?;
-    accounts::get(world, seller)?;
-    world.execute::<Seller>(seller, Command::AgreeFee { fee_bps, by, reason: reason.clone() })?;
-    Ok(())
+    Ok(fees::of_sale(world, seller, Some(category), usual)?.counting())
 }
 
 /// How many listings a seller may have on offer at once; as many as they like unless told.

@@ -13,18 +13,22 @@ use domain::account::Account;
 use domain::affiliate::Affiliate;
 use domain::auction::Auction;
 use domain::broadcast::Broadcast;
+use domain::charge::Charge;
 use domain::chat::Chat;
 use domain::escrow::Escrow;
 use domain::inbox::Inbox;
 use domain::listing::Listing;
+use domain::merchant::Merchant;
 use domain::order::Order;
 use domain::order_group::OrderGroup;
+use domain::payee::Payee;
 use domain::stock::Stock;
 use domain::store::Store;
 use domain::subscription::Subscription;
 use domain::wallet::Wallet;
 use domain::{
-    AccountId, Aggregate, AuctionId, BroadcastId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp, WalletId,
+    AccountId, Aggregate, AuctionId, BroadcastId, ChargeId, ListingId, OrderGroupId, OrderId, RefundId, Timestamp,
+    WalletId, WithdrawalId,
 };
 use eventstore::Position;
 use eventstore::clock::Clock;
@@ -45,8 +49,9 @@ use crate::clearing;
 use crate::engine::{CommandError, CommandKey, Engine, Halt, Request, World};
 use crate::listings::ListingRules;
 use crate::orders::{SaleRules, WinIds};
-use crate::payments::{self, Direction, Payments};
-use crate::{auctions, broadcasts, escrows, guests, inboxes, listings, orders, subscriptions};
+use crate::payments::{self, Payments, Question};
+use crate::payouts::{self, PayoutRules};
+use crate::{auctions, broadcasts, charges, escrows, guests, inboxes, listings, orders, subscriptions};
 
 mod audit;
 mod changes;
@@ -66,14 +71,15 @@ const BATCH: i64 = 64;
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// How long a fired timer may take to show its effect in the table.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many steps of processes one event may lead to, one after another: a request, a provider's answer, its timer.
-const LONGEST_CHAIN: u32 = 4;
+/// How many steps of processes one event may lead to, one after another: a request, a provider's answer, a refund of
+/// what has come too late, its answer, a dispute, its timer.
+const LONGEST_CHAIN: u32 = 6;
 /// After a failure, how long until the next attempt: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
-pub const VERSION: i32 = 8;
+pub const VERSION: i32 = 9;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, sqlx::Type)]
@@ -84,8 +90,12 @@ pub enum Kind {
     AuctionStart,
     /// An auction ends.
     AuctionEnd,
-    /// A provider is asked again about a deposit.
-    DepositCheck,
+    /// A provider is asked again about a charge.
+    ChargeCheck,
+    /// A provider is asked again about a refund to where it was charged.
+    RefundCheck,
+    /// A refund that has failed is tried again.
+    RefundRetry,
     /// A provider is asked again about a withdrawal.
     WithdrawalCheck,
     /// The orders of a checkout or a win must have been paid.
@@ -124,6 +134,10 @@ pub enum Kind {
     SubscriptionRenewal,
     /// A subscriber is told that a period ends.
     SubscriptionReminder,
+    /// A seller is paid out by itself.
+    PayoutDue,
+    /// A provider is asked how far a merchant is.
+    MerchantCheck,
 }
 
 /// What the commands of timers go by.
@@ -133,6 +147,8 @@ pub struct Rules {
     pub sales: SaleRules,
     /// What listings are offered under that nobody has looked at in time.
     pub listings: ListingRules,
+    /// What guards money that goes out by itself.
+    pub payouts: PayoutRules,
 }
 
 /// Makes sure that the table is one of this version: another is emptied, and filled again from the log's beginning.
@@ -167,7 +183,9 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::AuctionStart => "auction start",
             Self::AuctionEnd => "auction end",
-            Self::DepositCheck => "deposit check",
+            Self::ChargeCheck => "charge check",
+            Self::RefundCheck => "refund check",
+            Self::RefundRetry => "refund retry",
             Self::WithdrawalCheck => "withdrawal check",
             Self::PaymentDeadline => "payment deadline",
             Self::ShippingDeadline => "shipping deadline",
@@ -187,18 +205,23 @@ impl fmt::Display for Kind {
             Self::UnverifiedEnd => "end of an unverified account",
             Self::SubscriptionRenewal => "subscription renewal",
             Self::SubscriptionReminder => "subscription reminder",
+            Self::PayoutDue => "payout",
+            Self::MerchantCheck => "merchant check",
         })
     }
 }
 
 impl Kind {
-    /// In which direction a provider is asked, if that is what is due.
-    fn question(self) -> Option<Direction> {
+    /// What a provider is asked, if that is what is due.
+    fn question(self) -> Option<Question> {
         match self {
-            Self::DepositCheck => Some(Direction::In),
-            Self::WithdrawalCheck => Some(Direction::Out),
+            Self::ChargeCheck => Some(Question::Charge),
+            Self::RefundCheck => Some(Question::Refund),
+            Self::WithdrawalCheck => Some(Question::Withdrawal),
+            Self::MerchantCheck => Some(Question::Merchant),
             Self::AuctionStart
             | Self::AuctionEnd
+            | Self::RefundRetry
             | Self::PaymentDeadline
             | Self::ShippingDeadline
             | Self::DeliveryQuestion
@@ -216,7 +239,8 @@ impl Kind {
             | Self::BroadcastEnd
             | Self::UnverifiedEnd
             | Self::SubscriptionRenewal
-            | Self::SubscriptionReminder => None,
+            | Self::SubscriptionReminder
+            | Self::PayoutDue => None,
         }
     }
 
@@ -225,7 +249,8 @@ impl Kind {
         match self {
             Self::AuctionStart => "start",
             Self::AuctionEnd => "end",
-            Self::DepositCheck | Self::WithdrawalCheck => "check",
+            Self::ChargeCheck | Self::RefundCheck | Self::WithdrawalCheck | Self::MerchantCheck => "check",
+            Self::RefundRetry => "retry refund",
             Self::PaymentDeadline => "expire",
             Self::ShippingDeadline => "refund unshipped",
             Self::DeliveryQuestion => "ask",
@@ -244,12 +269,13 @@ impl Kind {
             Self::UnverifiedEnd => "leave",
             Self::SubscriptionRenewal => "renew",
             Self::SubscriptionReminder => "remind of renewal",
+            Self::PayoutDue => "pay out",
         }
     }
 
     /// The command that is due; nothing to decide where a provider is asked first.
-    pub(crate) fn decision(self, id: Uuid, rules: &Rules) -> Decide {
-        let Rules { sales, listings: rules } = rules.clone();
+    pub(crate) fn decision(self, id: Uuid, subject: Uuid, rules: &Rules) -> Decide {
+        let Rules { sales, listings: rules, payouts } = rules.clone();
         let order = OrderId(id);
         match self {
             Self::AuctionStart => Box::new(move |world| auctions::open(world, AuctionId(id))),
@@ -258,7 +284,12 @@ impl Kind {
                 Box::new(move |world| auctions::close(world, AuctionId(id), ids, sales))
             }
             // Somebody else is asked first: a provider, or whoever can tell whose names are free afterwards.
-            Self::DepositCheck | Self::WithdrawalCheck | Self::UnverifiedEnd => Box::new(|_| Ok(())),
+            Self::ChargeCheck
+            | Self::RefundCheck
+            | Self::WithdrawalCheck
+            | Self::MerchantCheck
+            | Self::UnverifiedEnd => Box::new(|_| Ok(())),
+            Self::RefundRetry => Box::new(move |world| charges::retry_refund(world, ChargeId(id), RefundId(subject))),
             Self::PaymentDeadline => Box::new(move |world| orders::expire(world, OrderGroupId(id))),
             Self::ShippingDeadline => {
                 let refund = RefundId(mint::id());
@@ -281,6 +312,10 @@ impl Kind {
             Self::BroadcastEnd => Box::new(move |world| broadcasts::withdraw(world, BroadcastId(id))),
             Self::SubscriptionRenewal => Box::new(move |world| subscriptions::renew(world, AccountId(id))),
             Self::SubscriptionReminder => Box::new(move |world| subscriptions::remind(world, AccountId(id))),
+            Self::PayoutDue => {
+                let (wallet, withdrawal) = (WalletId(subject), WithdrawalId(mint::id()));
+                Box::new(move |world| payouts::pay_due(world, AccountId(id), wallet, withdrawal, &payouts))
+            }
         }
     }
 }
@@ -311,12 +346,15 @@ impl Follower for TimerTable {
             Affiliate::TYPE,
             Auction::TYPE,
             Broadcast::TYPE,
+            Charge::TYPE,
             Chat::TYPE,
             Escrow::TYPE,
             Inbox::TYPE,
             Listing::TYPE,
+            Merchant::TYPE,
             Order::TYPE,
             OrderGroup::TYPE,
+            Payee::TYPE,
             Stock::TYPE,
             Store::TYPE,
             Subscription::TYPE,
@@ -443,9 +481,9 @@ impl UnderWay {
     fn ask(&mut self, timer: Timer, payments: Payments) {
         self.put_off(timer);
         self.asking.spawn(async move {
-            let (wallet, subject, cause) = (WalletId(timer.aggregate_id), timer.subject, timer.set_by.to_string());
+            let (aggregate, subject, cause) = (timer.aggregate_id, timer.subject, timer.set_by.to_string());
             let asked = match timer.kind.question() {
-                Some(direction) => payments.check(direction, wallet, subject, &cause).await,
+                Some(question) => payments.check(question, aggregate, subject, &cause).await,
                 None => Ok(()),
             };
             (timer, asked)
@@ -592,6 +630,12 @@ impl Timers {
             let (questions, decisions): (Vec<Timer>, Vec<Timer>) =
                 due.into_iter().partition(|timer| timer.kind.question().is_some());
             for timer in questions {
+                // No more at once than of what is asked for the first time.
+                while under_way.asking.len() >= payments::CONCURRENT {
+                    if let Some(asked) = under_way.asking.join_next().await {
+                        note(asked);
+                    }
+                }
                 under_way.ask(timer, self.payments.clone());
             }
             let fired = join_all(decisions.iter().map(|timer| self.fire(timer))).await;
@@ -628,7 +672,7 @@ impl Timers {
 
     /// Sends a timer's command. Answers with the position that the answer rests on, and whether that is all.
     async fn fire(&self, timer: &Timer) -> Result<(Position, bool), CommandError> {
-        let Timer { kind, aggregate_id, set_by, .. } = *timer;
+        let Timer { kind, aggregate_id, subject, set_by, .. } = *timer;
         let cause = set_by.to_string();
         let metadata = Metadata::by_process(NAME).with("causation", cause.clone());
         let request = Request::keyed(metadata, CommandKey::of_process(NAME, &cause, kind.step()));
@@ -640,7 +684,7 @@ impl Timers {
                 }
                 self.leaving.decision(AccountId(aggregate_id)).await?
             }
-            kind => kind.decision(aggregate_id, &self.rules),
+            kind => kind.decision(aggregate_id, subject, &self.rules),
         };
         match self.engine.submit(request, decision).await {
             // The same answer as before, and the row is still there: what fired it has led to nothing.

@@ -6,7 +6,8 @@
 //! never charged; what bonus points have paid is the marketplace's expense, and of what goes back as large a part is
 //! points again as whole points can be (see the file `points` beside this one); an ended escrow holds nothing; a dispute
 //! stops every clock but its own. Every event that moves money carries its complete postings; the wallets and the points
-//! that it moves follow in the same commit.
+//! that it moves follow in the same commit. What was paid by card the card's bank may take back (see the file
+//! `chargeback` beside this one).
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -17,17 +18,20 @@ use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
 use crate::commission::Promise;
 use crate::fees::{self, FeeLine};
-use crate::ids::{AccountId, OrderId, RefundId};
+use crate::ids::{AccountId, ChargeId, DisputeId, OrderId, RefundId};
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{Money, MoneyError};
 use crate::points::Redeemed;
 
+mod chargeback;
 #[cfg(test)]
 mod laws;
 mod points;
 mod refund;
 #[cfg(test)]
 mod tests;
+
+pub use chargeback::{Course, Station};
 
 /// Funded and not shipped for so long: refunded.
 pub const SHIPPED_WITHIN: TimeDelta = TimeDelta::days(14);
@@ -46,6 +50,8 @@ pub enum Command {
     },
     /// Take the buyer's money in.
     Fund {
+        /// Where it comes from.
+        source: Source,
         /// The time of the decision.
         now: Timestamp,
     },
@@ -106,6 +112,53 @@ pub enum Command {
         /// Why.
         cause: RefundCause,
     },
+    /// Lose to the provider what a payer disputes, until that is decided.
+    ChargeBack {
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much, of what it holds.
+        amount: Money,
+    },
+    /// Go on: the dispute is won, and the money is back.
+    ReturnChargeback {
+        /// The dispute.
+        dispute: DisputeId,
+        /// Whether it is on its way already.
+        sent: bool,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+    /// Go on with what is left: the dispute is lost.
+    SettleChargeback {
+        /// The dispute.
+        dispute: DisputeId,
+        /// Whether it is on its way already.
+        sent: bool,
+        /// The time of the decision.
+        now: Timestamp,
+    },
+}
+
+/// Where the buyer's money comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// The buyer's wallet.
+    Wallet,
+    /// A card.
+    Card(CardPayment),
+}
+
+/// What a card has paid. Part of the storage format.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardPayment {
+    /// The charge.
+    pub charge: ChargeId,
+    /// The provider that has the money.
+    pub provider: String,
+    /// Whether what goes back goes to the card: a guest has no wallet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refunded_to_card: bool,
 }
 
 /// What an escrow is about, frozen at the purchase. Part of the storage format.
@@ -210,7 +263,10 @@ pub enum Event {
         amount: Money,
         /// Refunded then, unless it is shipped.
         ship_by: Timestamp,
-        /// Available and marketing expense → escrow.
+        /// The card that has paid it, if it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<CardPayment>,
+        /// Available or provider clearing, and marketing expense → escrow.
         postings: Vec<Posting>,
     },
     /// It will never be paid.
@@ -313,11 +369,41 @@ pub enum Event {
         /// Seller available, seller receivable and fee income → buyer available and marketing expense.
         postings: Vec<Posting>,
     },
+    /// The provider has taken back what the payer disputes.
+    EscrowChargedBack {
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much.
+        amount: Money,
+        /// Escrow → provider clearing.
+        postings: Vec<Posting>,
+    },
+    /// The dispute is won, and the money is back.
+    ChargebackReturned {
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much.
+        amount: Money,
+        /// Where it goes on, with time of its own.
+        course: Course,
+        /// Provider clearing → escrow.
+        postings: Vec<Posting>,
+    },
+    /// The dispute is lost: what was taken counts as gone back to the buyer.
+    ChargebackSettled {
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much.
+        amount: Money,
+        /// Where it goes on with what is left, if anything is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        course: Option<Course>,
+    },
 }
 
 event_versions!(Event {
     EscrowOpened = "5" | "4" | "3" | "2" | "1",
-    EscrowFunded = "2" | "1",
+    EscrowFunded = "3" | "2" | "1",
     EscrowVoided = "1",
     InspectionStarted = "1",
     InspectionReminded = "1",
@@ -327,6 +413,9 @@ event_versions!(Event {
     EscrowRefunded = "2" | "1",
     EscrowSplit = "2" | "1",
     ReleaseRefunded = "2" | "1",
+    EscrowChargedBack = "1",
+    ChargebackReturned = "1",
+    ChargebackSettled = "1",
 });
 
 impl Event {
@@ -337,13 +426,16 @@ impl Event {
             | Self::EscrowVoided {}
             | Self::InspectionStarted { .. }
             | Self::InspectionReminded { .. }
-            | Self::EscrowDisputed { .. } => &[],
+            | Self::EscrowDisputed { .. }
+            | Self::ChargebackSettled { .. } => &[],
             Self::EscrowFunded { postings, .. }
             | Self::EscrowReleased { postings, .. }
             | Self::EscrowPartlyRefunded { postings, .. }
             | Self::EscrowRefunded { postings, .. }
             | Self::EscrowSplit { postings, .. }
-            | Self::ReleaseRefunded { postings, .. } => postings,
+            | Self::ReleaseRefunded { postings, .. }
+            | Self::EscrowChargedBack { postings, .. }
+            | Self::ChargebackReturned { postings, .. } => postings,
         }
     }
 }
@@ -430,6 +522,8 @@ pub enum Status {
     Inspection,
     /// It waits for a decision.
     Disputed,
+    /// The card's bank has taken money back, and decides.
+    ChargedBack,
     /// It was never paid.
     Voided,
     /// The seller was paid.
@@ -448,6 +542,7 @@ impl Status {
             Self::Funded => "funded",
             Self::Inspection => "inspection",
             Self::Disputed => "disputed",
+            Self::ChargedBack => "charged_back",
             Self::Voided => "voided",
             Self::Released => "released",
             Self::Refunded => "refunded",
@@ -481,6 +576,9 @@ pub struct Opened {
     pub refunded: Money,
     /// The part of it that made good what the marketplace has spent on points.
     pub refunded_from_points: Money,
+    /// The card that has paid it, if it was one.
+    #[serde(default)]
+    pub card: Option<CardPayment>,
     /// Where it is.
     pub phase: Phase,
 }
@@ -508,6 +606,15 @@ pub enum Phase {
     Disputed {
         /// Refunded then.
         expires_at: Timestamp,
+    },
+    /// The card's bank has taken money back, and decides.
+    ChargedBack {
+        /// What it decides.
+        dispute: DisputeId,
+        /// How much it has taken.
+        amount: Money,
+        /// Where it was.
+        from: Station,
     },
     /// It was never paid.
     Voided,
@@ -553,8 +660,8 @@ impl Aggregate for Escrow {
             (Self::Unopened, Event::EscrowOpened { terms }) => {
                 let refunded = Money::zero(terms.amount.currency());
                 let phase = Phase::AwaitingPayment;
-                let (terms, refunded_from_points) = (terms.clone(), refunded);
-                *self = Self::Opened(Box::new(Opened { terms, refunded, refunded_from_points, phase }));
+                let (terms, refunded_from_points, card) = (terms.clone(), refunded, None);
+                *self = Self::Opened(Box::new(Opened { terms, refunded, refunded_from_points, card, phase }));
             }
             (Self::Opened(escrow), event) => escrow.evolve(event),
             // No decision leads here; a fold never fails.
@@ -586,6 +693,7 @@ impl Opened {
             Phase::Funded { .. } => Status::Funded,
             Phase::Inspection { .. } => Status::Inspection,
             Phase::Disputed { .. } => Status::Disputed,
+            Phase::ChargedBack { .. } => Status::ChargedBack,
             Phase::Voided => Status::Voided,
             Phase::Released { .. } => Status::Released,
             Phase::Refunded => Status::Refunded,
@@ -607,6 +715,7 @@ impl Opened {
             | Phase::Funded { .. }
             | Phase::Inspection { .. }
             | Phase::Disputed { .. }
+            | Phase::ChargedBack { .. }
             | Phase::Voided
             | Phase::Refunded
             | Phase::Split => fees::fee_on(self.remaining(), &self.terms.lines),
@@ -617,7 +726,7 @@ impl Opened {
         match command {
             // Answered above: it is there already.
             Command::Open { .. } => Err(Error::AlreadyOpened),
-            Command::Fund { now } => self.fund(now),
+            Command::Fund { source, now } => self.fund(source, now),
             Command::Void {} => match self.phase {
                 Phase::AwaitingPayment => Ok(vec![Event::EscrowVoided {}]),
                 Phase::Voided => Ok(vec![]),
@@ -632,13 +741,19 @@ impl Opened {
             Command::RefundReleased { refund, amount, seller_available, cause } => {
                 self.refund_released(refund, amount, seller_available, cause)
             }
+            Command::ChargeBack { dispute, amount } => self.charge_back(dispute, amount),
+            Command::ReturnChargeback { dispute, sent, now } => self.return_chargeback(dispute, sent, now),
+            Command::SettleChargeback { dispute, sent, now } => self.settle_chargeback(dispute, sent, now),
         }
     }
 
     fn evolve(&mut self, event: &Event) {
         match event {
             Event::EscrowOpened { .. } => {}
-            Event::EscrowFunded { ship_by, .. } => self.phase = Phase::Funded { ship_by: *ship_by },
+            Event::EscrowFunded { ship_by, card, .. } => {
+                self.card.clone_from(card);
+                self.phase = Phase::Funded { ship_by: *ship_by };
+            }
             Event::EscrowVoided {} => self.phase = Phase::Voided,
             Event::InspectionStarted { ends_at, remind_at } => {
                 let began_at = *ends_at - self.inspection();
@@ -666,6 +781,19 @@ impl Opened {
                     *fee = fee.minus(*fee_share).unwrap_or(*fee);
                 }
             }
+            Event::EscrowChargedBack { dispute, amount, .. } => {
+                if let Some(from) = self.station() {
+                    self.phase = Phase::ChargedBack { dispute: *dispute, amount: *amount, from };
+                }
+            }
+            Event::ChargebackReturned { course, .. } => self.go_on(*course),
+            Event::ChargebackSettled { amount, course, .. } => {
+                self.give_back(*amount, None);
+                match course {
+                    Some(course) => self.go_on(*course),
+                    None => self.phase = Phase::Refunded,
+                }
+            }
         }
     }
 
@@ -684,16 +812,25 @@ impl Opened {
         TimeDelta::seconds(i64::from(self.terms.inspection_s))
     }
 
-    fn fund(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
+    fn fund(&self, source: Source, now: Timestamp) -> Result<Vec<Event>, Error> {
         let Phase::AwaitingPayment = self.phase else { return Err(self.wrong_status()) };
         let Terms { amount, buyer, .. } = self.terms;
-        let parts = [
-            (LedgerAccount::Available(buyer), self.terms.due()),
-            (LedgerAccount::MarketingExpense, self.terms.points_part()),
-        ];
+        let (from, card) = match source {
+            Source::Wallet => (LedgerAccount::Available(buyer), None),
+            Source::Card(card) => (LedgerAccount::ProviderClearing(card.provider.clone()), Some(card)),
+        };
+        let parts = [(from, self.terms.due()), (LedgerAccount::MarketingExpense, self.terms.points_part())];
         let parts = parts.into_iter().filter(|(_, part)| part.is_positive());
         let postings = parts.map(|(from, part)| Posting::new(from, self.account(), part)).collect();
-        Ok(vec![Event::EscrowFunded { amount, ship_by: now + SHIPPED_WITHIN, postings }])
+        Ok(vec![Event::EscrowFunded { amount, ship_by: now + SHIPPED_WITHIN, card, postings }])
+    }
+
+    /// Where what goes back to the buyer goes.
+    fn buyers_account(&self) -> LedgerAccount {
+        match &self.card {
+            Some(card) if card.refunded_to_card => LedgerAccount::RefundPending(card.charge),
+            Some(_) | None => LedgerAccount::Available(self.terms.buyer),
+        }
     }
 
     fn inspect(&self, now: Timestamp) -> Result<Vec<Event>, Error> {

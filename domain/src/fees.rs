@@ -28,10 +28,30 @@ pub struct Rates {
     pub seller: Option<u32>,
 }
 
+/// Which of the [`Rates`] counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Said {
+    /// That of every sale.
+    Usually,
+    /// That of the category.
+    ByCategory,
+    /// That of the plan.
+    ByPlan,
+    /// That of the seller alone.
+    WithSeller,
+}
+
 impl Rates {
     /// The rate that counts.
     pub fn counting(self) -> u32 {
-        self.seller.or(self.plan).or(self.category).unwrap_or(self.usual)
+        self.said().1
+    }
+
+    /// Where the rate is said that counts, and the rate.
+    pub fn said(self) -> (Said, u32) {
+        let Self { usual, category, plan, seller } = self;
+        let nearest = seller.map(|bps| (Said::WithSeller, bps)).or(plan.map(|bps| (Said::ByPlan, bps)));
+        nearest.or(category.map(|bps| (Said::ByCategory, bps))).unwrap_or((Said::Usually, usual))
     }
 }
 
@@ -80,6 +100,7 @@ mod tests {
         assert_eq!(rates.counting(), 300);
         let rates = Rates { plan: Some(0), ..rates };
         assert_eq!(rates.counting(), 0);
+        assert_eq!(rates.said(), (Said::ByPlan, 0));
         assert_eq!(Rates { seller: Some(50), ..rates }.counting(), 50);
     }
 

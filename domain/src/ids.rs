@@ -74,6 +74,14 @@ id!(
     WithdrawalId
 );
 id!(
+    /// A payment method that an account keeps.
+    MethodId
+);
+id!(
+    /// A seller at a payment provider; from the provider and its name for the seller by [`MerchantId::of`].
+    MerchantId
+);
+id!(
     /// One question sent to a mailbox.
     ChallengeId
 );
@@ -92,6 +100,19 @@ id!(
 id!(
     /// One movement of money back to a buyer.
     RefundId
+);
+id!(
+    /// One attempt to bring money in from a payment method: of a deposit the same value as its [`DepositId`], of a checkout
+    /// by [`ChargeId::of_group`].
+    ChargeId
+);
+id!(
+    /// A payer's dispute of a charge at the provider; from the provider's name for it by [`DisputeId::of`].
+    DisputeId
+);
+id!(
+    /// What a provider's name for something stands for here; from both names by [`CorrelationId::of`].
+    CorrelationId
 );
 
 id!(
@@ -157,6 +178,16 @@ id!(
 impl CategoryTreeId {
     /// The only one there is. Part of the storage format.
     pub const ONLY: Self = Self(Uuid::from_u128(0x7d35_1c9a_08e4_5b6f_b2d1_6e4a_93f8_205c));
+}
+
+id!(
+    /// What a sale is charged where nothing else says so.
+    FeeRuleId
+);
+
+impl FeeRuleId {
+    /// The only one there is. Part of the storage format.
+    pub const DEFAULT: Self = Self(Uuid::from_u128(0x1f6b_84d2_7c90_5e3a_a5c8_20d7_6be1_f493));
 }
 
 id!(
@@ -240,6 +271,78 @@ impl WalletId {
         let mut name = owner.0.as_bytes().to_vec();
         name.extend_from_slice(currency.code().as_bytes());
         Self(Uuid::new_v5(&WALLETS, &name))
+    }
+}
+
+/// The name space of [`MerchantId`]s. Part of the storage format.
+const MERCHANTS: Uuid = Uuid::from_u128(0x47f0_8d1e_c629_5ab3_8b7c_e503_9ad4_16f2);
+
+impl MerchantId {
+    /// The one merchant that `provider` calls so.
+    pub fn of(provider: &str, reference: &str) -> Self {
+        Self(Uuid::new_v5(&MERCHANTS, format!("{provider} {reference}").as_bytes()))
+    }
+}
+
+impl From<MerchantId> for MethodId {
+    fn from(id: MerchantId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl ChargeId {
+    /// The attempt with this number, from 1, to pay a checkout.
+    pub fn of_group(group: OrderGroupId, attempt: u32) -> Self {
+        Self(Uuid::new_v5(&group.0, &attempt.to_be_bytes()))
+    }
+}
+
+impl From<DepositId> for ChargeId {
+    fn from(id: DepositId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<ChargeId> for DepositId {
+    fn from(id: ChargeId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl RefundId {
+    /// What of a charge came too late to pay anything, on its way back.
+    pub fn of_unapplied(charge: ChargeId) -> Self {
+        Self(Uuid::new_v5(&charge.0, b"unapplied"))
+    }
+
+    /// What a provider is asked under at the attempt with this number, from 1, to send it back to where it was charged.
+    pub fn operation(self, attempt: u32) -> Uuid {
+        if attempt <= 1 { self.0 } else { Uuid::new_v5(&self.0, &attempt.to_be_bytes()) }
+    }
+}
+
+/// The name space of [`DisputeId`]s. Part of the storage format.
+const DISPUTES: Uuid = Uuid::from_u128(0xb7e2_64a9_0d13_5f87_91cc_5e08_d4f6_3a70);
+
+impl DisputeId {
+    /// The dispute that a provider calls so.
+    pub fn of(provider: &str, dispute: &str) -> Self {
+        Self(Uuid::new_v5(&DISPUTES, format!("{provider} {dispute}").as_bytes()))
+    }
+
+    /// Names the movement of the escrow of one of the orders that it is about.
+    pub fn operation(self, order: OrderId) -> Uuid {
+        Uuid::new_v5(&self.0, order.0.as_bytes())
+    }
+}
+
+/// The name space of [`CorrelationId`]s. Part of the storage format.
+const CORRELATIONS: Uuid = Uuid::from_u128(0x4a19_c0d7_82f5_5b3e_a6f1_77b9_0e2d_c864);
+
+impl CorrelationId {
+    /// What a provider calls so.
+    pub fn of(provider: &str, name: &str) -> Self {
+        Self(Uuid::new_v5(&CORRELATIONS, format!("{provider} {name}").as_bytes()))
     }
 }
 

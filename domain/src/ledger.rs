@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use crate::ids::{AccountId, OrderId, SubscriptionId};
+use crate::ids::{AccountId, ChargeId, OrderId, SubscriptionId};
 use crate::money::Money;
 
 /// Whose the accounts are that belong to nobody else.
@@ -40,6 +40,14 @@ pub enum LedgerAccount {
     DeferredRevenue(SubscriptionId),
     /// What the marketplace has earned with subscriptions (`subscription-income:marketplace`).
     SubscriptionIncome,
+    /// What came in too late to pay anything, and goes back (`unapplied:<charge>`).
+    Unapplied(ChargeId),
+    /// What goes back to where it was charged, and is not there yet (`refund-pending:<charge>`).
+    RefundPending(ChargeId),
+    /// What payment providers keep for what they do (`provider-fee-expense:marketplace`).
+    ProviderFeeExpense,
+    /// What payers have got back of their banks that nobody else is to bear (`chargeback-expense:marketplace`).
+    ChargebackExpense,
 }
 
 impl fmt::Display for LedgerAccount {
@@ -57,6 +65,10 @@ impl fmt::Display for LedgerAccount {
             Self::AffiliatePending(owner) => write!(f, "affiliate-pending:{owner}"),
             Self::DeferredRevenue(subscription) => write!(f, "deferred-revenue:{subscription}"),
             Self::SubscriptionIncome => write!(f, "subscription-income:{MARKETPLACE}"),
+            Self::Unapplied(charge) => write!(f, "unapplied:{charge}"),
+            Self::RefundPending(charge) => write!(f, "refund-pending:{charge}"),
+            Self::ProviderFeeExpense => write!(f, "provider-fee-expense:{MARKETPLACE}"),
+            Self::ChargebackExpense => write!(f, "chargeback-expense:{MARKETPLACE}"),
         }
     }
 }
@@ -86,6 +98,10 @@ impl FromStr for LedgerAccount {
             "affiliate-pending" => Ok(Self::AffiliatePending(owner()?)),
             "deferred-revenue" => Ok(Self::DeferredRevenue(whose.parse().map_err(|_| unknown())?)),
             "subscription-income" if whose == MARKETPLACE => Ok(Self::SubscriptionIncome),
+            "unapplied" => Ok(Self::Unapplied(whose.parse().map_err(|_| unknown())?)),
+            "refund-pending" => Ok(Self::RefundPending(whose.parse().map_err(|_| unknown())?)),
+            "provider-fee-expense" if whose == MARKETPLACE => Ok(Self::ProviderFeeExpense),
+            "chargeback-expense" if whose == MARKETPLACE => Ok(Self::ChargebackExpense),
             _ => Err(unknown()),
         }
     }
@@ -111,7 +127,8 @@ impl JsonSchema for LedgerAccount {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let kinds = "provider-clearing|available|held|payout-pending|escrow|receivable|fee-income|marketing-expense|\
-                     affiliate-expense|affiliate-pending|deferred-revenue|subscription-income";
+                     affiliate-expense|affiliate-pending|deferred-revenue|subscription-income|unapplied|refund-pending|\
+                     provider-fee-expense|chargeback-expense";
         json_schema!({ "type": "string", "pattern": format!("^({kinds}):.+$") })
     }
 }

@@ -16,13 +16,16 @@ pub mod auction;
 pub mod broadcast;
 pub mod category;
 pub mod category_tree;
+pub mod charge;
 pub mod chat;
 pub mod claim;
 pub mod commission;
 pub mod complaint;
 pub mod contacts;
+pub mod correlation;
 pub mod escrow;
 pub mod favorite;
+pub mod fee_rule;
 pub mod feedback;
 pub mod fees;
 pub mod formats;
@@ -32,11 +35,14 @@ pub mod inbox;
 pub mod increments;
 pub mod ledger;
 pub mod listing;
+pub mod merchant;
 pub mod money;
 pub mod notice;
 pub mod order;
 pub mod order_group;
 pub mod page;
+pub mod payee;
+pub mod payout;
 pub mod plan;
 pub mod points;
 pub mod rating;
@@ -62,10 +68,11 @@ pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};
 pub use ids::{
-    AccountId, AddressId, AuctionId, BroadcastId, CategoryId, CategoryTreeId, ChallengeId, ChatId, CityId, ClaimId,
-    CommissionId, ComplaintId, DepositId, FavoriteId, HoldId, ImageId, ListingId, MessageId, NotificationId,
-    OrderGroupId, OrderId, PageId, PeriodId, PlanId, ProvinceId, ReferralClickId, RefundId, ReportId, ReviewId,
-    SessionId, SubscriptionId, ViewId, VoteId, WalletId, WithdrawalId,
+    AccountId, AddressId, AuctionId, BroadcastId, CategoryId, CategoryTreeId, ChallengeId, ChargeId, ChatId, CityId,
+    ClaimId, CommissionId, ComplaintId, CorrelationId, DepositId, DisputeId, FavoriteId, FeeRuleId, HoldId, ImageId,
+    ListingId, MerchantId, MessageId, MethodId, NotificationId, OrderGroupId, OrderId, PageId, PeriodId, PlanId,
+    ProvinceId, ReferralClickId, RefundId, ReportId, ReviewId, SessionId, SubscriptionId, ViewId, VoteId, WalletId,
+    WithdrawalId,
 };
 pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};

@@ -205,16 +205,24 @@ impl fmt::Debug for Money {
 }
 
 impl fmt::Display for Money {
-    /// `12.50 USD`, by the exponent of the currency.
+    /// `12.50 USD`: the code, since a sign such as `$` stands for a score of currencies.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exponent = self.currency.exponent();
-        let unit = 10_u64.pow(exponent);
-        let sign = if self.minor < 0 { "-" } else { "" };
-        let (major, minor) = (self.minor.unsigned_abs() / unit, self.minor.unsigned_abs() % unit);
-        match exponent {
-            0 => write!(f, "{sign}{major} {}", self.currency),
-            width => write!(f, "{sign}{major}.{minor:0width$} {}", self.currency, width = width as usize),
-        }
+        write!(f, "{} {}", decimal(i128::from(self.minor), self.currency), self.currency)
+    }
+}
+
+/// Minor units as people write them, by the exponent of the currency: 1250 is `12.50` in USD, `1250` in JPY and `1.250` in
+/// KWD. The one place where an amount becomes text for people: problems, mails, statements and tables are made of it.
+/// Digits are not grouped and the mark is a point, so a program reads it too. Takes sums, which may pass what an amount
+/// may be.
+pub fn decimal(minor: i128, currency: Currency) -> String {
+    let exponent = currency.exponent();
+    let unit = 10_u128.pow(exponent);
+    let sign = if minor < 0 { "-" } else { "" };
+    let (major, rest) = (minor.unsigned_abs() / unit, minor.unsigned_abs() % unit);
+    match exponent {
+        0 => format!("{sign}{major}"),
+        width => format!("{sign}{major}.{rest:0width$}", width = width as usize),
     }
 }
 
@@ -337,6 +345,36 @@ mod tests {
         assert_eq!(usd(-1205).to_string(), "-12.05 USD");
         assert_eq!(Money::new(500, Currency::JPY).unwrap().to_string(), "500 JPY");
         assert_eq!(Money::new(1234, Currency::KWD).unwrap().to_string(), "1.234 KWD");
+    }
+
+    #[test]
+    fn minor_units_become_decimals_by_the_exponent_whatever_their_size() {
+        let currency = |code: &str| code.parse::<Currency>().unwrap();
+        for (minor, code, expected) in [
+            (0, "USD", "0.00"),
+            (5, "USD", "0.05"),
+            (-5, "USD", "-0.05"),
+            (-100, "USD", "-1.00"),
+            (0, "JPY", "0"),
+            (-1_205, "JPY", "-1205"),
+            (7, "KWD", "0.007"),
+            (-1_234_567, "KWD", "-1234.567"),
+            (10_001, "CLF", "1.0001"),
+            (i128::from(i64::MAX) * 3, "USD", "276701161105643274.21"),
+        ] {
+            assert_eq!(decimal(minor, currency(code)), expected, "{minor} {code}");
+        }
+        assert_eq!(decimal(i128::MIN, Currency::JPY), i128::MIN.to_string());
+    }
+
+    #[test]
+    fn every_currency_writes_as_many_decimals_as_it_has() {
+        for currency in Currency::all() {
+            let text = decimal(-123_456_789, currency);
+            let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            assert_eq!(decimals, currency.exponent() as usize, "{currency}: {text}");
+            assert_eq!(text.replace('.', ""), "-123456789", "{currency}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum Kind {
     Verify,
     /// Somebody wants to set a new password.
     Reset,
-    /// How they log in has changed.
+    /// How they log in has changed, or where their money may go.
     Security,
     /// There is a bid for what they sell.
     BidPlaced,
@@ -311,6 +311,8 @@ pub enum Notice {
     PasswordChanged {},
     /// The account logs in through somebody else too.
     LoginLinked {},
+    /// Money may go out to one more payment method, which somebody has added.
+    MethodAdded {},
     /// There is a bid for what they sell.
     BidPlaced {
         /// In which auction.
@@ -587,7 +589,9 @@ impl Notice {
             Self::Welcome {} => Kind::Welcome,
             Self::Verify { .. } => Kind::Verify,
             Self::Reset { .. } => Kind::Reset,
-            Self::EmailChanged {} | Self::PasswordChanged {} | Self::LoginLinked {} => Kind::Security,
+            Self::EmailChanged {} | Self::PasswordChanged {} | Self::LoginLinked {} | Self::MethodAdded {} => {
+                Kind::Security
+            }
             Self::BidPlaced { .. } => Kind::BidPlaced,
             Self::Outbid { .. } => Kind::Outbid,
             Self::Won { .. } => Kind::Won,

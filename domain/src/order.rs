@@ -6,8 +6,8 @@
 //! fee rates and the address are those of the purchase for ever; nothing is shipped before it is paid; what has ended
 //! stays so.
 //!
-//! What guests order, who have no account, and pay in cash on delivery has no escrow: see [`Payment`] and the file `cash`
-//! beside this one.
+//! Guests, who have no account, pay by card like everybody, or in cash on delivery, which has no escrow: see [`Payment`]
+//! and the file `cash` beside this one.
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
@@ -84,7 +84,10 @@ pub enum Command {
         now: Timestamp,
     },
     /// Note that its money is with the seller.
-    Complete {},
+    Complete {
+        /// The time of the decision.
+        now: Timestamp,
+    },
     /// Call it off.
     Cancel {
         /// Why.
@@ -93,7 +96,10 @@ pub enum Command {
         now: Timestamp,
     },
     /// Note that all its money went back.
-    Refund {},
+    Refund {
+        /// The time of the decision.
+        now: Timestamp,
+    },
 }
 
 /// What buyer and seller agreed on, frozen at the purchase. Part of the storage format.
@@ -370,12 +376,15 @@ pub enum Error {
     /// What is digital is not handed over for cash.
     #[error("what is digital cannot be paid on delivery")]
     CashNeedsDelivery,
-    /// What is paid in cash is a guest's, and what a guest buys is paid in cash.
-    #[error("guests pay on delivery, and nobody else does")]
+    /// What is paid in cash is a guest's.
+    #[error("only guests pay on delivery")]
     CashIsForGuests,
     /// The store wants another payment.
     #[error("this store takes no cash on delivery")]
     NoCash,
+    /// The store wants another payment.
+    #[error("this store takes no cards of guests")]
+    NoCard,
     /// Nobody sells under this name.
     #[error("there is no such store")]
     NoStore,
@@ -615,7 +624,7 @@ impl Placed {
         match command {
             // Answered above: it is there already.
             Command::Place { .. } => Err(Error::AlreadyPlaced),
-            Command::Pay {} | Command::Refund {} if !self.terms.payment.is_escrow() => Err(Error::PaidInCash),
+            Command::Pay {} | Command::Refund { .. } if !self.terms.payment.is_escrow() => Err(Error::PaidInCash),
             Command::Pay {} => {
                 self.expect(Stage::Placed)?;
                 Ok(vec![Event::OrderPaid {}])
@@ -631,18 +640,22 @@ impl Placed {
             },
             Command::Deliver { by, now } => self.deliver(by, now),
             // Where the goods are does not matter: staff may decide a dispute for the seller before a delivery.
-            Command::Complete {} => match self.stage {
-                Stage::Paid | Stage::Shipped | Stage::Delivered => Ok(vec![Event::OrderCompleted {}]),
+            Command::Complete { now } => match self.stage {
+                Stage::Paid | Stage::Shipped | Stage::Delivered => {
+                    Ok(self.ended(Event::OrderCompleted {}, now, GUEST_KNOWN_FOR))
+                }
                 Stage::Completed => Ok(vec![]),
                 status @ (Stage::Placed | Stage::Confirmed | Stage::Cancelled | Stage::Refunded) => {
                     Err(Error::WrongStage { status, needed: Stage::Delivered })
                 }
             },
             Command::Cancel { cause, now } => self.cancel(cause, now),
-            Command::Refund {} => match self.stage {
+            Command::Refund { now } => match self.stage {
                 Stage::Placed | Stage::Confirmed | Stage::Cancelled => self.expect(Stage::Paid).map(|()| vec![]),
                 Stage::Refunded => Ok(vec![]),
-                Stage::Paid | Stage::Shipped | Stage::Delivered | Stage::Completed => Ok(vec![Event::OrderRefunded {}]),
+                Stage::Paid | Stage::Shipped | Stage::Delivered | Stage::Completed => {
+                    Ok(self.ended(Event::OrderRefunded {}, now, GUEST_KNOWN_FOR))
+                }
             },
         }
     }
@@ -685,8 +698,13 @@ impl Placed {
     }
 
     fn called_off(&self, cause: CancelCause, now: Timestamp) -> Vec<Event> {
-        let guest = self.dismissed(now, GUEST_KNOWN_IN_VAIN_FOR);
-        [Event::OrderCancelled { cause }].into_iter().chain(guest).collect()
+        // What was paid may still be disputed.
+        let known_for = if self.stage == Stage::Paid { GUEST_KNOWN_FOR } else { GUEST_KNOWN_IN_VAIN_FOR };
+        self.ended(Event::OrderCancelled { cause }, now, known_for)
+    }
+
+    fn ended(&self, end: Event, now: Timestamp, known_for: TimeDelta) -> Vec<Event> {
+        [end].into_iter().chain(self.dismissed(now, known_for)).collect()
     }
 
     fn deliver(&self, by: Witness, now: Timestamp) -> Result<Vec<Event>, Error> {

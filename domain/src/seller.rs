@@ -37,7 +37,7 @@ pub enum Command {
         fee_bps: Option<u32>,
         /// Who of the staff asks.
         by: AccountId,
-        /// Why, sealed with the key of who asks.
+        /// Why, sealed with the seller's key.
         reason: Sealed<String>,
     },
 }

@@ -1,7 +1,7 @@
 //! The money of one account in one currency: available to spend, held for a second step.
 //!
 //! Money comes in by a deposit (`requested → settled | failed`) and leaves by a withdrawal (`requested → paid |
-//! failed`, which gives it back). It also goes into the [`crate::escrow`] of an order and comes out of one, is a
+//! failed`, which gives it back; what was paid may be returned). It also goes into the [`crate::escrow`] of an order and comes out of one, is a
 //! [`crate::commission`], or pays for a [`crate::subscription`]; those movements are posted by events of these, and the
 //! wallet's event of the same commit says what they mean here. Who owes the marketplace pays with the next money that
 //! comes in. Invariants: no balance is ever below zero; an operation moves money once, however often it is reported; what
@@ -17,8 +17,8 @@ use uuid::Uuid;
 use crate::Timestamp;
 use crate::aggregate::{Aggregate, event_versions};
 use crate::ids::{
-    AccountId, CommissionId, DepositId, HoldId, OrderGroupId, OrderId, PeriodId, RefundId, SubscriptionId, WalletId,
-    WithdrawalId,
+    AccountId, CommissionId, DepositId, DisputeId, HoldId, OrderGroupId, OrderId, PeriodId, RefundId, SubscriptionId,
+    WalletId, WithdrawalId,
 };
 use crate::ledger::{LedgerAccount, Posting};
 use crate::money::{AMOUNT_LIMIT, Currency, Money};
@@ -44,15 +44,6 @@ pub enum Command {
         amount: Money,
         /// Which provider, and which of the owner's payment methods there.
         source: PaymentMethod,
-        /// What is to be paid with it as soon as it is in.
-        pays: Option<OrderGroupId>,
-    },
-    /// Note that the provider will know more later.
-    DelayDeposit {
-        /// The attempt.
-        deposit: DepositId,
-        /// When to ask again.
-        check_at: Timestamp,
     },
     /// Take in what the provider has collected.
     SettleDeposit {
@@ -60,8 +51,6 @@ pub enum Command {
         deposit: DepositId,
         /// The provider's name for the charge.
         provider_reference: String,
-        /// What of it pays an order in the same commit; only the rest goes to what is owed.
-        spent: Option<Money>,
     },
     /// Give the attempt up.
     FailDeposit {
@@ -83,6 +72,8 @@ pub enum Command {
     DelayWithdrawal {
         /// The attempt.
         withdrawal: WithdrawalId,
+        /// The provider's name for the payout, if it has one.
+        provider_reference: Option<String>,
         /// When to ask again.
         check_at: Timestamp,
     },
@@ -92,11 +83,24 @@ pub enum Command {
         withdrawal: WithdrawalId,
         /// The provider's name for the payout.
         provider_reference: String,
+        /// What the provider keeps for it, if it says so.
+        fee: Option<Money>,
     },
     /// Give the money back.
     FailWithdrawal {
         /// The attempt.
         withdrawal: WithdrawalId,
+        /// The provider's reason.
+        reason: String,
+    },
+    /// Take in what has come back after it was paid out. A wallet forgets what has ended: its [`crate::payout`] knows.
+    ReturnWithdrawal {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// How much.
+        amount: Money,
+        /// Which provider had paid it out.
+        provider: String,
         /// The provider's reason.
         reason: String,
     },
@@ -183,6 +187,28 @@ pub enum Command {
         /// How much more is owed from now on.
         owed: Money,
     },
+    /// Give what a payer has got back of their bank.
+    GiveChargeback {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much of it is available.
+        amount: Money,
+        /// How much more is owed from now on.
+        owed: Money,
+    },
+    /// Take back what was given so, since the payer was not right.
+    RegainChargeback {
+        /// Whose wallet this is.
+        owner: AccountId,
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much of it is available again.
+        amount: Money,
+        /// How much less is owed from now on.
+        forgiven: Money,
+    },
 }
 
 /// A way to pay at a provider. Part of the storage format.
@@ -216,11 +242,11 @@ pub enum Event {
         amount: Money,
         /// From where.
         source: PaymentMethod,
-        /// What is to be paid with it as soon as it is in.
+        /// What was to be paid with it as soon as it was in, before charges paid for orders themselves.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pays: Option<OrderGroupId>,
     },
-    /// The provider does not know yet.
+    /// The provider did not know yet, before charges waited for that.
     DepositDelayed {
         /// The attempt.
         deposit: DepositId,
@@ -260,6 +286,9 @@ pub enum Event {
     WithdrawalDelayed {
         /// The attempt.
         withdrawal: WithdrawalId,
+        /// The provider's name for the payout, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_reference: Option<String>,
         /// When to ask again.
         check_at: Timestamp,
     },
@@ -269,7 +298,10 @@ pub enum Event {
         withdrawal: WithdrawalId,
         /// The provider's name for the payout.
         provider_reference: String,
-        /// Payout pending → provider clearing.
+        /// What the provider keeps for it, if it says so: the marketplace pays that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fee: Option<Money>,
+        /// Payout pending → provider clearing, and of the fee provider fee expense → provider clearing.
         postings: Vec<Posting>,
     },
     /// The provider refused, the money is back.
@@ -279,6 +311,17 @@ pub enum Event {
         /// The provider's reason.
         reason: String,
         /// Payout pending → available.
+        postings: Vec<Posting>,
+    },
+    /// The money is back after it was paid out.
+    WithdrawalReturned {
+        /// The attempt.
+        withdrawal: WithdrawalId,
+        /// How much.
+        amount: Money,
+        /// The provider's reason.
+        reason: String,
+        /// Provider clearing → available.
         postings: Vec<Posting>,
     },
     /// Money was set aside.
@@ -367,6 +410,24 @@ pub enum Event {
         /// Available → receivable.
         postings: Vec<Posting>,
     },
+    /// A payer has got money back of their bank, which the charge's event posts.
+    ChargebackGiven {
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much of it was available.
+        amount: Money,
+        /// How much more is owed from now on.
+        owed: Money,
+    },
+    /// The payer was not right: it is back, which the charge's event posts.
+    ChargebackRegained {
+        /// The dispute.
+        dispute: DisputeId,
+        /// How much of it is available again.
+        amount: Money,
+        /// How much less is owed from now on.
+        forgiven: Money,
+    },
 }
 
 event_versions!(Event {
@@ -376,9 +437,10 @@ event_versions!(Event {
     DepositSettled = "1",
     DepositFailed = "1",
     WithdrawalRequested = "1",
-    WithdrawalDelayed = "1",
-    WithdrawalPaid = "1",
+    WithdrawalDelayed = "2" | "1",
+    WithdrawalPaid = "2" | "1",
     WithdrawalFailed = "1",
+    WithdrawalReturned = "1",
     HoldPlaced = "1",
     HoldReleased = "1",
     PaymentMade = "1",
@@ -389,6 +451,8 @@ event_versions!(Event {
     CommissionReceived = "1",
     CommissionGiven = "1",
     ReceivableRecovered = "1",
+    ChargebackGiven = "1",
+    ChargebackRegained = "1",
 });
 
 impl Event {
@@ -406,11 +470,14 @@ impl Event {
             | Self::RefundReceived { .. }
             | Self::RefundGiven { .. }
             | Self::CommissionReceived { .. }
-            | Self::CommissionGiven { .. } => &[],
+            | Self::CommissionGiven { .. }
+            | Self::ChargebackGiven { .. }
+            | Self::ChargebackRegained { .. } => &[],
             Self::DepositSettled { postings, .. }
             | Self::WithdrawalRequested { postings, .. }
             | Self::WithdrawalPaid { postings, .. }
             | Self::WithdrawalFailed { postings, .. }
+            | Self::WithdrawalReturned { postings, .. }
             | Self::HoldPlaced { postings, .. }
             | Self::HoldReleased { postings, .. }
             | Self::ReceivableRecovered { postings, .. } => postings,
@@ -496,8 +563,16 @@ pub struct Pending {
     pub method: PaymentMethod,
     /// When the provider is to be asked again, if it asked for time.
     pub check_at: Option<Timestamp>,
-    /// What a deposit is to pay as soon as it is in.
-    pub pays: Option<OrderGroupId>,
+    /// The provider's name for a payout, if it has told it.
+    #[serde(default)]
+    pub reference: Option<String>,
+}
+
+impl Pending {
+    /// Whether nothing is new in being delayed like this.
+    fn is_delayed_to(&self, check_at: Timestamp, reference: Option<&str>) -> bool {
+        self.check_at == Some(check_at) && (reference.is_none() || reference == self.reference.as_deref())
+    }
 }
 
 impl Aggregate for Wallet {
@@ -510,11 +585,11 @@ impl Aggregate for Wallet {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         use Command as C;
         match (self, command) {
-            (Self::Unopened, C::RequestDeposit { deposit, owner, amount, source, pays }) => {
+            (Self::Unopened, C::RequestDeposit { deposit, owner, amount, source }) => {
                 check_positive(amount)?;
                 let currency = amount.currency();
                 let opened = Event::WalletOpened { owner, currency };
-                Ok(vec![opened, Event::DepositRequested { deposit, owner, amount, source, pays }])
+                Ok(vec![opened, Event::DepositRequested { deposit, owner, amount, source, pays: None }])
             }
             (
                 Self::Unopened,
@@ -528,12 +603,12 @@ impl Aggregate for Wallet {
             }
             (
                 Self::Unopened,
-                C::DelayDeposit { .. }
-                | C::SettleDeposit { .. }
+                C::SettleDeposit { .. }
                 | C::FailDeposit { .. }
                 | C::DelayWithdrawal { .. }
                 | C::ConfirmWithdrawal { .. }
                 | C::FailWithdrawal { .. }
+                | C::ReturnWithdrawal { .. }
                 | C::ReleaseHold { .. },
             ) => Err(Error::NotUnderWay),
             (
@@ -542,7 +617,9 @@ impl Aggregate for Wallet {
                 | C::ReceiveRefund { owner, amount, .. }
                 | C::GiveRefund { owner, amount, .. }
                 | C::ReceiveCommission { owner, amount, .. }
-                | C::GiveCommission { owner, amount, .. }),
+                | C::GiveCommission { owner, amount, .. }
+                | C::GiveChargeback { owner, amount, .. }
+                | C::RegainChargeback { owner, amount, .. }),
             ) => {
                 let currency = amount.currency();
                 let mut events = vec![Event::WalletOpened { owner, currency }];
@@ -600,25 +677,19 @@ impl Balance {
 
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         use Command as C;
-        let (available, held) = (LedgerAccount::Available(self.owner), LedgerAccount::Held(self.owner));
-        let payout = LedgerAccount::PayoutPending(self.owner);
+        let (available, payout) = (LedgerAccount::Available(self.owner), LedgerAccount::PayoutPending(self.owner));
         match command {
-            C::RequestDeposit { deposit, amount, source, pays, .. } => match self.deposits.get(&deposit) {
+            C::RequestDeposit { deposit, amount, source, .. } => match self.deposits.get(&deposit) {
                 Some(pending) if pending.amount == amount => Ok(vec![]),
                 Some(_) => Err(Error::OperationReused),
                 None => {
                     self.check_room_to_deposit(amount)?;
                     // Not the command's: a wallet has one owner for ever.
                     let owner = self.owner;
-                    Ok(vec![Event::DepositRequested { deposit, owner, amount, source, pays }])
+                    Ok(vec![Event::DepositRequested { deposit, owner, amount, source, pays: None }])
                 }
             },
-            C::DelayDeposit { deposit, check_at } => match self.deposits.get(&deposit) {
-                Some(pending) if pending.check_at == Some(check_at) => Ok(vec![]),
-                Some(_) => Ok(vec![Event::DepositDelayed { deposit, check_at }]),
-                None => Err(Error::NotUnderWay),
-            },
-            C::SettleDeposit { deposit, provider_reference, spent } => self.settle(deposit, provider_reference, spent),
+            C::SettleDeposit { deposit, provider_reference } => self.settle(deposit, provider_reference),
             C::FailDeposit { deposit, reason } => match self.deposits.get(&deposit) {
                 Some(_) => Ok(vec![Event::DepositFailed { deposit, reason }]),
                 None => Err(Error::NotUnderWay),
@@ -633,38 +704,34 @@ impl Balance {
                     Ok(vec![Event::WithdrawalRequested { withdrawal, owner, amount, destination, postings }])
                 }
             },
-            C::DelayWithdrawal { withdrawal, check_at } => match self.withdrawals.get(&withdrawal) {
-                Some(pending) if pending.check_at == Some(check_at) => Ok(vec![]),
-                Some(_) => Ok(vec![Event::WithdrawalDelayed { withdrawal, check_at }]),
-                None => Err(Error::NotUnderWay),
-            },
-            C::ConfirmWithdrawal { withdrawal, provider_reference } => {
+            C::DelayWithdrawal { withdrawal, provider_reference, check_at } => {
+                match self.withdrawals.get(&withdrawal) {
+                    Some(pending) if pending.is_delayed_to(check_at, provider_reference.as_deref()) => Ok(vec![]),
+                    Some(_) => Ok(vec![Event::WithdrawalDelayed { withdrawal, provider_reference, check_at }]),
+                    None => Err(Error::NotUnderWay),
+                }
+            }
+            C::ConfirmWithdrawal { withdrawal, provider_reference, fee } => {
                 let Some(pending) = self.withdrawals.get(&withdrawal) else { return Err(Error::NotUnderWay) };
-                let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
-                let postings = vec![Posting::new(payout, clearing, pending.amount)];
-                Ok(vec![Event::WithdrawalPaid { withdrawal, provider_reference, postings }])
+                let clearing = || LedgerAccount::ProviderClearing(pending.method.provider.clone());
+                let fee = fee.filter(|fee| fee.is_positive());
+                let charged = fee.map(|fee| Posting::new(LedgerAccount::ProviderFeeExpense, clearing(), fee));
+                let paid = Posting::new(payout, clearing(), pending.amount);
+                let postings = [paid].into_iter().chain(charged).collect();
+                Ok(vec![Event::WithdrawalPaid { withdrawal, provider_reference, fee, postings }])
             }
             C::FailWithdrawal { withdrawal, reason } => {
                 let Some(pending) = self.withdrawals.get(&withdrawal) else { return Err(Error::NotUnderWay) };
                 let postings = vec![Posting::new(payout, available, pending.amount)];
                 Ok(vec![Event::WithdrawalFailed { withdrawal, reason, postings }])
             }
-            C::PlaceHold { hold, amount } => match self.holds.get(&hold) {
-                Some(&placed) if placed == amount => Ok(vec![]),
-                Some(_) => Err(Error::OperationReused),
-                None => {
-                    self.check_funds(amount)?;
-                    let postings = vec![Posting::new(available, held, amount)];
-                    Ok(vec![Event::HoldPlaced { hold, amount, postings }])
-                }
-            },
-            C::ReleaseHold { hold } => match self.holds.get(&hold) {
-                Some(&amount) => {
-                    let postings = vec![Posting::new(held, available, amount)];
-                    Ok(vec![Event::HoldReleased { hold, postings }])
-                }
-                None => Err(Error::NotUnderWay),
-            },
+            C::ReturnWithdrawal { withdrawal, amount, provider, reason } => {
+                self.check_room_to_receive(amount)?;
+                let postings = vec![Posting::new(LedgerAccount::ProviderClearing(provider), available, amount)];
+                Ok(vec![Event::WithdrawalReturned { withdrawal, amount, reason, postings }])
+            }
+            C::PlaceHold { hold, amount } => self.place_hold(hold, amount),
+            C::ReleaseHold { hold } => self.release_hold(hold),
             C::Pay { order, amount } => {
                 self.check_funds(amount)?;
                 Ok(vec![Event::PaymentMade { order, amount }])
@@ -693,23 +760,43 @@ impl Balance {
                 self.check_giving(amount, owed)?;
                 Ok(vec![Event::CommissionGiven { commission, refund, amount, owed }])
             }
+            C::GiveChargeback { dispute, amount, owed, .. } => {
+                self.check_giving(amount, owed)?;
+                Ok(vec![Event::ChargebackGiven { dispute, amount, owed }])
+            }
+            // It had been here: only what cannot be counted is kept out.
+            C::RegainChargeback { dispute, amount, forgiven, .. } => {
+                let limit = Error::BalanceLimit { available: self.available, offered: amount };
+                self.available.plus(amount).map_err(|_| limit)?;
+                Ok(vec![Event::ChargebackRegained { dispute, amount, forgiven }])
+            }
         }
     }
 
-    fn settle(
-        &self,
-        deposit: DepositId,
-        provider_reference: String,
-        spent: Option<Money>,
-    ) -> Result<Vec<Event>, Error> {
+    fn place_hold(&self, hold: HoldId, amount: Money) -> Result<Vec<Event>, Error> {
+        match self.holds.get(&hold) {
+            Some(&placed) if placed == amount => Ok(vec![]),
+            Some(_) => Err(Error::OperationReused),
+            None => {
+                self.check_funds(amount)?;
+                let (from, to) = (LedgerAccount::Available(self.owner), LedgerAccount::Held(self.owner));
+                Ok(vec![Event::HoldPlaced { hold, amount, postings: vec![Posting::new(from, to, amount)] }])
+            }
+        }
+    }
+
+    fn release_hold(&self, hold: HoldId) -> Result<Vec<Event>, Error> {
+        let Some(&amount) = self.holds.get(&hold) else { return Err(Error::NotUnderWay) };
+        let (from, to) = (LedgerAccount::Held(self.owner), LedgerAccount::Available(self.owner));
+        Ok(vec![Event::HoldReleased { hold, postings: vec![Posting::new(from, to, amount)] }])
+    }
+
+    fn settle(&self, deposit: DepositId, provider_reference: String) -> Result<Vec<Event>, Error> {
         let Some(pending) = self.deposits.get(&deposit) else { return Err(Error::NotUnderWay) };
         let clearing = LedgerAccount::ProviderClearing(pending.method.provider.clone());
         let postings = vec![Posting::new(clearing, LedgerAccount::Available(self.owner), pending.amount)];
         let settled = Event::DepositSettled { deposit, provider_reference, postings };
-        let rest = spent.map_or(Ok(pending.amount), |spent| pending.amount.minus(spent));
-        // Spending more than came in leaves nothing.
-        let rest = rest.unwrap_or(Money::zero(pending.amount.currency()));
-        Ok(self.with_recovery(settled, deposit.0, rest))
+        Ok(self.with_recovery(settled, deposit.0, pending.amount))
     }
 
     /// An event that brings money in, and the one that pays with it what is owed.
@@ -727,16 +814,17 @@ impl Balance {
         for posting in event.postings() {
             self.post(posting);
         }
-        let pending = |amount: Money, method: &PaymentMethod, pays| Pending {
+        let pending = |amount, method: &PaymentMethod| Pending {
             amount,
             method: method.clone(),
             check_at: None,
-            pays,
+            reference: None,
         };
         match event {
-            Event::WalletOpened { .. } => {}
-            Event::DepositRequested { deposit, amount, source, pays, .. } => {
-                self.deposits.insert(*deposit, pending(*amount, source, *pays));
+            // All that is to be known of something that has come back is in its postings.
+            Event::WalletOpened { .. } | Event::WithdrawalReturned { .. } => {}
+            Event::DepositRequested { deposit, amount, source, .. } => {
+                self.deposits.insert(*deposit, pending(*amount, source));
             }
             Event::DepositDelayed { deposit, check_at } => {
                 if let Some(pending) = self.deposits.get_mut(deposit) {
@@ -747,11 +835,13 @@ impl Balance {
                 self.deposits.remove(deposit);
             }
             Event::WithdrawalRequested { withdrawal, amount, destination, .. } => {
-                self.withdrawals.insert(*withdrawal, pending(*amount, destination, None));
+                self.withdrawals.insert(*withdrawal, pending(*amount, destination));
             }
-            Event::WithdrawalDelayed { withdrawal, check_at } => {
+            Event::WithdrawalDelayed { withdrawal, provider_reference, check_at } => {
                 if let Some(pending) = self.withdrawals.get_mut(withdrawal) {
                     pending.check_at = Some(*check_at);
+                    // What it was called once it is called whenever nothing is said of it.
+                    pending.reference = provider_reference.clone().or(pending.reference.take());
                 }
             }
             Event::WithdrawalPaid { withdrawal, .. } | Event::WithdrawalFailed { withdrawal, .. } => {
@@ -769,11 +859,17 @@ impl Balance {
             Event::SaleReceived { amount, .. }
             | Event::RefundReceived { amount, .. }
             | Event::CommissionReceived { amount, .. } => add(&mut self.available, amount.minor()),
-            Event::RefundGiven { amount, owed, .. } | Event::CommissionGiven { amount, owed, .. } => {
+            Event::RefundGiven { amount, owed, .. }
+            | Event::CommissionGiven { amount, owed, .. }
+            | Event::ChargebackGiven { amount, owed, .. } => {
                 add(&mut self.available, -amount.minor());
                 add(&mut self.owed, owed.minor());
             }
             Event::ReceivableRecovered { amount, .. } => add(&mut self.owed, -amount.minor()),
+            Event::ChargebackRegained { amount, forgiven, .. } => {
+                add(&mut self.available, amount.minor());
+                add(&mut self.owed, -forgiven.minor());
+            }
         }
     }
 

@@ -632,7 +632,7 @@ mod tests {
         let source = PaymentMethod { provider: "test".to_owned(), token: "test".to_owned() };
         let amount = Money::new(1, Currency::USD).unwrap();
         let deposit = DepositId(mint::id());
-        let events = wallet.decide(Command::RequestDeposit { deposit, owner, amount, source, pays: None }).unwrap();
+        let events = wallet.decide(Command::RequestDeposit { deposit, owner, amount, source }).unwrap();
         let id = WalletId::of(owner, Currency::USD).0;
         let events: Vec<_> = (1..)
             .zip(&events)

@@ -22,6 +22,7 @@ pub const TELLING: &[&str] = &[
     domain::inbox::Inbox::TYPE,
     domain::listing::Listing::TYPE,
     domain::order::Order::TYPE,
+    domain::payee::Payee::TYPE,
     domain::subscription::Subscription::TYPE,
     domain::wallet::Wallet::TYPE,
 ];
@@ -48,6 +49,9 @@ impl Contexts {
     pub fn take(&mut self, event: &DomainEvent) -> Vec<Told> {
         if let DomainEvent::Broadcast(id, event) = event {
             return Context::of_broadcast(*id, event);
+        }
+        if let DomainEvent::Payee(owner, event) = event {
+            return Context::of_payee(*owner, event);
         }
         if let DomainEvent::Subscription(owner, event) = event {
             return Context::of_subscription(*owner, event);

@@ -38,8 +38,8 @@ fn history(holds: u64) -> (WalletId, Wallet, Vec<NewEvent>) {
     let deposit = DepositId(mint::id());
     let amount = usd(i64::try_from(holds).unwrap() + 1);
     let fund = [
-        Command::RequestDeposit { deposit, owner: ANN, amount, source, pays: None },
-        Command::SettleDeposit { deposit, provider_reference: String::new(), spent: None },
+        Command::RequestDeposit { deposit, owner: ANN, amount, source },
+        Command::SettleDeposit { deposit, provider_reference: String::new() },
     ];
     let hold = |_| Command::PlaceHold { hold: HoldId(mint::id()), amount: usd(1) };
     let (mut wallet, mut events) = (Wallet::default(), Vec::new());

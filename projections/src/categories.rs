@@ -121,6 +121,19 @@ pub async fn tree(executor: impl PgExecutor<'_>) -> Result<Tree, sqlx::Error> {
     Ok(Tree::of(rows))
 }
 
+/// Those with a fee of their own, by their slugs, from behind one on, at most `limit`; closed ones too, whose listings are
+/// sold all the same.
+pub async fn with_fee(
+    executor: impl PgExecutor<'_>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Category>, sqlx::Error> {
+    let statement = "
+        select * from categories.categories
+        where fee_bps is not null and ($1::text is null or slug > $1) order by slug limit $2";
+    sqlx::query_as(statement).bind(after.map(rows::stored)).bind(i64::from(limit)).fetch_all(executor).await
+}
+
 impl Tree {
     fn of(mut rows: Vec<Category>) -> Self {
         rows.sort_by(|a, b| (a.sort_order, &a.name, &a.slug).cmp(&(b.sort_order, &b.name, &b.slug)));

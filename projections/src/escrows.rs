@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::escrow::{self, Disputant, Event, RefundCause, ReleaseCause, Status, Terms};
+use domain::escrow::{self, Course, Disputant, Event, RefundCause, ReleaseCause, Status, Terms};
 use domain::{AccountId, Aggregate, Currency, Money, OrderId, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
@@ -20,7 +20,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "escrows",
     next: "escrows_next",
-    version: 1,
+    version: 2,
     about: &[escrow::Escrow::TYPE],
     ddl: include_str!("escrows.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -94,6 +94,8 @@ pub enum Resolution {
     Staff,
     /// Refunded: nobody had resolved the dispute in time.
     DisputeExpired,
+    /// Refunded: by the buyer's bank.
+    ChargedBack,
 }
 
 impl From<ReleaseCause> for Resolution {
@@ -144,7 +146,7 @@ impl Escrows {
         let Some(escrow) = self.escrows.get_mut(id) else { return };
         match event {
             Event::EscrowOpened { .. } | Event::InspectionReminded { .. } => {}
-            Event::EscrowFunded { amount: _, ship_by, postings: _ } => {
+            Event::EscrowFunded { amount: _, ship_by, card: _, postings: _ } => {
                 escrow.status = Text(Status::Funded);
                 (escrow.funded_at, escrow.ship_by) = (Some(at), Some(*ship_by));
             }
@@ -176,6 +178,15 @@ impl Escrows {
                 escrow.fee = escrow.fee.map(|fee| fee - fee_share.minor());
                 let given_back = from_available.minor() + owed.minor();
                 escrow.paid_out = escrow.paid_out.map(|paid_out| paid_out - given_back);
+            }
+            Event::EscrowChargedBack { .. } => escrow.status = Text(Status::ChargedBack),
+            Event::ChargebackReturned { course, .. } => escrow.go_on(*course),
+            Event::ChargebackSettled { amount, course, .. } => {
+                escrow.refunded += amount.minor();
+                match course {
+                    Some(course) => escrow.go_on(*course),
+                    None => escrow.end(Status::Refunded, Some(Resolution::ChargedBack), at),
+                }
             }
         }
         (escrow.version, escrow.position) = (recorded.sequence, recorded.position);
@@ -239,6 +250,20 @@ impl Escrow {
         (self.fee, self.paid_out) = (Some(fee.minor()), Some(kept.minor() - fee.minor()));
     }
 
+    fn go_on(&mut self, course: Course) {
+        match course {
+            Course::Funded { ship_by, .. } => {
+                (self.status, self.ship_by) = (Text(Status::Funded), Some(ship_by));
+            }
+            Course::Inspection { ends_at, .. } => {
+                (self.status, self.inspection_ends_at) = (Text(Status::Inspection), Some(ends_at));
+            }
+            Course::Disputed { expires_at } => {
+                (self.status, self.dispute_expires_at) = (Text(Status::Disputed), Some(expires_at));
+            }
+        }
+    }
+
     fn end(&mut self, status: Status, resolution: Option<Resolution>, at: Timestamp) {
         (self.status, self.resolution, self.ended_at) = (Text(status), resolution, Some(at));
     }
@@ -267,7 +292,8 @@ pub async fn open_of(
     limit: u32,
 ) -> Result<Page<Escrow, Cursor>, sqlx::Error> {
     // The condition of the indexes, word for word.
-    const OPEN: &str = "select * from escrows.escrows where status in ('funded', 'inspection', 'disputed')";
+    const OPEN: &str =
+        "select * from escrows.escrows where status in ('funded', 'inspection', 'disputed', 'charged_back')";
     let mut query = QueryBuilder::new("(");
     // Nobody buys from themselves, so no escrow is on both sides.
     query.push(OPEN).push(" and buyer_id = ").push_bind(party.0);
@@ -314,7 +340,7 @@ async fn fetch(
 
 #[cfg(test)]
 mod tests {
-    use domain::escrow::{self, Command};
+    use domain::escrow::{self, Command, Source};
     use domain::fees::FeeLine;
     use domain::{Aggregate, RefundId};
 
@@ -376,12 +402,13 @@ mod tests {
 
     #[test]
     fn it_shows_until_when_who_may_act() {
-        let funded = shown([open(), Command::Fund { now: now() }]);
+        let funded = shown([open(), Command::Fund { source: Source::Wallet, now: now() }]);
         assert_eq!((funded.status.0, funded.ship_by), (Status::Funded, Some(now() + escrow::SHIPPED_WITHIN)));
-        let inspected = shown([open(), Command::Fund { now: now() }, Command::Inspect { now: now() }]);
+        let inspected =
+            shown([open(), Command::Fund { source: Source::Wallet, now: now() }, Command::Inspect { now: now() }]);
         assert_eq!(inspected.status.0, Status::Inspection);
         assert_eq!(inspected.inspection_ends_at, Some(now() + chrono::TimeDelta::seconds(60)));
-        let disputed = shown([open(), Command::Fund { now: now() }, dispute()]);
+        let disputed = shown([open(), Command::Fund { source: Source::Wallet, now: now() }, dispute()]);
         assert_eq!((disputed.status.0, disputed.disputed_by), (Status::Disputed, Some(Text(Disputant::Seller))));
         assert_eq!(disputed.dispute_reason.as_deref(), Some("no answer"));
         assert_eq!(disputed.dispute_expires_at, Some(now() + escrow::RESOLVED_WITHIN));
@@ -397,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_release_pays_the_seller_less_the_fee_and_a_refund_after_it_gives_both_back() {
-        let begun = || [open(), Command::Fund { now: now() }, Command::Inspect { now: now() }];
+        let begun = || [open(), Command::Fund { source: Source::Wallet, now: now() }, Command::Inspect { now: now() }];
         let part = Command::Refund { refund: REFUND, amount: Some(usd(200)), cause: RefundCause::Seller, now: now() };
         let release = Command::Release { cause: ReleaseCause::Confirmed, now: now() };
         let released = shown(begun().into_iter().chain([part.clone(), release.clone()]));
@@ -416,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_dispute_ends_as_staff_decides() {
-        let disputed = || [open(), Command::Fund { now: now() }, dispute()];
+        let disputed = || [open(), Command::Fund { source: Source::Wallet, now: now() }, dispute()];
         let split = shown(disputed().into_iter().chain([Command::Split { to_buyer: usd(400), by: STAFF }]));
         assert_eq!((split.status.0, split.resolution), (Status::Split, Some(Resolution::Resolved)));
         assert_eq!(shares(&split), (400, Some(60), Some(540)));

@@ -32,8 +32,8 @@ create table escrows (
 );
 
 create index escrows_open_of_buyer on escrows (buyer_id, opened_at, order_id)
-    where status in ('funded', 'inspection', 'disputed');
+    where status in ('funded', 'inspection', 'disputed', 'charged_back');
 create index escrows_open_of_seller on escrows (seller_id, opened_at, order_id)
-    where status in ('funded', 'inspection', 'disputed');
+    where status in ('funded', 'inspection', 'disputed', 'charged_back');
 create index escrows_newest on escrows (opened_at, order_id);
 create index escrows_by_status on escrows (status, opened_at, order_id);

@@ -2,16 +2,21 @@
 //!
 //! Every posting of every money event, and the debits and credits of each ledger account. The marketplace owes what it
 //! keeps for users, in their wallets or in escrow, what affiliates have earned, and what subscribers have paid ahead, so
-//! such a balance is credits minus debits, as is what it has earned; money at a provider and what users owe is its own, as is what it has spent, so there
-//! it is the other way round.
+//! such a balance is credits minus debits, as is what it has earned; money at a provider and what users owe is its own, as
+//! is what it has spent, so there it is the other way round.
+//!
+//! The tables themselves refuse books that cannot be: a movement that no rule names, debits that are not credits, less
+//! than nothing where nobody may owe, and money that is left in the escrow of an order that is over. So they are as they
+//! must be after every batch, however the log was cut, or what breaks them is parked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use domain::charge::{self, Charge};
 use domain::commission::{self, Commission, ReversalCause};
 use domain::escrow::{self, Escrow};
 use domain::subscription::{self, Subscription};
 use domain::wallet::{self, Wallet};
-use domain::{Aggregate, Currency, LedgerAccount, PeriodId, Posting, Timestamp};
+use domain::{Aggregate, Currency, LedgerAccount, OrderId, PeriodId, Posting, Timestamp};
 use eventstore::Position;
 use eventstore::event::DomainEvent;
 use eventstore::follower::{Batch, FollowError, Recorded};
@@ -21,12 +26,16 @@ use uuid::Uuid;
 
 use crate::{Page, ReadModel, Text, rows};
 
+mod trial_balance;
+
+pub use trial_balance::{KindTotals, TrialBalance, trial_balance, trial_balance_as_of};
+
 /// The read model.
 pub const MODEL: ReadModel = ReadModel {
     name: "ledger",
     next: "ledger_next",
-    version: 5,
-    about: &[Commission::TYPE, Escrow::TYPE, Subscription::TYPE, Wallet::TYPE],
+    version: 6,
+    about: &[Charge::TYPE, Commission::TYPE, Escrow::TYPE, Subscription::TYPE, Wallet::TYPE],
     ddl: include_str!("ledger.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
 };
@@ -44,8 +53,8 @@ pub struct Entry {
     pub aggregate_type: String,
     /// The aggregate.
     pub aggregate_id: Uuid,
-    /// The operation that it is a step of: a deposit, a withdrawal, a hold, a refund, an order, a commission, or a period
-    /// of a subscription.
+    /// The operation that it is a step of: a deposit, a withdrawal, a charge, a hold, a refund, an order, a dispute, a
+    /// commission, or a period of a subscription.
     pub operation: Uuid,
     /// Which step.
     pub step: Step,
@@ -74,6 +83,8 @@ pub enum Step {
     WithdrawalPaid,
     /// Money came back.
     WithdrawalFailed,
+    /// Money came back after it went out.
+    WithdrawalReturned,
     /// Money was set aside.
     HoldPlaced,
     /// Money is available again.
@@ -107,6 +118,22 @@ pub enum Step {
     /// Something that was owed was paid with money that came in: with the deposit, the order or the commission that the
     /// operation names.
     ReceivableRecovered,
+    /// A card has paid: what it has not paid for goes back, and the provider keeps its fee.
+    ChargeSucceeded,
+    /// A provider has told later what it keeps.
+    ProviderFeeCharged,
+    /// Money is back where it was charged.
+    ChargeRefunded,
+    /// Money that was back where it was charged has come from there again.
+    ChargeRefundReturned,
+    /// A provider has taken back what a payer disputes, from a wallet or the marketplace.
+    ChargeDisputed,
+    /// What was taken so has come back.
+    ChargeDisputeWon,
+    /// A provider has taken back what a payer disputes, out of an order's escrow.
+    EscrowChargedBack,
+    /// What was taken so has come back.
+    ChargebackReturned,
 }
 
 /// What a ledger account comes to in one currency.
@@ -124,8 +151,65 @@ pub struct Balance {
     /// Everything that was ever credited, in minor units.
     #[sqlx(try_from = "String")]
     pub credits: Total,
-    /// Where the last event is that moved something here.
+    /// Where the first event is that moved something here; `None` of an escrow that was never paid.
+    pub since: Option<Position>,
+    /// Whether it is the escrow of an order that is over: then nothing is in it.
+    pub ended: bool,
+    /// Where the last event is that moved something here, or opened or ended it.
     pub position: Position,
+}
+
+impl Balance {
+    /// Nothing yet.
+    fn empty(account: &LedgerAccount, currency: Currency, position: Position) -> Self {
+        Self {
+            account: Text(account.clone()),
+            currency: Text(currency),
+            kind: Kind::of(account),
+            debits: Total::default(),
+            credits: Total::default(),
+            since: None,
+            ended: false,
+            position,
+        }
+    }
+
+    /// Takes in that an event at `position` concerns it. What was parked comes late.
+    fn reach(&mut self, position: Position) {
+        self.position = self.position.max(position);
+    }
+}
+
+/// What has moved on one side of the ledger accounts of a kind within a stretch of the log, for
+/// [`trial_balance_as_of`].
+#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
+struct Turnover {
+    block: i64,
+    currency: Text<Currency>,
+    kind: Kind,
+    #[sqlx(try_from = "String")]
+    debits: Total,
+    #[sqlx(try_from = "String")]
+    credits: Total,
+}
+
+/// How much of the log a [`Turnover`] sums up: what is added up anew for a trial balance is no more than this.
+const BLOCK: i64 = 4_096;
+
+/// The stretch of the log in which a position is.
+fn block_of(position: Position) -> i64 {
+    position / BLOCK
+}
+
+/// All that was ever debited and credited in a currency, by the ledger accounts and not by the movements: the table
+/// refuses it unless both are the same.
+#[derive(Clone, Copy, Debug, FromRow, PartialEq, Serialize)]
+struct Sums {
+    currency: Text<Currency>,
+    #[sqlx(try_from = "String")]
+    debits: Total,
+    #[sqlx(try_from = "String")]
+    credits: Total,
 }
 
 /// What kind of place money can be in.
@@ -157,6 +241,14 @@ pub enum Kind {
     DeferredRevenue,
     /// What the marketplace has earned with subscriptions.
     SubscriptionIncome,
+    /// What came in too late to pay anything, and goes back.
+    Unapplied,
+    /// What is on its way back to where it was charged.
+    RefundPending,
+    /// What payment providers have kept.
+    ProviderFeeExpense,
+    /// What payers have got back of their banks that nobody else bears.
+    ChargebackExpense,
 }
 
 impl Kind {
@@ -174,6 +266,10 @@ impl Kind {
             LedgerAccount::AffiliatePending(_) => Self::AffiliatePending,
             LedgerAccount::DeferredRevenue(_) => Self::DeferredRevenue,
             LedgerAccount::SubscriptionIncome => Self::SubscriptionIncome,
+            LedgerAccount::Unapplied(_) => Self::Unapplied,
+            LedgerAccount::RefundPending(_) => Self::RefundPending,
+            LedgerAccount::ProviderFeeExpense => Self::ProviderFeeExpense,
+            LedgerAccount::ChargebackExpense => Self::ChargebackExpense,
         }
     }
 }
@@ -195,6 +291,11 @@ impl TryFrom<String> for Total {
 #[derive(Debug, Default)]
 struct Ledger {
     balances: BTreeMap<(LedgerAccount, Currency), Balance>,
+    /// The currencies of any of them.
+    currencies: BTreeSet<Currency>,
+    /// What the ledger accounts came to before the batch.
+    before: BTreeMap<(LedgerAccount, Currency), (Total, Total)>,
+    turnovers: BTreeMap<(i64, Currency, Kind), Turnover>,
     entries: Vec<Entry>,
 }
 
@@ -206,25 +307,28 @@ async fn apply(connection: &mut PgConnection, batch: &Batch) -> Result<(), Follo
     ledger.store(connection).await
 }
 
+/// A movement of money: whose event it is, what of, and what it posts.
+#[derive(Clone, Copy, Debug)]
+struct Moved<'a> {
+    aggregate_type: &'static str,
+    aggregate_id: Uuid,
+    operation: Uuid,
+    step: Step,
+    postings: &'a [Posting],
+}
+
 /// The step that an event is, and its postings; nothing if it moves no money.
-fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Posting])> {
-    match event {
+fn movement(event: &DomainEvent) -> Option<Moved<'_>> {
+    let (aggregate_type, aggregate_id, (operation, step), postings) = match event {
+        DomainEvent::Charge(charge, event) => (Charge::TYPE, charge.0, charge_step(charge.0, event)?, event.postings()),
         DomainEvent::Commission(commission, event) => {
-            let (operation, step) = commission_step(commission.0, event);
-            Some((Commission::TYPE, commission.0, operation, step, event.postings()))
+            (Commission::TYPE, commission.0, commission_step(commission.0, event), event.postings())
         }
-        DomainEvent::Escrow(order, event) => {
-            let (operation, step) = escrow_step(order.0, event)?;
-            Some((Escrow::TYPE, order.0, operation, step, event.postings()))
-        }
+        DomainEvent::Escrow(order, event) => (Escrow::TYPE, order.0, escrow_step(order.0, event)?, event.postings()),
         DomainEvent::Subscription(account, event) => {
-            let (operation, step) = subscription_step(event)?;
-            Some((Subscription::TYPE, account.0, operation, step, event.postings()))
+            (Subscription::TYPE, account.0, subscription_step(event)?, event.postings())
         }
-        DomainEvent::Wallet(wallet, event) => {
-            let (operation, step) = wallet_step(event)?;
-            Some((Wallet::TYPE, wallet.0, operation, step, event.postings()))
-        }
+        DomainEvent::Wallet(wallet, event) => (Wallet::TYPE, wallet.0, wallet_step(event)?, event.postings()),
         // Whatever is new here says whether it moves money; if so, it belongs to `about` too.
         DomainEvent::Account(..)
         | DomainEvent::AddressBook(..)
@@ -238,14 +342,20 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
         | DomainEvent::Claim(..)
         | DomainEvent::Complaint(..)
         | DomainEvent::Contacts(..)
+        | DomainEvent::Correlation(..)
         | DomainEvent::Favorite(..)
+        | DomainEvent::FeeRule(..)
         | DomainEvent::Feedback(..)
         | DomainEvent::Image(..)
         | DomainEvent::Inbox(..)
         | DomainEvent::Listing(..)
+        | DomainEvent::Merchant(..)
         | DomainEvent::Order(..)
         | DomainEvent::OrderGroup(..)
         | DomainEvent::Page(..)
+        | DomainEvent::Payee(..)
+        // What it moves, the wallet's event of the same commit posts.
+        | DomainEvent::Payout(..)
         | DomainEvent::Plan(..)
         | DomainEvent::Points(..)
         | DomainEvent::Referral(..)
@@ -258,7 +368,31 @@ fn movement(event: &DomainEvent) -> Option<(&'static str, Uuid, Uuid, Step, &[Po
         | DomainEvent::Stock(..)
         | DomainEvent::Store(..)
         | DomainEvent::View(..)
-        | DomainEvent::Vote(..) => None,
+        | DomainEvent::Vote(..) => return None,
+    };
+    Some(Moved { aggregate_type, aggregate_id, operation, step, postings })
+}
+
+fn charge_step(charge: Uuid, event: &charge::Event) -> Option<(Uuid, Step)> {
+    use charge::Event;
+    match event {
+        Event::ChargeSucceeded { .. } => Some((charge, Step::ChargeSucceeded)),
+        Event::ProviderFeeCharged { .. } => Some((charge, Step::ProviderFeeCharged)),
+        Event::ChargeRefunded { refund, attempt, .. } => Some((refund.operation(*attempt), Step::ChargeRefunded)),
+        Event::ChargeRefundFailed { refund, attempt, .. } => {
+            Some((refund.operation(*attempt), Step::ChargeRefundReturned))
+        }
+        Event::ChargeDisputed { dispute, .. } => Some((dispute.0, Step::ChargeDisputed)),
+        Event::ChargeDisputeWon { dispute, .. } => Some((dispute.0, Step::ChargeDisputeWon)),
+        Event::ChargeRequested { .. }
+        | Event::ChargeDelayed { .. }
+        | Event::ChargeActionRequired { .. }
+        | Event::ChargeFailed { .. }
+        // The escrow's event of the same commit posts it.
+        | Event::ChargeRefundRequested { .. }
+        | Event::ChargeRefundDelayed { .. }
+        | Event::ChargeRefundRetried { .. }
+        | Event::ChargeDisputeLost { .. } => None,
     }
 }
 
@@ -283,7 +417,8 @@ fn escrow_step(order: Uuid, event: &escrow::Event) -> Option<(Uuid, Step)> {
         | Event::EscrowVoided {}
         | Event::InspectionStarted { .. }
         | Event::InspectionReminded { .. }
-        | Event::EscrowDisputed { .. } => None,
+        | Event::EscrowDisputed { .. }
+        | Event::ChargebackSettled { .. } => None,
         Event::EscrowFunded { .. } => Some((order, Step::EscrowFunded)),
         Event::EscrowReleased { .. } => Some((order, Step::EscrowReleased)),
         Event::EscrowPartlyRefunded { refund, .. } | Event::EscrowRefunded { refund, .. } => {
@@ -291,6 +426,40 @@ fn escrow_step(order: Uuid, event: &escrow::Event) -> Option<(Uuid, Step)> {
         }
         Event::EscrowSplit { .. } => Some((order, Step::EscrowSplit)),
         Event::ReleaseRefunded { refund, .. } => Some((refund.0, Step::ReleaseRefunded)),
+        Event::EscrowChargedBack { dispute, .. } => Some((dispute.operation(OrderId(order)), Step::EscrowChargedBack)),
+        Event::ChargebackReturned { dispute, .. } => {
+            Some((dispute.operation(OrderId(order)), Step::ChargebackReturned))
+        }
+    }
+}
+
+/// What an event of an escrow says of its ledger account, besides what it posts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Term {
+    /// It may hold money of this currency from now on.
+    Begins(Currency),
+    /// Its order is over, so nothing may be left in it, nor come any more.
+    Ends,
+}
+
+fn term(event: &escrow::Event) -> Option<Term> {
+    use escrow::Event;
+    match event {
+        Event::EscrowOpened { terms } => Some(Term::Begins(terms.amount.currency())),
+        Event::EscrowVoided {}
+        | Event::EscrowReleased { .. }
+        | Event::EscrowRefunded { .. }
+        | Event::EscrowSplit { .. }
+        | Event::ChargebackSettled { course: None, .. } => Some(Term::Ends),
+        Event::EscrowFunded { .. }
+        | Event::InspectionStarted { .. }
+        | Event::InspectionReminded { .. }
+        | Event::EscrowDisputed { .. }
+        | Event::EscrowPartlyRefunded { .. }
+        | Event::ReleaseRefunded { .. }
+        | Event::EscrowChargedBack { .. }
+        | Event::ChargebackReturned { .. }
+        | Event::ChargebackSettled { course: Some(_), .. } => None,
     }
 }
 
@@ -320,18 +489,22 @@ fn wallet_step(event: &wallet::Event) -> Option<(Uuid, Step)> {
         | Event::DepositDelayed { .. }
         | Event::DepositFailed { .. }
         | Event::WithdrawalDelayed { .. }
-        // An escrow's, a commission's or a subscription's event of the same commit posts these.
+        // An escrow's, a charge's, a commission's or a subscription's event of the same commit posts these.
         | Event::PaymentMade { .. }
         | Event::SubscriptionPaid { .. }
         | Event::SaleReceived { .. }
         | Event::RefundReceived { .. }
         | Event::RefundGiven { .. }
         | Event::CommissionReceived { .. }
-        | Event::CommissionGiven { .. } => None,
+        | Event::CommissionGiven { .. }
+        // The charge's event posts these.
+        | Event::ChargebackGiven { .. }
+        | Event::ChargebackRegained { .. } => None,
         Event::DepositSettled { deposit, .. } => Some((deposit.0, Step::DepositSettled)),
         Event::WithdrawalRequested { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalRequested)),
         Event::WithdrawalPaid { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalPaid)),
         Event::WithdrawalFailed { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalFailed)),
+        Event::WithdrawalReturned { withdrawal, .. } => Some((withdrawal.0, Step::WithdrawalReturned)),
         Event::HoldPlaced { hold, .. } => Some((hold.0, Step::HoldPlaced)),
         Event::HoldReleased { hold, .. } => Some((hold.0, Step::HoldReleased)),
         Event::ReceivableRecovered { operation, .. } => Some((*operation, Step::ReceivableRecovered)),
@@ -341,12 +514,23 @@ fn wallet_step(event: &wallet::Event) -> Option<(Uuid, Step)> {
 impl Ledger {
     /// Takes one event in.
     fn take(&mut self, recorded: &Recorded) {
-        let Some((aggregate_type, aggregate_id, operation, step, postings)) = movement(&recorded.event) else {
+        self.take_movement(recorded);
+        // Whatever the event that ends it posts is posted then.
+        if let DomainEvent::Escrow(order, event) = &recorded.event {
+            self.take_term(*order, event, recorded.position);
+        }
+    }
+
+    fn take_movement(&mut self, recorded: &Recorded) {
+        let Some(Moved { aggregate_type, aggregate_id, operation, step, postings }) = movement(&recorded.event) else {
             return;
         };
         for (ordinal, posting) in (1..).zip(postings) {
-            self.side(&posting.debit, posting, recorded.position).debits.0 += i128::from(posting.amount.minor());
-            self.side(&posting.credit, posting, recorded.position).credits.0 += i128::from(posting.amount.minor());
+            let amount = i128::from(posting.amount.minor());
+            self.side(&posting.debit, posting, recorded.position).debits.0 += amount;
+            self.turnover(&posting.debit, posting, recorded.position).debits.0 += amount;
+            self.side(&posting.credit, posting, recorded.position).credits.0 += amount;
+            self.turnover(&posting.credit, posting, recorded.position).credits.0 += amount;
             self.entries.push(Entry {
                 position: recorded.position,
                 ordinal,
@@ -364,66 +548,137 @@ impl Ledger {
         }
     }
 
+    /// The escrow of an order is there from the beginning, and holds nothing once it is over.
+    fn take_term(&mut self, order: OrderId, event: &escrow::Event, position: Position) {
+        let account = LedgerAccount::Escrow(order);
+        match term(event) {
+            Some(Term::Begins(currency)) => {
+                self.currencies.insert(currency);
+                let empty = || Balance::empty(&account, currency, position);
+                self.balances.entry((account.clone(), currency)).or_insert_with(empty).reach(position);
+            }
+            // In whatever currency it should hold anything.
+            Some(Term::Ends) => {
+                for currency in &self.currencies {
+                    if let Some(escrow) = self.balances.get_mut(&(account.clone(), *currency)) {
+                        escrow.ended = true;
+                        escrow.reach(position);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
     /// The account on one side of a posting, moved at `position`.
     fn side(&mut self, account: &LedgerAccount, posting: &Posting, position: Position) -> &mut Balance {
         let currency = posting.amount.currency();
-        let balance = self.balances.entry((account.clone(), currency)).or_insert_with(|| Balance {
-            account: Text(account.clone()),
-            currency: Text(currency),
-            kind: Kind::of(account),
-            debits: Total::default(),
-            credits: Total::default(),
-            position,
-        });
-        // What was parked comes late.
-        balance.position = balance.position.max(position);
+        self.currencies.insert(currency);
+        let empty = || Balance::empty(account, currency, position);
+        let balance = self.balances.entry((account.clone(), currency)).or_insert_with(empty);
+        balance.since = Some(balance.since.map_or(position, |since| since.min(position)));
+        balance.reach(position);
         balance
     }
 
+    fn turnover(&mut self, account: &LedgerAccount, posting: &Posting, position: Position) -> &mut Turnover {
+        let (block, currency, kind) = (block_of(position), posting.amount.currency(), Kind::of(account));
+        self.turnovers.entry((block, currency, kind)).or_insert_with(|| Turnover {
+            block,
+            currency: Text(currency),
+            kind,
+            debits: Total::default(),
+            credits: Total::default(),
+        })
+    }
+
     async fn load(connection: &mut PgConnection, events: &[Recorded]) -> Result<Self, FollowError> {
-        let postings =
-            events.iter().filter_map(|recorded| movement(&recorded.event)).flat_map(|(.., postings)| postings);
-        let sides = postings.flat_map(|posting| {
-            let currency = Text(posting.amount.currency());
-            [(Text(posting.debit.clone()), currency), (Text(posting.credit.clone()), currency)]
+        let moved = events.iter().filter_map(|recorded| movement(&recorded.event));
+        let postings = moved.flat_map(|moved| moved.postings);
+        let sides: BTreeSet<String> =
+            postings.flat_map(|posting| [posting.debit.to_string(), posting.credit.to_string()]).collect();
+        let escrows = events.iter().filter_map(|recorded| match &recorded.event {
+            DomainEvent::Escrow(order, event) => {
+                term(event).is_some().then(|| LedgerAccount::Escrow(*order).to_string())
+            }
+            _ => None,
         });
-        let (accounts, currencies): (Vec<_>, Vec<_>) = sides.unzip();
+        let accounts: Vec<String> = sides.into_iter().chain(escrows).collect();
         if accounts.is_empty() {
             return Ok(Self::default());
         }
+        // Of every currency: an escrow ends in all of them.
         let balances: Vec<Balance> = sqlx::query_as(
-            "select account, currency, kind, debits::text, credits::text, position from balances
-             join (select distinct * from unnest($1::text[], $2::text[])) as wanted (account, currency)
-                using (account, currency)",
+            "select account, currency, kind, debits::text, credits::text, since, ended, position from balances
+             where account = any($1)",
         )
         .bind(accounts)
-        .bind(currencies)
+        .fetch_all(&mut *connection)
+        .await?;
+        let blocks: BTreeSet<i64> = events.iter().map(|recorded| block_of(recorded.position)).collect();
+        let turnovers: Vec<Turnover> = sqlx::query_as(
+            "select block, currency, kind, debits::text, credits::text from turnovers where block = any($1)",
+        )
+        .bind(blocks.into_iter().collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
         let key = |balance: &Balance| (balance.account.0.clone(), balance.currency.0);
-        let balances = balances.into_iter().map(|balance| (key(&balance), balance)).collect();
-        Ok(Self { balances, entries: Vec::new() })
+        Ok(Self {
+            currencies: balances.iter().map(|balance| balance.currency.0).collect(),
+            before: balances.iter().map(|balance| (key(balance), (balance.debits, balance.credits))).collect(),
+            balances: balances.into_iter().map(|balance| (key(&balance), balance)).collect(),
+            turnovers: turnovers.into_iter().map(|row| ((row.block, row.currency.0, row.kind), row)).collect(),
+            entries: Vec::new(),
+        })
+    }
+
+    /// By how much the ledger accounts of each currency have grown.
+    fn grown(&self) -> Vec<Sums> {
+        let mut grown: BTreeMap<Currency, (i128, i128)> = BTreeMap::new();
+        for (key, balance) in &self.balances {
+            let (debits, credits) = self.before.get(key).copied().unwrap_or_default();
+            let sums = grown.entry(key.1).or_default();
+            sums.0 += balance.debits.0 - debits.0;
+            sums.1 += balance.credits.0 - credits.0;
+        }
+        let sums = |(currency, (debits, credits))| Sums {
+            currency: Text(currency),
+            debits: Total(debits),
+            credits: Total(credits),
+        };
+        grown.into_iter().filter(|(_, grown)| *grown != (0, 0)).map(sums).collect()
     }
 
     async fn store(self, connection: &mut PgConnection) -> Result<(), FollowError> {
         let statement = "
+            insert into sums select * from json_populate_recordset(null::sums, $1::json)
+            on conflict on constraint sums_currency do update set
+                (debits, credits) = row (sums.debits + excluded.debits, sums.credits + excluded.credits)";
+        rows::write(connection, statement, self.grown()).await?;
+        let statement = "
             insert into balances select * from json_populate_recordset(null::balances, $1::json)
             on conflict on constraint balances_account do update set
-                (debits, credits, position) = row (excluded.debits, excluded.credits, excluded.position)";
+                (debits, credits, since, ended, position)
+                = row (excluded.debits, excluded.credits, excluded.since, excluded.ended, excluded.position)";
         rows::write(connection, statement, self.balances.into_values()).await?;
+        let statement = "
+            insert into turnovers select * from json_populate_recordset(null::turnovers, $1::json)
+            on conflict on constraint turnovers_block do update set
+                (debits, credits) = row (excluded.debits, excluded.credits)";
+        rows::write(connection, statement, self.turnovers.into_values()).await?;
         let statement = "insert into postings select * from json_populate_recordset(null::postings, $1::json)";
         Ok(rows::write(connection, statement, self.entries).await?)
     }
 }
 
-/// What a ledger account comes to in one currency; nothing before its first posting.
+/// What a ledger account comes to in one currency; nothing before its first posting, or the opening of an escrow.
 pub async fn balance(
     executor: impl PgExecutor<'_>,
     account: &LedgerAccount,
     currency: Currency,
 ) -> Result<Option<Balance>, sqlx::Error> {
     sqlx::query_as(
-        "select account, currency, kind, debits::text, credits::text, position from ledger.balances
+        "select account, currency, kind, debits::text, credits::text, since, ended, position from ledger.balances
          where account = $1 and currency = $2",
     )
     .bind(Text(account))
@@ -493,79 +748,6 @@ pub async fn page(
     query.push(" order by position desc, ordinal desc limit ").push_bind(Page::<Entry, Cursor>::rows_to_fetch(limit));
     let entries: Vec<Entry> = query.build_query_as().fetch_all(executor).await?;
     Ok(Page::of(entries, limit, |entry| Cursor { position: entry.position, ordinal: entry.ordinal }))
-}
-
-/// Everything that was ever debited and credited in one currency. The books balance if `difference` is zero.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TrialBalance {
-    /// The currency.
-    pub currency: Text<Currency>,
-    /// All debits, in minor units.
-    pub debits: Total,
-    /// All credits, in minor units.
-    pub credits: Total,
-    /// Debits minus credits: zero.
-    pub difference: Total,
-    /// The same for each kind of ledger account.
-    pub kinds: Vec<KindTotals>,
-}
-
-/// Everything that was ever debited and credited to the ledger accounts of one kind.
-#[derive(Clone, Debug, FromRow, PartialEq, Serialize)]
-pub struct KindTotals {
-    /// The kind.
-    pub kind: Kind,
-    /// How many ledger accounts there are.
-    pub accounts: i64,
-    /// All debits, in minor units.
-    #[sqlx(try_from = "String")]
-    pub debits: Total,
-    /// All credits, in minor units.
-    #[sqlx(try_from = "String")]
-    pub credits: Total,
-}
-
-impl KindTotals {
-    /// Credits minus debits: what users have or the marketplace has earned, or with a minus sign what providers hold for
-    /// us, users owe, or the marketplace has spent.
-    pub fn credit_balance(&self) -> Total {
-        Total(self.credits.0 - self.debits.0)
-    }
-}
-
-/// The trial balance of every currency that was ever used.
-pub async fn trial_balance(executor: impl PgExecutor<'_>) -> Result<Vec<TrialBalance>, sqlx::Error> {
-    #[derive(FromRow)]
-    struct Row {
-        currency: Text<Currency>,
-        #[sqlx(flatten)]
-        totals: KindTotals,
-    }
-    let rows: Vec<Row> = sqlx::query_as(
-        "select currency, kind, count(*) as accounts, sum(debits)::text as debits, sum(credits)::text as credits
-         from ledger.balances group by currency, kind order by currency, kind",
-    )
-    .fetch_all(executor)
-    .await?;
-    let mut currencies: BTreeMap<Currency, Vec<KindTotals>> = BTreeMap::new();
-    for Row { currency, totals } in rows {
-        currencies.entry(currency.0).or_default().push(totals);
-    }
-    Ok(currencies.into_iter().map(|(currency, kinds)| TrialBalance::of(currency, kinds)).collect())
-}
-
-impl TrialBalance {
-    fn of(currency: Currency, kinds: Vec<KindTotals>) -> Self {
-        let debits = kinds.iter().map(|totals| totals.debits.0).sum();
-        let credits = kinds.iter().map(|totals| totals.credits.0).sum();
-        Self {
-            currency: Text(currency),
-            debits: Total(debits),
-            credits: Total(credits),
-            difference: Total(debits - credits),
-            kinds,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -638,15 +820,37 @@ mod tests {
     }
 
     #[test]
-    fn books_that_do_not_balance_show_by_how_much() {
-        let totals =
-            |kind, debits, credits| KindTotals { kind, accounts: 1, debits: Total(debits), credits: Total(credits) };
-        let beyond_64_bits = i128::from(i64::MAX) * 3;
-        let books = TrialBalance::of(
-            Currency::USD,
-            vec![totals(Kind::ProviderClearing, beyond_64_bits, 0), totals(Kind::Available, 0, beyond_64_bits - 2)],
-        );
-        assert_eq!((books.debits, books.difference), (Total(beyond_64_bits), Total(2)));
-        assert_eq!(books.kinds[0].credit_balance(), Total(-beyond_64_bits));
+    fn an_escrow_is_there_from_its_opening_and_over_with_the_event_that_empties_it() {
+        let (order, buyer) = (OrderId(Uuid::from_u128(3)), AccountId(Uuid::from_u128(1)));
+        let held = LedgerAccount::Escrow(order);
+        let amount = Money::new(100, Currency::USD).unwrap();
+        let terms = escrow::Terms {
+            order,
+            buyer,
+            seller: AccountId(Uuid::from_u128(2)),
+            lines: vec![],
+            amount,
+            inspection_s: 60,
+            points_per_unit: 0,
+            redeemed: None,
+            commission: None,
+        };
+        let mut ledger = Ledger::default();
+        ledger.take(&recorded(3, DomainEvent::Escrow(order, escrow::Event::EscrowOpened { terms })));
+        let of = |ledger: &Ledger| ledger.balances[&(held.clone(), Currency::USD)].clone();
+        assert_eq!((of(&ledger).since, of(&ledger).ended, of(&ledger).position), (None, false, 3));
+        let postings = vec![Posting::new(LedgerAccount::Available(buyer), held.clone(), amount)];
+        let funded = escrow::Event::EscrowFunded { amount, ship_by: Timestamp::default(), card: None, postings };
+        ledger.take(&recorded(5, DomainEvent::Escrow(order, funded)));
+        assert_eq!((of(&ledger).since, of(&ledger).ended), (Some(5), false));
+        let refund = domain::RefundId(Uuid::from_u128(9));
+        let postings = vec![Posting::new(held.clone(), LedgerAccount::Available(buyer), amount)];
+        let cause = escrow::RefundCause::Cancelled;
+        let refunded = escrow::Event::EscrowRefunded { refund, amount, cause, from_points: None, postings };
+        ledger.take(&recorded(9, DomainEvent::Escrow(order, refunded)));
+        let ended = of(&ledger);
+        assert_eq!((ended.ended, ended.debits, ended.credits, ended.since), (true, Total(100), Total(100), Some(5)));
+        let grown = Sums { currency: Text(Currency::USD), debits: Total(200), credits: Total(200) };
+        assert_eq!(ledger.grown(), [grown]);
     }
 }

@@ -28,7 +28,7 @@ mod tests;
 pub const MODEL: ReadModel = ReadModel {
     name: "notifications",
     next: "notifications_next",
-    version: 2,
+    version: 3,
     about: TELLING,
     ddl: include_str!("notifications.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),

@@ -27,7 +27,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "orders",
     next: "orders_next",
-    version: 3,
+    version: 4,
     about: &[account::Account::TYPE, escrow::Escrow::TYPE, order::Order::TYPE, order_group::OrderGroup::TYPE],
     ddl: include_str!("orders.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -292,7 +292,8 @@ impl Changes {
                 if let Some(order) = self.orders.get_mut(&order.0)
                     && order.take_escrow(event)
                 {
-                    order.position = recorded.position;
+                    // What was parked comes late.
+                    order.position = order.position.max(recorded.position);
                 }
             }
             DomainEvent::OrderGroup(group, event) => self.take_group(group.0, event, recorded)?,
@@ -332,7 +333,7 @@ impl Changes {
             }
             Event::OrderRefunded {} => (order.status, order.ended_at) = (Status::Refunded, at),
         }
-        (order.version, order.position) = (recorded.sequence, recorded.position);
+        (order.version, order.position) = (recorded.sequence, order.position.max(recorded.position));
     }
 
     fn take_group(&mut self, id: Uuid, event: &order_group::Event, recorded: &Recorded) -> Result<(), FollowError> {
@@ -365,7 +366,6 @@ impl Changes {
         for order in orders {
             let absent = || FollowError::Absent(format!("order {order}"));
             let order = self.orders.get_mut(&order.0).ok_or_else(absent)?;
-            // What was parked comes late.
             (order.pay_by, order.position) = (pay_by, order.position.max(recorded.position));
             total = total.saturating_add(order.total);
             currency = Some(order.currency);
@@ -496,6 +496,7 @@ impl Order {
             escrow::Event::EscrowPartlyRefunded { amount, .. }
             | escrow::Event::EscrowRefunded { amount, .. }
             | escrow::Event::ReleaseRefunded { amount, .. }
+            | escrow::Event::ChargebackSettled { amount, .. }
             | escrow::Event::EscrowSplit { to_buyer: amount, .. } => self.give_back(*amount),
             // In the commit of the order itself.
             escrow::Event::EscrowOpened { terms } => self.from_points = terms.points_part().minor(),
@@ -503,7 +504,9 @@ impl Order {
             | escrow::Event::EscrowVoided {}
             | escrow::Event::InspectionStarted { .. }
             | escrow::Event::InspectionReminded { .. }
-            | escrow::Event::EscrowReleased { .. } => return false,
+            | escrow::Event::EscrowReleased { .. }
+            | escrow::Event::EscrowChargedBack { .. }
+            | escrow::Event::ChargebackReturned { .. } => return false,
         }
         true
     }
@@ -724,7 +727,7 @@ mod tests {
 
         fn paid() -> Self {
             let now = Timestamp::default();
-            Self::placed().escrow(escrow::Command::Fund { now }).order(Command::Pay {})
+            Self::placed().escrow(escrow::Command::Fund { source: escrow::Source::Wallet, now }).order(Command::Pay {})
         }
 
         fn delivered() -> Self {
@@ -811,7 +814,7 @@ mod tests {
         assert!(times.is_sorted() && times.iter().all(Option::is_some));
         assert_eq!((order.carrier.as_deref(), order.ended_at), (Some("Post"), None));
         let release = escrow::Command::Release { cause: ReleaseCause::Confirmed, now: later() };
-        let completed = delivered.escrow(release).order(Command::Complete {});
+        let completed = delivered.escrow(release).order(Command::Complete { now: Timestamp::default() });
         assert_eq!(completed.state(), (Status::Completed, 0));
         assert!(completed.shown().ended_at.is_some());
     }
@@ -820,10 +823,11 @@ mod tests {
     fn a_dispute_shows_until_it_is_resolved() {
         assert_eq!(Sale::delivered().dispute().state(), (Status::Disputed, 0));
         let resolved = RefundCause::Resolved(BOB);
-        let refunded = Sale::paid().dispute().refund(None, resolved).order(Command::Refund {});
+        let refunded =
+            Sale::paid().dispute().refund(None, resolved).order(Command::Refund { now: Timestamp::default() });
         assert_eq!(refunded.state(), (Status::Refunded, 300));
         let split = escrow::Command::Split { to_buyer: usd(100), by: BOB };
-        let split = Sale::delivered().dispute().escrow(split).order(Command::Complete {});
+        let split = Sale::delivered().dispute().escrow(split).order(Command::Complete { now: Timestamp::default() });
         assert_eq!(split.state(), (Status::Completed, 100));
     }
 
@@ -838,7 +842,11 @@ mod tests {
             seller_available: usd(0),
             cause: RefundCause::Seller,
         };
-        let all = part.escrow(release).order(Command::Complete {}).escrow(rest).order(Command::Refund {});
+        let all = part
+            .escrow(release)
+            .order(Command::Complete { now: Timestamp::default() })
+            .escrow(rest)
+            .order(Command::Refund { now: Timestamp::default() });
         assert_eq!(all.state(), (Status::Refunded, 300));
     }
 
@@ -855,7 +863,8 @@ mod tests {
 
     #[test]
     fn only_what_changes_the_row_moves_its_position() {
-        let funded = Sale::placed().escrow(escrow::Command::Fund { now: Timestamp::default() });
+        let funded =
+            Sale::placed().escrow(escrow::Command::Fund { source: escrow::Source::Wallet, now: Timestamp::default() });
         assert_eq!((funded.shown().position, funded.position), (3, 4));
         let part = funded.order(Command::Pay {}).refund(Some(usd(50)), RefundCause::Seller);
         assert_eq!((part.shown().version, part.shown().position), (5, part.position));

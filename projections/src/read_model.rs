@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 
 use crate::{
     accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger,
-    notifications, orders, pages, plans, points, reports, reviews, sales, staff_acts, statistics, stores,
-    subscriptions, wallet_statement,
+    notifications, order_money, orders, pages, payees, plans, points, reports, reviews, sales, staff_acts, statements,
+    statistics, stores, subscriptions, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -78,7 +78,7 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 23] = [
+pub const ALL: [ReadModel; 26] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
@@ -87,8 +87,10 @@ pub const ALL: [ReadModel; 23] = [
     chats::MODEL,
     auction_board::MODEL,
     notifications::MODEL,
+    order_money::MODEL,
     orders::MODEL,
     pages::MODEL,
+    payees::MODEL,
     plans::MODEL,
     escrows::MODEL,
     images::MODEL,
@@ -99,6 +101,7 @@ pub const ALL: [ReadModel; 23] = [
     reviews::MODEL,
     sales::MODEL,
     staff_acts::MODEL,
+    statements::MODEL,
     statistics::MODEL,
     stores::MODEL,
     subscriptions::MODEL,

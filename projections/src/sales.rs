@@ -24,7 +24,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "sales",
     next: "sales_next",
-    version: 2,
+    version: 3,
     about: &[escrow::Escrow::TYPE, order::Order::TYPE],
     ddl: include_str!("sales.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -171,7 +171,9 @@ impl Sales {
                 day.gross.0 += minor(amount);
                 count_lots(&mut self.listings, order);
             }
-            E::EscrowPartlyRefunded { amount, .. } | E::EscrowRefunded { amount, .. } => {
+            E::EscrowPartlyRefunded { amount, .. }
+            | E::EscrowRefunded { amount, .. }
+            | E::ChargebackSettled { amount, .. } => {
                 order.held -= amount.minor();
                 day.refunded.0 += minor(amount);
             }
@@ -193,7 +195,10 @@ impl Sales {
             | E::EscrowVoided {}
             | E::InspectionStarted { .. }
             | E::InspectionReminded { .. }
-            | E::EscrowDisputed { .. } => {}
+            | E::EscrowDisputed { .. }
+            // Not gone before it is decided.
+            | E::EscrowChargedBack { .. }
+            | E::ChargebackReturned { .. } => {}
         }
     }
 
@@ -416,7 +421,7 @@ pub async fn best(executor: impl PgExecutor<'_>, seller: AccountId, limit: i64) 
 
 #[cfg(test)]
 mod tests {
-    use domain::escrow::{Command, Escrow, RefundCause, ReleaseCause};
+    use domain::escrow::{Command, Escrow, RefundCause, ReleaseCause, Source};
     use domain::fees::FeeLine;
     use domain::listing::Delivery;
     use domain::order::{Line, Origin};
@@ -480,7 +485,7 @@ mod tests {
     }
 
     fn fund() -> Command {
-        Command::Fund { now: now() }
+        Command::Fund { source: Source::Wallet, now: now() }
     }
 
     fn release() -> Command {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
+use domain::escrow::Course;
 use domain::order::{self, Terms};
 use domain::{Aggregate, Currency, Money, account, escrow, listing, store};
 use eventstore::event::DomainEvent;
@@ -24,7 +25,7 @@ use crate::{ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "statistics",
     next: "statistics_next",
-    version: 1,
+    version: 2,
     about: &[
         account::Account::TYPE,
         escrow::Escrow::TYPE,
@@ -199,7 +200,9 @@ impl Statistics {
                 takings.pieces += pieces;
                 takings.gross.0 += minor(amount);
             }
-            E::EscrowPartlyRefunded { amount, .. } | E::EscrowRefunded { amount, .. } => {
+            E::EscrowPartlyRefunded { amount, .. }
+            | E::EscrowRefunded { amount, .. }
+            | E::ChargebackSettled { amount, .. } => {
                 self.takings(day, currency).refunded.0 += minor(amount);
             }
             E::EscrowReleased { kept, fee, .. } => self.takings(day, currency).pay_out(*kept, *fee),
@@ -218,7 +221,9 @@ impl Statistics {
             | E::EscrowVoided {}
             | E::InspectionStarted { .. }
             | E::InspectionReminded { .. }
-            | E::EscrowDisputed { .. } => {}
+            | E::EscrowDisputed { .. }
+            | E::EscrowChargedBack { .. }
+            | E::ChargebackReturned { .. } => {}
         }
     }
 
@@ -386,8 +391,14 @@ fn escrow_status(event: &escrow::Event) -> Option<&'static str> {
         E::EscrowDisputed { .. } => "disputed",
         E::EscrowVoided {} => "voided",
         E::EscrowReleased { .. } => "released",
-        E::EscrowRefunded { .. } => "refunded",
+        E::EscrowRefunded { .. } | E::ChargebackSettled { course: None, .. } => "refunded",
         E::EscrowSplit { .. } => "split",
+        E::EscrowChargedBack { .. } => "charged_back",
+        E::ChargebackReturned { course, .. } | E::ChargebackSettled { course: Some(course), .. } => match course {
+            Course::Funded { .. } => "funded",
+            Course::Inspection { .. } => "inspection",
+            Course::Disputed { .. } => "disputed",
+        },
         E::EscrowPartlyRefunded { .. } | E::ReleaseRefunded { .. } | E::InspectionReminded { .. } => return None,
     })
 }

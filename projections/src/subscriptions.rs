@@ -23,7 +23,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "subscriptions",
     next: "subscriptions_next",
-    version: 1,
+    version: 2,
     about: &[Seller::TYPE, Subscription::TYPE],
     ddl: include_str!("subscriptions.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -294,6 +294,18 @@ pub async fn offers(executor: impl PgExecutor<'_>, seller: AccountId) -> Result<
         .bind(seller.0)
         .fetch_optional(executor)
         .await
+}
+
+/// Those with a fee of their own, by their ids, from behind one on, at most `limit`.
+pub async fn with_fee(
+    executor: impl PgExecutor<'_>,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Offers>, sqlx::Error> {
+    let statement = "
+        select * from subscriptions.sellers
+        where fee_bps is not null and ($1::uuid is null or account_id > $1) order by account_id limit $2";
+    sqlx::query_as(statement).bind(after).bind(i64::from(limit)).fetch_all(executor).await
 }
 
 /// Where a page ends: the sort key of its last row.

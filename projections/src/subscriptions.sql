@@ -1,5 +1,6 @@
 -- Who subscribes to what, and how many listings sellers have on offer.
--- Serves: pages of the subscriptions of one account, newest first; what one seller has on offer.
+-- Serves: pages of the subscriptions of one account, newest first; what one seller has on offer; sellers with a fee of
+-- their own, by their ids.
 create table subscriptions (
     id uuid not null,
     account_id uuid not null,
@@ -52,3 +53,5 @@ create table sellers (
     constraint sellers_account primary key (account_id),
     constraint sellers_offers_not_negative check (offers >= 0)
 );
+
+create index sellers_with_fee on sellers (account_id) where fee_bps is not null;

@@ -3,10 +3,12 @@
 mod administration;
 mod books;
 mod chats;
+mod clearing;
 mod cuts;
 mod database;
 mod forgetting;
 pub(crate) mod history;
+mod money;
 mod parking;
 mod questions;
 mod rebuilding;

@@ -26,7 +26,7 @@ use crate::{Page, ReadModel, Text, rows};
 pub const MODEL: ReadModel = ReadModel {
     name: "wallet_statement",
     next: "wallet_statement_next",
-    version: 4,
+    version: 6,
     about: &[wallet::Wallet::TYPE],
     ddl: include_str!("wallet_statement.sql"),
     apply: |connection, batch| Box::pin(apply(connection, batch)),
@@ -76,10 +76,8 @@ pub struct Transaction {
     pub balance_after: Option<i64>,
     /// The order that it is about, if it is a payment, a sale or a refund.
     pub order_id: Option<Uuid>,
-    /// At which provider, if it is a deposit or a withdrawal.
+    /// At which provider, if it is a deposit or a withdrawal. By which of its payment methods, nobody is shown.
     pub provider: Option<String>,
-    /// The provider's token for the payment method.
-    pub method_token: Option<String>,
     /// The provider's name for the movement, once it has succeeded.
     pub reference: Option<String>,
     /// Why it failed.
@@ -122,20 +120,27 @@ pub enum Kind {
     CommissionGiven,
     /// Pays what was owed with money that came in.
     Recovery,
+    /// Gives what a payer has got back of their bank. What was not available is owed, and not in the amount.
+    ChargebackGiven,
+    /// Brings that back, since the payer was not right. What was owed less for it is not in the amount.
+    ChargebackRegained,
 }
 
 impl Kind {
     /// Whether it takes from the available balance.
     fn takes(self) -> bool {
         match self {
-            Self::Deposit | Self::Sale | Self::RefundReceived | Self::CommissionReceived => false,
+            Self::Deposit | Self::Sale | Self::RefundReceived | Self::CommissionReceived | Self::ChargebackRegained => {
+                false
+            }
             Self::Withdrawal
             | Self::Hold
             | Self::Payment
             | Self::Subscription
             | Self::RefundGiven
             | Self::CommissionGiven
-            | Self::Recovery => true,
+            | Self::Recovery
+            | Self::ChargebackGiven => true,
         }
     }
 }
@@ -153,6 +158,8 @@ pub enum Status {
     Failed,
     /// What was held is available again.
     Released,
+    /// The money had moved, and has come back.
+    Returned,
 }
 
 /// The wallets and operations that a batch is about.
@@ -181,10 +188,8 @@ impl Statement {
             self.balances.insert(*id, Balance::opened(*id, *owner, *currency));
         }
         let Some(balance) = self.balances.get_mut(id) else { return };
-        (balance.version, balance.position) = (recorded.sequence, recorded.position);
         let before = balance.available;
-        event.postings().iter().for_each(|posting| balance.post(posting));
-        balance.follow_others(event);
+        balance.take(event, recorded);
         let balance = *balance;
         let operation = operation(event).map(|(kind, id)| (balance.account_id, kind, id));
         if let Some(operation) = operation {
@@ -218,6 +223,11 @@ impl Statement {
                     transaction.failure_reason = Some(reason.clone());
                 }
             }
+            Event::WithdrawalReturned { reason, .. } => {
+                if let Some(transaction) = self.settle(operation, Status::Returned, recorded) {
+                    transaction.failure_reason = Some(reason.clone());
+                }
+            }
             Event::HoldReleased { .. } => drop(self.settle(operation, Status::Released, recorded)),
             Event::PaymentMade { order, amount }
             | Event::SaleReceived { order, amount }
@@ -232,6 +242,14 @@ impl Statement {
             | Event::CommissionGiven { amount, .. }
             | Event::ReceivableRecovered { amount, .. } => {
                 request(amount, None);
+                self.complete(operation, None, wallet, recorded);
+            }
+            // A dispute may take of several orders of one seller.
+            Event::ChargebackGiven { amount, .. } | Event::ChargebackRegained { amount, .. } => {
+                let before = self.transactions.get(&operation).map_or(0, |transaction| transaction.amount);
+                let requested = Transaction::requested(operation, wallet, *amount, None, recorded);
+                let amount = requested.amount + before;
+                self.transactions.insert(operation, Transaction { amount, ..requested });
                 self.complete(operation, None, wallet, recorded);
             }
         }
@@ -298,17 +316,17 @@ impl Statement {
         let statement = "
             insert into transactions select * from json_populate_recordset(null::transactions, $1::json)
             on conflict on constraint transactions_operation do update set
-                (currency, status, amount, balance_after, order_id, provider, method_token, reference, failure_reason,
+                (currency, status, amount, balance_after, order_id, provider, reference, failure_reason,
                     requested_at, settled_at, sequence, position)
                 = row (excluded.currency, excluded.status, excluded.amount, excluded.balance_after, excluded.order_id,
-                    excluded.provider, excluded.method_token, excluded.reference, excluded.failure_reason,
-                    excluded.requested_at, excluded.settled_at, excluded.sequence, excluded.position)";
+                    excluded.provider, excluded.reference, excluded.failure_reason, excluded.requested_at,
+                    excluded.settled_at, excluded.sequence, excluded.position)";
         Ok(rows::write(connection, statement, self.transactions.into_values()).await?)
     }
 }
 
 /// Which operation an event is a step of.
-fn operation(event: &Event) -> Option<(Kind, Uuid)> {
+pub(crate) fn operation(event: &Event) -> Option<(Kind, Uuid)> {
     match event {
         Event::WalletOpened { .. } => None,
         Event::DepositRequested { deposit, .. }
@@ -318,7 +336,8 @@ fn operation(event: &Event) -> Option<(Kind, Uuid)> {
         Event::WithdrawalRequested { withdrawal, .. }
         | Event::WithdrawalDelayed { withdrawal, .. }
         | Event::WithdrawalPaid { withdrawal, .. }
-        | Event::WithdrawalFailed { withdrawal, .. } => Some((Kind::Withdrawal, withdrawal.0)),
+        | Event::WithdrawalFailed { withdrawal, .. }
+        | Event::WithdrawalReturned { withdrawal, .. } => Some((Kind::Withdrawal, withdrawal.0)),
         Event::HoldPlaced { hold, .. } | Event::HoldReleased { hold, .. } => Some((Kind::Hold, hold.0)),
         Event::PaymentMade { order, .. } => Some((Kind::Payment, order.0)),
         Event::SubscriptionPaid { period, .. } => Some((Kind::Subscription, period.0)),
@@ -328,11 +347,14 @@ fn operation(event: &Event) -> Option<(Kind, Uuid)> {
         Event::CommissionReceived { commission, .. } => Some((Kind::CommissionReceived, commission.0)),
         Event::CommissionGiven { refund, .. } => Some((Kind::CommissionGiven, refund.0)),
         Event::ReceivableRecovered { operation, .. } => Some((Kind::Recovery, *operation)),
+        Event::ChargebackGiven { dispute, .. } => Some((Kind::ChargebackGiven, dispute.0)),
+        Event::ChargebackRegained { dispute, .. } => Some((Kind::ChargebackRegained, dispute.0)),
     }
 }
 
 impl Balance {
-    fn opened(wallet_id: Uuid, owner: AccountId, currency: Currency) -> Self {
+    /// A wallet that was just used for the first time.
+    pub(crate) fn opened(wallet_id: Uuid, owner: AccountId, currency: Currency) -> Self {
         Self {
             wallet_id,
             account_id: owner.0,
@@ -344,6 +366,13 @@ impl Balance {
             version: 0,
             position: 0,
         }
+    }
+
+    /// Takes an event of the wallet in.
+    pub(crate) fn take(&mut self, event: &Event, recorded: &Recorded) {
+        (self.version, self.position) = (recorded.sequence, recorded.position);
+        event.postings().iter().for_each(|posting| self.post(posting));
+        self.follow_others(event);
     }
 
     /// What is credited to the owner is more for the owner, or less that is owed.
@@ -366,12 +395,16 @@ impl Balance {
                 | LedgerAccount::AffiliateExpense
                 | LedgerAccount::AffiliatePending(_)
                 | LedgerAccount::DeferredRevenue(_)
-                | LedgerAccount::SubscriptionIncome => {}
+                | LedgerAccount::SubscriptionIncome
+                | LedgerAccount::Unapplied(_)
+                | LedgerAccount::RefundPending(_)
+                | LedgerAccount::ProviderFeeExpense
+                | LedgerAccount::ChargebackExpense => {}
             }
         }
     }
 
-    /// What the escrow of an order, a commission or a subscription has posted here by an event of its own.
+    /// What the escrow of an order, a charge, a commission or a subscription has posted here by an event of its own.
     fn follow_others(&mut self, event: &Event) {
         match event {
             Event::PaymentMade { amount, .. } | Event::SubscriptionPaid { amount, .. } => {
@@ -380,9 +413,15 @@ impl Balance {
             Event::SaleReceived { amount, .. }
             | Event::RefundReceived { amount, .. }
             | Event::CommissionReceived { amount, .. } => self.available += amount.minor(),
-            Event::RefundGiven { amount, owed, .. } | Event::CommissionGiven { amount, owed, .. } => {
+            Event::RefundGiven { amount, owed, .. }
+            | Event::CommissionGiven { amount, owed, .. }
+            | Event::ChargebackGiven { amount, owed, .. } => {
                 self.available -= amount.minor();
                 self.owed += owed.minor();
+            }
+            Event::ChargebackRegained { amount, forgiven, .. } => {
+                self.available += amount.minor();
+                self.owed -= forgiven.minor();
             }
             Event::WalletOpened { .. }
             | Event::DepositRequested { .. }
@@ -393,6 +432,7 @@ impl Balance {
             | Event::WithdrawalDelayed { .. }
             | Event::WithdrawalPaid { .. }
             | Event::WithdrawalFailed { .. }
+            | Event::WithdrawalReturned { .. }
             | Event::HoldPlaced { .. }
             | Event::HoldReleased { .. }
             | Event::ReceivableRecovered { .. } => {}
@@ -418,7 +458,6 @@ impl Transaction {
             balance_after: None,
             order_id: None,
             provider: method.map(|method| method.provider.clone()),
-            method_token: method.map(|method| method.token.clone()),
             reference: None,
             failure_reason: None,
             requested_at: recorded.recorded_at,
@@ -527,11 +566,11 @@ mod tests {
     }
 
     fn request() -> Command {
-        Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: method(), pays: None }
+        Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: method() }
     }
 
     fn settle() -> Command {
-        Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned(), spent: None }
+        Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() }
     }
 
     fn withdraw() -> Command {
@@ -584,9 +623,19 @@ mod tests {
         let under_way = statement([request(), settle(), withdraw()]);
         assert_eq!(shown(&under_way, WITHDRAWAL.0), ((300, 0, 200), (Status::Pending, -200, Some(300))));
         let reference = || "po_1".to_owned();
-        let confirm = Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: reference() };
+        let confirm = Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: reference(), fee: None };
         let paid = statement([request(), settle(), withdraw(), confirm]);
         assert_eq!(shown(&paid, WITHDRAWAL.0), ((300, 0, 0), (Status::Succeeded, -200, Some(300))));
+        let provider = method().provider;
+        let back = Command::ReturnWithdrawal {
+            withdrawal: WITHDRAWAL,
+            amount: usd(200),
+            provider,
+            reason: "closed".to_owned(),
+        };
+        let confirm = Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: reference(), fee: None };
+        let returned = statement([request(), settle(), withdraw(), confirm, back]);
+        assert_eq!(shown(&returned, WITHDRAWAL.0), ((500, 0, 0), (Status::Returned, -200, Some(500))));
         let fail = Command::FailWithdrawal { withdrawal: WITHDRAWAL, reason: "closed".to_owned() };
         let failed = statement([request(), settle(), withdraw(), fail]);
         assert_eq!(shown(&failed, WITHDRAWAL.0), ((500, 0, 0), (Status::Failed, -200, Some(500))));
@@ -605,9 +654,9 @@ mod tests {
     fn a_payment_does_not_restate_an_older_balance() {
         let other = DepositId(Uuid::from_u128(11));
         let later = [
-            Command::RequestDeposit { deposit: other, owner: ANN, amount: usd(50), source: method(), pays: None },
-            Command::SettleDeposit { deposit: other, provider_reference: "ch_2".to_owned(), spent: None },
-            Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: "po_1".to_owned() },
+            Command::RequestDeposit { deposit: other, owner: ANN, amount: usd(50), source: method() },
+            Command::SettleDeposit { deposit: other, provider_reference: "ch_2".to_owned() },
+            Command::ConfirmWithdrawal { withdrawal: WITHDRAWAL, provider_reference: "po_1".to_owned(), fee: None },
         ];
         let statement = statement([request(), settle(), withdraw()].into_iter().chain(later));
         assert_eq!(shown(&statement, WITHDRAWAL.0).1, (Status::Succeeded, -200, Some(300)));

@@ -31,7 +31,6 @@ create table transactions (
     balance_after bigint,
     order_id uuid,
     provider text,
-    method_token text,
     reference text,
     failure_reason text,
     requested_at timestamptz not null,

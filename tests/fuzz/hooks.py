@@ -49,6 +49,7 @@ KINDS = {
     "order-groups": "groups",
     "addresses": "addresses",
     "locations": "provinces",
+    "methods": "methods",
     "merchants": "sellers",
     "users": "sellers",
     "sellers": "sellers",
@@ -67,6 +68,7 @@ FIELDS = {
     "province_id": "provinces",
     "city_id": "cities",
     "address_id": "addresses",
+    "payment_method_id": "methods",
 }
 
 # The same for things whose paths have a name of theirs instead of an id.
@@ -181,6 +183,7 @@ def before_call(context, case, kwargs):
         _keep_rules_between_fields(case)
     _use_own_key(case)
     _use_reached_position(case.query, "min_position")
+    _use_reached_position(case.query, "as_of")
     _use_reached_position(case.headers, "Tradepost-Min-Position")
 
 
@@ -222,6 +225,12 @@ def _keep_rules_between_fields(case):
     # Either an address or the id of one.
     if body.get("ship_to") and body.get("address_id"):
         del body["ship_to" if _digest(case, "address") % 2 else "address_id"]
+    # What goes out by itself goes somewhere, and what does not says where each time.
+    if "schedule" in body:
+        if body["schedule"] == "manual":
+            body.pop("payment_method_id", None)
+        elif not body.get("payment_method_id"):
+            body["schedule"] = "manual"
     # Either a price or an auction; pieces are counted of the whole or of each form, and an auction has one.
     if body.get("price") and body.get("auction"):
         del body["price" if _digest(case, "sale") % 2 else "auction"]

@@ -158,6 +158,9 @@ class Server:
             for recipient in ("Home", "Work"):
                 address = {"recipient": recipient, "line1": "1 Hill Road", "province_id": province, "city_id": cities[0]}
                 self.ask("POST", "/api/v1/addresses", address, tokens[who])
+            for token in ("sandbox-succeeds", "sandbox-delays"):
+                self.ask("POST", "/api/v1/payments/methods", {"token": token, "label": "Bank"}, tokens[who])
+        methods = [method for who in tokens for method in items("/payments/methods", who)]
         addresses = [address for who in tokens for address in items("/addresses", who)]
         page = {"title": "Terms", "body": "# Be kind\n\nAnd [fair](https://example.com)."}
         self.ask("PUT", "/api/v1/admin/pages/terms", page, tokens["admin"])
@@ -182,6 +185,7 @@ class Server:
                 "notifications": [told["id"] for told in notifications],
                 "groups": [order["group_id"] for order in orders],
                 "addresses": [address["id"] for address in addresses],
+                "methods": [method["id"] for method in methods],
                 "provinces": [province],
                 "cities": cities,
                 **said,

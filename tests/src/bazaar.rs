@@ -18,6 +18,9 @@ pub const DAY_MS: i64 = 86_400_000;
 /// Milliseconds of a minute.
 pub const MINUTE_MS: i64 = 60_000;
 
+/// What the buyer has in the beginning, in cents.
+const BROUGHT_IN: i64 = 100_000;
+
 /// A marketplace with somebody of each kind.
 #[derive(Debug)]
 pub struct Bazaar {
@@ -42,7 +45,7 @@ impl Bazaar {
         let seller = server.client().register_seller("seller").await;
         let buyer = server.client().register("buyer").await;
         let staff = staff(&server, "clerk").await;
-        buyer.fund(100_000).await;
+        buyer.fund(BROUGHT_IN).await;
         Self { server, seller, buyer, staff }
     }
 
@@ -122,6 +125,14 @@ impl Bazaar {
         let accounts = books["currencies"][0]["accounts"].as_array().cloned().unwrap_or_default();
         let found = accounts.iter().find(|account| account["kind"] == kind);
         found.and_then(|account| account["balance"].as_str()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// What the books say of the provider, but for what the buyer has brought in at the beginning.
+    ///
+    /// # Panics
+    /// If the books do not balance.
+    pub async fn clearing(&self) -> i64 {
+        self.book("provider-clearing").await + BROUGHT_IN
     }
 }
 

@@ -7,7 +7,8 @@
 //! [`bazaar`] is a small marketplace for tests of orders, and [`reputation`] what people say of each other there; [`models`] tells whether read models equal their rebuild;
 //! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`collector`] takes what
 //! it traces; [`mailbox`] reads what it mails; [`openid`] is somebody else who knows people, [`s3`] somebody
-//! else's storage; [`pictures`] draws what is uploaded; [`real`] replays real records.
+//! else's storage, [`stripe`] somebody else's Stripe and [`provider`] one of ours that keeps records and stalls where it
+//! is told to; [`pictures`] draws what is uploaded; [`real`] replays real records.
 
 pub mod bazaar;
 pub mod checker;
@@ -25,9 +26,11 @@ pub mod models;
 pub mod nats;
 pub mod openid;
 pub mod pictures;
+pub mod provider;
 pub mod real;
 pub mod reputation;
 pub mod s3;
 pub mod server;
 pub mod smtp;
 pub mod socket;
+pub mod stripe;

@@ -65,6 +65,13 @@ impl Client {
         answer.body["id"].as_str().or_fail("find the id of the address").to_owned()
     }
 
+    /// Keeps a payment method of the sandbox and tells its id.
+    pub async fn keep_method(&self, token: &str) -> String {
+        let method = json!({ "token": token, "label": "My bank" });
+        let answer = self.post("/payments/methods", &method).send().await.expect(201);
+        answer.body["id"].as_str().or_fail("find the id of the payment method").to_owned()
+    }
+
     /// Bids up to `cents`.
     pub async fn bid(&self, auction: &str, cents: i64) -> Answer {
         self.post(&format!("/auctions/{auction}/bids"), &json!({ "maximum": usd(cents) })).send().await

@@ -66,6 +66,7 @@ pub(crate) struct Things {
     order: String,
     group: String,
     address: String,
+    method: String,
     review: String,
     report: String,
     complaint: String,
@@ -90,6 +91,7 @@ impl Things {
             order: tradepost_tests::bazaar::order_of(&bought),
             group: bought.body["group_id"].as_str().unwrap().to_owned(),
             address: address_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
+            method: method_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             notification: notification_of(&bazaar.buyer, bazaar.server.database.log_head().await).await,
             report: id_of(&reporter.report("listing", &offered).await.expect(201)),
             complaint: id_of(&complained),
@@ -103,6 +105,7 @@ impl Things {
         let head = bazaar.server.database.log_head().await;
         bazaar.buyer.get(&format!("/orders/{}", things.order)).since(head).send().await.expect(200);
         bazaar.buyer.get(&format!("/escrow/{}", things.order)).since(head).send().await.expect(200);
+        bazaar.buyer.get(&format!("/orders/{}/money", things.order)).since(head).send().await.expect(200);
         bazaar.seller.get(&format!("/listings/{}", things.listing)).since(head).send().await.expect(200);
         bazaar.buyer.get(&format!("/complaints/{}", things.complaint)).since(head).send().await.expect(200);
         things
@@ -118,6 +121,7 @@ impl Things {
             order: id(),
             group: id(),
             address: id(),
+            method: id(),
             chat: id(),
             notification: id(),
             subscription: id(),
@@ -142,13 +146,17 @@ impl Things {
             Some("complaints") => &self.complaint,
             Some("order-groups") => &self.group,
             Some("addresses") => &self.address,
+            Some("payments") if path.starts_with("/payments/methods/") => &self.method,
             Some("subscriptions") => &self.subscription,
             Some("store") => "no-such-store",
+            Some("admin") if path.starts_with("/admin/fees/") => "default",
             Some("pages" | "admin") if path.contains("{slug}") => "terms",
             _ => &self.order,
         };
         let path = path.replace("{image_id}", &self.image);
-        path.replace("{id}", id).replace("{order_id}", id).replace("{slug}", id)
+        // Some month that is over, of which anybody has a statement.
+        let path = path.replace("{month}", "2026-01");
+        path.replace("{scope}", "default").replace("{id}", id).replace("{order_id}", id).replace("{slug}", id)
     }
 }
 
@@ -177,6 +185,15 @@ async fn address_of(client: &Client, since: i64) -> String {
     match book["items"][0]["id"].as_str() {
         Some(id) => id.to_owned(),
         None => client.keep_address("Ann").await,
+    }
+}
+
+/// A payment method of somebody: one that is kept already, since there cannot be many.
+async fn method_of(client: &Client, since: i64) -> String {
+    let kept = client.get("/payments/methods").since(since).send().await.expect(200).body;
+    match kept["items"][0]["id"].as_str() {
+        Some(id) => id.to_owned(),
+        None => client.keep_method("sandbox-succeeds").await,
     }
 }
 
@@ -222,8 +239,10 @@ fn body(route: &Route) -> Value {
             json!({ "outcome": "dismissed", "reason": "All is well." })
         }
         ("POST", "/addresses") => address("Ann"),
+        ("PUT", "/payments/connect") => json!({ "currency": "USD", "schedule": "manual" }),
         ("POST", "/chats/{id}/messages") => json!({ "text": "Hello" }),
         ("PUT", "/admin/plans/{slug}") => json!({ "name": "Terms", "prices": [usd(1)], "reason": "Why not." }),
+        ("PUT", "/admin/fees/{scope}/{id}") => json!({ "fee_bps": 200, "reason": "Why not." }),
         ("PUT", "/admin/pages/{slug}") => json!({ "title": "Terms", "body": "Be kind." }),
         ("POST", "/admin/categories") => json!({ "slug": eventstore::mint::id(), "name": "Watches" }),
         ("POST", "/admin/escrow/{order_id}/resolve") => json!({ "outcome": "release" }),
@@ -254,7 +273,7 @@ async fn ask(client: &Client, route: &Route, things: &Things) -> Answer {
 
 /// Whether whoever a thing is not for does not see it, though any account may have one.
 fn of_ones_own(path: &str) -> bool {
-    ["/addresses/", "/notifications/{id}", "/subscriptions/{id}"]
+    ["/addresses/", "/payments/methods/", "/notifications/{id}", "/subscriptions/{id}"]
         .into_iter()
         .any(|beginning| path.starts_with(beginning))
 }

@@ -570,6 +570,9 @@ async fn act(bazaar: &Bazaar, method: &str, path: &str) -> Answer {
             let plan = json!({ "name": "Gold", "prices": [usd(1_000)], "reason": "It had to be." });
             send("/admin/plans/gold", plan).await
         }
+        ("PUT", "/admin/fees/{scope}/{id}") => {
+            send("/admin/fees/default/default", with(reason(), "fee_bps", 250)).await
+        }
         ("POST", "/admin/notifications") => {
             let words =
                 json!({ "audience": "sell", "title": "Tonight", "body": "We are away.", "reason": "Maintenance." });

@@ -219,6 +219,7 @@ fn lists_after_forged_cursors() -> Vec<String> {
         "/payments/transactions?limit=1",
         "/profile/favorites?limit=1",
         "/affiliate?limit=1",
+        "/statements/2026-01?limit=1",
     ];
     let cursor = |key: Value| {
         let end = projections::Page { items: Vec::<()>::new(), next: Some(key) };
@@ -236,6 +237,7 @@ fn lists_after_forged_cursors() -> Vec<String> {
             json!({ "requested_at": time, "sequence": 1, "currency": "USD" }),
             json!({ "added_at": time, "listing_id": id }),
             json!({ "accrued_at": time, "id": id }),
+            json!({ "currency": "USD", "recorded_at": time, "sequence": 1 }),
         ]
     };
     let cursors = ["-262143-01-01T00:00:00Z", "-100000-06-01T00:00:00Z"].into_iter().flat_map(keys).map(cursor);

@@ -76,7 +76,7 @@ async fn an_order_that_is_paid_at_the_last_moment_keeps_its_stock() {
 }
 
 #[tokio::test]
-async fn a_card_pays_in_time_and_what_comes_too_late_is_the_buyers_again() {
+async fn a_card_pays_in_time_and_what_comes_too_late_goes_back() {
     let bazaar = Bazaar::open().await;
     let poor = bazaar.server.client().register("poor").await;
     let listing = bazaar.offer(2).await;
@@ -96,7 +96,8 @@ async fn a_card_pays_in_time_and_what_comes_too_late_is_the_buyers_again() {
     pay(&too_late, "sandbox-delays").await.expect(202);
     let settled = bazaar.wait(60 * MINUTE_MS).await;
     assert_eq!(bazaar.statuses(&too_late).await, ("cancelled".to_owned(), "voided".to_owned()));
-    assert_eq!(poor.available(settled).await, 10_500);
+    assert_eq!(poor.available(settled).await, 0);
+    assert_eq!((bazaar.book("unapplied").await, bazaar.clearing().await), (0, -10_500));
     pay(&too_late, "sandbox-succeeds").await.problem(409, "payment-overdue");
     let declined = order_of(&poor.check_out(&[(&listing, 1)], "later").await.expect(201));
     pay(&declined, "sandbox-declines").await.expect(202);

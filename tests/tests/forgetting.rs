@@ -17,7 +17,7 @@ use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::{InProcess, Spawned, tradepost};
 
 /// What is told of a person, each in words that nobody else uses.
-const CANARIES: [&str; 32] = [
+const CANARIES: [&str; 33] = [
     "canary-email",
     "canary-name",
     "canary-display",
@@ -50,6 +50,7 @@ const CANARIES: [&str; 32] = [
     "canary-agent",
     "canary horse battery",
     "canary-suspension",
+    "canary-bank",
 ];
 
 /// The same of a guest.
@@ -195,6 +196,8 @@ async fn somebody(server: &Spawned, seller: &Client, clerk: &Client) -> (Client,
         "avatar_url": "https://example.com/canary-avatar.png",
     });
     ann.ask(&reqwest::Method::PATCH, "/api/v1/auth/me").json(&profile).send().await.expect(200);
+    let bank = json!({ "token": "sandbox-succeeds", "label": "canary-bank" });
+    ann.post("/payments/methods", &bank).send().await.expect(201);
     let home = with(with(address("canary-recipient"), "line1", "canary-line1"), "line2", "canary-line2");
     let home = with(with(home, "phone", "canary-number"), "postal_code", "canary-post");
     let [province, city] = places();
@@ -244,6 +247,8 @@ async fn work_for_the_marketplace(database: &TestDatabase, ann: &Client) {
     assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
     let plan = json!({ "name": "Gold", "prices": [usd(100)], "reason": "canary-reason" });
     ann.put("/admin/plans/gold", &plan).send().await.expect(201);
+    let fee = json!({ "fee_bps": 210, "reason": "canary-reason" });
+    ann.put("/admin/fees/default/default", &fee).send().await.expect(200);
     let said = json!({
         "account_id": ann.account(), "title": "Dear Ann", "body": "canary-announced", "reason": "canary-reason",
     });
@@ -272,8 +277,11 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
     let market = Watched::start().await;
     let Watched { database, server, .. } = &market;
     let seller = server.client().register_seller("seller").await;
-    let (ann, tokens) = somebody(server, &seller, &clerk(database, server).await).await;
+    let clerk = clerk(database, server).await;
+    let (ann, tokens) = somebody(server, &seller, &clerk).await;
     work_for_the_marketplace(database, &ann).await;
+    let fee = json!({ "fee_bps": 90, "reason": "canary-suspension" });
+    clerk.put(&format!("/admin/fees/seller/{}", ann.account()), &fee).send().await.expect(200);
     // Staff write about people as well.
     let suspend = ["admin", "suspend", "--email", "canary-email@example.com", "--reason", "canary-suspension"];
     let suspended = tradepost(database.url(), &suspend).output().await.or_fail("run `tradepost admin suspend`");

@@ -1,4 +1,4 @@
-//! Guests order at a store without an account, and pay at the door.
+//! Guests order at a store without an account, and pay at the door. Those who pay by card are in [`super::cards`].
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -263,7 +263,7 @@ async fn a_guest_who_asks_again_has_the_same_order_and_no_other_guest_has_it() {
 async fn what_a_guest_cannot_have_is_refused() {
     let (bazaar, item) = store(2).await;
     let card = place(&bazaar, &with(order(&item, 1), "payment", "card")).await.problem(422, "invalid-field");
-    assert_eq!(card.body["errors"][0]["pointer"], "/payment");
+    assert_eq!(card.body["errors"][0]["pointer"], "/payment_method");
     let by_mail = place(&bazaar, &with(order(&item, 1), "confirmation", "email")).await.problem(422, "invalid-field");
     assert_eq!(by_mail.body["errors"][0]["pointer"], "/email");
     let nowhere = bazaar.server.client().post("/store/nowhere/orders", &order(&item, 1)).send().await;

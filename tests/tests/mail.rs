@@ -112,6 +112,20 @@ async fn the_former_mailbox_is_told_when_an_address_changes() {
 }
 
 #[tokio::test]
+async fn the_owner_is_told_of_another_payment_method_at_whatever_address_there_is() {
+    let office = MailServer::start().await;
+    let server = InProcess::start_with(by(&office)).await;
+    // Nobody has verified it: what keeps an account safe goes there all the same.
+    let ann = server.client().register("ann").await;
+    ann.keep_method("sandbox-succeeds").await;
+    let letters = office.expect("ann@example.com", "A payment method was added", 1).await;
+    let letter = &letters[0].whole;
+    assert!(letter.contains("https://shop.example/wallet"), "{letter}");
+    // Neither what it is called, nor how to hear of that no more.
+    assert!(!letter.contains("My bank") && !letter.contains("/notifications/preferences"), "{letter}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_sent_is_tried_again_or_parked_until_an_operator_has_looked_at_it() {
     let office = MailServer::start().await;
     let server = InProcess::start_with(by(&office)).await;

@@ -18,6 +18,8 @@ mod backup;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cards;
+#[cfg(test)]
 mod catalogue;
 #[cfg(test)]
 mod chats;
@@ -30,6 +32,8 @@ mod contract;
 #[cfg(test)]
 mod conventions;
 #[cfg(test)]
+mod currencies;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod deploy;
@@ -39,6 +43,8 @@ mod disputes;
 mod edge;
 #[cfg(test)]
 mod escrows;
+#[cfg(test)]
+mod fees;
 #[cfg(test)]
 mod forgetting;
 #[cfg(test)]
@@ -51,6 +57,8 @@ mod identity;
 mod integration;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod kill_payments;
 #[cfg(test)]
 mod kill_postgres;
 #[cfg(test)]
@@ -82,6 +90,8 @@ mod orders;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod payouts;
+#[cfg(test)]
 mod points;
 #[cfg(test)]
 mod poison;
@@ -95,6 +105,8 @@ mod real_auctions;
 mod real_orders;
 #[cfg(test)]
 mod rebuild;
+#[cfg(test)]
+mod reconciling;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]
@@ -111,10 +123,13 @@ mod sessions;
 mod slow_sockets;
 #[cfg(test)]
 mod start_up;
+mod statements;
 #[cfg(test)]
 mod storefront;
 #[cfg(test)]
 mod stores;
+#[cfg(test)]
+mod stripe;
 #[cfg(test)]
 mod subscriptions;
 #[cfg(test)]
@@ -131,5 +146,7 @@ mod uploads;
 mod verify;
 #[cfg(test)]
 mod wallets;
+#[cfg(test)]
+mod webhooks;
 #[cfg(test)]
 mod wins;

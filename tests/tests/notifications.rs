@@ -168,6 +168,31 @@ async fn somebody_chooses_what_to_be_told_but_for_what_keeps_them_safe() {
 }
 
 #[tokio::test]
+async fn the_owner_is_told_of_another_payment_method_in_the_list_and_at_once() {
+    let server = InProcess::start().await;
+    let (ann, bob) = (server.client().register("ann").await, server.client().register("bob").await);
+    // That they are to verify their address was told before.
+    told(&ann, head(&server).await).await;
+    let mut socket = socket_of(&ann, "").await;
+    assert_eq!(socket.next().await["type"], "state");
+    // Whatever else they want to hear of, it is in the list.
+    prefer(&ann, "security", false, true, true).await.problem(422, "preference-fixed");
+    let method = ann.keep_method("sandbox-succeeds").await;
+    let pushed = socket.next().await["notification"].clone();
+    let now = head(&server).await;
+    let of_ann = told(&ann, now).await;
+    let added = find(&of_ann, "security");
+    assert_eq!((&added["title"], &added["link"]), (&json!("A payment method was added"), &json!("/wallet")));
+    assert_eq!((&pushed["id"], &pushed["kind"]), (&added["id"], &json!("security")));
+    assert!(!kinds(&told(&bob, now).await).contains(&"security"));
+    // Each is told of on its own; that one is gone lets money go nowhere else.
+    ann.keep_method("sandbox-delays").await;
+    ann.delete(&format!("/payments/methods/{method}"), &json!({})).send().await.expect(200);
+    let of_ann = told(&ann, head(&server).await).await;
+    assert_eq!(kinds(&of_ann).iter().filter(|kind| **kind == "security").count(), 2);
+}
+
+#[tokio::test]
 async fn the_staff_speaks_to_everybody_to_some_and_to_one() {
     let Bazaar { server, seller, buyer, staff: clerk } = Bazaar::open().await;
     // Who has done nothing at all would be gone by the end.

@@ -235,7 +235,7 @@ async fn what_points_have_paid_wholly_waits_for_its_buyer_when_something_else_is
     assert_eq!((count(&bazaar).await, books(&bazaar).await), (104, (0, 0)));
     let by_card = json!({ "payment_method": "sandbox-succeeds" });
     let paid = bazaar.buyer.post(&format!("/orders/{free}/pay"), &by_card).send().await.expect(200);
-    let told = (&paid.body["status"], &paid.body["amount"], &paid.body["deposit_id"]);
+    let told = (&paid.body["status"], &paid.body["amount"], &paid.body["payment_id"]);
     assert_eq!(told, (&json!("paid"), &usd(0), &json!(null)));
     assert_eq!(bazaar.statuses(&free).await, ("paid".to_owned(), "funded".to_owned()));
     assert_eq!((count(&bazaar).await, books(&bazaar).await), (104, (100, 100)));

@@ -52,6 +52,8 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
         "attributes": [{ "name": "year", "label": "Year", "kind": "integer" }],
     });
     staff.post("/admin/categories", &category).send().await.expect(201);
+    let fee = json!({ "fee_bps": 170, "reason": "Sells \"much\"." });
+    staff.put(&format!("/admin/fees/seller/{}", seller.account()), &fee).send().await.expect(200);
     for number in 1..=5 {
         let drafted = seller.post("/listings", &listing(100 * number)).send().await.expect(201);
         let path = format!("/listings/{}", drafted.body["id"].as_str().unwrap_or_default());
@@ -94,6 +96,11 @@ async fn a_bit_of_everything(nobody: &Client, staff: &Client) {
     let order = tradepost_tests::bazaar::order_of(&buyer.check_out(&[(&bought, 1)], "now").await.expect(201));
     seller.post(&format!("/orders/{order}/ship"), &json!({ "carrier": "Post" })).send().await.expect(200);
     buyer.tell(&order, "confirm").await.expect(200);
+    let bank = seller.keep_method("sandbox-succeeds").await;
+    seller.keep_method("sandbox-delays").await;
+    let weekly = json!({ "currency": "USD", "schedule": "weekly", "payment_method_id": bank });
+    seller.put("/payments/connect", &weekly).send().await.expect(200);
+    seller.post("/payments/connect", &json!({})).send().await.expect(200);
     be_told(&buyer, staff).await;
     speak_of_it(&seller, &buyer, staff, &Got { order, listing: bought }).await;
     for method in ["sandbox-succeeds", "sandbox-declines", "sandbox-delays"] {
@@ -203,7 +210,7 @@ async fn an_altered_read_model_is_noticed() {
     let database = busy().await;
     let live = models::digests(&database).await;
     let altered = sqlx::query(
-        "update ledger.balances set credits = credits + 1 where ctid = (select min(ctid) from ledger.balances)",
+        "update catalogue.listings set title = title || '!' where ctid = (select min(ctid) from catalogue.listings)",
     );
     assert_eq!(altered.execute(&mut database.connect().await).await.unwrap().rows_affected(), 1);
     assert_ne!(models::digests(&database).await, live);

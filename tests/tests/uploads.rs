@@ -221,7 +221,7 @@ async fn an_account_uploads_so_often_and_no_more() {
     }
     let refused = ann.send_files("/upload/images", &[("files", &small)]).send().await.problem(429, "too-many-requests");
     assert!(refused.header("retry-after").is_some());
-    ann.get("/profile").send().await.expect(200);
+    ann.get("/profile").since(server.database.log_head().await).send().await.expect(200);
 }
 
 /// How many pictures are shown of somebody.

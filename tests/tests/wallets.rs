@@ -25,6 +25,9 @@ async fn a_deposit_is_available_once_the_provider_says_so() {
         (&begun.body["id"], &json!("deposit"), &json!("succeeded"))
     );
     assert_eq!((&only["amount"], &only["balance_after"]), (&usd(5_000), &usd(5_000)));
+    // Where it came from, and not by what: whoever has a token can charge what it names.
+    assert_eq!(only["provider"], "sandbox");
+    assert!(!only.to_string().contains("sandbox-succeeds"), "{only}");
 }
 
 #[tokio::test]
@@ -146,4 +149,34 @@ async fn debits_equal_credits_in_every_currency() {
     let buyer = server.client().login("ann").await;
     let refused = buyer.get("/admin/trial-balance").send().await.problem(403, "missing-capability");
     assert_eq!(refused.body["needed"], "staff");
+}
+
+#[tokio::test]
+async fn the_trial_balance_of_any_commit_stays_what_it_was() {
+    let server = InProcess::start().await;
+    let staff = staff(&server, "staff").await;
+    let ann = server.client().register("ann").await;
+    let first = ann.fund(1_000).await;
+    let then = staff.get("/admin/trial-balance").since(first).send().await.expect(200).body;
+    assert_eq!((&then["as_of"], &then["currencies"][0]["debits"]), (&Value::Null, &json!("1000")));
+    ann.withdraw(400, "sandbox-succeeds").await.expect(202);
+    ann.fund(50).await;
+    let head = staff.advance(0).await;
+    let as_of = async |position: i64| {
+        let answer = staff.get(&format!("/admin/trial-balance?as_of={position}")).send().await.expect(200).body;
+        assert_eq!((&answer["as_of"], &answer["balanced"]), (&json!(position), &json!(true)));
+        answer["currencies"].clone()
+    };
+    assert_eq!(as_of(first).await, then["currencies"]);
+    assert_eq!(as_of(0).await, json!([]));
+    let now = staff.get("/admin/trial-balance").since(head).send().await.expect(200).body;
+    assert_eq!(as_of(head).await, now["currencies"]);
+    assert_ne!(now["currencies"], then["currencies"]);
+    // What is not there yet is waited for.
+    let ahead = format!("/admin/trial-balance?as_of={}", head + 1_000);
+    staff.get(&ahead).send().await.problem(503, "projection-behind");
+    for bad in ["-1", "x", "9223372036854775808"] {
+        staff.get(&format!("/admin/trial-balance?as_of={bad}")).send().await.problem(422, "invalid-field");
+    }
+    ann.get("/admin/trial-balance?as_of=1").send().await.problem(403, "missing-capability");
 }

@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use commands::accounts::{self, Newcomer};
 use commands::auctions;
 use commands::categories;
+use commands::charges;
 use commands::commissions::CommissionRules;
 use commands::escrows;
 use commands::listings::{self, ListingRules, NewListing};
 use commands::orders::{self, CartLine, Checkout, SaleRules};
 use commands::payments::Outcome;
-use commands::wallets;
 use commands::{Engine, EngineSettings, Halt, Request, World};
 use domain::account::{Capability, Identity};
 use domain::listing::{AuctionPlan, Condition, Delivery, Details, Sale};
 use domain::stock::Sku;
 use domain::wallet::PaymentMethod;
-use domain::{AccountId, AuctionId, ClaimId, Currency, DepositId, ListingId, Money, OrderGroupId, OrderId, WalletId};
+use domain::{AccountId, AuctionId, ClaimId, Currency, DepositId, ListingId, Money, OrderGroupId, OrderId};
 use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::feed::Feed;
@@ -133,11 +133,11 @@ impl Market {
         let (deposit, amount) = (DepositId(mint::id()), usd(cents)?);
         let source = PaymentMethod { provider: "bench".to_owned(), token: "bench".to_owned() };
         let request =
-            move |world: &mut World<'_>| wallets::request_deposit(world, owner, deposit, amount, source.clone());
+            move |world: &mut World<'_>| charges::request_deposit(world, owner, deposit, amount, source.clone());
         self.submit(owner, observer, request).await?;
         let settle = move |world: &mut World<'_>| {
-            let settled = Outcome::Succeeded { reference: format!("ch_{deposit}") };
-            wallets::report_deposit(world, WalletId::of(owner, Currency::USD), deposit, settled)
+            let settled = Outcome::Succeeded { reference: format!("ch_{deposit}"), fee: None };
+            charges::report(world, deposit.into(), settled)
         };
         self.submit(owner, observer, settle).await
     }

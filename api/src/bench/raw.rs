@@ -43,8 +43,8 @@ impl Example {
         let (owner, deposit, amount) = (AccountId(mint::id()), DepositId(mint::id()), usd(1_999)?);
         let source = PaymentMethod { provider: "bench".to_owned(), token: "bench".to_owned() };
         let commands = [
-            Command::RequestDeposit { deposit, owner, amount, source, pays: None },
-            Command::SettleDeposit { deposit, provider_reference: format!("ch_{deposit}"), spent: None },
+            Command::RequestDeposit { deposit, owner, amount, source },
+            Command::SettleDeposit { deposit, provider_reference: format!("ch_{deposit}") },
             Command::PlaceHold { hold: HoldId(mint::id()), amount },
         ];
         let (mut wallet, mut held) = (Wallet::default(), None);

@@ -38,9 +38,9 @@ async fn funded(engine: &Engine) -> Result<WalletId, BenchError> {
     let amount = usd(1_000_000)?;
     let source = PaymentMethod { provider: "bench".to_owned(), token: "bench".to_owned() };
     let fund = move |world: &mut World<'_>| {
-        let request = Command::RequestDeposit { deposit, owner, amount, source: source.clone(), pays: None };
+        let request = Command::RequestDeposit { deposit, owner, amount, source: source.clone() };
         world.execute::<Wallet>(wallet, request)?;
-        let settled = Command::SettleDeposit { deposit, provider_reference: format!("ch_{deposit}"), spent: None };
+        let settled = Command::SettleDeposit { deposit, provider_reference: format!("ch_{deposit}") };
         world.execute::<Wallet>(wallet, settled).map(drop)
     };
     engine.submit(Request::once(Metadata::by_account(owner)), fund).await?;

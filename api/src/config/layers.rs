@@ -14,7 +14,8 @@ use figment::{
     value::{Dict, Map, Value},
 };
 
-use super::{Config, ConfigError, SECRETS, SETTINGS};
+use super::settings::{SECRETS, SETTINGS};
+use super::{Config, ConfigError};
 use crate::embedded::PG_BIN_VARIABLE;
 
 /// The file that is read when it is there and no other is named.

@@ -74,7 +74,7 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
          the sections are affiliate, auctions, auth, catalogue, database, engine, feed, google, http, limits, log, mail, media, metrics, \
-         nats, node, orders, places, plans, points, reports, sandbox, sealing, stores, traces"
+         nats, node, orders, payouts, places, plans, points, reports, sandbox, sealing, stores, stripe, traces"
     );
 }
 
@@ -121,6 +121,34 @@ fn increments_are_a_table_per_currency_in_the_file_and_in_the_environment() {
 }
 
 #[test]
+fn what_goes_out_is_bounded_per_currency_in_the_file_and_in_the_environment() {
+    let folder = TempDir::new().unwrap();
+    let bound = |config: Config| {
+        let limits = config.payouts.rules().limits(Currency::JPY);
+        (
+            limits.least.map(domain::Money::minor),
+            limits.most_per_day.map(domain::Money::minor),
+            limits.cooling.num_hours(),
+        )
+    };
+    assert_eq!(bound(load(nowhere(), &[]).unwrap()), (None, None, 24));
+    let text = "[payouts]\ncooling_s = 7200\n[payouts.limits]\nJPY = { least = 500, most_per_day = 90000 }\n";
+    assert_eq!(bound(load(file(&folder, text), &[]).unwrap()), (Some(500), Some(90_000), 2));
+    let variable = ("TRADEPOST_PAYOUTS__LIMITS", "{JPY={least=7}}");
+    assert_eq!(bound(load(nowhere(), &[variable]).unwrap()), (Some(7), None, 24));
+    for wrong in [
+        "[payouts.limits]\nJPY = { least = 0 }\n",
+        "[payouts.limits]\nJPY = { least = 8, most_per_day = 7 }\n",
+        "[payouts.limits]\nYEN = {}\n",
+        "[payouts.limits]\nJPY = { most = 7 }\n",
+    ] {
+        let refused = refusal(wrong, &[]);
+        assert!(refused.contains("`payouts.limits"), "{refused}");
+    }
+    assert!(refusal("[payouts]\ncooling_s = 2592001", &[]).contains("`payouts.cooling_s`"));
+}
+
+#[test]
 fn a_value_of_the_wrong_kind_is_refused_with_its_place() {
     assert_eq!(
         refusal("", &[("TRADEPOST_ENGINE__QUEUE", "many")]),
@@ -157,6 +185,7 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         ("[database]\nurl = 'mysql://a/b'", "database.url"),
         ("[log]\nfilter = 'a=b=c'", "log.filter"),
         ("[feed]\npoll_ms = 0", "feed.poll_ms"),
+        ("[sandbox]\nwebhook_secrets = 'whsec_a_long_enough_one, short'", "sandbox.webhook_secrets"),
         ("[sealing]\nwrapping_key = 'short'", "sealing.wrapping_key"),
         ("[sealing]\nwrapping_key = 'long enough to be a key, but for the comma'", "sealing.wrapping_key"),
         ("[sealing]\nformer_wrapping_keys = 'short'", "sealing.former_wrapping_keys"),
@@ -164,6 +193,13 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
             "[sealing]\nwrapping_key = 'a wrapping key of more than 32 characters'\nwrapping_key_file = 'x'",
             "sealing.wrapping_key_file",
         ),
+        ("[stripe]\napi_base = 'http://api.stripe.com'", "stripe.api_base"),
+        ("[stripe]\napi_base = 'http://localhost.example/'", "stripe.api_base"),
+        ("[stripe]\napi_key = 'pk_test_123'", "stripe.api_key"),
+        ("[stripe]\napi_key = 'sk_live_123'\n[sandbox]\nenabled = true", "stripe.api_key"),
+        ("[stripe]\napi_key = 'sk_live_123'", "stripe.api_key"),
+        ("[stripe]\nwebhook_secrets = 'whsec_a_long_enough_one, short'", "stripe.webhook_secrets"),
+        ("[stripe]\nreturn_url = 'shop.example'", "stripe.return_url"),
         ("[traces]\notlp_endpoint = 'localhost:4318'", "traces.otlp_endpoint"),
         ("[traces]\nsample_percent = 101", "traces.sample_percent"),
         ("[http]\nconnections = 0", "http.connections"),
@@ -238,11 +274,40 @@ fn shown(value: &Value) -> String {
 fn serde_refuses_an_unknown_key_in_every_section_too() {
     for section in [
         "http", "limits", "database", "auth", "google", "mail", "auctions", "orders", "engine", "feed", "metrics",
-        "nats", "node", "sandbox", "sealing", "traces", "log",
+        "nats", "node", "sandbox", "sealing", "stripe", "traces", "log",
     ] {
         let refused =
             Figment::from(Serialized::defaults(json!({ section: { "?": 1 } }))).extract::<Config>().unwrap_err();
         assert!(matches!(refused.kind, Kind::UnknownField(..)), "{section}: {refused}");
+    }
+}
+
+mod stripe {
+    use super::*;
+
+    const KEY: &str = "sk_test_that_nobody_must_ever_see";
+    const SECRETS: &str = "whsec_the_first_of_them, whsec_the_second_of_them";
+
+    #[test]
+    fn is_agreed_with_once_there_is_a_key() {
+        let site = "https://shop.example";
+        assert!(load(nowhere(), &[]).unwrap().stripe.agreed(site).is_none());
+        let set = [("TRADEPOST_STRIPE__API_KEY", KEY), ("TRADEPOST_STRIPE__WEBHOOK_SECRETS", SECRETS)];
+        let agreed = load(nowhere(), &set).unwrap().stripe.agreed(site).unwrap();
+        assert_eq!((agreed.api_base.as_str(), agreed.api_key.expose()), ("https://api.stripe.com", KEY));
+        let secrets: Vec<_> = agreed.webhook_secrets.iter().map(commands::payments::Secret::expose).collect();
+        assert_eq!(secrets, ["whsec_the_first_of_them", "whsec_the_second_of_them"]);
+        let here = [("TRADEPOST_STRIPE__API_KEY", KEY), ("TRADEPOST_STRIPE__API_BASE", "http://127.0.0.1:8420")];
+        assert!(load(nowhere(), &here).is_ok());
+    }
+
+    #[test]
+    fn shows_its_secrets_to_nobody() {
+        let set = [("TRADEPOST_STRIPE__API_KEY", KEY), ("TRADEPOST_STRIPE__WEBHOOK_SECRETS", SECRETS)];
+        let config = load(nowhere(), &set).unwrap();
+        let agreed = config.stripe.agreed("https://shop.example").unwrap();
+        let shown = format!("{config:?} {} {agreed:?}", serde_json::to_string(&config).unwrap());
+        assert!(!shown.contains(KEY) && !shown.contains("whsec_"), "{shown}");
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use commands::accounts;
 use commands::auctions;
 use commands::categories;
+use commands::charges;
 use commands::chats::{self, Message};
 use commands::escrows::{self, Resolution};
 use commands::feedback::{self, Said};
@@ -14,10 +15,10 @@ use commands::listings::{self, NewListing};
 use commands::orders::{self, CartLine, Checkout, WinIds};
 use commands::pages;
 use commands::payments::sandbox;
+use commands::payouts::{self, PayoutRules};
 use commands::reviews::{self, Opinion};
 use commands::stores::{self, Verdict};
 use commands::subscriptions::{self, Order as Wanted};
-use commands::wallets;
 use commands::{CommandError, CommandKey, Halt, Request, World};
 use domain::account::{Capability, Granter, ProfileChanges};
 use domain::auction::{Auction, Live, Outcome};
@@ -229,7 +230,7 @@ impl<'a> Stage<'a> {
     async fn deposit(&self, act: &str, person: usize, amount: Money, method: &str) -> Result<Option<Done>, DemoError> {
         let (owner, deposit, source) = (self.account(person)?, DepositId(mint::id()), payment_method(method));
         let ask = move |world: &mut World<'_>| {
-            wallets::request_deposit(world, owner, deposit, amount, source.clone())?;
+            charges::request_deposit(world, owner, deposit, amount, source.clone())?;
             Ok(deposit)
         };
         Ok(self.submit(act, owner, ask).await?.map(|_| Done::Transferred))
@@ -238,7 +239,8 @@ impl<'a> Stage<'a> {
     async fn withdraw(&self, act: &str, person: usize, amount: Money, method: &str) -> Result<Option<Done>, DemoError> {
         let (owner, withdrawal, to) = (self.account(person)?, WithdrawalId(mint::id()), payment_method(method));
         let ask = move |world: &mut World<'_>| {
-            wallets::request_withdrawal(world, owner, withdrawal, amount, to.clone())?;
+            // The sandbox's method is nobody's: there is nothing to wait for.
+            payouts::request(world, owner, withdrawal, amount, &to, &PayoutRules::default())?;
             Ok(withdrawal)
         };
         Ok(self.submit(act, owner, ask).await?.map(|_| Done::Transferred))
@@ -473,10 +475,10 @@ impl<'a> Stage<'a> {
     }
 
     async fn pay(&self, act: &str, order: OrderId, buyer: AccountId) -> Result<Option<Done>, DemoError> {
-        let (deposit, source) = (DepositId(mint::id()), payment_method(sandbox::SUCCEEDS));
+        let card = payment_method(sandbox::SUCCEEDS);
         let ask = move |world: &mut World<'_>| {
-            wallets::request_payment(world, buyer, deposit, order, source.clone())?;
-            Ok(deposit)
+            let asked = charges::request_payment(world, buyer, order, card.clone())?;
+            Ok(asked.charge)
         };
         Ok(self.submit(act, buyer, ask).await?.map(|_| Done::Transferred))
     }

@@ -138,11 +138,12 @@ fn is_guess(method: &Method, path: &str) -> bool {
     (*method == Method::POST || *method == Method::DELETE) && GUESSES.into_iter().any(is)
 }
 
-/// Whether a request keeps goods from others without an account.
+/// Whether a request keeps goods from others without an account, or tries a card so.
 fn is_guest_order(method: &Method, path: &str) -> bool {
     let path = path.strip_prefix(BASE).unwrap_or_default();
     let of_store = path.strip_prefix("/store/").is_some_and(|rest| rest.ends_with("/orders"));
-    *method == Method::POST && of_store
+    let by_card = path.strip_prefix("/guest/orders/").is_some_and(|rest| rest.ends_with("/pay"));
+    *method == Method::POST && (of_store || by_card)
 }
 
 /// Whether a request notes that somebody has followed a link.
@@ -289,6 +290,7 @@ mod tests {
         ask("192.0.2.1", Method::GET, "/api/v1/store/corner").unwrap();
         ask("192.0.2.1", Method::POST, "/api/v1/auth/login").unwrap();
         ask("192.0.2.2", Method::POST, "/api/v1/store/corner/orders").unwrap();
+        ask("192.0.2.2", Method::POST, "/api/v1/guest/orders/token/pay").unwrap_err();
     }
 
     #[test]

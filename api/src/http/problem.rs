@@ -5,14 +5,16 @@ use axum::response::{IntoResponse, Response};
 use commands::CommandError;
 use domain::money::MoneyError;
 use domain::{
-    Money, Refusal, account, address_book, affiliate, album, auction, broadcast, category, category_tree, chat, claim,
-    commission, complaint, contacts, escrow, feedback, image, inbox, listing, order, order_group, page, plan, points,
-    report, reporter, review, seller, session, stock, store, subscription, wallet,
+    Money, Refusal, account, address_book, affiliate, album, auction, broadcast, category, category_tree, charge, chat,
+    claim, commission, complaint, contacts, escrow, fee_rule, feedback, image, inbox, listing, order, order_group,
+    page, plan, points, report, reporter, review, seller, session, stock, store, subscription, wallet,
 };
 use eventstore::Position;
 use eventstore::progress::Behind;
 use eventstore::wrapping::KeyError;
 use serde_json::{Map, Value, json};
+
+mod payouts;
 
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -271,22 +273,28 @@ impl From<Refusal> for Problem {
             Refusal::Auction(error) => auction_problem(error),
             Refusal::Broadcast(error) => broadcast_problem(error),
             Refusal::Category(error) => category_problem(error),
+            Refusal::Charge(error) => charge_problem(error),
             Refusal::Chat(error) => chat_problem(error),
             Refusal::CategoryTree(error) => category_tree_problem(error),
             Refusal::Claim(error) => claim_problem(error),
             Refusal::Commission(error) => commission_problem(error),
             Refusal::Complaint(error) => complaint_problem(error),
             Refusal::Contacts(error) => contacts_problem(error),
+            Refusal::Correlation(error) => match error {},
             Refusal::Escrow(error) => escrow_problem(error),
             Refusal::Favorite(error) => match error {},
+            Refusal::FeeRule(error) => fee_rule_problem(error),
             Refusal::Feedback(error) => feedback_problem(error),
             Refusal::Image(error) => image_problem(error),
             Refusal::Inbox(error) => inbox_problem(error),
             Refusal::Listing(error) => listing_problem(error),
+            Refusal::Merchant(error) => payouts::merchant_problem(error),
             Refusal::Money(error) => money_problem(error),
             Refusal::Order(error) => order_problem(error),
             Refusal::OrderGroup(error) => order_group_problem(error),
             Refusal::Page(error) => page_problem(error),
+            Refusal::Payee(error) => payouts::payee_problem(error),
+            Refusal::Payout(error) => payouts::payout_problem(error),
             Refusal::Plan(error) => plan_problem(error),
             Refusal::Points(error) => points_problem(error),
             Refusal::Referral(error) => match error {},
@@ -405,6 +413,30 @@ fn chat_problem(error: chat::Error) -> Problem {
 fn contacts_problem(error: contacts::Error) -> Problem {
     let contacts::Error::TooManyToday { maximum } = error;
     rule("too-many-chats", "Too many chats on one day", error).with("maximum", maximum)
+}
+
+fn charge_problem(error: charge::Error) -> Problem {
+    use charge::Error as E;
+    match error {
+        E::NotFound => Problem::not_found("payment"),
+        E::AlreadyRequested => conflict("already-exists", "Already exists", error),
+        E::AmountNotPositive { offered } => {
+            rule("amount-not-positive", "Amount not above zero", error).with_money("offered", offered)
+        }
+        E::AmountDiffers { expected, offered } => rule("amount-differs", "Another amount", error)
+            .with_money("expected", expected)
+            .with_money("offered", offered),
+        E::MoreThanCharged { remaining, offered } => rule("more-than-charged", "More than charged", error)
+            .with_money("remaining", remaining)
+            .with_money("offered", offered),
+        E::NotSucceeded => conflict("payment-not-succeeded", "Not paid", error),
+        E::UnderWay => conflict("payment-under-way", "Payment under way", error),
+        E::TooManyAttempts { maximum } => {
+            conflict("too-many-payments", "Tried too often", error).with("maximum", maximum)
+        }
+        E::TooEarlyToRetry { retry_at } => conflict("too-early", "Too early", error).with("retry_at", json!(retry_at)),
+        E::Money(error) => money_problem(error),
+    }
 }
 
 fn commission_problem(error: commission::Error) -> Problem {
@@ -610,6 +642,7 @@ fn order_problem(error: order::Error) -> Problem {
         E::CashNeedsDelivery => rule("cash-needs-delivery", "Not for cash", error),
         E::CashIsForGuests => rule("cash-is-for-guests", "Cash is for guests", error),
         E::NoCash => rule("no-cash", "No cash on delivery", error),
+        E::NoCard => rule("no-card", "No cards", error),
         E::NoStore => Problem::not_found("store"),
         E::SealedForAnother => Problem::internal(),
         E::NeedsNoConfirmation => rule("needs-no-confirmation", "Needs no confirmation", error),
@@ -685,6 +718,11 @@ fn seller_problem(error: seller::Error) -> Problem {
             .with("there", there),
         E::FeeOutOfRange { maximum, offered } => fee_out_of_range(error, maximum, offered),
     }
+}
+
+fn fee_rule_problem(error: fee_rule::Error) -> Problem {
+    let fee_rule::Error::FeeOutOfRange { maximum, offered } = error;
+    fee_out_of_range(error, maximum, offered)
 }
 
 fn fee_out_of_range(error: impl std::fmt::Display, maximum: u32, offered: u32) -> Problem {

@@ -15,6 +15,7 @@ pub mod complaints;
 pub mod engagement;
 pub mod escrow;
 pub mod feedback;
+pub mod fees;
 pub mod guests;
 pub mod health;
 pub mod listing_images;
@@ -23,19 +24,23 @@ pub mod merchants;
 pub mod metrics;
 pub mod moderation;
 pub mod notifications;
+pub mod order_money;
 pub mod orders;
 pub mod pages;
+pub mod payouts;
 pub mod places;
 pub mod points;
 pub mod reports;
 pub mod reviews;
 pub mod sandbox;
 pub mod selling;
+pub mod statements;
 pub mod stores;
 pub mod subscriptions;
 pub mod uploads;
 pub mod users;
 pub mod wallet;
+pub mod webhooks;
 
 /// Nothing is served at this path.
 pub(super) fn no_such_route(uri: &Uri) -> Problem {

@@ -49,14 +49,8 @@ async fn fund(engine: &Engine, owner: AccountId, minor: i64) -> Accepted<u64> {
     let source = PaymentMethod { provider: "test".to_owned(), token: "test".to_owned() };
     let fund = move |world: &mut World<'_>| {
         let (wallet, source) = (WalletId::of(owner, Currency::USD), source.clone());
-        world.execute::<Wallet>(
-            wallet,
-            Command::RequestDeposit { deposit, owner, amount: usd(minor), source, pays: None },
-        )?;
-        world.execute::<Wallet>(
-            wallet,
-            Command::SettleDeposit { deposit, provider_reference: String::new(), spent: None },
-        )?;
+        world.execute::<Wallet>(wallet, Command::RequestDeposit { deposit, owner, amount: usd(minor), source })?;
+        world.execute::<Wallet>(wallet, Command::SettleDeposit { deposit, provider_reference: String::new() })?;
         world.version::<Wallet>(wallet)
     };
     engine.submit(once(), fund).await.unwrap()
@@ -133,10 +127,7 @@ async fn a_refused_command_leaves_nothing() {
     let both = move |world: &mut World<'_>| {
         let source = PaymentMethod { provider: "test".to_owned(), token: "test".to_owned() };
         let (wallet, deposit) = (WalletId::of(ann, Currency::USD), DepositId(mint::id()));
-        world.execute::<Wallet>(
-            wallet,
-            Command::RequestDeposit { deposit, owner: ann, amount: usd(1), source, pays: None },
-        )?;
+        world.execute::<Wallet>(wallet, Command::RequestDeposit { deposit, owner: ann, amount: usd(1), source })?;
         world.execute::<Wallet>(wallet, Command::PlaceHold { hold: HoldId(mint::id()), amount: usd(1) })?;
         Ok(())
     };
@@ -285,7 +276,7 @@ async fn whoever_shares_a_batch_with_a_refused_command_is_answered_while_others_
 
 fn deposit_of(owner: AccountId) -> Command {
     let source = PaymentMethod { provider: "test".to_owned(), token: "test".to_owned() };
-    Command::RequestDeposit { deposit: DepositId(mint::id()), owner, amount: usd(1), source, pays: None }
+    Command::RequestDeposit { deposit: DepositId(mint::id()), owner, amount: usd(1), source }
 }
 
 #[tokio::test]

@@ -4,12 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use domain::plan::Definition;
+use domain::category;
+use domain::fee_rule;
+use domain::plan::{self, Definition};
 use domain::seller::{self, Seller};
 use domain::subscription::Subscription;
 use domain::{HoldId, PeriodId, SubscriptionId};
 
 use super::*;
+use crate::categories;
+use crate::fees::{self, FeeRules, Scope};
 use crate::plans::{self, PlanRules};
 use crate::sellers;
 use crate::subscriptions::{self, Order as Wanted};
@@ -19,12 +23,13 @@ const ANN: AccountId = SELLERS[0];
 /// So many listings on offer at once.
 const FREE_LISTINGS: u32 = 2;
 const PLAN_RULES: PlanRules = PlanRules { free_listings: Some(FREE_LISTINGS) };
+const FEE_RULES: FeeRules = FeeRules { usual: RULES.fee_bps, plans: PLAN_RULES };
 /// Slug, price in cents, days of a period.
 const PLANS: [(&str, i64, u32); 4] =
     [("bronze", 333, 7), ("silver", 1_000, 30), ("gold", 3_001, 31), ("year", 9_999, 366)];
 
 impl Market {
-    fn with_plans() -> Self {
+    pub(super) fn with_plans() -> Self {
         let mut market = Self::open();
         for (slug, _, _) in PLANS {
             market.define(slug, false).unwrap();
@@ -49,7 +54,7 @@ impl Market {
         self.submit(|world| plans::define(world, &definition, CLERK, &reason, PLAN_RULES).map(drop))
     }
 
-    fn buy(&mut self, plan: &str) -> Result<(), Refusal> {
+    pub(super) fn buy(&mut self, plan: &str) -> Result<(), Refusal> {
         let subscription = SubscriptionId(self.mint());
         let wanted = Wanted { owner: ANN, plan: plan.to_owned(), currency: Currency::USD, subscription };
         self.submit(|world| subscriptions::purchase(world, &wanted, PLAN_RULES).map(drop))
@@ -61,7 +66,7 @@ impl Market {
             self.timers.iter().filter(|(_, at)| **at <= self.now).map(|((kind, ..), _)| *kind).collect();
         for kind in [Kind::SubscriptionReminder, Kind::SubscriptionRenewal] {
             let before = self.positions;
-            let outcome = self.submit(kind.decision(ANN.0, &timer_rules()));
+            let outcome = self.submit(kind.decision(ANN.0, ANN.0, &timer_rules()));
             assert!(due.contains(&kind) || self.positions == before, "{kind:?} has fired twice: {outcome:?}");
         }
     }
@@ -184,29 +189,84 @@ proptest! {
     }
 }
 
-#[test]
-fn a_fee_is_that_of_the_seller_or_the_plan_or_the_category_and_a_sale_keeps_it() {
-    let mut market = Market::with_plans();
-    let fee = |market: &mut Market| {
-        let mut fee_bps = 0;
-        market
-            .submit(|world| {
-                fee_bps = sellers::fee_bps(world, ANN, "things", 250)?;
-                Ok(())
-            })
-            .unwrap();
-        fee_bps
+/// What the staff charge from now on.
+fn charge(market: &mut Market, scope: &Scope, fee_bps: Option<u32>) -> Result<(), Refusal> {
+    let reason = Sealed::from_ciphertext(CLERK, "why".to_owned());
+    market.submit(|world| fees::set(world, scope, fee_bps, CLERK, &reason, FEE_RULES))
+}
+
+/// What Ann is charged in a category.
+fn charged(market: &mut Market) -> u32 {
+    let mut fee_bps = 0;
+    let look = |world: &mut World<'_>| {
+        fee_bps = sellers::fee_bps(world, ANN, "things", FEE_RULES.usual)?;
+        Ok(())
     };
-    assert_eq!(fee(&mut market), 250);
+    market.submit(look).unwrap();
+    fee_bps
+}
+
+#[test]
+fn a_fee_is_that_of_the_seller_or_the_plan_or_the_category_or_every_sale() {
+    let mut market = Market::with_plans();
+    assert_eq!(charged(&mut market), 250);
+    charge(&mut market, &Scope::Default, Some(310)).unwrap();
+    assert_eq!(charged(&mut market), 310);
+    let definition = |slug: &str, parent: Option<&str>| category::Definition {
+        slug: slug.to_owned(),
+        name: slug.to_owned(),
+        parent: parent.map(str::to_owned),
+        sort_order: 0,
+        attributes: vec![],
+        fee_bps: None,
+    };
+    for (slug, parent) in [("goods", None), ("things", Some("goods"))] {
+        market.submit(|world| categories::define(world, &definition(slug, parent), CLERK)).unwrap();
+    }
+    charge(&mut market, &Scope::Category("goods".to_owned()), Some(400)).unwrap();
+    assert_eq!(charged(&mut market), 400, "of the category above it");
+    charge(&mut market, &Scope::Category("things".to_owned()), Some(0)).unwrap();
+    assert_eq!(charged(&mut market), 0);
+    charge(&mut market, &Scope::Plan("free".to_owned()), Some(120)).unwrap();
+    assert_eq!(charged(&mut market), 120);
+    charge(&mut market, &Scope::Seller(ANN), Some(30)).unwrap();
+    assert_eq!(charged(&mut market), 30);
+    // Taken back one after the other, the next one counts again.
+    charge(&mut market, &Scope::Seller(ANN), None).unwrap();
+    assert_eq!(charged(&mut market), 120);
+    charge(&mut market, &Scope::Plan("free".to_owned()), None).unwrap();
+    charge(&mut market, &Scope::Category("things".to_owned()), None).unwrap();
+    assert_eq!(charged(&mut market), 400);
+    charge(&mut market, &Scope::Category("goods".to_owned()), None).unwrap();
+    assert_eq!(charged(&mut market), 310);
+    charge(&mut market, &Scope::Default, None).unwrap();
+    assert_eq!(charged(&mut market), 250);
+}
+
+#[test]
+fn a_fee_can_only_be_said_of_what_is_there() {
+    let mut market = Market::with_plans();
+    let nobody = Scope::Seller(AccountId(Uuid::from_u128(404)));
+    assert_eq!(charge(&mut market, &nobody, Some(1)), Err(account::Error::NotFound.into()));
+    assert_eq!(charge(&mut market, &Scope::Plan("lead".to_owned()), Some(1)), Err(plan::Error::NotFound.into()));
+    assert_eq!(charge(&mut market, &Scope::Seller(CLERK), Some(1)), Err(account::Error::OwnAccount.into()));
+    let unknown = Scope::Category("lead".to_owned());
+    assert_eq!(charge(&mut market, &unknown, Some(1)), Err(category::Error::NotFound.into()));
+    let wrong = fee_rule::Error::FeeOutOfRange { maximum: 10_000, offered: 10_001 };
+    assert_eq!(charge(&mut market, &Scope::Default, Some(10_001)), Err(wrong.into()));
+}
+
+#[test]
+fn a_plan_is_bought_with_its_fee_and_a_sale_keeps_that_of_its_day() {
+    let mut market = Market::with_plans();
     market.fund(ANN, 5_000);
     market.buy("silver").unwrap();
-    assert_eq!(fee(&mut market), 100);
-    let reason = Sealed::from_ciphertext(CLERK, "why".to_owned());
-    let mut agree = |fee_bps| market.submit(|world| sellers::agree_fee(world, ANN, fee_bps, CLERK, &reason)).unwrap();
-    agree(Some(0));
-    agree(Some(30));
-    assert_eq!(fee(&mut market), 30);
-    // What is sold now keeps it whatever is agreed on later.
+    assert_eq!(charged(&mut market), 100);
+    // Whoever has it keeps what it was bought with.
+    charge(&mut market, &Scope::Plan("silver".to_owned()), Some(900)).unwrap();
+    assert_eq!(charged(&mut market), 100);
+    charge(&mut market, &Scope::Seller(ANN), Some(30)).unwrap();
+    // What is sold now keeps it whatever is said later.
     let bought = Checkout {
         buyer: BUYERS[0],
         lines: vec![CartLine { listing: listing_id(2), sku: Sku::default(), quantity: 1 }],
@@ -216,9 +276,9 @@ fn a_fee_is_that_of_the_seller_or_the_plan_or_the_category_and_a_sale_keeps_it()
         orders: vec![OrderId(market.mint())],
     };
     market.submit(|world| orders::checkout(world, &bought, RULES).map(drop)).unwrap();
-    let mut agree = |fee_bps| market.submit(|world| sellers::agree_fee(world, ANN, fee_bps, CLERK, &reason)).unwrap();
-    agree(None);
-    assert_eq!(fee(&mut market), 100);
+    charge(&mut market, &Scope::Seller(ANN), None).unwrap();
+    charge(&mut market, &Scope::Default, Some(5_000)).unwrap();
+    assert_eq!(charged(&mut market), 100);
     let placed = market.state::<Order>(bought.orders[0]).placed().unwrap().clone();
     assert_eq!(placed.terms.lines[0].fee_bps, 30);
 }

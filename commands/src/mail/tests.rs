@@ -4,7 +4,8 @@ use chrono::DateTime;
 use domain::account::{Challenge, Identity};
 use domain::notice::Words;
 use domain::order::{self, CancelCause, Origin, Payment, Terms};
-use domain::{BroadcastId, ChallengeId, OrderGroupId, OrderId, Timestamp, broadcast};
+use domain::wallet::PaymentMethod;
+use domain::{BroadcastId, ChallengeId, MethodId, OrderGroupId, OrderId, Timestamp, broadcast, payee};
 
 use super::*;
 
@@ -36,6 +37,12 @@ fn verified(id: AccountId, email: &str) -> DomainEvent {
 fn prefers(id: AccountId, kind: Kind, email: bool) -> DomainEvent {
     let preferences = BTreeMap::from([(kind, Channels { email, ..Channels::ALL })]);
     DomainEvent::Inbox(id, inbox::Event::PreferencesChanged { preferences })
+}
+
+fn added(id: AccountId, label: Option<Sealed<String>>) -> DomainEvent {
+    let at = PaymentMethod { provider: "sandbox".to_owned(), token: "x".to_owned() };
+    let (method, added_at) = (MethodId(Uuid::from_u128(8)), Timestamp::UNIX_EPOCH);
+    DomainEvent::Payee(id, payee::Event::MethodAdded { method, at, label, added_at })
 }
 
 /// An order of Bob's from Ann, called off by the marketplace.
@@ -119,6 +126,13 @@ fn a_question_goes_where_it_is_about_and_a_change_is_told_to_the_former_mailbox(
 }
 
 #[test]
+fn whoever_has_another_payment_method_is_written_to_whatever_they_want() {
+    let people = [joined(ANN, &[]), prefers(ANN, Kind::Security, false)];
+    let methods = [added(ANN, Some(field(ANN, "bank"))), added(ANN, None)];
+    assert_eq!(letters(people.into_iter().chain(methods)), [to(ANN, "first", Kind::Security)]);
+}
+
+#[test]
 fn somebody_is_written_to_about_what_they_want_from_then_on() {
     let people = [joined(ANN, &[]), verified(ANN, "first"), prefers(ANN, Kind::OrderPlaced, false)];
     assert_eq!(
@@ -165,6 +179,7 @@ async fn what_is_beyond_the_letters_of_a_day_is_parked_but_for_what_keeps_an_acc
         take(&mut calls, cancelled.clone());
     }
     take(&mut calls, asked(ANN, "first"));
+    take(&mut calls, added(ANN, Some(field(ANN, "bank"))));
     calls.letters.retain(|letter| letter.account_id == ANN.0);
     // In two batches, so that those of the first are counted as well.
     let rest = calls.letters.split_off(100);
@@ -174,5 +189,5 @@ async fn what_is_beyond_the_letters_of_a_day_is_parked_but_for_what_keeps_an_acc
         count(*) from letters";
     let (parked, urgent, all): (i64, i64, i64) = sqlx::query_as(count).fetch_one(&mut connection).await.unwrap();
     // That there is an order was told before.
-    assert_eq!((parked, urgent, all), (4, 1, MOST_PER_DAY + 5));
+    assert_eq!((parked, urgent, all), (4, 2, MOST_PER_DAY + 6));
 }

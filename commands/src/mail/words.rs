@@ -48,6 +48,7 @@ templates!(
     LoginLinked: "login_linked",
     Lost: "lost",
     Message: "message",
+    MethodAdded: "method_added",
     OrderCancelled: "order_cancelled",
     OrderDelivered: "order_delivered",
     OrderPaid: "order_paid",

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use domain::{AccountId, Currency, DepositId};
+use domain::charge::{Purpose, Terms};
+use domain::{AccountId, Currency, DepositId, Money, Timestamp};
 use eventstore::feed::Feed;
 use eventstore::follower::take_batch;
 use eventstore::log::Head;
@@ -36,12 +37,32 @@ impl PaymentProvider for Scripted {
         true
     }
 
-    fn charge<'a>(&'a self, _: &'a Order) -> BoxFuture<'a, Result<Outcome, ProviderUnreachable>> {
+    fn charge<'a>(&'a self, _: &'a Charge) -> Asked<'a, Outcome> {
         self.next()
     }
 
-    fn payout<'a>(&'a self, _: &'a Order) -> BoxFuture<'a, Result<Outcome, ProviderUnreachable>> {
+    fn refund<'a>(&'a self, _: &'a Refund) -> Asked<'a, Outcome> {
         self.next()
+    }
+
+    fn payout<'a>(&'a self, _: &'a Payout) -> Asked<'a, Outcome> {
+        self.next()
+    }
+
+    fn onboard<'a>(&'a self, _: &'a Onboarding) -> Asked<'a, Link> {
+        Box::pin(std::future::pending())
+    }
+
+    fn merchant<'a>(&'a self, _: &'a str) -> Asked<'a, MerchantStatus> {
+        Box::pin(std::future::pending())
+    }
+
+    fn read_webhook(&self, _: &Headers, _: &[u8], _: Timestamp) -> Result<Vec<Notice>, BadWebhook> {
+        Err(BadWebhook::NotTaken)
+    }
+
+    fn records(&self, _: Timestamp, _: Timestamp) -> Asked<'_, Vec<Record>> {
+        Box::pin(std::future::pending())
     }
 }
 
@@ -50,7 +71,7 @@ fn away() -> ProviderUnreachable {
 }
 
 fn succeeded() -> Outcome {
-    Outcome::Succeeded { reference: "ch_1".to_owned() }
+    Outcome::Succeeded { reference: "ch_1".to_owned(), fee: None }
 }
 
 fn providers(script: impl IntoIterator<Item = Result<Outcome, ProviderUnreachable>>) -> Providers {
@@ -67,10 +88,18 @@ fn ten() -> Money {
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_does_not_answer_is_given_up_and_one_that_is_not_in_use_has_not_refused() {
-    let order = order(Uuid::nil(), ten(), &method("scripted"), Timestamp::default());
+    let charge = Charge {
+        operation: Uuid::nil(),
+        amount: ten(),
+        token: "any".to_owned(),
+        reference: None,
+        requested_at: Timestamp::default(),
+        now: Timestamp::default(),
+        check_at: None,
+    };
     let silent = providers([]);
-    assert!(silent.ask(Direction::In, &method("scripted"), &order).await.is_err());
-    assert!(silent.ask(Direction::Out, &method("another"), &order).await.is_err());
+    assert!(silent.charge("scripted", &charge).await.is_err());
+    assert!(silent.charge("another", &charge).await.is_err());
 }
 
 /// The process, and a deposit that was asked for and is still under way.
@@ -92,29 +121,38 @@ impl Waiting {
         let (owner, deposit) = (AccountId(mint::id()), DepositId(mint::id()));
         let wallet = WalletId::of(owner, Currency::USD);
         let request = move |world: &mut crate::World<'_>| {
-            let (amount, source) = (ten(), method("scripted"));
-            let command = domain::wallet::Command::RequestDeposit { deposit, owner, amount, source, pays: None };
-            world.execute::<Wallet>(wallet, command).map(drop)
+            let (amount, method) = (ten(), method("scripted"));
+            let source = method.clone();
+            let command = domain::wallet::Command::RequestDeposit { deposit, owner, amount, source };
+            world.execute::<Wallet>(wallet, command)?;
+            let (charge, purpose) = (ChargeId::from(deposit), Purpose::Deposit(wallet));
+            let terms =
+                Terms { charge, payer: owner, guest: false, purpose, amount, method, requested_at: world.now() };
+            world.execute::<domain::charge::Charge>(charge, domain::charge::Command::Request { terms }).map(drop)
         };
         payments.engine.submit(Request::once(Metadata::anonymous()), request).await.unwrap();
         let mut connection = database.connect(None).await.unwrap();
         follower::register(&mut connection, NAME, 1).await.unwrap();
         // It goes on although the provider is not there.
         let mut following = Following(payments.clone());
-        assert_eq!(take_batch(&mut following, &mut connection, database.wrapping(), 100).await.unwrap(), 2);
+        assert_eq!(take_batch(&mut following, &mut connection, database.wrapping(), 100).await.unwrap(), 3);
         Self { payments, wallet, deposit }
     }
 
     async fn check(&self, cause: &str) -> Result<(), FollowError> {
-        self.payments.check(Direction::In, self.wallet, self.deposit.0, cause).await
+        self.payments.check(Question::Charge, self.deposit.0, self.deposit.0, cause).await
     }
 
     /// What is available, and when the provider is to be asked again.
     async fn state(&self) -> (i64, Option<Timestamp>) {
-        let (wallet, deposit) = (self.wallet, self.deposit);
+        let (wallet, charge) = (self.wallet, ChargeId::from(self.deposit));
         let look = move |world: &mut crate::World<'_>| {
             let Wallet::Open(balance) = world.get::<Wallet>(wallet)? else { panic!("not open") };
-            Ok((balance.available.minor(), balance.pending_deposit(deposit).and_then(|pending| pending.check_at)))
+            let available = balance.available.minor();
+            Ok(match charge_state(world, charge)?.phase {
+                Phase::Open { check_at, .. } => (available, check_at),
+                Phase::Succeeded { .. } | Phase::Failed { .. } => (available, None),
+            })
         };
         self.payments.engine.read(look).await.unwrap()
     }
@@ -136,7 +174,7 @@ async fn a_provider_that_is_away_is_asked_again_until_it_says_how_it_ends() {
 #[tokio::test]
 async fn a_provider_that_says_later_twice_is_heard_when_it_says_how_it_ends() {
     let later = Clock::new().now() + TimeDelta::hours(1);
-    let pending = || Outcome::Pending { check_at: later };
+    let pending = || Outcome::Pending { reference: None, check_at: later };
     let waiting = Waiting::begin([Ok(pending()), Ok(pending()), Ok(succeeded())]).await;
     assert_eq!(waiting.state().await, (0, Some(later)));
     waiting.check("the same timer").await.unwrap();
@@ -148,23 +186,68 @@ async fn a_provider_that_says_later_twice_is_heard_when_it_says_how_it_ends() {
 #[tokio::test]
 async fn a_provider_is_not_asked_again_at_once_whatever_it_wishes() {
     let before = Clock::new().now();
-    let waiting = Waiting::begin([Ok(Outcome::Pending { check_at: before - TimeDelta::hours(1) })]).await;
-    assert!(waiting.state().await.1.is_some_and(|check_at| check_at >= before + SHORTEST_DELAY));
+    let waiting =
+        Waiting::begin([Ok(Outcome::Pending { reference: None, check_at: before - TimeDelta::hours(1) })]).await;
+    assert!(waiting.state().await.1.is_some_and(|check_at| check_at >= before + charges::SHORTEST_DELAY));
 }
 
 /// Otherwise a timer would be set that is overdue when it is set.
 #[tokio::test]
 async fn an_answer_that_is_overtaken_by_the_clock_counts_from_when_it_arrives() {
     let waiting = Waiting::begin([Err(away())]).await;
-    let Waiting { payments, wallet, deposit } = &waiting;
+    let Waiting { payments, deposit, .. } = &waiting;
     let pause = payments.engine.pause().await.unwrap();
-    let soon = Outcome::Pending { check_at: payments.clock.now() };
-    let answer = payments.report(Direction::In, *wallet, deposit.0, soon, "timer");
+    let soon = Outcome::Pending { reference: None, check_at: payments.clock.now() };
+    let answer = payments.report_charge(ChargeId::from(*deposit), soon, "timer");
     tokio::pin!(answer);
     assert!(futures::poll!(&mut answer).is_pending());
     let later = payments.clock.now() + TimeDelta::hours(1);
     payments.clock.set_forward(later);
     drop(pause);
     answer.await.unwrap();
-    assert!(waiting.state().await.1.is_some_and(|check_at| check_at >= later + SHORTEST_DELAY));
+    assert!(waiting.state().await.1.is_some_and(|check_at| check_at >= later + charges::SHORTEST_DELAY));
+}
+
+fn later() -> Outcome {
+    Outcome::Pending { reference: Some("ch_1".to_owned()), check_at: Clock::new().now() + TimeDelta::hours(1) }
+}
+
+fn notice(id: &str, what: What) -> Notice {
+    let (id, reference) = (id.to_owned(), "ch_1".to_owned());
+    Notice { id, at: Timestamp::default(), operation: None, reference, what }
+}
+
+#[tokio::test]
+async fn what_a_provider_says_by_itself_counts_once_and_whichever_comes_first() {
+    let waiting = Waiting::begin([Ok(later())]).await;
+    let amount = ten();
+    let came = notice("evt_1", What::ChargeSucceeded { amount, fee: None });
+    let other = notice("evt_0", What::ChargeSucceeded { amount: Money::new(999, Currency::USD).unwrap(), fee: None });
+    assert!(matches!(waiting.payments.take("scripted", other).await, Err(CommandError::Refused { .. })));
+    let taken = waiting.payments.take("scripted", came.clone()).await.unwrap();
+    assert_eq!((taken.replayed, waiting.state().await), (false, (1_000, None)));
+    assert!(waiting.payments.take("scripted", came.clone()).await.unwrap().replayed);
+    // Said again under another name, or that it has failed, it changes nothing.
+    for what in [What::ChargeSucceeded { amount, fee: None }, What::ChargeFailed { reason: "no".to_owned() }] {
+        waiting.payments.take("scripted", notice("evt_2", what)).await.unwrap();
+    }
+    waiting.check("timer").await.unwrap();
+    assert_eq!(waiting.state().await, (1_000, None));
+}
+
+#[tokio::test]
+async fn a_chargeback_of_a_deposit_is_taken_from_the_wallet_and_comes_back_if_it_is_won() {
+    let waiting = Waiting::begin([Ok(later())]).await;
+    let (dispute, amount, reason) = ("dp_1".to_owned(), ten(), "fraudulent".to_owned());
+    // A dispute says, too, that the money had come.
+    let opened = notice("evt_1", What::DisputeOpened { dispute: dispute.clone(), amount, reason });
+    waiting.payments.take("scripted", opened.clone()).await.unwrap();
+    // Nobody with this wallet has an account here, so that it is the marketplace that bears it.
+    assert_eq!(waiting.state().await, (1_000, None));
+    waiting.payments.take("scripted", notice("evt_2", What::DisputeWon { dispute: dispute.clone() })).await.unwrap();
+    waiting.payments.take("scripted", notice("evt_3", What::DisputeLost { dispute })).await.unwrap();
+    assert_eq!(waiting.state().await, (1_000, None));
+    let unknown = Notice { reference: "ch_2".to_owned(), ..opened };
+    let unknown = Notice { id: "evt_4".to_owned(), ..unknown };
+    assert!(matches!(waiting.payments.take("scripted", unknown).await, Err(CommandError::Refused { .. })));
 }

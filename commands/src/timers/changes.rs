@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use domain::order::{Deadlines, GUEST_KNOWN_FOR, GUEST_KNOWN_IN_VAIN_FOR};
-use domain::{Timestamp, auction, escrow, listing, order, order_group, subscription, wallet};
+use domain::{
+    AccountId, Currency, Timestamp, WalletId, auction, charge, escrow, listing, merchant, order, order_group, payee,
+    subscription, wallet,
+};
 use eventstore::event::DomainEvent;
 use eventstore::follower::Recorded;
 use uuid::Uuid;
@@ -33,10 +36,13 @@ impl Changes {
             changes.take_long_terms(recorded);
             match &recorded.event {
                 DomainEvent::Auction(id, event) => changes.take_auction(id.0, event, set_by),
+                DomainEvent::Charge(id, event) => changes.take_charge(id.0, event, set_by),
                 DomainEvent::Escrow(id, event) => changes.take_escrow(id.0, event, set_by),
                 DomainEvent::Listing(id, event) => changes.take_listing(id.0, event, set_by),
                 DomainEvent::Order(id, event) => changes.take_order(id.0, event, recorded.recorded_at, set_by),
                 DomainEvent::OrderGroup(id, event) => changes.take_order_group(id.0, event, set_by),
+                DomainEvent::Merchant(id, event) => changes.take_merchant(id.0, event, set_by),
+                DomainEvent::Payee(id, event) => changes.take_payee(*id, event, set_by),
                 DomainEvent::Subscription(id, event) => changes.take_subscription(id.0, event, set_by),
                 DomainEvent::Wallet(id, event) => changes.take_wallet(id.0, event, set_by),
                 // Whatever is new here says whether it waits for something.
@@ -52,11 +58,14 @@ impl Changes {
                 | DomainEvent::Commission(..)
                 | DomainEvent::Complaint(..)
                 | DomainEvent::Contacts(..)
+                | DomainEvent::Correlation(..)
                 | DomainEvent::Favorite(..)
+                | DomainEvent::FeeRule(..)
                 | DomainEvent::Feedback(..)
                 | DomainEvent::Image(..)
                 | DomainEvent::Inbox(..)
                 | DomainEvent::Page(..)
+                | DomainEvent::Payout(..)
                 | DomainEvent::Plan(..)
                 | DomainEvent::Points(..)
                 | DomainEvent::Referral(..)
@@ -208,11 +217,81 @@ impl Changes {
             }
             escrow::Event::EscrowReleased { .. }
             | escrow::Event::EscrowRefunded { .. }
-            | escrow::Event::EscrowSplit { .. } => self.off_all_of(id),
+            | escrow::Event::EscrowSplit { .. }
+            | escrow::Event::ChargebackSettled { course: None, .. } => self.off_all_of(id),
+            // Whether it arrives goes on to be asked.
+            escrow::Event::EscrowChargedBack { .. } => {
+                for kind in [
+                    Kind::ShippingDeadline,
+                    Kind::DeliveryDispute,
+                    Kind::InspectionReminder,
+                    Kind::InspectionEnd,
+                    Kind::DisputeDeadline,
+                ] {
+                    self.off((kind, id, id));
+                }
+            }
+            escrow::Event::ChargebackReturned { course, .. }
+            | escrow::Event::ChargebackSettled { course: Some(course), .. } => self.take_course(id, *course, set_by),
             escrow::Event::EscrowOpened { .. }
             | escrow::Event::EscrowVoided {}
             | escrow::Event::EscrowPartlyRefunded { .. }
             | escrow::Event::ReleaseRefunded { .. } => {}
+        }
+    }
+
+    /// The clock that the card's bank has stopped goes on, from the beginning.
+    fn take_course(&mut self, id: Uuid, course: escrow::Course, set_by: Uuid) {
+        match course {
+            escrow::Course::Funded { ship_by, sent: true } => {
+                self.set((Kind::DeliveryDispute, id, id), ship_by, set_by);
+            }
+            escrow::Course::Funded { ship_by, sent: false } => {
+                self.set((Kind::ShippingDeadline, id, id), ship_by, set_by);
+            }
+            escrow::Course::Inspection { ends_at, remind_at } => {
+                self.set((Kind::InspectionEnd, id, id), ends_at, set_by);
+                self.set_reminder(id, remind_at, set_by);
+            }
+            escrow::Course::Disputed { expires_at } => self.set((Kind::DisputeDeadline, id, id), expires_at, set_by),
+        }
+    }
+
+    fn take_charge(&mut self, id: Uuid, event: &charge::Event, set_by: Uuid) {
+        use charge::Event as E;
+        let check = (Kind::ChargeCheck, id, id);
+        match event {
+            E::ChargeDelayed { check_at, .. } | E::ChargeActionRequired { check_at, .. } => {
+                self.set(check, *check_at, set_by);
+            }
+            E::ChargeSucceeded { .. } | E::ChargeFailed { .. } => self.off(check),
+            E::ChargeDisputed { shares, .. } => {
+                for share in shares {
+                    // The payer has it from the bank.
+                    if let charge::Bearer::Refund { refund } = share.bearer {
+                        self.off((Kind::RefundCheck, id, refund.0));
+                        self.off((Kind::RefundRetry, id, refund.0));
+                    }
+                }
+            }
+            E::ChargeRefundDelayed { refund, check_at, .. } => {
+                self.set((Kind::RefundCheck, id, refund.0), *check_at, set_by);
+            }
+            E::ChargeRefunded { refund, .. } | E::ChargeRefundRetried { refund, .. } => {
+                self.off((Kind::RefundCheck, id, refund.0));
+                self.off((Kind::RefundRetry, id, refund.0));
+            }
+            E::ChargeRefundFailed { refund, retry_at, .. } => {
+                self.off((Kind::RefundCheck, id, refund.0));
+                if let Some(retry_at) = retry_at {
+                    self.set((Kind::RefundRetry, id, refund.0), *retry_at, set_by);
+                }
+            }
+            E::ChargeRequested { .. }
+            | E::ProviderFeeCharged { .. }
+            | E::ChargeRefundRequested { .. }
+            | E::ChargeDisputeWon { .. }
+            | E::ChargeDisputeLost { .. } => {}
         }
     }
 
@@ -268,23 +347,56 @@ impl Changes {
         }
     }
 
+    fn take_merchant(&mut self, id: Uuid, event: &merchant::Event, set_by: Uuid) {
+        let check = (Kind::MerchantCheck, id, id);
+        match event {
+            merchant::Event::MerchantSent { check_at, .. }
+            | merchant::Event::MerchantChecked { check_at: Some(check_at) } => self.set(check, *check_at, set_by),
+            merchant::Event::MerchantChecked { check_at: None } => self.off(check),
+            merchant::Event::MerchantAdded { .. } | merchant::Event::MerchantChanged { .. } => {}
+        }
+    }
+
+    /// What goes out by itself goes out of a wallet, by which the timer of the payee is named.
+    fn take_payee(&mut self, id: AccountId, event: &payee::Event, set_by: Uuid) {
+        use payee::Event as E;
+        let payout = |currency: Currency| {
+            let WalletId(wallet) = WalletId::of(id, currency);
+            (Kind::PayoutDue, id.0, wallet)
+        };
+        match event {
+            E::PlanSet { currency, due_at: Some(at), .. }
+            | E::PayoutDue { currency, at }
+            | E::PayoutDone { currency, due_at: Some(at) } => self.set(payout(*currency), *at, set_by),
+            E::PlanSet { currency, due_at: None, .. }
+            | E::PayoutDone { currency, due_at: None }
+            | E::PlanEnded { currency } => self.off(payout(*currency)),
+            E::MethodAdded { .. }
+            | E::MethodRemoved { .. }
+            | E::MethodPaused { .. }
+            | E::MethodResumed { .. }
+            | E::AccessChanged { .. }
+            | E::OutgoingCounted { .. }
+            | E::MerchantLinked { .. } => {}
+        }
+    }
+
     fn take_wallet(&mut self, id: Uuid, event: &wallet::Event, set_by: Uuid) {
         match event {
-            wallet::Event::DepositDelayed { deposit, check_at } => {
-                self.set((Kind::DepositCheck, id, deposit.0), *check_at, set_by);
-            }
-            wallet::Event::WithdrawalDelayed { withdrawal, check_at } => {
+            wallet::Event::WithdrawalDelayed { withdrawal, check_at, .. } => {
                 self.set((Kind::WithdrawalCheck, id, withdrawal.0), *check_at, set_by);
-            }
-            wallet::Event::DepositSettled { deposit, .. } | wallet::Event::DepositFailed { deposit, .. } => {
-                self.off((Kind::DepositCheck, id, deposit.0));
             }
             wallet::Event::WithdrawalPaid { withdrawal, .. } | wallet::Event::WithdrawalFailed { withdrawal, .. } => {
                 self.off((Kind::WithdrawalCheck, id, withdrawal.0));
             }
+            // The provider is asked about the charge.
             wallet::Event::WalletOpened { .. }
             | wallet::Event::DepositRequested { .. }
+            | wallet::Event::DepositDelayed { .. }
+            | wallet::Event::DepositSettled { .. }
+            | wallet::Event::DepositFailed { .. }
             | wallet::Event::WithdrawalRequested { .. }
+            | wallet::Event::WithdrawalReturned { .. }
             | wallet::Event::HoldPlaced { .. }
             | wallet::Event::HoldReleased { .. }
             | wallet::Event::PaymentMade { .. }
@@ -294,7 +406,9 @@ impl Changes {
             | wallet::Event::RefundGiven { .. }
             | wallet::Event::CommissionReceived { .. }
             | wallet::Event::CommissionGiven { .. }
-            | wallet::Event::ReceivableRecovered { .. } => {}
+            | wallet::Event::ReceivableRecovered { .. }
+            | wallet::Event::ChargebackGiven { .. }
+            | wallet::Event::ChargebackRegained { .. } => {}
         }
     }
 }

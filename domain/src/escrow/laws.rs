@@ -36,7 +36,7 @@ impl Wish {
         let refund = RefundId(Uuid::nil());
         let back = |amount, cause| Command::Refund { refund, amount, cause, now };
         match self.kind {
-            0 | 1 => Command::Fund { now },
+            0 | 1 => Command::Fund { source: Source::Wallet, now },
             2 => Command::Void {},
             3 | 4 => Command::Inspect { now },
             5 => Command::Remind { now },
@@ -152,7 +152,7 @@ proptest! {
             Terms { order, buyer, seller, lines, amount, inspection_s, points_per_unit, redeemed, commission };
         let now = Timestamp::default();
         let release = Command::Release { cause: ReleaseCause::Confirmed, now };
-        let mut commands = vec![Command::Open { terms: terms.clone() }, Command::Fund { now }, Command::Inspect { now }];
+        let mut commands = vec![Command::Open { terms: terms.clone() }, Command::Fund { source: Source::Wallet, now }, Command::Inspect { now }];
         commands.extend(after_release.then_some(release));
         let mut escrow = Escrow::default();
         for command in commands {

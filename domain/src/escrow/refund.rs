@@ -90,7 +90,7 @@ impl Opened {
     }
 
     /// An amount that is there, or all that is.
-    fn part(&self, amount: Option<Money>) -> Result<Money, Error> {
+    pub(super) fn part(&self, amount: Option<Money>) -> Result<Money, Error> {
         let remaining = self.remaining();
         let offered = amount.unwrap_or(remaining);
         if !offered.is_positive() {
@@ -109,10 +109,8 @@ impl Opened {
         for (from, part) in sources {
             let made_good = (*part).min(expense)?;
             expense = expense.minus(made_good)?;
-            let targets = [
-                (LedgerAccount::MarketingExpense, made_good),
-                (LedgerAccount::Available(self.terms.buyer), part.minus(made_good)?),
-            ];
+            let targets =
+                [(LedgerAccount::MarketingExpense, made_good), (self.buyers_account(), part.minus(made_good)?)];
             let targets = targets.into_iter().filter(|(_, part)| part.is_positive());
             postings.extend(targets.map(|(to, part)| Posting::new(from.clone(), to, part)));
         }

@@ -6,6 +6,8 @@ use super::*;
 use crate::money::Currency;
 use crate::testing::{Given, given};
 
+mod chargeback;
+
 const ANN: AccountId = AccountId(Uuid::from_u128(1));
 const BOB: AccountId = AccountId(Uuid::from_u128(2));
 const CLERK: AccountId = AccountId(Uuid::from_u128(3));
@@ -45,11 +47,11 @@ fn redeemed(points: u64, minor: i64) -> Redeemed {
 /// Of its 100.00 points have paid 10.00.
 fn funded_with_points() -> Given<Escrow> {
     let terms = Terms { points_per_unit: 1, redeemed: Some(redeemed(500, 1_000)), ..terms(FORTNIGHT_S) };
-    given::<Escrow>([]).and(Command::Open { terms }).and(Command::Fund { now: begin() })
+    given::<Escrow>([]).and(Command::Open { terms }).and(Command::Fund { source: Source::Wallet, now: begin() })
 }
 
 fn funded() -> Given<Escrow> {
-    opened().and(Command::Fund { now: begin() })
+    opened().and(Command::Fund { source: Source::Wallet, now: begin() })
 }
 
 fn inspected() -> Given<Escrow> {
@@ -96,18 +98,20 @@ fn posting(debit: LedgerAccount, credit: LedgerAccount, minor: i64) -> Posting {
 #[test]
 fn the_buyers_money_goes_into_escrow_once() {
     let postings = vec![posting(available(BOB), escrow(), 10_000)];
-    let funded_event = Event::EscrowFunded { amount: usd(10_000), ship_by: days(14), postings };
-    opened().when(Command::Fund { now: begin() }).then([funded_event]);
-    let again = Command::Fund { now: begin() };
+    let funded_event = Event::EscrowFunded { amount: usd(10_000), ship_by: days(14), card: None, postings };
+    opened().when(Command::Fund { source: Source::Wallet, now: begin() }).then([funded_event]);
+    let again = Command::Fund { source: Source::Wallet, now: begin() };
     funded().when(again).then_refused(Error::WrongStatus { status: Status::Funded });
-    given::<Escrow>([]).when(Command::Fund { now: begin() }).then_refused(Error::NotFound);
+    given::<Escrow>([]).when(Command::Fund { source: Source::Wallet, now: begin() }).then_refused(Error::NotFound);
 }
 
 #[test]
 fn what_is_not_paid_is_void_and_never_paid() {
     opened().when(Command::Void {}).then([Event::EscrowVoided {}]);
     let voided = opened().and(Command::Void {});
-    voided.when(Command::Fund { now: begin() }).then_refused(Error::WrongStatus { status: Status::Voided });
+    voided
+        .when(Command::Fund { source: Source::Wallet, now: begin() })
+        .then_refused(Error::WrongStatus { status: Status::Voided });
     funded().when(Command::Void {}).then_refused(Error::WrongStatus { status: Status::Funded });
 }
 
@@ -125,7 +129,9 @@ fn an_inspection_begins_with_the_delivery_and_reminds_after_three_and_twelve_day
 
 #[test]
 fn a_short_inspection_reminds_nobody() {
-    let short = given::<Escrow>([]).and(Command::Open { terms: terms(48 * 3_600) }).and(Command::Fund { now: begin() });
+    let short = given::<Escrow>([])
+        .and(Command::Open { terms: terms(48 * 3_600) })
+        .and(Command::Fund { source: Source::Wallet, now: begin() });
     let started = Event::InspectionStarted { ends_at: days(2), remind_at: None };
     short.when(Command::Inspect { now: begin() }).then([started]);
 }
@@ -275,8 +281,8 @@ fn nothing_happens_to_what_has_ended() {
 fn points_pay_at_the_expense_of_the_marketplace() {
     let with = |minor| Terms { redeemed: Some(redeemed(500, minor)), ..terms(FORTNIGHT_S) };
     let opened = |minor| given::<Escrow>([]).and(Command::Open { terms: with(minor) });
-    let fund = || Command::Fund { now: begin() };
-    let funded = |postings| Event::EscrowFunded { amount: usd(10_000), ship_by: days(14), postings };
+    let fund = || Command::Fund { source: Source::Wallet, now: begin() };
+    let funded = |postings| Event::EscrowFunded { amount: usd(10_000), ship_by: days(14), card: None, postings };
     let expense = |minor| posting(LedgerAccount::MarketingExpense, escrow(), minor);
     opened(1_000).when(fund()).then([funded(vec![posting(available(BOB), escrow(), 9_000), expense(1_000)])]);
     opened(10_000).when(fund()).then([funded(vec![expense(10_000)])]);
@@ -323,7 +329,11 @@ fn what_is_less_than_a_point_comes_back_as_money() {
     // Two points of 10.00 have paid for all of it.
     let lines = vec![FeeLine { gross: usd(2_000), fee_bps: 200 }];
     let terms = Terms { lines, amount: usd(2_000), redeemed: Some(redeemed(2, 2_000)), ..terms(FORTNIGHT_S) };
-    let paid = || given::<Escrow>([]).and(Command::Open { terms: terms.clone() }).and(Command::Fund { now: begin() });
+    let paid = || {
+        given::<Escrow>([])
+            .and(Command::Open { terms: terms.clone() })
+            .and(Command::Fund { source: Source::Wallet, now: begin() })
+    };
     let cause = RefundCause::Seller;
     let postings = vec![posting(escrow(), available(BOB), 999)];
     let part = Event::EscrowPartlyRefunded { refund: REFUND, amount: usd(999), cause, from_points: None, postings };
@@ -344,7 +354,8 @@ fn parts_of_points_that_did_not_come_back_when_refunds_were_still_divided_so_com
         vec![posting(escrow(), LedgerAccount::MarketingExpense, 333), posting(escrow(), available(BOB), 3_000)];
     let terms = Terms { redeemed: Some(redeemed(500, 1_000)), ..terms(FORTNIGHT_S) };
     let old = Event::EscrowPartlyRefunded { refund: REFUND, amount: usd(3_333), cause, from_points: divided, postings };
-    let opened = given::<Escrow>([Event::EscrowOpened { terms }]).and(Command::Fund { now: begin() });
+    let opened =
+        given::<Escrow>([Event::EscrowOpened { terms }]).and(Command::Fund { source: Source::Wallet, now: begin() });
     let mut state = opened.state().clone();
     state.evolve(&old);
     assert_eq!(state.opened().unwrap().points_back_with(divided), 166);

@@ -14,7 +14,7 @@ use crate::listing::Approver;
 use crate::money::Money;
 use crate::order::{CancelCause, Origin, Witness};
 use crate::sealed::Sealed;
-use crate::{account, auction, chat, listing, order, subscription, wallet};
+use crate::{account, auction, chat, listing, order, payee, subscription, wallet};
 
 /// So many bidders of an auction are told that they have not won. It is kept for each auction and written with each bid.
 pub const MOST_BIDDERS: usize = 1_000;
@@ -358,10 +358,20 @@ impl Context {
                 let buyer = parties.tell(Side::Buyer, |title| refunded(title, *to_buyer, Side::Buyer));
                 buyer.into_iter().chain(seller).collect()
             }
+            // The buyer hears of it from their bank.
+            escrow::Event::ChargebackSettled { amount, .. } => {
+                let notice = |title| refunded(title, *amount, Side::Seller);
+                parties.tell(Side::Seller, notice).into_iter().collect()
+            }
+            escrow::Event::EscrowChargedBack { .. } => {
+                let notice = |title| Notice::Dispute { order, title, side: Side::Seller, own: false };
+                parties.tell(Side::Seller, notice).into_iter().collect()
+            }
             escrow::Event::EscrowOpened { .. }
             | escrow::Event::EscrowFunded { .. }
             | escrow::Event::EscrowVoided {}
-            | escrow::Event::InspectionStarted { .. } => vec![],
+            | escrow::Event::InspectionStarted { .. }
+            | escrow::Event::ChargebackReturned { .. } => vec![],
         }
     }
 
@@ -386,6 +396,7 @@ impl Context {
             wallet::Event::WithdrawalFailed { withdrawal, .. } => {
                 left(withdrawal).map(|amount| Notice::PayoutFailed { amount })
             }
+            wallet::Event::WithdrawalReturned { amount, .. } => Some(Notice::PayoutFailed { amount: *amount }),
             wallet::Event::WalletOpened { .. }
             | wallet::Event::DepositRequested { .. }
             | wallet::Event::DepositDelayed { .. }
@@ -401,7 +412,9 @@ impl Context {
             | wallet::Event::RefundGiven { .. }
             | wallet::Event::CommissionReceived { .. }
             | wallet::Event::CommissionGiven { .. }
-            | wallet::Event::ReceivableRecovered { .. } => None,
+            | wallet::Event::ReceivableRecovered { .. }
+            | wallet::Event::ChargebackGiven { .. }
+            | wallet::Event::ChargebackRegained { .. } => None,
         };
         told.map(|notice| Told::to(*owner, notice)).into_iter().collect()
     }
@@ -430,6 +443,28 @@ impl Context {
                 vec![]
             }
             chat::Event::ChatOpened { .. } => vec![],
+        }
+    }
+
+    /// What happens to a payee tells. It needs no context: it is its account's.
+    pub fn of_payee(owner: AccountId, event: &payee::Event) -> Vec<Told> {
+        use payee::Event as E;
+        match event {
+            // Who has stolen a way into an account adds a bank of their own, and waits until money may go there.
+            E::MethodAdded { label: Some(_), .. } => vec![Told::to(owner, Notice::MethodAdded {})],
+            // A merchant of the provider's nobody has added.
+            E::MethodAdded { label: None, .. }
+            // Money goes nowhere by these that it might not have gone before.
+            | E::MethodRemoved { .. }
+            | E::MethodPaused { .. }
+            | E::MethodResumed { .. }
+            | E::AccessChanged { .. }
+            | E::OutgoingCounted { .. }
+            | E::PlanSet { .. }
+            | E::PlanEnded { .. }
+            | E::PayoutDue { .. }
+            | E::PayoutDone { .. }
+            | E::MerchantLinked { .. } => vec![],
         }
     }
 

@@ -7,7 +7,8 @@ use crate::account::{self, Identity};
 use crate::auction::{self, Outcome, Standing};
 use crate::listing::Delivery;
 use crate::order::{self, CancelCause, Line, Origin, Terms, Witness};
-use crate::{ChatId, Currency, MessageId, chat, escrow};
+use crate::wallet::PaymentMethod;
+use crate::{ChatId, Currency, MessageId, MethodId, chat, escrow, payee};
 
 const ANN: AccountId = AccountId(Uuid::from_u128(1));
 const BOB: AccountId = AccountId(Uuid::from_u128(2));
@@ -208,4 +209,18 @@ fn the_former_mailbox_is_told_when_an_address_changes() {
     assert_eq!(verified(&first), []);
     assert_eq!(verified(&next), [Told { mailbox: Some(first), ..Told::to(ANN, Notice::EmailChanged {}) }]);
     assert_eq!(verified(&next), []);
+}
+
+#[test]
+fn the_owner_is_told_of_a_payment_method_that_somebody_has_added() {
+    let added = |label| {
+        let (method, at) =
+            (MethodId(Uuid::nil()), PaymentMethod { provider: "sandbox".to_owned(), token: "x".to_owned() });
+        Context::of_payee(ANN, &payee::Event::MethodAdded { method, at, label, added_at: Timestamp::UNIX_EPOCH })
+    };
+    assert_eq!(added(Some(sealed(ANN, "bank"))), [Told::to(ANN, Notice::MethodAdded {})]);
+    // It came by itself.
+    assert_eq!(added(None), []);
+    let notice = Notice::MethodAdded {}.kind();
+    assert!(notice.fixed().in_app && notice.fixed().email && notice.usual().live && notice.is_urgent());
 }

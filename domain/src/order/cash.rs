@@ -1,6 +1,6 @@
-//! What a guest orders, without an account, and pays at the door.
+//! What a guest orders, without an account: by card, or paid at the door.
 //!
-//! Such an order has no escrow: `Placed → Confirmed → Shipped → Completed`, the last once the seller has brought it and
+//! What is paid by card goes its way like everybody's. An order in cash has no escrow: `Placed → Confirmed → Shipped → Completed`, the last once the seller has brought it and
 //! taken the money. What is not confirmed, sent or brought in time is called off: each has its last moment, all of them
 //! frozen when it is ordered, so that nobody's goods and nobody's name are kept for an order that goes on for ever. That
 //! something was sold, only a seller says who has brought it. A guest is somebody without an account, whom an id of
@@ -111,11 +111,10 @@ pub enum Confirmation {
 
 /// Refuses what a guest cannot order, and cash of anybody else.
 pub(super) fn check(terms: &Terms) -> Result<(), Error> {
-    if terms.payment.is_escrow() != terms.guest.is_none() {
-        return Err(Error::CashIsForGuests);
-    }
-    let Some(guest) = &terms.guest else { return Ok(()) };
-    if !terms.delivery.is_physical() {
+    let Some(guest) = &terms.guest else {
+        return if terms.payment.is_escrow() { Ok(()) } else { Err(Error::CashIsForGuests) };
+    };
+    if !terms.payment.is_escrow() && !terms.delivery.is_physical() {
         return Err(Error::CashNeedsDelivery);
     }
     let mut sealed = [Some(&guest.contact), terms.ship_to.as_ref()].into_iter().flatten();

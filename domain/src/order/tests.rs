@@ -158,12 +158,12 @@ fn what_has_ended_stays_so() {
         paid()
             .and(ship())
             .and(Command::Deliver { by: Witness::Buyer, now: Timestamp::default() })
-            .and(Command::Complete {})
+            .and(Command::Complete { now: Timestamp::default() })
     };
     let refused = Error::TooLateToCancel { status: Stage::Completed };
     completed().when(cancel(CancelCause::NotShipped)).then_refused(refused);
     // A refund after the release is the one thing that can still happen.
-    completed().when(Command::Refund {}).then([Event::OrderRefunded {}]);
+    completed().when(Command::Refund { now: Timestamp::default() }).then([Event::OrderRefunded {}]);
     let cancelled = paid().and(cancel(by_buyer()));
     cancelled.when(ship()).then_refused(Error::WrongStage { status: Stage::Cancelled, needed: Stage::Paid });
 }

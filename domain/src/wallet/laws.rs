@@ -115,22 +115,26 @@ impl Oracle {
                 let fits = affordable(amount);
                 request(&mut self.holds, hold.0, *amount, fits)
             }
-            Command::DelayDeposit { deposit, check_at } => delay(&mut self.deposits, deposit.0, *check_at),
-            Command::DelayWithdrawal { withdrawal, check_at } => delay(&mut self.withdrawals, withdrawal.0, *check_at),
+            Command::DelayWithdrawal { withdrawal, check_at, .. } => {
+                delay(&mut self.withdrawals, withdrawal.0, *check_at)
+            }
             Command::SettleDeposit { deposit, .. } => end(&mut self.deposits, deposit.0, remaining, 1),
             Command::FailDeposit { deposit, .. } => end(&mut self.deposits, deposit.0, remaining, 0),
             Command::ConfirmWithdrawal { withdrawal, .. } => end(&mut self.withdrawals, withdrawal.0, remaining, -1),
             Command::FailWithdrawal { withdrawal, .. } => end(&mut self.withdrawals, withdrawal.0, remaining, 0),
             Command::ReleaseHold { hold } => end(&mut self.holds, hold.0, remaining, 0),
-            // Money of orders moves by escrows, and what is earned with them by commissions; the laws of all of them
-            // together are where they are moved.
-            Command::Pay { .. }
+            // What comes back after it was paid out, its payout counts. Money of orders moves by escrows, what is earned
+            // with them by commissions; the laws of all of them together are where they are moved.
+            Command::ReturnWithdrawal { .. }
+            | Command::Pay { .. }
             | Command::PaySubscription { .. }
             | Command::ReceiveSale { .. }
             | Command::ReceiveRefund { .. }
             | Command::GiveRefund { .. }
             | Command::ReceiveCommission { .. }
-            | Command::GiveCommission { .. } => Answer::Refused,
+            | Command::GiveCommission { .. }
+            | Command::GiveChargeback { .. }
+            | Command::RegainChargeback { .. } => Answer::Refused,
         };
         self.remaining += *remaining;
         answer
@@ -155,7 +159,6 @@ enum Wish {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     RequestDeposit,
-    DelayDeposit,
     SettleDeposit,
     FailDeposit,
     RequestWithdrawal,
@@ -196,13 +199,12 @@ impl Kind {
         let method = PaymentMethod { provider, token: "method".to_owned() };
         let (provider_reference, reason) = (format!("reference {second}"), format!("reason {second}"));
         match self {
-            Self::RequestDeposit => Command::RequestDeposit { deposit, owner: ANN, amount, source: method, pays: None },
-            Self::DelayDeposit => Command::DelayDeposit { deposit, check_at },
-            Self::SettleDeposit => Command::SettleDeposit { deposit, provider_reference, spent: None },
+            Self::RequestDeposit => Command::RequestDeposit { deposit, owner: ANN, amount, source: method },
+            Self::SettleDeposit => Command::SettleDeposit { deposit, provider_reference },
             Self::FailDeposit => Command::FailDeposit { deposit, reason },
             Self::RequestWithdrawal => Command::RequestWithdrawal { withdrawal, amount, destination: method },
-            Self::DelayWithdrawal => Command::DelayWithdrawal { withdrawal, check_at },
-            Self::ConfirmWithdrawal => Command::ConfirmWithdrawal { withdrawal, provider_reference },
+            Self::DelayWithdrawal => Command::DelayWithdrawal { withdrawal, provider_reference: None, check_at },
+            Self::ConfirmWithdrawal => Command::ConfirmWithdrawal { withdrawal, provider_reference, fee: None },
             Self::FailWithdrawal => Command::FailWithdrawal { withdrawal, reason },
             Self::PlaceHold => Command::PlaceHold { hold, amount },
             Self::ReleaseHold => Command::ReleaseHold { hold },
@@ -213,7 +215,6 @@ impl Kind {
 fn any_kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         4 => Just(Kind::RequestDeposit),
-        1 => Just(Kind::DelayDeposit),
         4 => Just(Kind::SettleDeposit),
         1 => Just(Kind::FailDeposit),
         3 => Just(Kind::RequestWithdrawal),
@@ -376,6 +377,7 @@ proptest! {
         for event in events(&steps) {
             let (operation, requested) = match event {
                 Event::WalletOpened { .. }
+                | Event::WithdrawalReturned { .. }
                 | Event::PaymentMade { .. }
                 | Event::SubscriptionPaid { .. }
                 | Event::SaleReceived { .. }
@@ -383,7 +385,9 @@ proptest! {
                 | Event::RefundGiven { .. }
                 | Event::CommissionReceived { .. }
                 | Event::CommissionGiven { .. }
-                | Event::ReceivableRecovered { .. } => continue,
+                | Event::ReceivableRecovered { .. }
+                | Event::ChargebackGiven { .. }
+                | Event::ChargebackRegained { .. } => continue,
                 Event::DepositDelayed { deposit, .. } => {
                     prop_assert!(under_way.contains_key(&("deposit", deposit.0)));
                     continue;

@@ -58,15 +58,11 @@ fn clearing(method: PaymentMethod) -> LedgerAccount {
 }
 
 fn request_deposit(deposit: DepositId, amount: Money) -> Command {
-    Command::RequestDeposit { deposit, owner: ANN, amount, source: card(), pays: None }
-}
-
-fn delay_deposit(deposit: DepositId, second: i64) -> Command {
-    Command::DelayDeposit { deposit, check_at: at(second) }
+    Command::RequestDeposit { deposit, owner: ANN, amount, source: card() }
 }
 
 fn settle(deposit: DepositId) -> Command {
-    Command::SettleDeposit { deposit, provider_reference: "ch_1".to_owned(), spent: None }
+    Command::SettleDeposit { deposit, provider_reference: "ch_1".to_owned() }
 }
 
 fn fail_deposit(deposit: DepositId) -> Command {
@@ -78,11 +74,11 @@ fn request_withdrawal(withdrawal: WithdrawalId, amount: Money) -> Command {
 }
 
 fn delay_withdrawal(withdrawal: WithdrawalId, second: i64) -> Command {
-    Command::DelayWithdrawal { withdrawal, check_at: at(second) }
+    Command::DelayWithdrawal { withdrawal, provider_reference: None, check_at: at(second) }
 }
 
 fn confirm(withdrawal: WithdrawalId) -> Command {
-    Command::ConfirmWithdrawal { withdrawal, provider_reference: "po_1".to_owned() }
+    Command::ConfirmWithdrawal { withdrawal, provider_reference: "po_1".to_owned(), fee: None }
 }
 
 fn fail_withdrawal(withdrawal: WithdrawalId) -> Command {
@@ -156,7 +152,7 @@ fn the_first_deposit_opens_the_wallet() {
 fn a_requested_deposit_is_not_yet_money() {
     let requested = unopened().and(request_deposit(DEPOSIT, usd(500)));
     assert_eq!(balances(&requested), (0, 0));
-    let pending = Pending { amount: usd(500), method: card(), check_at: None, pays: None };
+    let pending = Pending { amount: usd(500), method: card(), check_at: None, reference: None };
     assert_eq!(balance(&requested).pending_deposit(DEPOSIT), Some(&pending));
 }
 
@@ -189,19 +185,6 @@ fn a_deposit_that_is_reported_twice_is_money_once() {
     let settled = || empty().and(request_deposit(DEPOSIT, usd(500))).and(settle(DEPOSIT));
     settled().when(settle(DEPOSIT)).then_refused(Error::NotUnderWay);
     settled().when(fail_deposit(DEPOSIT)).then_refused(Error::NotUnderWay);
-    settled().when(delay_deposit(DEPOSIT, 60)).then_refused(Error::NotUnderWay);
-}
-
-#[test]
-fn a_delayed_deposit_is_asked_for_later_and_may_still_settle() {
-    let requested = || empty().and(request_deposit(DEPOSIT, usd(500)));
-    let delayed = |second| Event::DepositDelayed { deposit: DEPOSIT, check_at: at(second) };
-    requested().when(delay_deposit(DEPOSIT, 60)).then([delayed(60)]);
-    requested().and(delay_deposit(DEPOSIT, 60)).when(delay_deposit(DEPOSIT, 60)).then_nothing();
-    requested().and(delay_deposit(DEPOSIT, 60)).when(delay_deposit(DEPOSIT, 120)).then([delayed(120)]);
-    let twice = requested().and(delay_deposit(DEPOSIT, 60)).and(delay_deposit(DEPOSIT, 120));
-    assert_eq!(balance(&twice).pending_deposit(DEPOSIT).unwrap().check_at, Some(at(120)));
-    assert_eq!(balances(&twice.and(settle(DEPOSIT))), (500, 0));
 }
 
 #[test]
@@ -221,7 +204,7 @@ fn several_deposits_are_under_way_at_once() {
 
 #[test]
 fn a_deposit_is_recorded_for_the_owner_of_the_wallet_whoever_is_named() {
-    let named = Command::RequestDeposit { deposit: DEPOSIT, owner: BOB, amount: usd(500), source: card(), pays: None };
+    let named = Command::RequestDeposit { deposit: DEPOSIT, owner: BOB, amount: usd(500), source: card() };
     empty().when(named).then([deposit_requested(DEPOSIT, 500)]);
 }
 
@@ -275,7 +258,7 @@ fn a_withdrawal_leaves_what_is_available_at_once() {
     holding(500).when(request_withdrawal(WITHDRAWAL, usd(300))).then([withdrawal_requested(WITHDRAWAL, 300)]);
     let requested = holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
     assert_eq!(balances(&requested), (200, 0));
-    let pending = Pending { amount: usd(300), method: bank(), check_at: None, pays: None };
+    let pending = Pending { amount: usd(300), method: bank(), check_at: None, reference: None };
     assert_eq!(balance(&requested).pending_withdrawal(WITHDRAWAL), Some(&pending));
 }
 
@@ -308,6 +291,7 @@ fn a_paid_withdrawal_leaves_through_the_provider() {
     requested().when(confirm(WITHDRAWAL)).then([Event::WithdrawalPaid {
         withdrawal: WITHDRAWAL,
         provider_reference: "po_1".to_owned(),
+        fee: None,
         postings: posting(payout_pending(), clearing(bank()), 300),
     }]);
     let paid = requested().and(confirm(WITHDRAWAL));
@@ -338,9 +322,65 @@ fn a_withdrawal_that_is_reported_twice_is_paid_or_given_back_once() {
 }
 
 #[test]
+fn what_comes_back_after_it_was_paid_out_is_available_again() {
+    let paid = holding(500).and(request_withdrawal(WITHDRAWAL, usd(300))).and(confirm(WITHDRAWAL));
+    let back = Command::ReturnWithdrawal {
+        withdrawal: WITHDRAWAL,
+        amount: usd(300),
+        provider: bank().provider,
+        reason: "account closed".to_owned(),
+    };
+    let returned = paid.and(back.clone());
+    assert_eq!(balances(&returned), (500, 0));
+    unopened().when(back.clone()).then_refused(Error::NotUnderWay);
+    holding(500).when(back).then([Event::WithdrawalReturned {
+        withdrawal: WITHDRAWAL,
+        amount: usd(300),
+        reason: "account closed".to_owned(),
+        postings: posting(clearing(bank()), available(), 300),
+    }]);
+}
+
+#[test]
+fn what_the_provider_keeps_for_a_payout_the_marketplace_pays() {
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    let provider_reference = || "po_1".to_owned();
+    let confirm = |fee| Command::ConfirmWithdrawal {
+        withdrawal: WITHDRAWAL,
+        provider_reference: provider_reference(),
+        fee: Some(usd(fee)),
+    };
+    let mut postings = posting(payout_pending(), clearing(bank()), 300);
+    postings.extend(posting(LedgerAccount::ProviderFeeExpense, clearing(bank()), 25));
+    let (withdrawal, fee) = (WITHDRAWAL, Some(usd(25)));
+    let paid = Event::WithdrawalPaid { withdrawal, provider_reference: provider_reference(), fee, postings };
+    requested().when(confirm(25)).then([paid]);
+    assert_eq!(balances(&requested().and(confirm(25))), (200, 0));
+    let postings = posting(payout_pending(), clearing(bank()), 300);
+    let (fee, provider_reference) = (None, provider_reference());
+    requested().when(confirm(0)).then([Event::WithdrawalPaid { withdrawal, provider_reference, fee, postings }]);
+}
+
+#[test]
+fn what_a_payout_is_called_is_known_until_it_ends() {
+    let called = |reference: Option<&str>, second| Command::DelayWithdrawal {
+        withdrawal: WITHDRAWAL,
+        provider_reference: reference.map(str::to_owned),
+        check_at: at(second),
+    };
+    let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
+    let known = requested().and(called(Some("po_1"), 60)).and(called(None, 120));
+    assert_eq!(balance(&known).pending_withdrawal(WITHDRAWAL).unwrap().reference.as_deref(), Some("po_1"));
+    known.when(called(Some("po_1"), 120)).then_nothing();
+}
+
+#[test]
 fn a_delayed_withdrawal_is_asked_for_later_and_may_still_be_paid() {
     let requested = || holding(500).and(request_withdrawal(WITHDRAWAL, usd(300)));
-    let delayed = |second| Event::WithdrawalDelayed { withdrawal: WITHDRAWAL, check_at: at(second) };
+    let delayed = |second| {
+        let (withdrawal, provider_reference) = (WITHDRAWAL, None);
+        Event::WithdrawalDelayed { withdrawal, provider_reference, check_at: at(second) }
+    };
     requested().when(delay_withdrawal(WITHDRAWAL, 60)).then([delayed(60)]);
     requested().and(delay_withdrawal(WITHDRAWAL, 60)).when(delay_withdrawal(WITHDRAWAL, 60)).then_nothing();
     requested().and(delay_withdrawal(WITHDRAWAL, 60)).when(delay_withdrawal(WITHDRAWAL, 120)).then([delayed(120)]);
@@ -411,7 +451,6 @@ fn a_hold_is_above_zero_and_in_the_currency_of_the_wallet() {
 #[test]
 fn a_report_on_what_was_never_asked_for_is_refused() {
     for report in [
-        delay_deposit(DEPOSIT, 60),
         settle(DEPOSIT),
         fail_deposit(DEPOSIT),
         delay_withdrawal(WITHDRAWAL, 60),
@@ -492,45 +531,45 @@ fn a_commission_comes_in_like_a_sale_and_what_is_given_back_of_it_may_be_owed() 
 
 #[test]
 fn a_deposit_pays_what_is_owed_first() {
-    let deposit =
-        Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: card(), pays: None };
-    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned(), spent: None };
+    let deposit = Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(500), source: card() };
+    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() };
     let owing = given::<Wallet>([]).and(sale(100)).and(give_back(100, 300)).and(deposit).and(settle);
     let Wallet::Open(balance) = owing.state() else { panic!("not open") };
     assert_eq!((balance.available, balance.owed), (usd(200), usd(0)));
 }
 
 #[test]
-fn what_of_a_deposit_pays_an_order_does_not_go_to_what_is_owed() {
-    let settle = |spent| Command::SettleDeposit {
-        deposit: DEPOSIT,
-        provider_reference: "ch_1".to_owned(),
-        spent: Some(usd(spent)),
-    };
-    let owing = || given::<Wallet>([]).and(sale(100)).and(give_back(100, 300)).and(request_deposit(DEPOSIT, usd(500)));
-    for (spent, available, owed) in [(500, 500, 300), (400, 400, 200), (100, 200, 0)] {
-        let settled = owing().and(settle(spent));
-        let Wallet::Open(balance) = settled.state() else { panic!("not open") };
-        assert_eq!((balance.available, balance.owed), (usd(available), usd(owed)), "{spent} spent");
-    }
-}
-
-#[test]
 fn a_deposit_that_is_only_asked_for_does_not_stand_in_the_way_of_a_sale() {
-    let asked = |minor| Command::RequestDeposit {
-        deposit: DEPOSIT,
-        owner: ANN,
-        amount: usd(minor),
-        source: card(),
-        pays: None,
-    };
+    let asked = |minor| Command::RequestDeposit { deposit: DEPOSIT, owner: ANN, amount: usd(minor), source: card() };
     let received = |minor| Event::SaleReceived { order: ORDER, amount: usd(minor) };
     given::<Wallet>([]).and(asked(LARGEST)).when(sale(LARGEST)).then([received(LARGEST)]);
     // Both together still fit.
-    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned(), spent: None };
+    let settle = Command::SettleDeposit { deposit: DEPOSIT, provider_reference: "ch_1".to_owned() };
     let both = given::<Wallet>([]).and(asked(LARGEST)).and(sale(LARGEST)).and(settle);
     let Wallet::Open(balance) = both.state() else { panic!("not open") };
     assert_eq!(balance.available, usd(2 * LARGEST));
     let full = Error::BalanceLimit { available: usd(LARGEST), offered: usd(1) };
     given::<Wallet>([]).and(sale(LARGEST)).when(sale(1)).then_refused(full);
+}
+
+#[test]
+fn what_a_bank_takes_back_is_given_or_owed_and_comes_back_if_the_payer_was_not_right() {
+    let dispute = DisputeId(Uuid::from_u128(77));
+    let give = |minor, owed| Command::GiveChargeback { owner: ANN, dispute, amount: usd(minor), owed: usd(owed) };
+    let regain = |minor, forgiven| Command::RegainChargeback {
+        owner: ANN,
+        dispute,
+        amount: usd(minor),
+        forgiven: usd(forgiven),
+    };
+    let opened = Event::WalletOpened { owner: ANN, currency: Currency::USD };
+    let owing = Event::ChargebackGiven { dispute, amount: usd(0), owed: usd(300) };
+    unopened().when(give(0, 300)).then([opened, owing]);
+    holding(500).when(give(501, 0)).then_refused(Error::InsufficientFunds { available: usd(500), requested: usd(501) });
+    let given = holding(500).and(give(500, 200));
+    let Wallet::Open(balance) = given.state() else { panic!("not open") };
+    assert_eq!((balance.available, balance.owed), (usd(0), usd(200)));
+    let back = given.and(regain(550, 150));
+    let Wallet::Open(balance) = back.state() else { panic!("not open") };
+    assert_eq!((balance.available, balance.owed), (usd(550), usd(50)));
 }

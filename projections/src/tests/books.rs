@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::escrow::Status;
 use domain::wallet::{Balance, Event, Wallet};
 use domain::{AccountId, Aggregate, LedgerAccount};
 use eventstore::event::DomainEvent;
@@ -59,6 +60,62 @@ async fn the_books_balance_and_agree_with_the_statements_and_with_the_domain() {
 }
 
 #[tokio::test]
+async fn a_trial_balance_as_of_a_position_is_what_the_books_came_to_right_then() {
+    let history = History::random(10, 5_000);
+    let test = TestDatabase::showing(&history.units).await;
+    let head = i64::try_from(history.recorded().len()).unwrap();
+    assert!(head > 2 * 4_096, "{head}: several stretches");
+    assert_eq!(ledger::trial_balance_as_of(&test.pool, 0).await.unwrap(), []);
+    let now = ledger::trial_balance(&test.pool).await.unwrap();
+    assert_eq!(ledger::trial_balance_as_of(&test.pool, head).await.unwrap(), now);
+    let posted: Vec<i64> = sqlx::query_scalar("select distinct position from ledger.postings order by position")
+        .fetch_all(&test.pool)
+        .await
+        .unwrap();
+    let edges = [4_095, 4_096, 8_191, 8_192, 8_193];
+    for position in posted.iter().copied().step_by(37).chain(edges) {
+        let books = ledger::trial_balance_as_of(&test.pool, position).await.unwrap();
+        for currency in &books {
+            assert_eq!(currency.difference, Total(0), "as of {position}");
+            let up_to = "select sum(amount)::text from ledger.postings where currency = $1 and position <= $2";
+            let up_to: String =
+                sqlx::query_scalar(up_to).bind(currency.currency).bind(position).fetch_one(&test.pool).await.unwrap();
+            assert_eq!(currency.debits, up_to.try_into().unwrap(), "as of {position}");
+        }
+        let accounts: i64 = books.iter().flat_map(|currency| &currency.kinds).map(|kind| kind.accounts).sum();
+        let used: i64 = sqlx::query_scalar(
+            "select count(*) from (
+                select debit_account, currency from ledger.postings where position <= $1
+                union select credit_account, currency from ledger.postings where position <= $1
+             ) as used",
+        )
+        .bind(position)
+        .fetch_one(&test.pool)
+        .await
+        .unwrap();
+        assert_eq!(accounts, used, "as of {position}");
+    }
+}
+
+#[tokio::test]
+async fn every_escrow_of_an_order_that_is_over_is_empty_and_none_of_another_is_called_over() {
+    let history = History::random(7, 4_000);
+    let test = TestDatabase::showing(&history.units).await;
+    let mut over = 0;
+    for (id, (escrow, _)) in &history.escrows.0 {
+        let Ok(opened) = escrow.opened() else { continue };
+        let account = LedgerAccount::Escrow(domain::OrderId(*id));
+        let booked = ledger::balance(&test.pool, &account, opened.terms.amount.currency()).await.unwrap().unwrap();
+        let ended = matches!(opened.status(), Status::Voided | Status::Released | Status::Refunded | Status::Split);
+        assert_eq!(booked.ended, ended, "{account}");
+        let held = booked.credits.0 - booked.debits.0;
+        assert!(!ended || held == 0, "{account} holds {held}");
+        over += i32::from(ended);
+    }
+    assert!(over > 10, "{over}");
+}
+
+#[tokio::test]
 async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
     let history = History::random(8, 2_500);
     let test = TestDatabase::showing(&history.units).await;
@@ -95,7 +152,8 @@ async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
     for (account, id, balance_after, kind, _) in &shown {
         let expected = expected.get(&(*account, kind, *id));
         // A refund of which nothing was available changes nothing, and is told all the same.
-        let may_be_nothing = ["refund_given", "commission_given"].contains(&kind.as_str());
+        let may_be_nothing = ["refund_given", "commission_given", "chargeback_given", "chargeback_regained"];
+        let may_be_nothing = may_be_nothing.contains(&kind.as_str());
         assert!(expected == balance_after.as_ref() || expected.is_none() && may_be_nothing);
     }
     for shape in [
@@ -105,6 +163,7 @@ async fn a_running_balance_is_what_the_wallet_had_available_right_then() {
         (Some(()), "withdrawal", "pending"),
         (Some(()), "withdrawal", "succeeded"),
         (Some(()), "withdrawal", "failed"),
+        (Some(()), "withdrawal", "returned"),
         (Some(()), "hold", "pending"),
         (Some(()), "hold", "released"),
         (Some(()), "payment", "succeeded"),
@@ -133,7 +192,9 @@ fn named_by(event: &Event) -> (&'static str, &'static str) {
         | Event::WithdrawalDelayed { .. }
         | Event::WithdrawalPaid { .. } => panic!("{event:?} moves nothing"),
         Event::DepositSettled { .. } => ("deposit", "deposit"),
-        Event::WithdrawalRequested { .. } | Event::WithdrawalFailed { .. } => ("withdrawal", "withdrawal"),
+        Event::WithdrawalRequested { .. } | Event::WithdrawalFailed { .. } | Event::WithdrawalReturned { .. } => {
+            ("withdrawal", "withdrawal")
+        }
         Event::HoldPlaced { .. } | Event::HoldReleased { .. } => ("hold", "hold"),
         Event::PaymentMade { .. } => ("payment", "order"),
         Event::SubscriptionPaid { .. } => ("subscription", "period"),
@@ -143,6 +204,8 @@ fn named_by(event: &Event) -> (&'static str, &'static str) {
         Event::CommissionReceived { .. } => ("commission_received", "commission"),
         Event::CommissionGiven { .. } => ("commission_given", "refund"),
         Event::ReceivableRecovered { .. } => ("recovery", "operation"),
+        Event::ChargebackGiven { .. } => ("chargeback_given", "dispute"),
+        Event::ChargebackRegained { .. } => ("chargeback_regained", "dispute"),
     }
 }
 
@@ -162,7 +225,10 @@ async fn the_tables_refuse_what_must_never_be() {
              from wallet_statement.balances",
             "balances_account",
         ),
-        ("update ledger.balances set credits = 0, debits = 1 where kind = 'escrow'", "balances_of_users_not_negative"),
+        (
+            "update ledger.balances set credits = 0, debits = 1 where kind = 'escrow' and not ended",
+            "balances_of_users_not_negative",
+        ),
         (
             "update ledger.balances set credits = 1, debits = 0 where kind = 'receivable'",
             "balances_receivable_not_negative",
@@ -203,7 +269,8 @@ async fn the_tables_refuse_what_must_never_be() {
         ("update ledger.postings set debit_account = credit_account", "postings_between_two_accounts"),
         (
             "insert into ledger.postings select position + 1000000, ordinal, event_id, aggregate_type, aggregate_id,
-                operation, step, debit_account, credit_account, amount, currency, recorded_at from ledger.postings",
+                operation, step, debit_account, credit_account, amount, currency, recorded_at
+             from ledger.postings",
             "postings_once_per_step",
         ),
         (
@@ -215,7 +282,23 @@ async fn the_tables_refuse_what_must_never_be() {
             "update ledger.balances set credits = 0, debits = 1 where kind = 'payout-pending'",
             "balances_of_users_not_negative",
         ),
-        ("update ledger.balances set debits = -1", "balances_only_grow"),
+        ("update ledger.balances set debits = -1 where kind = 'provider-clearing'", "balances_only_grow"),
+        (
+            "update ledger.balances set credits = credits + 1 where ended and debits > 0",
+            "balances_of_ended_orders_zero",
+        ),
+        ("update ledger.balances set ended = true where kind = 'available'", "balances_of_ended_orders_zero"),
+        (
+            "update ledger.balances set since = null where debits > 0 and kind = 'provider-clearing'",
+            "balances_since_their_first_movement",
+        ),
+        ("update ledger.sums set debits = debits + 1", "sums_balance"),
+        ("update ledger.turnovers set credits = -1", "turnovers_only_grow"),
+        (
+            "update ledger.postings set credit_account = 'fee-income:marketplace' where step = 'deposit_settled'",
+            "postings_by_a_rule",
+        ),
+        ("update ledger.postings set step = 'hold_placed' where step = 'escrow_funded'", "postings_by_a_rule"),
         (
             "insert into auction_board.bidders select auction_id, gen_random_uuid(), alias from auction_board.bidders",
             "bidders_alias",

@@ -23,9 +23,11 @@ use domain::listing::{
     self, Approver, ArchiveCause, AuctionPlan, Changes, Condition, Delivery, Details, Discount, Listing, Off, Offer,
     Sale, Variant,
 };
+use domain::merchant::Merchant;
 use domain::order::Order;
 use domain::order_group::OrderGroup;
 use domain::page::Page;
+use domain::payee::Payee;
 use domain::plan::Plan;
 use domain::points::Points;
 use domain::referral::Referral;
@@ -56,15 +58,18 @@ use uuid::Uuid;
 
 mod addresses;
 mod affiliates;
+mod cards;
 mod chats;
 mod images;
 mod inboxes;
 mod interest;
 mod orders;
 mod pages;
+mod payees;
 mod reputation;
 mod stores;
 mod subscriptions;
+mod wallets;
 
 /// Texts that a seller may type, some of which no table would take as they are.
 pub(crate) const TEXTS: [&str; 8] = [
@@ -117,6 +122,9 @@ pub(crate) struct History {
     random_of_subscriptions: StdRng,
     /// Who subscribes, and does nothing else.
     subscribing: BTreeSet<Uuid>,
+    /// Draws what cards pay, likewise.
+    random_of_cards: StdRng,
+    cards: cards::Cards,
     now: Timestamp,
     pub(crate) units: Vec<Unit>,
     unit: Unit,
@@ -164,6 +172,10 @@ pub(crate) struct History {
     pub(crate) escrows: Streams<Escrow>,
     pub(crate) images: Streams<Image>,
     pub(crate) pages: Streams<Page>,
+    /// Draws how people are paid out, likewise.
+    random_of_payees: StdRng,
+    pub(crate) merchants: Streams<Merchant>,
+    pub(crate) payees: Streams<Payee>,
     pub(crate) points: Streams<Points>,
     pub(crate) stores: Streams<Store>,
     pub(crate) plans: Streams<Plan>,
@@ -171,6 +183,8 @@ pub(crate) struct History {
     pub(crate) subscriptions: Streams<Subscription>,
     deposits: Vec<(WalletId, DepositId)>,
     withdrawals: Vec<(WalletId, WithdrawalId)>,
+    /// What has gone out, and may come back.
+    paid_out: Vec<(WalletId, WithdrawalId, Money)>,
     holds: Vec<(WalletId, HoldId)>,
 }
 
@@ -232,6 +246,8 @@ impl History {
             affiliated: BTreeSet::new(),
             random_of_subscriptions: StdRng::seed_from_u64(seed + 4_000_000),
             subscribing: BTreeSet::new(),
+            random_of_cards: StdRng::seed_from_u64(seed + 6_000_000),
+            cards: cards::Cards::new(),
             now: DateTime::from_timestamp_millis(1_750_000_000_000).unwrap(),
             units: Vec::new(),
             unit: Unit::default(),
@@ -272,6 +288,9 @@ impl History {
             escrows: Streams(BTreeMap::new()),
             images: Streams(BTreeMap::new()),
             pages: Streams(BTreeMap::new()),
+            random_of_payees: StdRng::seed_from_u64(seed + 6_000_000),
+            merchants: Streams(BTreeMap::new()),
+            payees: Streams(BTreeMap::new()),
             points: Streams(BTreeMap::new()),
             stores: Streams(BTreeMap::new()),
             plans: Streams(BTreeMap::new()),
@@ -279,6 +298,7 @@ impl History {
             subscriptions: Streams(BTreeMap::new()),
             deposits: Vec::new(),
             withdrawals: Vec::new(),
+            paid_out: Vec::new(),
             holds: Vec::new(),
         }
     }
@@ -321,12 +341,14 @@ impl History {
         }
         self.now += TimeDelta::milliseconds(self.random.random_range(0..2_000));
         self.keep_stores();
+        self.keep_payees();
         self.keep_categories();
         self.look_around();
         self.talk();
         self.keep_affiliates();
         self.tell_people();
         self.keep_subscriptions();
+        self.keep_cards();
         self.speak_of_each_other();
         if self.catalogue && self.random.random_bool(0.1) {
             self.show_any_otherwise();
@@ -730,72 +752,6 @@ impl History {
         self.commit();
     }
 
-    pub(crate) fn deposit(&mut self) -> (WalletId, DepositId) {
-        let owner = self.anybody();
-        let amount = self.amount();
-        let (wallet, deposit) = (WalletId::of(owner, amount.currency()), DepositId(self.id()));
-        let source = method();
-        self.wallet(wallet, wallet::Command::RequestDeposit { deposit, owner, amount, source, pays: None });
-        self.commit();
-        self.deposits.push((wallet, deposit));
-        (wallet, deposit)
-    }
-
-    fn withdraw_or_hold(&mut self) {
-        let mut amount = self.amount();
-        let wallet = WalletId::of(self.anybody(), amount.currency());
-        if let Wallet::Open(balance) = self.wallets.state(wallet)
-            && self.random.random_bool(0.5)
-        {
-            amount = balance.available;
-        }
-        if self.random.random_bool(0.6) {
-            let withdrawal = WithdrawalId(self.id());
-            let destination = method();
-            if happened(self.wallet(wallet, wallet::Command::RequestWithdrawal { withdrawal, amount, destination })) {
-                self.withdrawals.push((wallet, withdrawal));
-            }
-        } else {
-            let hold = HoldId(self.id());
-            if happened(self.wallet(wallet, wallet::Command::PlaceHold { hold, amount })) {
-                self.holds.push((wallet, hold));
-            }
-        }
-        self.commit();
-    }
-
-    /// A provider says something about what is, or once was, under way.
-    fn report(&mut self) {
-        let (reason, provider_reference) = (self.text().to_owned(), format!("ref {}", self.units.len()));
-        let check_at = self.now + TimeDelta::seconds(60);
-        let what = self.random.random_range(0..10);
-        match self.random.random_range(0..10) {
-            0..5 => {
-                let Some(&(wallet, deposit)) = self.deposits.choose(&mut self.random) else { return };
-                let command = match what {
-                    0 => wallet::Command::DelayDeposit { deposit, check_at },
-                    1..3 => wallet::Command::FailDeposit { deposit, reason },
-                    _ => wallet::Command::SettleDeposit { deposit, provider_reference, spent: None },
-                };
-                self.wallet(wallet, command);
-            }
-            5..8 => {
-                let Some(&(wallet, withdrawal)) = self.withdrawals.choose(&mut self.random) else { return };
-                let command = match what {
-                    0..2 => wallet::Command::DelayWithdrawal { withdrawal, check_at },
-                    2..5 => wallet::Command::FailWithdrawal { withdrawal, reason },
-                    _ => wallet::Command::ConfirmWithdrawal { withdrawal, provider_reference },
-                };
-                self.wallet(wallet, command);
-            }
-            _ => {
-                let Some(&(wallet, hold)) = self.holds.choose(&mut self.random) else { return };
-                self.wallet(wallet, wallet::Command::ReleaseHold { hold });
-            }
-        }
-        self.commit();
-    }
-
     fn account(&mut self, id: AccountId, command: account::Command) -> Option<Vec<account::Event>> {
         let event_id = self.id();
         self.accounts.execute(&mut self.unit, self.now, event_id, id, command)
@@ -850,7 +806,8 @@ impl History {
     }
 
     fn traders(&self) -> impl Iterator<Item = AccountId> {
-        let others = |id: &&Uuid| !self.affiliated.contains(*id) && !self.subscribing.contains(*id);
+        let others =
+            |id: &&Uuid| !self.affiliated.contains(*id) && !self.subscribing.contains(*id) && !self.cards.knows(id);
         self.accounts.0.keys().filter(others).map(|id| AccountId(*id))
     }
 

@@ -118,7 +118,7 @@ type Shown = fn(&Offer, AccountId) -> bool;
 
 #[tokio::test]
 async fn filters_leave_exactly_what_they_name() {
-    let history = History::of_catalogue(21, 3_000);
+    let history = History::of_catalogue(23, 3_000);
     let test = TestDatabase::showing(&history.units).await;
     let all = everything(&test.pool, &history).await;
     let public: Vec<Offer> = all.into_iter().filter(|offer| is_public(&history, offer)).collect();

@@ -34,7 +34,7 @@ fn count_and_sum(ratings: &[Rating]) -> (i64, i64) {
 
 #[tokio::test]
 async fn what_is_counted_is_what_is_shown() {
-    let history = History::random(41, 3_000);
+    let history = History::random(22, 3_000);
     let test = TestDatabase::showing(&history.units).await;
     let rated = ratings(&history, |written| written.bought.listing.0);
     assert!(rated.len() > 3, "{rated:?}");
@@ -71,7 +71,7 @@ type Fits<'a> = &'a dyn Fn(&Shown) -> bool;
 
 #[tokio::test]
 async fn every_review_is_on_exactly_one_page_in_every_order() {
-    let history = History::random(24, 3_000);
+    let history = History::random(22, 3_000);
     let test = TestDatabase::showing(&history.units).await;
     let shown: Vec<Uuid> =
         history.reviews.0.iter().filter(|(_, (review, _))| review.shown().is_ok()).map(|(id, _)| *id).collect();

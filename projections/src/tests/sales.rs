@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
-use domain::escrow::{Escrow, Phase};
+use domain::escrow::{Escrow, Phase, Station};
 use domain::listing::Listing;
 use domain::order::Order;
 use domain::order_group::OrderGroup;
@@ -36,10 +36,11 @@ async fn an_order_shows_what_the_domain_says_of_it_and_of_its_money() {
             let Escrow::Opened(money) = history.escrows.state(OrderId(*id)) else { panic!("{id} has no escrow") };
             let shown = orders::get(&test.pool, OrderId(*id)).await.unwrap().unwrap();
             let status = match money.phase {
-                Phase::Disputed { .. } => "disputed",
+                Phase::Disputed { .. } | Phase::ChargedBack { from: Station::Disputed, .. } => "disputed",
                 Phase::AwaitingPayment
                 | Phase::Funded { .. }
                 | Phase::Inspection { .. }
+                | Phase::ChargedBack { .. }
                 | Phase::Voided
                 | Phase::Released { .. }
                 | Phase::Refunded
@@ -156,6 +157,7 @@ async fn an_escrow_shows_what_the_domain_says_of_it_and_holds_what_the_books_say
                 Phase::Funded { .. } | Phase::Inspection { .. } | Phase::Disputed { .. } => {
                     (opened.remaining().minor(), false)
                 }
+                Phase::ChargedBack { amount, .. } => (opened.remaining().minor() - amount.minor(), false),
                 Phase::Voided | Phase::Released { .. } | Phase::Refunded | Phase::Split => (0, true),
             };
             assert_eq!(shown.ended_at.is_some(), over);
@@ -176,12 +178,15 @@ async fn the_escrows_of_an_account_are_those_that_hold_money_and_staff_see_all()
     let test = TestDatabase::showing(&history.units).await;
     let pool = &test.pool;
     let all = walk(|cursor| escrows::page(pool, None, cursor, 7)).await;
-    assert_eq!(all.len(), history.escrows.0.values().filter(|(_, version)| *version > 0).count());
+    let opened = history.escrows.0.values().filter(|(_, version)| *version > 0).count();
+    assert_eq!(all.len(), opened + history.escrows_for_cards());
     assert!(all.is_sorted_by_key(|escrow| std::cmp::Reverse((escrow.opened_at, escrow.order_id))));
     let disputed = walk(|cursor| escrows::page(pool, Some(domain::escrow::Status::Disputed), cursor, 2)).await;
     assert!(disputed.iter().eq(all.iter().filter(|escrow| escrow.status.0 == domain::escrow::Status::Disputed)));
     assert!(!disputed.is_empty());
-    let holds = |escrow: &escrows::Escrow| ["funded", "inspection", "disputed"].contains(&escrow.status.0.name());
+    let holds = |escrow: &escrows::Escrow| {
+        ["funded", "inspection", "disputed", "charged_back"].contains(&escrow.status.0.name())
+    };
     let mut open = 0;
     for party in history.accounts.0.keys().copied().map(AccountId) {
         let own = walk(|cursor| escrows::open_of(pool, party, cursor, 2)).await;
@@ -189,7 +194,12 @@ async fn the_escrows_of_an_account_are_those_that_hold_money_and_staff_see_all()
         assert!(own.iter().eq(all.iter().filter(is_own).filter(|escrow| holds(escrow))));
         open += own.len();
     }
-    assert_eq!(open, 2 * all.iter().filter(|escrow| holds(escrow)).count(), "once for each side");
+    // A guest has no account.
+    let sides = |escrow: &escrows::Escrow| {
+        let parties = [escrow.buyer_id, escrow.seller_id];
+        parties.iter().filter(|party| history.accounts.0.contains_key(*party)).count()
+    };
+    assert_eq!(open, all.iter().filter(|escrow| holds(escrow)).map(sides).sum::<usize>(), "once for each side");
 }
 
 #[tokio::test]

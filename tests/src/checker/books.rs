@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use domain::account::Account;
 use domain::commission::Commission;
-use domain::escrow::{Escrow, Opened, Status};
+use domain::escrow::{Escrow, Opened, Phase, Status};
 use domain::order::{Order, Placed, Stage};
 use domain::stock::{self, Pieces, Stock};
 use domain::subscription::Subscription;
@@ -57,6 +57,7 @@ impl Touched {
                 self.orders.insert(*id);
                 self.note_owners(event.postings());
             }
+            DomainEvent::Charge(_, event) => self.note_owners(event.postings()),
             DomainEvent::Order(id, _) => drop(self.orders.insert(*id)),
             DomainEvent::Subscription(id, event) => {
                 self.subscriptions.insert((*id, event.subscription()));
@@ -94,6 +95,7 @@ impl Books {
     fn take(&mut self, position: Position, event: &DomainEvent) {
         match event {
             DomainEvent::Wallet(_, event) => self.post(position, event.postings()),
+            DomainEvent::Charge(_, event) => self.post(position, event.postings()),
             DomainEvent::Commission(_, event) => self.post(position, event.postings()),
             DomainEvent::Escrow(_, event) => self.post(position, event.postings()),
             DomainEvent::Subscription(_, event) => self.post(position, event.postings()),
@@ -118,7 +120,9 @@ impl Books {
                     // What somebody owes is a debit, and so is what was spent.
                     LedgerAccount::Receivable(_)
                     | LedgerAccount::MarketingExpense
-                    | LedgerAccount::AffiliateExpense => *balance > 0,
+                    | LedgerAccount::AffiliateExpense
+                    | LedgerAccount::ProviderFeeExpense
+                    | LedgerAccount::ChargebackExpense => *balance > 0,
                     LedgerAccount::Available(_)
                     | LedgerAccount::Held(_)
                     | LedgerAccount::PayoutPending(_)
@@ -126,7 +130,9 @@ impl Books {
                     | LedgerAccount::FeeIncome
                     | LedgerAccount::AffiliatePending(_)
                     | LedgerAccount::DeferredRevenue(_)
-                    | LedgerAccount::SubscriptionIncome => *balance < 0,
+                    | LedgerAccount::SubscriptionIncome
+                    | LedgerAccount::Unapplied(_)
+                    | LedgerAccount::RefundPending(_) => *balance < 0,
                 };
                 if wrong {
                     self.broken.push(format!("position {position} leaves {account} at {balance} {currency}"));
@@ -223,10 +229,16 @@ impl Books {
             return vec![format!("order {id} and its escrow are not both there")];
         };
         let mut faults = Vec::new();
-        let holds = matches!(escrow.status(), Status::Funded | Status::Inspection | Status::Disputed);
+        let (holds, taken) = match escrow.phase {
+            Phase::Funded { .. } | Phase::Inspection { .. } | Phase::Disputed { .. } => (true, 0),
+            Phase::ChargedBack { amount, .. } => (true, amount.minor()),
+            Phase::AwaitingPayment | Phase::Voided | Phase::Released { .. } | Phase::Refunded | Phase::Split => {
+                (false, 0)
+            }
+        };
         let (held, owing) = (
             self.balance(&LedgerAccount::Escrow(id), escrow.terms.amount.currency()),
-            if holds { escrow.remaining().minor() } else { 0 },
+            if holds { escrow.remaining().minor() - taken } else { 0 },
         );
         if held != owing {
             faults.push(format!("escrow:{id} holds {held} instead of {owing}"));

@@ -11,7 +11,7 @@ use domain::commission::{self, Commission, ReversalCause};
 use domain::escrow::{self, Escrow};
 use domain::image::{self, Image};
 use domain::listing::{self, Listing};
-use domain::order::{self, Order};
+use domain::order::{self, Order, Stage};
 use domain::order_group::{self, OrderGroup};
 use domain::page::{self, Page};
 use domain::points::{self, Points};
@@ -19,13 +19,13 @@ use domain::session::{self, Session};
 use domain::stock::{self, Stock};
 use domain::store::{self, Store};
 use domain::wallet::{self, Wallet};
-use domain::{AccountId, CommissionId, HoldId, ListingId, Money, OrderId, Refusal, Timestamp};
+use domain::{AccountId, CommissionId, HoldId, LedgerAccount, ListingId, Money, OrderId, Refusal, Timestamp};
 use eventstore::event::DomainEvent;
 use uuid::Uuid;
 
 use super::intents::available;
 use super::replica::{Draft, Replica, Step};
-use super::{people, plans, reputation};
+use super::{charges, payouts, people, plans, reputation};
 
 /// What the commands lead to that these events imply. A unit of work may be several decisions, each on the state that
 /// the ones before have left.
@@ -78,15 +78,17 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             let (slug, parent) = (slug.clone(), parent.clone());
             draft.execute::<CategoryTree>(*id, category_tree::Command::Place { slug, parent }).map(drop)
         }
+        [DomainEvent::Charge(..) | DomainEvent::Correlation(..), ..] => charges::carry_out_cause(draft, &events[0]),
         [DomainEvent::Claim(id, event), ..] => draft.execute::<Claim>(*id, of_claim(*event)).map(drop),
         [DomainEvent::Commission(id, event), ..] => {
             let command = of_commission(draft, *id, event);
             draft.execute::<Commission>(*id, command).map(drop)
         }
         [DomainEvent::Escrow(id, event), ..] => {
+            let sent = draft.get::<Order>(*id).placed().is_ok_and(|placed| placed.stage != Stage::Paid);
             let command = of_escrow(
                 event,
-                now,
+                (now, sent),
                 |terms| available(draft, terms.seller, terms.amount.currency()),
                 &draft.get::<Escrow>(*id),
             );
@@ -120,12 +122,7 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
                     Wallet::Unopened => (event, AccountId(Uuid::nil())),
                 },
             };
-            let spent = rest.iter().filter_map(|next| match next {
-                DomainEvent::Wallet(payer, wallet::Event::PaymentMade { amount, .. }) if payer == id => Some(*amount),
-                _ => None,
-            });
-            let spent = spent.reduce(|sum, amount| sum.plus(amount).unwrap_or(sum));
-            draft.execute::<Wallet>(*id, of_wallet(event.clone(), owner, spent)).map(drop)
+            draft.execute::<Wallet>(*id, of_wallet(event.clone(), owner)).map(drop)
         }
         [
             DomainEvent::AddressBook(..)
@@ -140,9 +137,13 @@ fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), 
             | DomainEvent::View(..),
             ..,
         ] => people::carry_out_cause(draft, &events[0]),
-        [DomainEvent::Plan(..) | DomainEvent::Seller(..) | DomainEvent::Subscription(..), ..] => {
-            plans::carry_out_cause(draft, events)
+        [DomainEvent::Merchant(..) | DomainEvent::Payee(..) | DomainEvent::Payout(..), ..] => {
+            payouts::carry_out_cause(draft, events)
         }
+        [
+            DomainEvent::FeeRule(..) | DomainEvent::Plan(..) | DomainEvent::Seller(..) | DomainEvent::Subscription(..),
+            ..,
+        ] => plans::carry_out_cause(draft, events),
         [] => Ok(()),
     }
 }
@@ -282,14 +283,17 @@ fn of_commission(draft: &Draft<'_>, id: CommissionId, event: &commission::Event)
 
 fn of_escrow(
     event: &escrow::Event,
-    now: Timestamp,
+    (now, sent): (Timestamp, bool),
     seller_available: impl FnOnce(&escrow::Terms) -> Money,
     escrow: &Escrow,
 ) -> escrow::Command {
     use escrow::{Command as C, Event as E};
     match event.clone() {
         E::EscrowOpened { terms } => C::Open { terms },
-        E::EscrowFunded { .. } => C::Fund { now },
+        E::EscrowFunded { card, .. } => {
+            let source = card.map_or(escrow::Source::Wallet, escrow::Source::Card);
+            C::Fund { source, now }
+        }
         E::EscrowVoided {} => C::Void {},
         E::InspectionStarted { .. } => C::Inspect { now },
         E::InspectionReminded { .. } => C::Remind { now },
@@ -304,6 +308,9 @@ fn of_escrow(
             let seller_available = escrow.opened().map_or(nothing, |opened| seller_available(&opened.terms));
             C::RefundReleased { refund, amount: Some(amount), seller_available, cause }
         }
+        E::EscrowChargedBack { dispute, amount, .. } => C::ChargeBack { dispute, amount },
+        E::ChargebackReturned { dispute, .. } => C::ReturnChargeback { dispute, sent, now },
+        E::ChargebackSettled { dispute, .. } => C::SettleChargeback { dispute, sent, now },
     }
 }
 
@@ -355,10 +362,10 @@ fn of_order(event: &order::Event, now: Timestamp) -> order::Command {
         order::Event::OrderShipped { carrier, tracking, .. } => order::Command::Ship { carrier, tracking, now },
         order::Event::DeliveryQuestioned {} => order::Command::AskForDelivery { now },
         order::Event::OrderDelivered { by } => order::Command::Deliver { by, now },
-        order::Event::OrderCompleted {} => order::Command::Complete {},
+        order::Event::OrderCompleted {} => order::Command::Complete { now },
         order::Event::OrderCancelled { cause: order::CancelCause::NotConfirmed } => order::Command::Lapse { now },
         order::Event::OrderCancelled { cause } => order::Command::Cancel { cause, now },
-        order::Event::OrderRefunded {} => order::Command::Refund {},
+        order::Event::OrderRefunded {} => order::Command::Refund { now },
     }
 }
 
@@ -432,29 +439,38 @@ fn of_store(owner: AccountId, event: &store::Event) -> store::Command {
     }
 }
 
-/// What comes in may be `spent` in the same unit of work.
-fn of_wallet(event: wallet::Event, owner: AccountId, spent: Option<Money>) -> wallet::Command {
+fn of_wallet(event: wallet::Event, owner: AccountId) -> wallet::Command {
     use wallet::{Command as C, Event as E};
     match event {
         // A wallet is opened by what comes in first, whose event comes next, and what is owed is recovered after what
         // has come in: nothing leads here.
-        E::WalletOpened { .. } | E::ReceivableRecovered { .. } => C::ReleaseHold { hold: HoldId(Uuid::nil()) },
-        E::DepositRequested { deposit, owner, amount, source, pays } => {
-            C::RequestDeposit { deposit, owner, amount, source, pays }
+        // Nor to what only older logs hold.
+        E::WalletOpened { .. } | E::ReceivableRecovered { .. } | E::DepositDelayed { .. } => {
+            C::ReleaseHold { hold: HoldId(Uuid::nil()) }
         }
-        E::DepositDelayed { deposit, check_at } => C::DelayDeposit { deposit, check_at },
-        E::DepositSettled { deposit, provider_reference, .. } => {
-            C::SettleDeposit { deposit, provider_reference, spent }
+        E::DepositRequested { deposit, owner, amount, source, pays: _ } => {
+            C::RequestDeposit { deposit, owner, amount, source }
         }
+        E::DepositSettled { deposit, provider_reference, .. } => C::SettleDeposit { deposit, provider_reference },
         E::DepositFailed { deposit, reason } => C::FailDeposit { deposit, reason },
         E::WithdrawalRequested { withdrawal, amount, destination, .. } => {
             C::RequestWithdrawal { withdrawal, amount, destination }
         }
-        E::WithdrawalDelayed { withdrawal, check_at } => C::DelayWithdrawal { withdrawal, check_at },
-        E::WithdrawalPaid { withdrawal, provider_reference, .. } => {
-            C::ConfirmWithdrawal { withdrawal, provider_reference }
+        E::WithdrawalDelayed { withdrawal, provider_reference, check_at } => {
+            C::DelayWithdrawal { withdrawal, provider_reference, check_at }
+        }
+        E::WithdrawalPaid { withdrawal, provider_reference, fee, .. } => {
+            C::ConfirmWithdrawal { withdrawal, provider_reference, fee }
         }
         E::WithdrawalFailed { withdrawal, reason, .. } => C::FailWithdrawal { withdrawal, reason },
+        E::WithdrawalReturned { withdrawal, amount, reason, postings } => {
+            let clearing = postings.first().map(|posting| posting.debit.clone());
+            let provider = match clearing {
+                Some(LedgerAccount::ProviderClearing(provider)) => provider,
+                _ => String::new(),
+            };
+            C::ReturnWithdrawal { withdrawal, amount, provider, reason }
+        }
         E::HoldPlaced { hold, amount, .. } => C::PlaceHold { hold, amount },
         E::HoldReleased { hold, .. } => C::ReleaseHold { hold },
         E::PaymentMade { order, amount } => C::Pay { order, amount },
@@ -466,5 +482,7 @@ fn of_wallet(event: wallet::Event, owner: AccountId, spent: Option<Money>) -> wa
         E::CommissionGiven { commission, refund, amount, owed } => {
             C::GiveCommission { owner, commission, refund, amount, owed }
         }
+        E::ChargebackGiven { dispute, amount, owed } => C::GiveChargeback { owner, dispute, amount, owed },
+        E::ChargebackRegained { dispute, amount, forgiven } => C::RegainChargeback { owner, dispute, amount, forgiven },
     }
 }

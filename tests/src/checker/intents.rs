@@ -4,6 +4,7 @@
 use domain::account::{Account, Capability};
 use domain::auction::{self, Auction};
 use domain::order::{Confirmation, Guest};
+use domain::payout::{self, Payout};
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
     AccountId, Currency, DepositId, Money, OrderGroupId, OrderId, RefundId, Refusal, Sealed, Timestamp, WalletId,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::replica::{Draft, Replica, Step};
-use super::{guests, orders, second_chances};
+use super::{charges, guests, orders, second_chances};
 use crate::history::Intent;
 
 /// The ids that the server has minted for a command.
@@ -102,15 +103,16 @@ fn decide(draft: &mut Draft<'_>, actor: AccountId, intent: &Intent, minted: &Min
         }
         Intent::Deposit { amount, method } => {
             draft.get::<Account>(actor).registered()?;
-            request_deposit(draft, actor, minted, *amount, method, None)?;
-            Ok(transfer_answer(draft, actor, *amount, minted))
+            charges::request_deposit(draft, actor, DepositId(minted.operation), *amount, method)?;
+            Ok(deposit_answer(draft, actor, *amount, minted))
         }
         Intent::Withdraw { amount, method } => {
             draft.get::<Account>(actor).registered()?.unblocked()?;
             let (withdrawal, destination) = (WithdrawalId(minted.operation), at_sandbox(method));
-            let command = wallet::Command::RequestWithdrawal { withdrawal, amount: *amount, destination };
-            draft.execute::<Wallet>(WalletId::of(actor, amount.currency()), command)?;
-            Ok(transfer_answer(draft, actor, *amount, minted))
+            let (wallet, amount, to) = (WalletId::of(actor, amount.currency()), *amount, destination.clone());
+            draft.execute::<Wallet>(wallet, wallet::Command::RequestWithdrawal { withdrawal, amount, destination })?;
+            draft.execute::<Payout>(withdrawal, payout::Command::Send { wallet, amount, to })?;
+            Ok(transfer_answer(draft, actor, amount, minted))
         }
         Intent::OfferSecondChance { auction } => second_chances::offer(draft, actor, *auction),
         Intent::AcceptSecondChance { auction } => second_chances::accept(draft, actor, *auction, minted),
@@ -119,23 +121,9 @@ fn decide(draft: &mut Draft<'_>, actor: AccountId, intent: &Intent, minted: &Min
             orders::check_out(draft, actor, lines, (*pay_now, *points), minted)
         }
         Intent::Pay { order, method: None } => orders::pay(draft, actor, *order),
-        Intent::Pay { order, method: Some(method) } => orders::pay_from_outside(draft, actor, *order, method, minted),
+        Intent::Pay { order, method: Some(method) } => orders::pay_from_outside(draft, actor, *order, method),
         Intent::Change { order, what } => orders::change(draft, actor, *order, what, minted),
     }
-}
-
-/// Asks the sandbox for money.
-pub(super) fn request_deposit(
-    draft: &mut Draft<'_>,
-    owner: AccountId,
-    minted: &Minted,
-    amount: Money,
-    method: &str,
-    pays: Option<OrderGroupId>,
-) -> Result<(), Refusal> {
-    let (deposit, source) = (DepositId(minted.operation), at_sandbox(method));
-    let command = wallet::Command::RequestDeposit { deposit, owner, amount, source, pays };
-    draft.execute::<Wallet>(WalletId::of(owner, amount.currency()), command).map(drop)
 }
 
 fn at_sandbox(token: &str) -> PaymentMethod {
@@ -159,6 +147,12 @@ fn bid_answer(draft: &Draft<'_>, actor: AccountId, auction: domain::AuctionId) -
         }),
         Auction::Unscheduled | Auction::Closed { .. } | Auction::Cancelled { .. } => Value::Null,
     }
+}
+
+/// Whether there is something to do first depends on how soon the provider is asked.
+fn deposit_answer(draft: &Draft<'_>, actor: AccountId, amount: Money, minted: &Minted) -> Value {
+    let available = available(draft, actor, amount.currency());
+    json!({ "id": minted.operation, "amount": amount, "available": available })
 }
 
 fn transfer_answer(draft: &Draft<'_>, actor: AccountId, amount: Money, minted: &Minted) -> Value {

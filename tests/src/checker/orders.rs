@@ -18,9 +18,9 @@ use domain::wallet::{self, Wallet};
 use domain::{AccountId, ListingId, Money, OrderGroupId, OrderId, RefundId, Refusal, WalletId, fees};
 use serde_json::{Value, json};
 
-use super::guests;
-use super::intents::{Minted, available, request_deposit};
+use super::intents::{Minted, available};
 use super::replica::Draft;
+use super::{charges, guests};
 use crate::history::{CARRIER, Change, REASON, Wanted};
 
 /// A checkout is paid within 15 minutes.
@@ -145,7 +145,6 @@ pub(super) fn pay_from_outside(
     buyer: AccountId,
     order: OrderId,
     method: &str,
-    minted: &Minted,
 ) -> Result<Value, Refusal> {
     let Placed { terms, stage: status, .. } = as_party(draft, order, buyer, Role::Buyer)?;
     let group = terms.group;
@@ -157,11 +156,9 @@ pub(super) fn pay_from_outside(
     if status != Stage::Placed {
         return Err(order::Error::WrongStage { status, needed: Stage::Placed }.into());
     }
-    request_deposit(draft, buyer, minted, amount, method, Some(group))?;
-    let deposit = minted.operation;
-    Ok(json!({
-        "order_id": order, "group_id": group, "status": "pending", "amount": amount, "deposit_id": deposit,
-    }))
+    let charge = charges::request_payment(draft, buyer, group, amount, method)?;
+    // Whether there is something to do first depends on how soon the provider is asked.
+    Ok(json!({ "order_id": order, "group_id": group, "amount": amount, "payment_id": charge }))
 }
 
 /// The orders of a group that wait to be paid.
@@ -213,7 +210,7 @@ fn pay_group(draft: &mut Draft<'_>, group: OrderGroupId, wanted: OrderId) -> Res
         if amount.is_positive() {
             draft.execute::<Wallet>(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
         }
-        draft.execute::<Escrow>(order, escrow::Command::Fund { now })?;
+        draft.execute::<Escrow>(order, escrow::Command::Fund { source: escrow::Source::Wallet, now })?;
         draft.execute::<Order>(order, order::Command::Pay {})?;
         for (listing, _) in counted_pieces(draft, order)? {
             draft.execute::<Stock>(listing, stock::Command::Take { order })?;
@@ -360,7 +357,8 @@ fn confirm(draft: &mut Draft<'_>, order: OrderId, by: AccountId) -> Result<(), R
     let command = escrow::Command::Release { cause: ReleaseCause::Confirmed, now: draft.now() };
     let events = draft.execute::<Escrow>(order, command)?;
     settle(draft, order, &events)?;
-    draft.execute::<Order>(order, order::Command::Complete {}).map(drop)
+    let now = draft.now();
+    draft.execute::<Order>(order, order::Command::Complete { now }).map(drop)
 }
 
 fn dispute(draft: &mut Draft<'_>, order: OrderId, role: Role) -> Result<(), Refusal> {
@@ -398,7 +396,8 @@ fn refund(
     if draft.get::<Escrow>(order).opened()?.remaining().is_positive() {
         return Ok(());
     }
-    draft.execute::<Order>(order, order::Command::Refund {})?;
+    let now = draft.now();
+    draft.execute::<Order>(order, order::Command::Refund { now })?;
     if unsent { put_back(draft, order) } else { Ok(()) }
 }
 

@@ -1,5 +1,6 @@
-//! The commands that events imply of plans, of what sellers may offer by them, and of subscriptions.
+//! The commands that events imply of fees and plans, of what sellers may offer by them, and of subscriptions.
 
+use domain::fee_rule::{self, FeeRule};
 use domain::plan::{self, Plan};
 use domain::seller::{self, Seller};
 use domain::subscription::{self, Outlook, Subscription};
@@ -12,6 +13,10 @@ use super::replica::Draft;
 pub(super) fn carry_out_cause(draft: &mut Draft<'_>, events: &[DomainEvent]) -> Result<(), Refusal> {
     let now = draft.now();
     match events {
+        [DomainEvent::FeeRule(id, event), ..] => {
+            let fee_rule::Event::FeeSet { fee_bps, by, reason } = event.clone();
+            draft.execute::<FeeRule>(*id, fee_rule::Command::Set { fee_bps, by, reason }).map(drop)
+        }
         [DomainEvent::Plan(id, event), ..] => {
             let (plan::Event::PlanDefined { definition, by, reason }
             | plan::Event::PlanRevised { definition, by, reason }) = event.clone();

@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use commands::timers::{SOLD_SHOWN_FOR, UNVERIFIED_FOR};
 use domain::order::{CancelCause, Deadlines};
 use domain::{
-    Timestamp, account, auction, broadcast, escrow, inbox, listing, order, order_group, stock, subscription, wallet,
+    Timestamp, account, auction, broadcast, charge, escrow, inbox, listing, order, order_group, payee, stock,
+    subscription, wallet,
 };
 use eventstore::event::DomainEvent;
 
@@ -62,7 +63,10 @@ fn all(log: &Log) -> impl Iterator<Item = Fired<'_>> {
         let by_timer = match first.metadata.get("actor").map(String::as_str) {
             Some("process:timers") => true,
             // A provider that is asked again answers through the payments.
-            Some("process:payments") => set_by.event.event_type.ends_with("Delayed"),
+            Some("process:payments") => {
+                let set_by = set_by.event.event_type.as_str();
+                set_by.ends_with("Delayed") || set_by == "ChargeActionRequired"
+            }
             _ => false,
         };
         by_timer.then_some(Fired { set_by, first })
@@ -75,11 +79,13 @@ fn due_at(set_by: &DomainEvent, set_at: Timestamp, first: &DomainEvent) -> Optio
     use account::Event as P;
     use auction::Event as A;
     use broadcast::Event as B;
+    use charge::Event as C;
     use escrow::Event as E;
     use inbox::Event as I;
     use listing::Event as L;
     use order::Event as O;
     use order_group::Event as G;
+    use payee::Event as Y;
     use stock::Event as K;
     use subscription::Event as S;
     use wallet::Event as W;
@@ -118,9 +124,32 @@ fn due_at(set_by: &DomainEvent, set_at: Timestamp, first: &DomainEvent) -> Optio
             D::Stock(_, K::StockSoldOut {}),
             D::Listing(_, L::ListingArchived { .. }) | D::Stock(_, K::StockPutAway {}),
         ) => set_at + SOLD_SHOWN_FOR,
-        (D::Wallet(_, W::DepositDelayed { check_at, .. } | W::WithdrawalDelayed { check_at, .. }), D::Wallet(..)) => {
-            *check_at
+        (D::Wallet(_, W::WithdrawalDelayed { check_at, .. }), D::Wallet(..))
+        // What the provider calls it may be noted first.
+        | (
+            D::Charge(
+                _,
+                C::ChargeDelayed { check_at, .. }
+                | C::ChargeActionRequired { check_at, .. }
+                | C::ChargeRefundDelayed { check_at, .. },
+            ),
+            D::Charge(..) | D::Correlation(..),
+        ) => *check_at,
+        (D::Charge(_, C::ChargeRefundFailed { retry_at, .. }), D::Charge(_, C::ChargeRefundRetried { .. })) => {
+            (*retry_at)?
         }
+        // Whatever its bank has decided, an order goes on with time of its own.
+        (
+            D::Escrow(_, E::ChargebackReturned { course, .. } | E::ChargebackSettled { course: Some(course), .. }),
+            D::Order(..) | D::Escrow(..),
+        ) => match course {
+            escrow::Course::Funded { ship_by, .. } => *ship_by,
+            escrow::Course::Inspection { ends_at, remind_at } => match first {
+                D::Escrow(_, E::InspectionReminded { .. }) => (*remind_at)?,
+                _ => *ends_at,
+            },
+            escrow::Course::Disputed { expires_at } => *expires_at,
+        },
         (
             D::Subscription(
                 _,
@@ -135,6 +164,10 @@ fn due_at(set_by: &DomainEvent, set_at: Timestamp, first: &DomainEvent) -> Optio
             _ => return None,
         },
         (D::Subscription(_, S::RenewalFailed { retry_at, .. }), D::Subscription(..)) => *retry_at,
+        (D::Payee(_, Y::PlanSet { due_at, .. } | Y::PayoutDone { due_at, .. }), D::Wallet(..) | D::Payee(..)) => {
+            (*due_at)?
+        }
+        (D::Payee(_, Y::PayoutDue { at, .. }), D::Wallet(..) | D::Payee(..)) => *at,
         _ => return None,
     };
     Some(due_at)

@@ -78,6 +78,10 @@ impl InProcess {
         if settings.plans == config::Plans::default() {
             settings.plans = config::Plans::UNLIMITED;
         }
+        if settings.payouts == config::Payouts::default() {
+            // They send what they have just brought in to wherever they like.
+            settings.payouts = config::Payouts::OFF;
+        }
         if settings.http.connections_per_sender == config::Http::default().connections_per_sender {
             // All of them come from here.
             settings.http.connections_per_sender = settings.http.connections;

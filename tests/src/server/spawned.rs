@@ -110,7 +110,7 @@ impl Spawned {
         for limit in ["SENDER_PER_S", "GUESSES_PER_MIN", "GUEST_ORDERS_PER_MIN", "UPLOADS_PER_MIN", "ACCOUNT_PER_S"] {
             command.env(format!("TRADEPOST_LIMITS__{limit}"), "0");
         }
-        command.env("TRADEPOST_PLANS__FREE_LISTINGS", "0");
+        command.env("TRADEPOST_PLANS__FREE_LISTINGS", "0").env("TRADEPOST_PAYOUTS__COOLING_S", "0");
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }

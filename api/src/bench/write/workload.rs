@@ -147,10 +147,9 @@ pub(super) async fn open_wallets(subject: &Subject, wallets: usize, ledger: &mut
         let wallet = WalletId::of(owner, Currency::USD);
         let (deposit, amount) = (DepositId(mint::id()), usd(FUNDS)?);
         let source = PaymentMethod { provider: "bench".to_owned(), token: "bench".to_owned() };
-        let request = wallet::Command::RequestDeposit { deposit, owner, amount, source, pays: None };
+        let request = wallet::Command::RequestDeposit { deposit, owner, amount, source };
         subject.wallet(owner, wallet, request).await?;
-        let settle =
-            wallet::Command::SettleDeposit { deposit, provider_reference: format!("ch_{deposit}"), spent: None };
+        let settle = wallet::Command::SettleDeposit { deposit, provider_reference: format!("ch_{deposit}") };
         subject.wallet(owner, wallet, settle).await?;
         Ok::<_, BenchError>(Purse { owner, wallet, hold: None })
     };

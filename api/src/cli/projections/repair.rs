@@ -84,7 +84,7 @@ async fn retake((place, config): At<'_>, name: &'static str, repair: Repair<'_>)
     let watching = tokio::spawn(progress.clone().watch(vec![catalogue::MODEL.name], pool.clone(), head));
     let offers = Kept { pool: pool.clone(), progress };
     let (media, payments) =
-        (Arc::new(Media::open(&config.media)?), Payments { engine, providers: app::providers(), clock });
+        (Arc::new(Media::open(&config.media)?), Payments { engine, providers: app::providers(config)?, clock });
     let processes = app::processes(&payments, Some(&media), &Called::default(), offers);
     let mut process = processes.into_iter().find(|process| process.name() == name);
     let retaken = match &mut process {

@@ -5,13 +5,13 @@ use axum::Json;
 use axum::extract::State;
 use eventstore::follower;
 use projections::ledger;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::http::extract::{NoQuery, Read};
+use crate::http::extract::{READ_PATIENCE, Read};
 use crate::http::openapi::Waits;
 use crate::http::problem::Problem;
 
@@ -77,6 +77,8 @@ async fn list_projections(State(app): State<App>) -> Result<Json<ProjectionsBody
 /// Whether debits equal credits, per currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TrialBalance {
+    /// The position that was asked for: what came later is not in it. None if it is that of now.
+    as_of: Option<i64>,
     /// Whether every currency balances.
     balanced: bool,
     currencies: Vec<CurrencyTotals>,
@@ -113,13 +115,36 @@ pub struct KindTotals {
     balance: String,
 }
 
-/// The trial balance: debits equal credits per currency, always.
-#[utoipa::path(get, path = "/admin/trial-balance", tag = TAG, security(("bearer" = ["staff"])), params(Waits),
+/// Of when.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct TrialBalanceQuery {
+    /// As of this position of the log, such as the one that a command was answered with: right after its commit. Waits for
+    /// it as for `min_position`.
+    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
+    as_of: Option<i64>,
+}
+
+/// The trial balance: debits equal credits per currency, always; now, or as of any commit.
+#[utoipa::path(get, path = "/admin/trial-balance", tag = TAG, security(("bearer" = ["staff"])),
+    params(TrialBalanceQuery, Waits),
     responses((status = OK, body = TrialBalance, description = "The trial balance")))]
-async fn trial_balance(State(app): State<App>, read: Read<NoQuery>) -> Result<Json<TrialBalance>, Problem> {
+async fn trial_balance(State(app): State<App>, read: Read<TrialBalanceQuery>) -> Result<Json<TrialBalance>, Problem> {
     read.wait_for(&app, ledger::MODEL.name).await?;
-    let books = ledger::trial_balance(&app.pool).await?;
+    let as_of = read.query.as_of;
+    let books = match as_of {
+        None => ledger::trial_balance(&app.pool).await?,
+        Some(position) => {
+            if position < 0 {
+                return Err(Problem::invalid_field("?as_of", "out-of-range", "must be a position in the log"));
+            }
+            app.progress.wait_for(ledger::MODEL.name, position, READ_PATIENCE).await?;
+            ledger::trial_balance_as_of(&app.pool, position).await?
+        }
+    };
     Ok(Json(TrialBalance {
+        as_of,
         balanced: books.iter().all(|currency| currency.difference.0 == 0),
         currencies: books.into_iter().map(currency_totals).collect(),
     }))

@@ -45,7 +45,7 @@ pub struct EscrowBody {
     order_id: Uuid,
     buyer_id: Uuid,
     seller_id: Uuid,
-    /// `awaiting_payment`, `funded`, `inspection`, `disputed`, `voided`, `released`, `refunded` or `split`.
+    /// `awaiting_payment`, `funded`, `inspection`, `disputed`, `charged_back`, `voided`, `released`, `refunded` or `split`.
     #[schema(value_type = String, example = "funded")]
     status: Status,
     /// What the buyer pays.
@@ -73,8 +73,8 @@ pub struct EscrowBody {
     disputed_at: Option<DateTime<Utc>>,
     /// Refunded then, unless it is resolved.
     dispute_expires_at: Option<DateTime<Utc>>,
-    /// Why it ended: `confirmed`, `inspection_over`, `resolved`, `cancelled`, `not_shipped`, `seller`, `staff` or
-    /// `dispute_expired`.
+    /// Why it ended: `confirmed`, `inspection_over`, `resolved`, `cancelled`, `not_shipped`, `seller`, `staff`,
+    /// `dispute_expired` or `charged_back`.
     #[schema(value_type = Option<String>, example = "confirmed")]
     resolution: Option<escrow_book::Resolution>,
     ended_at: Option<DateTime<Utc>>,
@@ -199,7 +199,10 @@ pub struct AllQuery {
     cursor: Option<Cursor<escrow_book::Cursor>>,
 }
 
-words!(StatusName: "awaiting_payment", "funded", "inspection", "disputed", "voided", "released", "refunded", "split");
+words!(
+    StatusName: "awaiting_payment", "funded", "inspection", "disputed", "charged_back", "voided", "released", "refunded",
+    "split"
+);
 
 /// All escrows, newest first, for staff.
 #[utoipa::path(get, path = "/admin/escrow", tag = TAG, security(("bearer" = ["staff"])), params(AllQuery, Waits),

@@ -1,15 +1,17 @@
-//! Guests: ordering at a store without an account, to be paid when it is brought.
+//! Guests: ordering at a store without an account, paid by card or when it is brought.
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use commands::Accepted;
+use commands::charges::Asked;
 use commands::guests::{self, GuestOrder};
 use commands::orders::CartLine;
+use commands::{Accepted, charges, escrows};
 use domain::claim::Kind;
 use domain::order::{Confirmation, MOST_GUEST_LINES};
-use domain::{AccountId, Money, OrderId};
+use domain::wallet::PaymentMethod;
+use domain::{AccountId, ChargeId, Money, OrderId};
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
@@ -20,10 +22,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::orders::{Address, CartLineBody, Contact, OrderBody, OrderChanged, change, order_body};
+use super::orders::{
+    Address, CartLineBody, Contact, OrderBody, OrderChanged, PaymentAsked, PaymentBody, Reason, change, order_body,
+    payment_answer,
+};
 use crate::app::App;
 use crate::http::extract::{Command, Id, NoQuery, Nothing, Read, Slug, Unnamed};
 use crate::http::fields::{is_country, is_phone};
+use crate::http::money::{PaymentAction, asked, payment_method};
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -32,7 +38,13 @@ const TAG: &str = "Guests";
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(order)).routes(routes!(show)).routes(routes!(confirm))
+    OpenApiRouter::new()
+        .routes(routes!(order))
+        .routes(routes!(show))
+        .routes(routes!(pay))
+        .routes(routes!(content))
+        .routes(routes!(dispute))
+        .routes(routes!(confirm))
 }
 
 /// What somebody without an account orders.
@@ -55,6 +67,10 @@ pub struct GuestOrderBody {
     confirmation: ConfirmationBody,
     #[serde(default)]
     payment: GuestPayment,
+    /// The provider's token for the card, if that is how to pay.
+    #[garde(length(chars, min = 1, max = 200))]
+    #[schema(example = "sandbox-succeeds", min_length = 1, max_length = 200)]
+    payment_method: Option<String>,
     /// What is ordered, all of this store; at most 20 pieces.
     #[garde(dive, length(min = 1, max = MOST_GUEST_LINES))]
     #[schema(min_items = 1, max_items = 20)]
@@ -115,7 +131,7 @@ pub enum GuestPayment {
     /// In cash, when it is brought.
     #[default]
     CashOnDelivery,
-    /// By card, which this version does not take of guests.
+    /// By card, within 15 minutes.
     Card,
 }
 
@@ -124,25 +140,52 @@ pub enum GuestPayment {
 struct Ordered {
     order_id: Uuid,
     total: Money,
-    confirm_by: DateTime<Utc>,
+    #[serde(default)]
+    confirm_by: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pay_by: Option<DateTime<Utc>>,
+    #[serde(default)]
+    payment_id: Option<Uuid>,
 }
 
 /// A guest's order.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct GuestOrdered {
     order_id: Uuid,
     /// Shows the order later, at `/guest/orders/{claim_token}`, to whoever has it.
     claim_token: String,
-    /// What is to be paid at the door.
+    /// What it costs, by card or at the door.
     #[schema(value_type = MoneyBody)]
     total: Money,
-    /// Called off then, unless the seller has confirmed it.
-    confirm_by: DateTime<Utc>,
+    /// Called off then, unless the seller has confirmed it; of orders in cash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm_by: Option<DateTime<Utc>>,
+    /// Called off then, unless it is paid; of orders by card.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pay_by: Option<DateTime<Utc>>,
+    /// How far the payment by card is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment: Option<CardPaymentBody>,
 }
 
-/// Orders at a store without an account, to be paid when it is brought. The pieces are kept while the seller asks
-/// whether the guest means it; all such guests together can keep half of what there is, or the one piece. What is not
-/// confirmed, sent or brought in time is called off. Repeating the same `Idempotency-Key` with the same phone is safe.
+/// A payment by card.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CardPaymentBody {
+    payment_id: Uuid,
+    /// `pending` while the provider is asked, or `action_required` if you have to do something first. The order tells
+    /// whether it is paid.
+    #[schema(example = "pending")]
+    status: &'static str,
+    /// What you have to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<PaymentAction>,
+}
+
+/// Orders at a store without an account. By card it is paid within 15 minutes into escrow, like any order, and what goes
+/// back goes to the card; another card can be tried at `/guest/orders/{claim_token}/pay`. In cash it is paid when it is
+/// brought: the pieces are kept while the seller asks whether the guest means it, and what is not confirmed, sent or
+/// brought in time is called off. Either way all guests together can keep half of what there is, or the one piece.
+/// Repeating the same `Idempotency-Key` with the same phone is safe.
 #[utoipa::path(post, path = "/store/{slug}/orders", tag = TAG, request_body = GuestOrderBody,
     params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Keyed),
     responses((status = CREATED, body = GuestOrdered, description = "Ordered")))]
@@ -151,11 +194,8 @@ async fn order(
     Id(Slug(slug)): Id<Slug>,
     command: Unnamed<GuestOrderBody>,
 ) -> Result<Done<GuestOrdered>, Problem> {
-    let GuestOrderBody { name, phone, email, address, confirmation, payment, lines } = command.body.clone();
-    if payment == GuestPayment::Card {
-        let detail = "this version takes no cards of guests: choose cash_on_delivery, or order with an account";
-        return Err(Problem::invalid_field("/payment", "unknown", detail));
-    }
+    let GuestOrderBody { name, phone, email, address, confirmation, lines, .. } = command.body.clone();
+    let card = card(&app, &command.body)?;
     if confirmation == ConfirmationBody::Email && email.is_none() {
         return Err(Problem::invalid_field("/email", "missing", "is needed to confirm by mail"));
     }
@@ -175,17 +215,118 @@ async fn order(
         confirmation: confirmation.into(),
         lines: lines.into_iter().map(CartLine::from).collect(),
     };
-    let rules = app.cash_rules();
+    let (cash_rules, sale_rules) = (app.cash_rules(), app.sale_rules());
     let place = move |world: &mut commands::World<'_>| {
-        let (total, confirm_by) = guests::place(world, &new, rules)?;
-        Ok(Ordered { order_id: new.order.0, total, confirm_by })
+        let order_id = new.order.0;
+        let Some(card) = &card else {
+            let (total, confirm_by) = guests::place(world, &new, cash_rules)?;
+            return Ok(Ordered { order_id, total, confirm_by: Some(confirm_by), pay_by: None, payment_id: None });
+        };
+        let (Asked { charge, amount: total, .. }, pay_by) =
+            guests::place_by_card(world, &new, card.clone(), sale_rules)?;
+        Ok(Ordered { order_id, total, confirm_by: None, pay_by: Some(pay_by), payment_id: Some(charge.0) })
     };
     let Accepted { value, position, replayed } = app.engine.submit(request, place).await?;
-    let Ordered { order_id, total, confirm_by } = value;
+    let Ordered { order_id, total, confirm_by, pay_by, payment_id } = value;
     let claim_token = app.secret.claim_token(OrderId(order_id));
     let location = format!("/api/v1/guest/orders/{claim_token}");
-    let value = GuestOrdered { order_id, claim_token, total, confirm_by };
+    let payment = match payment_id {
+        Some(payment_id) => {
+            let (status, action) = asked(&app, ChargeId(payment_id), position).await?;
+            Some(CardPaymentBody { payment_id, status, action })
+        }
+        None => None,
+    };
+    let value = GuestOrdered { order_id, claim_token, total, confirm_by, pay_by, payment };
     Ok(Done::created(Accepted { value, position, replayed }, location))
+}
+
+/// The card that is to pay, if one is.
+fn card(app: &App, body: &GuestOrderBody) -> Result<Option<PaymentMethod>, Problem> {
+    match (body.payment, &body.payment_method) {
+        (GuestPayment::CashOnDelivery, None) => Ok(None),
+        (GuestPayment::CashOnDelivery, Some(_)) => {
+            Err(Problem::invalid_field("/payment_method", "unexpected", "only a payment by card takes one"))
+        }
+        (GuestPayment::Card, Some(token)) => payment_method(app, token).map(Some),
+        (GuestPayment::Card, None) => {
+            Err(Problem::invalid_field("/payment_method", "missing", "is needed to pay by card"))
+        }
+    }
+}
+
+/// How a guest pays.
+#[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct GuestCard {
+    /// The provider's token for the card.
+    #[garde(length(chars, min = 1, max = 200))]
+    #[schema(example = "sandbox-succeeds", min_length = 1, max_length = 200)]
+    payment_method: String,
+}
+
+/// Pays what a guest has ordered by card, again or by another one, as whoever has its claim token. What the provider wants
+/// to be done first is in the answer, and in that to the same request with the same `Idempotency-Key`.
+#[utoipa::path(post, path = "/guest/orders/{claim_token}/pay", tag = TAG, request_body = GuestCard,
+    params(("claim_token" = String, Path), Keyed),
+    responses((status = OK, body = PaymentBody, description = "Paid"),
+        (status = ACCEPTED, body = PaymentBody, description = "The provider is asked")))]
+async fn pay(
+    State(app): State<App>,
+    Id(token): Id<String>,
+    command: Unnamed<GuestCard>,
+) -> Result<Done<PaymentBody>, Problem> {
+    let (order, request) = (claimed(&app, &token)?, command.request(&app, &[&token]));
+    let card = payment_method(&app, &command.body.payment_method)?;
+    let ask = move |world: &mut commands::World<'_>| {
+        let guest = guests::guest_of(world, order)?;
+        Ok(PaymentAsked::of(order, charges::request_payment(world, guest, order, card.clone())?))
+    };
+    payment_answer(&app, app.engine.submit(request, ask).await?).await
+}
+
+/// Says that what a guest has paid by card has come and is as it should be, as whoever has its claim token: the seller is
+/// paid.
+#[utoipa::path(post, path = "/guest/orders/{claim_token}/confirm", tag = TAG,
+    params(("claim_token" = String, Path), Keyed), responses((status = OK, body = OrderChanged, description = "Released")))]
+async fn content(
+    State(app): State<App>,
+    Id(token): Id<String>,
+    command: Unnamed<Nothing>,
+) -> Result<Done<OrderChanged>, Problem> {
+    as_guest(&app, &token, &command, escrows::confirm).await
+}
+
+/// Stops the clock of what a guest has paid by card until staff has decided, as whoever has its claim token.
+#[utoipa::path(post, path = "/guest/orders/{claim_token}/dispute", tag = TAG, request_body = Reason,
+    params(("claim_token" = String, Path), Keyed), responses((status = OK, body = OrderChanged, description = "Disputed")))]
+async fn dispute(
+    State(app): State<App>,
+    Id(token): Id<String>,
+    command: Unnamed<Reason>,
+) -> Result<Done<OrderChanged>, Problem> {
+    let reason = command.body.reason.clone();
+    as_guest(&app, &token, &command, move |world, order, guest| escrows::dispute(world, order, guest, &reason)).await
+}
+
+fn claimed(app: &App, token: &str) -> Result<OrderId, Problem> {
+    app.secret.read_claim_token(token).ok_or_else(|| Problem::not_found("order"))
+}
+
+/// Carries a command out that the guest of an order may give.
+async fn as_guest<T>(
+    app: &App,
+    token: &str,
+    command: &Unnamed<T>,
+    mut decide: impl FnMut(&mut commands::World<'_>, OrderId, AccountId) -> Result<(), commands::Halt> + Send + 'static,
+) -> Result<Done<OrderChanged>, Problem> {
+    let (order, request) = (claimed(app, token)?, command.request(app, &[token]));
+    let change = move |world: &mut commands::World<'_>| {
+        let guest = guests::guest_of(world, order)?;
+        decide(world, order, guest)?;
+        OrderChanged::of(world, order)
+    };
+    Ok(Done::ok(app.engine.submit(request, change).await?))
 }
 
 /// What a guest has ordered, for whoever has its claim token.
@@ -198,9 +339,8 @@ async fn show(
     read: Read<NoQuery>,
 ) -> Result<impl IntoResponse, Problem> {
     read.wait_for(&app, purchases::MODEL.name).await?;
-    let absent = || Problem::not_found("order");
-    let order = app.secret.read_claim_token(&token).ok_or_else(absent)?;
-    let row = purchases::get(&app.pool, order).await?.ok_or_else(absent)?;
+    let order = claimed(&app, &token)?;
+    let row = purchases::get(&app.pool, order).await?.ok_or_else(|| Problem::not_found("order"))?;
     let (version, position) = (row.version.unsigned_abs(), row.position);
     // Whoever has the address sees who the guest is: nothing of it is kept on the way.
     Ok(([(header::CACHE_CONTROL, "no-store")], One { body: order_body(row)?, version, position }))

@@ -55,7 +55,7 @@ pub enum NotificationKind {
     Verify,
     /// Somebody wants to set a new password.
     Reset,
-    /// How they log in has changed.
+    /// How they log in has changed, or where their money may go.
     Security,
     /// There is a bid for what they sell.
     BidPlaced,

@@ -3,8 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use commands::charges::Asked;
 use commands::orders::{self, CartLine, Checkout};
-use commands::{address_books, affiliates, escrows, wallets};
+use commands::{Accepted, address_books, affiliates, charges, escrows};
 use domain::account::Capability;
 use domain::address_book;
 use domain::escrow::Escrow;
@@ -12,7 +13,7 @@ use domain::order::{MOST_LINES, MOST_QUANTITY, Order};
 use domain::order_group::OrderGroup;
 use domain::stock::Sku;
 use domain::{
-    AccountId, AddressId, DepositId, ListingId, Money, OrderGroupId, OrderId, ReferralClickId, RefundId, Sealed,
+    AccountId, AddressId, ChargeId, ListingId, Money, OrderGroupId, OrderId, ReferralClickId, RefundId, Sealed,
 };
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
@@ -30,7 +31,7 @@ use crate::app::App;
 use crate::http::access;
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, Read};
 use crate::http::fields::is_country;
-use crate::http::money::{payment_method, stored_money};
+use crate::http::money::{PaymentAction, asked, method_of, stored_money};
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
@@ -368,30 +369,68 @@ fn checked_out(
 #[derive(Clone, Debug, Deserialize, ToSchema, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct Payment {
-    /// From outside, by this method; from the wallet unless told. The sandbox knows `sandbox-succeeds`,
-    /// `sandbox-declines` and `sandbox-delays`.
+    /// From outside, by this method: the provider's token for it; from the wallet unless told.
+    /// `docs/payments.md` lists those of the sandbox.
     #[garde(length(chars, min = 1, max = 200))]
     #[schema(example = "sandbox-succeeds", min_length = 1, max_length = 200)]
     payment_method: Option<String>,
 }
 
 /// A payment.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PaymentBody {
     order_id: Uuid,
     /// Everything in it that waits is paid together.
     group_id: Uuid,
-    /// `paid`; or `pending` while the provider is asked.
+    /// `paid`; `pending` while the provider is asked; or `action_required` if you have to do something first.
     #[schema(example = "paid")]
-    status: String,
+    status: &'static str,
     #[schema(value_type = MoneyBody)]
     amount: Money,
-    /// Names a pending payment in `/payments/transactions`.
-    deposit_id: Option<Uuid>,
+    /// Names a payment that the provider is asked for.
+    payment_id: Option<Uuid>,
+    /// What you have to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<PaymentAction>,
+}
+
+/// What is remembered of a payment under its key: nothing that anybody could pay with.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct PaymentAsked {
+    order_id: Uuid,
+    group_id: Uuid,
+    amount: Money,
+    payment_id: Option<Uuid>,
+}
+
+impl PaymentAsked {
+    /// Paid at once.
+    fn paid(order: OrderId, group: OrderGroupId, amount: Money) -> Self {
+        Self { order_id: order.0, group_id: group.0, amount, payment_id: None }
+    }
+
+    /// A provider is asked for it.
+    pub(super) fn of(order: OrderId, asked: Asked) -> Self {
+        let Asked { charge, group, amount } = asked;
+        Self { order_id: order.0, group_id: group.0, amount, payment_id: Some(charge.0) }
+    }
+}
+
+/// Answers with how far a payment is.
+pub(super) async fn payment_answer(app: &App, accepted: Accepted<PaymentAsked>) -> Result<Done<PaymentBody>, Problem> {
+    let Accepted { value: PaymentAsked { order_id, group_id, amount, payment_id }, position, replayed } = accepted;
+    let (status, action) = match payment_id {
+        Some(charge) => asked(app, ChargeId(charge), position).await?,
+        None => ("paid", None),
+    };
+    let value = PaymentBody { order_id, group_id, status, amount, payment_id, action };
+    let accepted = Accepted { value, position, replayed };
+    Ok(if payment_id.is_some() { Done::begun(accepted) } else { Done::ok(accepted) })
 }
 
 /// Pays an order, and with it every order of its checkout that waits. By a method from outside it is paid once the
-/// provider says so; money that comes in too late stays in the wallet. What points have paid for wholly, and waits because
+/// provider says so; money that comes in too late goes back by itself. What the provider wants you to do first is in the
+/// answer, and in that to the same request with the same `Idempotency-Key`. What points have paid for wholly, and waits because
 /// something else of its checkout was called off, is paid at once.
 #[utoipa::path(post, path = "/orders/{id}/pay", tag = TAG, security(("bearer" = [])),
     params(("id" = Uuid, Path), Conditional), request_body = Payment,
@@ -411,28 +450,23 @@ async fn pay(
             let group = world.get::<Order>(order)?.placed()?.terms.group;
             let amount = orders::amount_due(world, group)?;
             orders::pay(world, order, buyer)?;
-            let (order_id, group_id) = (order.0, group.0);
-            Ok(PaymentBody { order_id, group_id, status: "paid".to_owned(), amount, deposit_id: None })
+            Ok(PaymentAsked::paid(order, group, amount))
         };
-        return Ok(Done::ok(app.engine.submit(request, pay).await?));
+        return payment_answer(&app, app.engine.submit(request, pay).await?).await;
     };
-    let (source, deposit) = (payment_method(&app, token)?, DepositId(mint::id()));
+    let source = method_of(&app, buyer, token).await?;
     let ask = move |world: &mut commands::World<'_>| {
         orders::bought_by(world, order, buyer)?;
         world.expect_version::<Order>(order, expected)?;
         let (group, amount) = orders::payable(world, order, buyer)?;
-        let (order_id, group_id) = (order.0, group.0);
         if !amount.is_positive() {
             orders::pay(world, order, buyer)?;
-            return Ok(PaymentBody { order_id, group_id, status: "paid".to_owned(), amount, deposit_id: None });
+            return Ok(PaymentAsked::paid(order, group, amount));
         }
-        wallets::request_payment(world, buyer, deposit, order, source.clone())?;
-        let (status, deposit_id) = ("pending".to_owned(), Some(deposit.0));
-        Ok(PaymentBody { order_id, group_id, status, amount, deposit_id })
+        let asked = charges::request_payment(world, buyer, order, source.clone())?;
+        Ok(PaymentAsked::of(order, asked))
     };
-    let accepted = app.engine.submit(request, ask).await?;
-    let is_paid = accepted.value.deposit_id.is_none();
-    Ok(if is_paid { Done::ok(accepted) } else { Done::begun(accepted) })
+    payment_answer(&app, app.engine.submit(request, ask).await?).await
 }
 
 /// Where an order and its money are after a command.
@@ -449,6 +483,16 @@ pub struct OrderChanged {
     version: u64,
 }
 
+impl OrderChanged {
+    /// How a command has left an order.
+    pub(super) fn of(world: &mut commands::World<'_>, order: OrderId) -> Result<Self, commands::Halt> {
+        let status = world.get::<Order>(order)?.placed()?.stage.name().to_owned();
+        // What is paid in cash has no escrow.
+        let escrow = world.get::<Escrow>(order)?.opened().map_or("none", |escrow| escrow.status().name()).to_owned();
+        Ok(Self { id: order.0, status, escrow, version: world.version::<Order>(order)? })
+    }
+}
+
 /// Carries a command about an order out. To whoever is neither its buyer, its seller nor staff, it is not there.
 pub(super) async fn change<T>(
     app: &App,
@@ -461,10 +505,7 @@ pub(super) async fn change<T>(
         orders::role_in(world, order, by)?;
         world.expect_version::<Order>(order, expected)?;
         decide(world)?;
-        let status = world.get::<Order>(order)?.placed()?.stage.name().to_owned();
-        // What is paid in cash has no escrow.
-        let escrow = world.get::<Escrow>(order)?.opened().map_or("none", |escrow| escrow.status().name()).to_owned();
-        Ok(OrderChanged { id: order.0, status, escrow, version: world.version::<Order>(order)? })
+        OrderChanged::of(world, order)
     };
     Ok(Done::ok(app.engine.submit(command.request(), change).await?))
 }

@@ -78,7 +78,7 @@ pub struct PlansBody {
 }
 
 /// All plans, those that are retired included: what staff have said, and what is shipped of which they have said nothing.
-async fn all_plans(app: &App) -> Result<Vec<plans::Row>, Problem> {
+pub(super) async fn all_plans(app: &App) -> Result<Vec<plans::Row>, Problem> {
     let mut rows = plans::all(&app.pool).await?;
     for definition in plan::shipped(app.settings.plans.rules().free_listings) {
         if rows.iter().all(|row| row.slug != definition.slug) {
@@ -475,7 +475,7 @@ fn month() -> u32 {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is garde's")]
-fn is_reason(reason: &str, (): &()) -> garde::Result {
+pub(super) fn is_reason(reason: &str, (): &()) -> garde::Result {
     let fits = !reason.trim().is_empty() && reason.chars().count() <= 1_000;
     check(fits, "must be 1 to 1000 characters, not all of them spaces")
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use commands::wallets;
+use commands::{Accepted, charges, payouts, wallets};
 use domain::{Currency, DepositId, Money, WithdrawalId};
 use eventstore::mint;
 use garde::Validate;
@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::http::extract::{Caller, Creation, NoQuery, Read};
-use crate::http::money::{payment_method, stored_money};
+use crate::http::money::{PaymentAction, asked, method_of, stored_money};
 use crate::http::openapi::{CurrencyCode, Keyed, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
 use crate::http::problem::Problem;
@@ -101,10 +101,10 @@ pub struct TransactionsQuery {
 
 words!(
     KindName: "deposit", "withdrawal", "hold", "payment", "subscription", "sale", "refund_received", "refund_given",
-    "commission_received", "commission_given", "recovery"
+    "commission_received", "commission_given", "recovery", "chargeback_given", "chargeback_regained"
 );
 
-words!(StatusName: "pending", "succeeded", "failed", "released");
+words!(StatusName: "pending", "succeeded", "failed", "released", "returned");
 
 /// One movement of money.
 #[derive(Debug, Serialize, ToSchema)]
@@ -122,8 +122,9 @@ pub struct TransactionBody {
     balance_after: Option<Money>,
     /// The order that it is about.
     order_id: Option<uuid::Uuid>,
-    /// The payment method's token.
-    payment_method: Option<String>,
+    /// At which payment provider, if it is a deposit or a withdrawal.
+    #[schema(example = "sandbox")]
+    provider: Option<String>,
     /// The provider's name for it.
     reference: Option<String>,
     /// Why it failed.
@@ -157,7 +158,7 @@ fn transaction(row: wallet_statement::Transaction) -> Result<TransactionBody, Pr
         kind: row.kind,
         status: row.status,
         order_id: row.order_id,
-        payment_method: row.method_token,
+        provider: row.provider,
         reference: row.reference,
         failure: row.failure_reason,
         requested_at: row.requested_at,
@@ -172,7 +173,8 @@ fn transaction(row: wallet_statement::Transaction) -> Result<TransactionBody, Pr
 pub struct Transfer {
     #[schema(value_type = MoneyBody)]
     amount: Money,
-    /// How to pay. The sandbox knows `sandbox-succeeds`, `sandbox-declines` and `sandbox-delays`.
+    /// How to pay: the id of one of `/payments/methods`, or the provider's token for a payment method. `docs/payments.md`
+    /// lists those of the sandbox.
     #[serde(default = "sandbox_method")]
     #[garde(length(chars, min = 1, max = 200))]
     #[schema(default = "sandbox-succeeds", example = "sandbox-succeeds", min_length = 1, max_length = 200)]
@@ -183,7 +185,7 @@ fn sandbox_method() -> String {
     commands::payments::sandbox::SUCCEEDS.to_owned()
 }
 
-/// A transfer that has begun. `/payments/transactions` tells how it ends.
+/// A withdrawal that has begun. `/payments/transactions` tells how it ends.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Begun {
     /// Names it in `/payments/transactions`.
@@ -197,30 +199,55 @@ pub struct Begun {
     available: Money,
 }
 
-/// Asks the payment provider for money. It is available once the provider says so.
+/// A deposit that has begun. `/payments/transactions` tells how it ends.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DepositBegun {
+    /// Names it in `/payments/transactions`.
+    id: uuid::Uuid,
+    /// `pending`; or `action_required` if you have to do something first.
+    #[schema(example = "pending")]
+    status: &'static str,
+    #[schema(value_type = MoneyBody)]
+    amount: Money,
+    /// What is available now.
+    #[schema(value_type = MoneyBody)]
+    available: Money,
+    /// What you have to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<PaymentAction>,
+}
+
+/// Asks the payment provider for money. It is available once the provider says so. What the provider wants you to do first
+/// is in the answer, and in that to the same request with the same `Idempotency-Key`.
 #[utoipa::path(post, path = "/payments/deposit", tag = TAG, security(("bearer" = [])), request_body = Transfer,
-    params(Keyed), responses((status = ACCEPTED, body = Begun, description = "Begun")))]
-async fn deposit(State(app): State<App>, Creation(command): Creation<Transfer>) -> Result<Done<Begun>, Problem> {
+    params(Keyed), responses((status = ACCEPTED, body = DepositBegun, description = "Begun")))]
+async fn deposit(State(app): State<App>, Creation(command): Creation<Transfer>) -> Result<Done<DepositBegun>, Problem> {
     let (owner, amount) = (command.caller.account, command.body.amount);
-    let source = payment_method(&app, &command.body.payment_method)?;
+    let source = method_of(&app, owner, &command.body.payment_method).await?;
     let deposit = DepositId(mint::id());
     let ask = move |world: &mut commands::World<'_>| {
-        wallets::request_deposit(world, owner, deposit, amount, source.clone())?;
+        charges::request_deposit(world, owner, deposit, amount, source.clone())?;
         let available = wallets::available(world, owner, amount.currency())?;
         Ok(Begun { id: deposit.0, status: "pending".to_owned(), amount, available })
     };
-    Ok(Done::begun(app.engine.submit(command.request(), ask).await?))
+    let Accepted { value, position, replayed } = app.engine.submit(command.request(), ask).await?;
+    let Begun { id, amount, available, .. } = value;
+    let (status, action) = asked(&app, DepositId(id).into(), position).await?;
+    let value = DepositBegun { id, status, amount, available, action };
+    Ok(Done::begun(Accepted { value, position, replayed }))
 }
 
-/// Sends money out. It leaves the balance at once, and comes back if the provider refuses.
+/// Sends money out. It leaves the balance at once, and comes back if the provider refuses, or if the bank sends it back
+/// later. It goes only to a payment method that was kept for a while (`payouts.cooling_s`), and not as soon after a
+/// password, an address or a log-in was changed; `payouts.limits` bound how much.
 #[utoipa::path(post, path = "/payments/withdraw", tag = TAG, security(("bearer" = [])), request_body = Transfer,
     params(Keyed), responses((status = ACCEPTED, body = Begun, description = "Begun")))]
 async fn withdraw(State(app): State<App>, Creation(command): Creation<Transfer>) -> Result<Done<Begun>, Problem> {
     let (owner, amount) = (command.caller.account, command.body.amount);
-    let destination = payment_method(&app, &command.body.payment_method)?;
-    let withdrawal = WithdrawalId(mint::id());
+    let to = method_of(&app, owner, &command.body.payment_method).await?;
+    let (withdrawal, rules) = (WithdrawalId(mint::id()), app.settings.payouts.rules());
     let ask = move |world: &mut commands::World<'_>| {
-        wallets::request_withdrawal(world, owner, withdrawal, amount, destination.clone())?;
+        payouts::request(world, owner, withdrawal, amount, &to, &rules)?;
         let available = wallets::available(world, owner, amount.currency())?;
         Ok(Begun { id: withdrawal.0, status: "pending".to_owned(), amount, available })
     };

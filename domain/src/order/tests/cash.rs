@@ -32,13 +32,31 @@ fn confirmed() -> Given<Order> {
 }
 
 #[test]
-fn guests_pay_on_delivery_and_nobody_else_does() {
+fn nobody_but_guests_pays_on_delivery() {
     let place = |terms| given::<Order>([]).when(Command::Place { terms });
     place(in_cash(Delivery::Digital, GUEST)).then_refused(Error::CashNeedsDelivery);
     place(in_cash(Delivery::Physical, BOB)).then_refused(Error::SealedForAnother);
     place(Terms { guest: None, ..in_cash(Delivery::Physical, GUEST) }).then_refused(Error::CashIsForGuests);
-    let card = Terms { payment: Payment::Escrow, ..in_cash(Delivery::Physical, GUEST) };
-    place(card).then_refused(Error::CashIsForGuests);
+}
+
+fn by_card(delivery: Delivery) -> Given<Order> {
+    let terms = Terms { payment: Payment::Escrow, ..in_cash(delivery, GUEST) };
+    given::<Order>([]).and(Command::Place { terms })
+}
+
+#[test]
+fn guests_pay_by_card_like_everybody_and_are_forgotten_a_time_after_the_end() {
+    let now = Timestamp::default();
+    let dismissed = |known_for| Event::GuestDismissed { forget_at: now + known_for };
+    let sold = by_card(Delivery::Digital).and(Command::Pay {});
+    sold.when(Command::Complete { now }).then([Event::OrderCompleted {}, dismissed(GUEST_KNOWN_FOR)]);
+    let back = by_card(Delivery::Physical).and(Command::Pay {});
+    back.when(Command::Refund { now }).then([Event::OrderRefunded {}, dismissed(GUEST_KNOWN_FOR)]);
+    let cause = CancelCause::NotPaid;
+    let unpaid = Event::OrderCancelled { cause: cause.clone() };
+    by_card(Delivery::Physical).when(Command::Cancel { cause, now }).then([unpaid, dismissed(GUEST_KNOWN_IN_VAIN_FOR)]);
+    let late = Command::Confirm { now };
+    by_card(Delivery::Physical).when(late).then_refused(Error::NeedsNoConfirmation);
 }
 
 #[test]
@@ -55,7 +73,7 @@ fn what_is_paid_at_the_door_is_confirmed_sent_and_brought_by_its_seller() {
     confirmed()
         .when(Command::Deliver { by, now: Timestamp::default() })
         .then_refused(Error::WrongStage { status: Stage::Confirmed, needed: Stage::Shipped });
-    for money in [Command::Pay {}, Command::Refund {}] {
+    for money in [Command::Pay {}, Command::Refund { now: Timestamp::default() }] {
         confirmed().when(money).then_refused(Error::PaidInCash);
     }
 }

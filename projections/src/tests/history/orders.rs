@@ -314,19 +314,15 @@ impl History {
             // By a deposit that is made for it.
             let (wallet, deposit) = (WalletId::of(buyer, total.currency()), DepositId(self.id()));
             let (source, provider_reference) = (method(), format!("ref {deposit}"));
-            let pays = Some(group);
-            self.wallet(
-                wallet,
-                wallet::Command::RequestDeposit { deposit, owner: buyer, amount: total, source, pays },
-            )?;
-            self.wallet(wallet, wallet::Command::SettleDeposit { deposit, provider_reference, spent: None })?;
+            self.wallet(wallet, wallet::Command::RequestDeposit { deposit, owner: buyer, amount: total, source })?;
+            self.wallet(wallet, wallet::Command::SettleDeposit { deposit, provider_reference })?;
         }
         self.group(group, order_group::Command::Pay { now })?;
         for (order, amount) in outstanding {
             if amount.is_positive() {
                 self.wallet(WalletId::of(buyer, amount.currency()), wallet::Command::Pay { order, amount })?;
             }
-            for event in self.escrow(order, escrow::Command::Fund { now })? {
+            for event in self.escrow(order, escrow::Command::Fund { source: escrow::Source::Wallet, now })? {
                 self.settle_commission(order, &event)?;
             }
             self.order(order, order::Command::Pay {})?;
@@ -405,13 +401,20 @@ impl History {
                     let to_buyer = self.part(opened.remaining())?;
                     let events = self.escrow(order, escrow::Command::Split { to_buyer, by: staff })?;
                     self.settle(order, &events)?;
-                    self.order(order, order::Command::Complete {}).map(drop)
+                    self.order(order, order::Command::Complete { now: self.now }).map(drop)
                 }
             },
             (Phase::Released { .. }, _) if self.random.random_bool(0.5) => self.refund(order, staff),
-            (Phase::AwaitingPayment | Phase::Voided | Phase::Released { .. } | Phase::Refunded | Phase::Split, _) => {
-                None
-            }
+            // What a card has paid has a history of its own.
+            (
+                Phase::AwaitingPayment
+                | Phase::ChargedBack { .. }
+                | Phase::Voided
+                | Phase::Released { .. }
+                | Phase::Refunded
+                | Phase::Split,
+                _,
+            ) => None,
         }
     }
 
@@ -438,6 +441,7 @@ impl History {
             (
                 Phase::AwaitingPayment
                 | Phase::Funded { .. }
+                | Phase::ChargedBack { .. }
                 | Phase::Voided
                 | Phase::Released { .. }
                 | Phase::Refunded
@@ -496,7 +500,7 @@ impl History {
         let now = self.now;
         let events = self.escrow(order, escrow::Command::Release { cause, now })?;
         self.settle(order, &events)?;
-        self.order(order, order::Command::Complete {}).map(drop)
+        self.order(order, order::Command::Complete { now }).map(drop)
     }
 
     /// By the seller or staff, of some or all, before or after the seller was paid.
@@ -531,7 +535,7 @@ impl History {
 
     fn close_if_refunded(&mut self, order: OrderId) -> Option<()> {
         if !self.opened(order)?.remaining().is_positive() {
-            self.order(order, order::Command::Refund {})?;
+            self.order(order, order::Command::Refund { now: self.now })?;
         }
         Some(())
     }
@@ -597,7 +601,10 @@ impl History {
                 | escrow::Event::EscrowVoided {}
                 | escrow::Event::InspectionStarted { .. }
                 | escrow::Event::InspectionReminded { .. }
-                | escrow::Event::EscrowDisputed { .. } => {}
+                | escrow::Event::EscrowDisputed { .. }
+                | escrow::Event::EscrowChargedBack { .. }
+                | escrow::Event::ChargebackReturned { .. }
+                | escrow::Event::ChargebackSettled { .. } => {}
             }
             self.settle_commission(order, event)?;
         }

@@ -102,9 +102,9 @@ impl History {
         let amount = self.amount();
         let (id, deposit) = (WalletId::of(owner, amount.currency()), DepositId(self.id()));
         let source = method();
-        self.wallet(id, wallet::Command::RequestDeposit { deposit, owner, amount, source, pays: None });
-        let provider_reference = "ref".to_owned();
-        self.wallet(id, wallet::Command::SettleDeposit { deposit, provider_reference, spent: None });
+        self.wallet(id, wallet::Command::RequestDeposit { deposit, owner, amount, source });
+        let provider_reference = format!("ref {deposit}");
+        self.wallet(id, wallet::Command::SettleDeposit { deposit, provider_reference });
     }
 
     /// Whoever has enough buys, or goes over to another plan.

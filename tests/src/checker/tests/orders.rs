@@ -1,12 +1,12 @@
 //! The faults of orders, escrows, stock and timers that the checker must find.
 
+use domain::ListingId;
 use domain::escrow::{self, ReleaseCause};
 use domain::listing::{self, Condition, Delivery, Details, Sale};
 use domain::order;
 use domain::order_group;
 use domain::points::Points;
 use domain::stock::{self, Sku};
-use domain::{DepositId, ListingId, WalletId, wallet};
 
 use super::*;
 use crate::history::{Change, Wanted};
@@ -33,11 +33,7 @@ impl Marketplace {
         marketplace.cause(&[DomainEvent::Listing(GOODS, drafted), DomainEvent::Stock(GOODS, counted)]);
         marketplace.cause(&[DomainEvent::Listing(GOODS, listing::Event::ListingPublished {})]);
         marketplace.ask(ANN, "deposit", deposit(5_000));
-        let requested = marketplace.log.events.last().unwrap().event.decode().unwrap();
-        let deposit = DepositId(Minted::in_events(&[requested]).operation);
-        let settled =
-            wallet::Event::DepositSettled { deposit, provider_reference: "ch_1".to_owned(), postings: Vec::new() };
-        marketplace.cause(&[DomainEvent::Wallet(WalletId::of(ANN, Currency::USD), settled)]);
+        marketplace.settle_deposit();
         marketplace
     }
 

@@ -3,7 +3,7 @@
 use domain::plan::Terms;
 use domain::subscription::{Command as Wanted, EndCause, Event, Outlook, Subscription};
 use domain::wallet::{self, Wallet};
-use domain::{Aggregate, DepositId, SubscriptionId, WalletId};
+use domain::{Aggregate, SubscriptionId, WalletId};
 
 use super::*;
 
@@ -26,11 +26,7 @@ impl Marketplace {
     fn with_money() -> Self {
         let mut marketplace = Self::open();
         marketplace.ask(ANN, "deposit", deposit(50_000));
-        let requested = marketplace.log.events.last().unwrap().event.decode().unwrap();
-        let deposit = DepositId(Minted::in_events(&[requested]).operation);
-        let settled =
-            wallet::Event::DepositSettled { deposit, provider_reference: "ch_1".to_owned(), postings: Vec::new() };
-        marketplace.cause(&[DomainEvent::Wallet(WalletId::of(ANN, Currency::USD), settled)]);
+        marketplace.settle_deposit();
         marketplace
     }
 

@@ -32,7 +32,7 @@ pub struct MovementsQuery {
     account: Option<Uuid>,
     /// Only what the escrow of this order has got or given.
     order: Option<Uuid>,
-    /// Only this deposit, withdrawal, hold, refund, order, commission or period of a subscription.
+    /// Only this deposit, withdrawal, hold, refund, order, charge, dispute, commission or period of a subscription.
     operation: Option<Uuid>,
     /// Not before then.
     from: Option<DateTime<Utc>>,
@@ -46,11 +46,12 @@ pub struct MovementsQuery {
 }
 
 words!(
-    StepName: "deposit_settled", "withdrawal_requested", "withdrawal_paid", "withdrawal_failed", "hold_placed",
-    "hold_released", "escrow_funded", "escrow_released", "escrow_refunded", "escrow_split", "release_refunded",
-    "commission_accrued", "commission_vested", "commission_reversed", "vested_commission_reversed",
-    "subscription_purchased", "subscription_upgraded", "subscription_renewed", "period_recognised",
-    "receivable_recovered"
+    StepName: "deposit_settled", "withdrawal_requested", "withdrawal_paid", "withdrawal_failed", "withdrawal_returned",
+    "hold_placed", "hold_released", "escrow_funded", "escrow_released", "escrow_refunded", "escrow_split",
+    "release_refunded", "commission_accrued", "commission_vested", "commission_reversed",
+    "vested_commission_reversed", "subscription_purchased", "subscription_upgraded", "subscription_renewed",
+    "period_recognised", "receivable_recovered", "charge_succeeded", "provider_fee_charged", "charge_refunded",
+    "charge_refund_returned", "charge_disputed", "charge_dispute_won", "escrow_charged_back", "chargeback_returned"
 );
 
 /// A movement of money from one place to another.
@@ -62,7 +63,8 @@ pub struct MovementBody {
     ordinal: i32,
     #[schema(value_type = String, example = "escrow_released")]
     kind: Step,
-    /// The deposit, withdrawal, hold, refund, order, commission or period of a subscription that it is a step of.
+    /// The deposit, withdrawal, hold, refund, order, charge, dispute, commission or period of a subscription that it is a
+    /// step of.
     operation: Uuid,
     /// Where it came from: the side that is debited.
     from: LedgerPlace,

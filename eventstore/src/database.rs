@@ -113,6 +113,19 @@ impl Database {
         Self { options: self.options.clone().database(database), wrapping: self.wrapping.clone() }
     }
 
+    /// Where somebody else reaches the same database, as an address that psql and others read; on `host` if it is named, else
+    /// where we reach it. Neither name nor password may have anything in it that such an address would not take.
+    pub fn address_of(&self, host: Option<&str>, user: &str, password: &str) -> String {
+        let (port, database) = (self.options.get_port(), self.options.get_database().unwrap_or_default());
+        let host = match (host, self.options.get_socket()) {
+            (Some(host), _) => host.to_owned(),
+            // libpq and sqlx both read a folder in the place of the host.
+            (None, Some(folder)) => folder.to_string_lossy().replace('%', "%25").replace('/', "%2F"),
+            (None, None) => self.options.get_host().to_owned(),
+        };
+        format!("postgres://{user}:{password}@{host}:{port}/{database}")
+    }
+
     /// A connection as whoever the URL names: for migrations and other work of the owner.
     pub async fn connect_as_owner(&self) -> Result<PgConnection, DatabaseError> {
         PgConnection::connect_with(&self.options).await.map_err(|source| self.unreachable(source))

@@ -1,10 +1,11 @@
 //! The schemas of read models: made in an empty marketplace, compared with the versions of the code.
 
 use eventstore::database::SERVICE_ROLE;
+use eventstore::follower::Follower;
 use eventstore::{Position, log, parking};
 use sqlx::{Connection, Executor, FromRow, PgConnection};
 
-use crate::{ALL, ReadModel};
+use crate::{ALL, ReadModel, analytics};
 
 /// Makes the tables and checkpoints that an empty log is shown by, and names the read models that have to be built from
 /// the log before they can be asked: those that are not there, or not in the version of this code. `owner` may create
@@ -111,7 +112,7 @@ pub(crate) async fn left_over(connection: &mut PgConnection) -> Result<Vec<ReadM
     Ok(left_over)
 }
 
-/// Creates the schema of a read model with its tables, for the service to work on. Leaves the schema on the search path
+/// Creates the schema of a read model with its tables, for the service to work on, and with what analysts see of them. Leaves the schema on the search path
 /// of the transaction.
 pub(crate) async fn create(transaction: &mut PgConnection, model: &ReadModel) -> Result<(), sqlx::Error> {
     run(transaction, "create schema %I", &[model.name]).await?;
@@ -122,7 +123,14 @@ pub(crate) async fn create(transaction: &mut PgConnection, model: &ReadModel) ->
     transaction.execute(sqlx::raw_sql(model.ddl)).await?;
     let grant = "grant usage on schema %1$I to %2$I;
                  grant select, insert, update, delete on all tables in schema %1$I to %2$I";
-    run(transaction, grant, &[model.name, SERVICE_ROLE]).await
+    run(transaction, grant, &[model.name, SERVICE_ROLE]).await?;
+    if model.stands_for() == analytics::MODEL.name {
+        analytics::show(transaction).await?;
+    }
+    if model.name == analytics::MODEL.name {
+        analytics::open(transaction).await?;
+    }
+    Ok(())
 }
 
 /// Takes those indexes off the tables of a schema that no constraint stands on, and answers with how each is made: a

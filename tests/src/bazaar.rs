@@ -146,6 +146,11 @@ pub async fn admin(server: &InProcess, name: &str) -> Client {
     somebody_who_may(server, name, [Capability::Staff, Capability::Admin].into()).await
 }
 
+/// Somebody who reads the whole history, and is nobody of the staff.
+pub async fn auditor(server: &InProcess, name: &str) -> Client {
+    somebody_who_may(server, name, [Capability::Audit].into()).await
+}
+
 async fn somebody_who_may(server: &InProcess, name: &str, capabilities: BTreeSet<Capability>) -> Client {
     let client = server.client().register(name).await;
     let account = client.account();

@@ -1,6 +1,8 @@
-//! `tradepost keys`: with which keys those of people are wrapped, and wrapping them all with the current one.
+//! `tradepost keys`: with which keys those of people are wrapped, wrapping them all with the current one, and taking them to
+//! another database.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use eventstore::wrapping::rows::{self, Census, Refused, RewrapError, Rewrapped, Wrapped};
@@ -11,6 +13,10 @@ use sqlx::Connection;
 use super::output::{Output, show};
 use super::{Failure, Place, stop_signals};
 use crate::config::Config;
+
+mod carried;
+
+pub(super) use carried::{carrier, read_carried};
 
 /// How many rows that do not open are named.
 const NAMED: usize = 10;
@@ -33,6 +39,26 @@ pub(super) enum Keys {
         #[command(flatten)]
         output: Output,
     },
+    /// Write the keys of people into a file, each wrapped, to go with an export of the log.
+    ///
+    /// With the file, its wrapping key and the log everything can be read that anybody has said of themselves: keep the
+    /// three apart. Whoever is forgotten later is still in it, so delete it when its export is deleted. `tradepost
+    /// import-log` reads it.
+    ///
+    /// Example:
+    ///   openssl rand -hex 32 > carrier.key && chmod 600 carrier.key
+    ///   tradepost keys export --to people.keys --wrapping-key-file carrier.key
+    #[command(verbatim_doc_comment)]
+    Export {
+        /// A new file.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// The file with the key to wrap them with; that of this configuration unless told.
+        #[arg(long, value_name = "FILE")]
+        wrapping_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 impl Keys {
@@ -47,6 +73,13 @@ impl Keys {
         match self {
             Self::Status { output } => status(place, output.json).await,
             Self::Rewrap { output } => rewrap(place, output.json).await,
+            Self::Export { to, wrapping_key_file, output } => {
+                let carrier = match wrapping_key_file {
+                    Some(file) => carrier(&file)?,
+                    None => place.database.wrapping().clone(),
+                };
+                carried::export(place, &to, &carrier, output.json).await
+            }
         }
     }
 }

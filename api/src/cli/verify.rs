@@ -1,6 +1,7 @@
 //! `tradepost verify`: whether everything that is derived from the log is what the log says, and the log is whole.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
@@ -11,9 +12,10 @@ use eventstore::database::{Database, is_outage};
 use eventstore::follower::{self, FollowError, Status};
 use eventstore::nats::{self, NatsError};
 use eventstore::parking::ParkedEvent;
+use eventstore::proof::{self, store};
 use eventstore::relay::{self, RelayError};
 use eventstore::wrapping::Wrapping;
-use eventstore::{Position, audit, streams};
+use eventstore::{Position, audit, log, streams};
 use projections::ReadModel;
 use projections::rebuild::{self, Comparison, RebuildError};
 use serde::Serialize;
@@ -22,8 +24,9 @@ use tokio::time::Instant;
 
 use super::output::show;
 use super::{Failure, Place, stop_signals};
+use crate::anchors;
 use crate::app::followers;
-use crate::config::Config;
+use crate::config::{Config, proof_keys};
 
 /// How long whoever follows the log may take to come to where it ended.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,8 +39,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// the log has come to where it ended; builds every read model and the timers anew from the log, and compares them with
 /// the live ones, row by row; so it does with snapshots, and the stream in NATS, if there is one, message by message.
 /// Reads and writes go on meanwhile. Whatever differs is named, and the exit code is then not zero.
+///
+/// With `--full` it also shows that no event was altered, removed, inserted or moved since it was hashed: hashes every event
+/// anew, compares it with what is recorded of it, that with the tree, and the tree with every head that was signed, and
+/// with those that were kept outside (`proof.anchor_file`, `--head`).
+///
+/// Examples:
+///   tradepost verify
+///   tradepost verify --full
+///   tradepost verify --full --head /mnt/usb/heads
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Verify {
+    /// Compare the log with the proof of it too.
+    #[arg(long)]
+    full: bool,
+    /// A file with tree heads that were kept outside; may be given several times.
+    #[arg(long = "head", value_name = "FILE", requires = "full")]
+    heads: Vec<PathBuf>,
     /// Tell what was found as JSON.
     #[arg(long)]
     json: bool,
@@ -66,7 +85,7 @@ impl Verify {
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
         let stop = stop_signals()?;
         let place = Place::beside(config).await?;
-        let looked = match stop.run_until_cancelled(look(&place.database, config)).await {
+        let looked = match stop.run_until_cancelled(self.look(&place.database, config)).await {
             Some(looked) => looked,
             None => rebuild::discard(&place.database, &projections::ALL)
                 .await
@@ -82,6 +101,42 @@ impl Verify {
             count => Err(format!("{count} things are not what they should be").into()),
         }
     }
+}
+
+impl Verify {
+    /// Looks at everything, and at the proof first: it takes no more than what is asked for to fail.
+    async fn look(&self, database: &Database, config: &Config) -> Result<Report, Failure> {
+        let proof = if self.full { Some(look_at_proof(database, config, &self.heads).await?) } else { None };
+        let mut report = look(database, config).await?;
+        report.checks.splice(1..1, proof);
+        report.sound = report.checks.iter().all(|check| check.findings.is_empty());
+        Ok(report)
+    }
+}
+
+/// Compares the log with what was signed of it.
+async fn look_at_proof(database: &Database, config: &Config, files: &[PathBuf]) -> Result<Check, Failure> {
+    let keys = proof_keys(config, &super::secret(config)?)?;
+    let kept = config.proof.anchor_file.iter().filter(|file| file.exists());
+    let mut outside = Vec::new();
+    for file in kept.chain(files) {
+        outside.extend(anchors::read(file)?);
+    }
+    let mut owner = database.connect_as_owner().await?;
+    let until = Instant::now() + PATIENCE;
+    let head = log::head(&mut owner).await?;
+    while store::size(&mut owner).await? < head && Instant::now() < until {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let audit = proof::audit::audit(&mut owner, &keys, &outside, super::proof::shown("events")).await?;
+    owner.close().await?;
+    let mut findings: Vec<String> = audit.findings.iter().map(ToString::to_string).collect();
+    if audit.hashed < head {
+        let hashed = audit.hashed;
+        findings
+            .push(format!("has come to position {hashed} only, where the log had {head}: no node carries it on"));
+    }
+    Ok(Check { subject: "the proof".to_owned(), position: Some(audit.hashed), findings })
 }
 
 async fn look(database: &Database, config: &Config) -> Result<Report, Failure> {

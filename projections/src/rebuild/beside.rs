@@ -9,9 +9,12 @@ use eventstore::{log, parking};
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::ahead::{self, Goal};
-use super::{Comparison, RebuildError, Rebuilt};
+use super::{Comparison, PATIENCE, RebuildError, Rebuilt};
 use crate::digest::{compare, digest};
-use crate::{ReadModel, schema};
+use crate::{ReadModel, analytics, schema};
+
+/// What Postgres answers when a lock was not free in time (`lock_not_available`).
+const LOCK_TIMEOUT: &str = "55P03";
 
 /// A read model beside the live one, and the connection whose lock makes it the only one.
 pub(super) struct Beside {
@@ -76,7 +79,7 @@ impl Beside {
         .await?;
         let turn = sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(next.name);
         match turn.execute(&mut connection).await {
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03") => {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_TIMEOUT) => {
                 return Err(RebuildError::UnderWay(live.name));
             }
             other => other?,
@@ -176,6 +179,9 @@ impl Beside {
             schema::rename(&mut transaction, live.name, &schema::former(live)).await?;
         }
         schema::rename(&mut transaction, next.name, live.name).await?;
+        if live.name == analytics::MODEL.name {
+            analytics::open(&mut transaction).await?;
+        }
         parking::hand_over(&mut transaction, next.name, live.name).await?;
         schema::move_checkpoint(&mut transaction, live, head).await?;
         transaction.commit().await?;
@@ -184,7 +190,21 @@ impl Beside {
 
     /// Removes whatever this or an earlier call has left, and lets others rebuild.
     pub(super) async fn close(mut self) -> Result<(), RebuildError> {
-        self.remove().await?;
+        // Somebody may still read the tables that were the live ones, an analyst for minutes. A node that starts does not
+        // wait for that.
+        sqlx::query("select set_config('lock_timeout', $1, false)")
+            .bind(PATIENCE.as_millis().to_string())
+            .execute(&mut self.connection)
+            .await?;
+        match self.remove().await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_TIMEOUT) => {
+                tracing::warn!(
+                    read_model = self.live.name,
+                    "the tables before the rebuild are still read; the next rebuild, or the next start of a node, drops them"
+                );
+            }
+            other => other?,
+        }
         // Given up here and not by hanging up, which Postgres notices only a moment later.
         self.connection.execute("select pg_advisory_unlock_all()").await?;
         Ok(self.connection.close().await?)

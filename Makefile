@@ -108,12 +108,17 @@ MOTO_VERSION := 5.2.5
 FLASK_CORS_VERSION := 6.0.5
 AIOSMTPD_VERSION := 1.4.6
 LOCALSTRIPE_VERSION := 1.15.10
-TEST_PYTHON := $(TOOLS)/python/nats-$(NATS_PY_VERSION)-oidc-$(OIDC_PROVIDER_VERSION)-moto-$(MOTO_VERSION)-aiosmtpd-$(AIOSMTPD_VERSION)-localstripe-$(LOCALSTRIPE_VERSION)
+# For the notebook of docs/analytics.md.
+DUCKDB_VERSION := 2.0.0
+PSYCOPG_VERSION := 3.3.9
+MATPLOTLIB_VERSION := 3.11.2
+TEST_PYTHON := $(TOOLS)/python/nats-$(NATS_PY_VERSION)-oidc-$(OIDC_PROVIDER_VERSION)-moto-$(MOTO_VERSION)-aiosmtpd-$(AIOSMTPD_VERSION)-localstripe-$(LOCALSTRIPE_VERSION)-duckdb-$(DUCKDB_VERSION)-psycopg-$(PSYCOPG_VERSION)-matplotlib-$(MATPLOTLIB_VERSION)
 python: $(TEST_PYTHON)
 $(TEST_PYTHON): $(PYTHON)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check nats-py==$(NATS_PY_VERSION) oidc-provider-mock==$(OIDC_PROVIDER_VERSION) \
 	    'moto[s3]==$(MOTO_VERSION)' flask-cors==$(FLASK_CORS_VERSION) aiosmtpd==$(AIOSMTPD_VERSION) \
-	    localstripe==$(LOCALSTRIPE_VERSION)
+	    localstripe==$(LOCALSTRIPE_VERSION) duckdb==$(DUCKDB_VERSION) 'psycopg[binary]==$(PSYCOPG_VERSION)' \
+	    matplotlib==$(MATPLOTLIB_VERSION)
 	touch $@
 
 # For `fuzz-api`.

@@ -27,6 +27,8 @@ use eventstore::lease::Lease;
 use eventstore::log::{self, Head};
 use eventstore::nats::{self, NatsError};
 use eventstore::progress::Progress;
+use eventstore::proof::keys::KeyRing;
+use eventstore::proof::notary::{self, Notary, Standing};
 use eventstore::relay::{self, Relay};
 use eventstore::secrets::RootSecret;
 use eventstore::wrapping::Wrapping;
@@ -41,12 +43,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::anchors::{self, Anchors};
 use crate::auth::openid::OpenId;
 use crate::auth::passwords::{PasswordError, Passwords};
 use crate::auth::sessions::LiveSessions;
 use crate::auth::tokens::AccessTokens;
-use crate::config::Config;
+use crate::config::{Config, ConfigError, proof_keys};
 use crate::forward::{self, Forwarding};
+use crate::http::as_of::Past;
 use crate::http::limits::{self, Limits};
 use crate::http::live::Live;
 use crate::http::markdown::RenderedPages;
@@ -56,6 +60,7 @@ use crate::observe;
 use crate::offers::Kept;
 use crate::outgoing;
 use crate::places::{Places, PlacesError};
+use crate::unfound::Unfound;
 
 /// How long the followers may take to finish their batch when the node stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -84,6 +89,9 @@ pub enum StartError {
          because without their keys these people would seem to be forgotten"
     )]
     Unopenable(#[from] Unopenable),
+    /// The keys of the log.
+    #[error(transparent)]
+    Keys(#[from] ConfigError),
     /// The hasher.
     #[error(transparent)]
     Passwords(#[from] PasswordError),
@@ -136,6 +144,8 @@ pub struct Parts {
     pub secret: RootSecret,
     /// How the keys of people are stored.
     pub wrapping: Wrapping,
+    /// What answers about the past are worked out with.
+    pub past: Past,
     /// Access tokens.
     pub tokens: AccessTokens,
     /// Passwords.
@@ -146,6 +156,8 @@ pub struct Parts {
     pub media: Option<Arc<Media>>,
     /// Provinces and cities.
     pub places: Places,
+    /// What was searched for and not found.
+    pub unfound: Unfound,
     /// Content pages as HTML.
     pub rendered: RenderedPages,
     /// Who is logged in.
@@ -166,6 +178,10 @@ pub struct Parts {
     pub nats: Option<async_nats::Client>,
     /// How far the relay is, if this node takes turns at it; nothing while it is another's.
     pub relayed: Option<watch::Receiver<Option<Position>>>,
+    /// The keys of the log.
+    pub keys: KeyRing,
+    /// The notary, if this node takes turns at it.
+    pub notary: Option<Notarizing>,
     /// Cancelled when the server is told to stop: sockets close, requests that have begun are finished.
     pub closing: CancellationToken,
 }
@@ -243,6 +259,9 @@ const PROCESSES: [(&str, i32); 5] = [
     (clearing::NAME, process::VERSION),
 ];
 
+/// The processes that keep nothing of their own: wherever they go on from, they need nothing of what was before.
+pub const STATELESS: [&str; 3] = [payments::NAME, media::NAME, clearing::NAME];
+
 /// The names of all followers.
 pub fn followers() -> impl Iterator<Item = &'static str> {
     projections::ALL.iter().map(|model| model.name).chain(PROCESSES.map(|(name, _)| name))
@@ -282,6 +301,15 @@ pub struct Node {
     pub app: App,
     deciding: JoinHandle<()>,
     tasks: Tasks,
+}
+
+/// What the handlers have to do with the notary.
+#[derive(Clone, Debug)]
+pub struct Notarizing {
+    /// How far it is.
+    pub standing: watch::Receiver<Standing>,
+    /// Asks for a head that covers a position.
+    pub ask: watch::Sender<Position>,
 }
 
 /// What runs beside the decision loop until the node stops.
@@ -386,6 +414,7 @@ impl Node {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let (places, media) = read_surroundings(&settings)?;
+        let keys = proof_keys(&settings, &secret)?;
         let counting = observe::metrics::install();
         prepare(database).await?;
         if settings.node.roles.processes {
@@ -410,6 +439,7 @@ impl Node {
         let hints = Arc::default();
         let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
 
+        let notary = start_notary(&settings, (database, &pool), (&head, &clock), &keys, &tasks)?;
         let runner = runner(&settings, database, &head, feed, &progress);
         let called = Called::default();
         let offers = Kept { pool: pool.clone(), progress: progress.clone() };
@@ -424,6 +454,8 @@ impl Node {
         tasks.until_stop(head.clone().poll(pool.clone(), runner.poll, hints));
         tasks.until_stop(clock.clone().follow(pool.clone()));
         tasks.until_stop(observe::metrics::keep_up(counting));
+        let (unfound, counting) = Unfound::new(pool.clone(), clock.clone());
+        tasks.tracker.spawn(counting.run(tasks.stop.clone()));
         let (live, sessions) = (Live::at(mint::id()), LiveSessions::new(head.position()));
         // Nodes with processes too: others hand them requests.
         tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
@@ -436,29 +468,22 @@ impl Node {
             tasks.tracker.spawn(post.run(tasks.stop.clone()));
         }
         let time_travel = roles.processes.then(|| {
-            let (wrapping, secret) = (database.wrapping().clone(), secret.clone());
-            let timers = Timers {
+            let leaving = Leaving {
                 pool: pool.clone(),
+                wrapping: database.wrapping().clone(),
+                secret: secret.clone(),
                 engine: engine.clone(),
-                leaving: Leaving { pool: pool.clone(), wrapping, secret, engine: engine.clone() },
-                payments,
-                rules: timer_rules(&settings),
-                clock: clock.clone(),
-                progress: progress.clone(),
-                head,
             };
-            let (time_travel, firing) = timers.start(tasks.stop.clone());
-            tasks.tracker.spawn(firing);
-            time_travel
+            start_timers(&settings, leaving, payments, (&clock, &progress, head), &tasks)
         });
         let google =
             settings.google.client_id.as_ref().map(|id| OpenId::new(&settings.google.issuer, id)).transpose()?;
-        let closing = CancellationToken::new();
         let app = App(Arc::new(Parts {
             tokens: AccessTokens::new(&secret, &settings.auth),
             passwords: Passwords::new()?,
             rendered: RenderedPages::default(),
             limits: Limits::new(settings.limits),
+            past: Past::of(database, settings.past),
             settings,
             engine,
             clock,
@@ -469,15 +494,18 @@ impl Node {
             providers,
             media,
             places,
+            unfound,
             sessions,
             google,
             live,
             health: observe::health::Health::default(),
             time_travel,
+            keys,
+            notary,
             forwarding: nats.as_ref().and_then(|nats| nats.forwarding.clone()),
             nats: nats.as_ref().map(|nats| nats.client.clone()),
             relayed: nats.as_ref().and_then(|nats| nats.relayed.clone()),
-            closing,
+            closing: CancellationToken::new(),
         }));
         tasks.until_stop(observe::health::watch(app.clone()));
         tasks.until_stop(limits::keep_small(app.clone()));
@@ -506,6 +534,55 @@ fn read_surroundings(settings: &Config) -> Result<(Places, Option<Arc<Media>>), 
     let roles = settings.node.roles;
     let media = (roles.api || roles.processes).then(|| Media::open(&settings.media)).transpose()?;
     Ok((Places::load(&settings.places.files.0)?, media.map(Arc::new)))
+}
+
+/// Starts what fires timers.
+fn start_timers(
+    settings: &Config,
+    leaving: Leaving,
+    payments: Payments,
+    (clock, progress, head): (&Clock, &Progress, Head),
+    tasks: &Tasks,
+) -> TimeTravel {
+    let timers = Timers {
+        pool: leaving.pool.clone(),
+        engine: leaving.engine.clone(),
+        leaving,
+        payments,
+        rules: timer_rules(settings),
+        clock: clock.clone(),
+        progress: progress.clone(),
+        head,
+    };
+    let (time_travel, firing) = timers.start(tasks.stop.clone());
+    tasks.tracker.spawn(firing);
+    time_travel
+}
+
+/// Starts what hashes the log and signs what it has become, and what hands that on; nothing on a node without processes.
+fn start_notary(
+    settings: &Config,
+    (database, pool): (&Database, &PgPool),
+    (head, clock): (&Head, &Clock),
+    keys: &KeyRing,
+    tasks: &Tasks,
+) -> Result<Option<Notarizing>, StartError> {
+    if !settings.node.roles.processes {
+        return Ok(None);
+    }
+    let wanted = Lease { name: notary::LEASE, node: mint::id(), priority: 0, ttl: notary::LEASE_TTL };
+    let (turn, keeping) = wanted.keep(pool.clone(), tasks.stop.clone());
+    tasks.tracker.spawn(keeping);
+    let (standing, seen) = watch::channel(Standing::default());
+    let (database, head, clock) = (database.clone(), head.clone(), clock.clone());
+    let (keys, rules, (ask, asked)) = (keys.clone(), settings.proof.rules(), watch::channel(0));
+    let known = anchors::newest(&settings.proof, &keys).map(Into::into);
+    let notary = Notary { database, head, turn, clock, keys, rules, known, asked, standing };
+    tasks.tracker.spawn(notary.run(tasks.stop.clone()));
+    if let Some(anchors) = Anchors::of(&settings.proof)? {
+        tasks.until_stop(anchors.run(seen.clone()));
+    }
+    Ok(Some(Notarizing { standing: seen, ask }))
 }
 
 /// What runs the followers of this node.

@@ -107,6 +107,9 @@ pub enum BenchError {
         /// What the log says.
         found: i64,
     },
+    /// The notary has no key.
+    #[error("there is no key to sign with: {0}")]
+    Proof(#[from] eventstore::proof::keys::KeyFault),
     /// A task of the bench ended without a result.
     #[error("a caller of the bench is gone: {0}")]
     Caller(#[from] tokio::task::JoinError),

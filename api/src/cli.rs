@@ -21,16 +21,21 @@ use crate::embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings};
 mod admin;
 mod bench;
 mod events;
+mod export;
+mod import_log;
 mod keys;
 mod mail;
 mod media;
 mod output;
 mod projections;
+mod proof;
 mod reconcile;
 mod relay;
+mod replay;
 mod serve;
 mod timers;
 mod verify;
+mod verify_receipt;
 
 /// What an operator is told when something does not work: one sentence.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -95,12 +100,29 @@ enum Command {
     /// Read the log as it is stored. Personal fields stay sealed.
     #[command(subcommand)]
     Events(events::Events),
+    Export(export::Export),
+    ImportLog(import_log::ImportLog),
     /// See what is due.
     #[command(subcommand)]
     Timers(timers::Timers),
     Verify(verify::Verify),
+    /// See the keys and heads by which others can trust the log.
+    ///
+    /// A node signs what the log has become (`proof.head_every_ms`), with a key that follows from the root secret, or with
+    /// one in a file. Whoever has the public key and keeps a head can show later that the log was changed under it.
+    ///
+    /// To sign with a key of its own, or to replace it:
+    ///   1. `tradepost proof key` prints the public key so far, and `tradepost proof mint-key FILE` makes the new one and
+    ///      prints its public key: add both to `proof.former_keys` on every node, and restart them one by one.
+    ///   2. Put the file on every node, name it in `proof.key_file`, and restart them.
+    ///   3. Publish the new public key where the old one is. Keep that in `proof.former_keys` for ever: without it what it
+    ///      has signed is not believed, and nothing more is signed.
+    #[command(subcommand, verbatim_doc_comment)]
+    Proof(proof::Proof),
+    VerifyReceipt(verify_receipt::VerifyReceipt),
     Reconcile(reconcile::Reconcile),
-    /// See and replace the key that wraps the keys of people.
+    Replay(replay::Replay),
+    /// See and replace the key that wraps the keys of people; take these to another database.
     ///
     /// Personal fields in the log are sealed with a key per person, in the table `person_keys`. With `sealing.wrapping_key`
     /// (or `sealing.wrapping_key_file`) those keys are wrapped with one that is not in the database. Make one with
@@ -166,9 +188,14 @@ impl Arguments {
             Command::Relay(command) => command.run(&config).await,
             Command::Projections(command) => Box::pin(command.run(&config)).await,
             Command::Events(command) => command.run(&config).await,
+            Command::Export(command) => Box::pin(command.run(&config)).await,
+            Command::ImportLog(command) => Box::pin(command.run(&config)).await,
             Command::Timers(command) => command.run(&config).await,
             Command::Verify(command) => Box::pin(command.run(&config)).await,
+            Command::Proof(command) => command.run(&config).await,
+            Command::VerifyReceipt(command) => command.run().await,
             Command::Reconcile(command) => Box::pin(command.run(&config)).await,
+            Command::Replay(command) => Box::pin(command.run(&config)).await,
             Command::Keys(command) => command.run(&config).await,
             Command::Media(command) => command.run(&config).await,
             Command::Mail(command) => command.run(&config).await,

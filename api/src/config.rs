@@ -9,10 +9,14 @@ mod layers;
 mod mail;
 mod media;
 mod networks;
+mod observing;
+mod orders;
 mod origins;
+mod past;
 mod payouts;
 mod places;
 mod plans;
+mod proof;
 mod reports;
 mod roles;
 mod sandbox;
@@ -43,14 +47,18 @@ pub use layers::{ConfigFile, DEFAULT_FILE, PREFIX, Sources};
 pub use mail::Mail;
 pub use media::Media;
 pub use networks::Networks;
+pub use observing::{Log, LogFormat, Metrics, Traces};
+pub use orders::Orders;
 pub use origins::Origins;
+pub use past::Past;
 pub use payouts::{OutLimit, Payouts};
 pub use places::{Files, Places};
 pub use plans::Plans;
+pub use proof::{Proof, proof_keys};
 pub use reports::Reports;
 pub use roles::Roles;
 pub use sandbox::Sandbox;
-pub use sealing::{Sealing, wrapping};
+pub use sealing::{Sealing, carrier, wrapping};
 pub(crate) use secret::random_hex;
 pub use secret::{Secret, root_secret};
 pub use settings::describe;
@@ -120,6 +128,8 @@ pub struct Config {
     pub engine: Engine,
     /// Followers of the log.
     pub feed: Feed,
+    /// Answers about the past.
+    pub past: Past,
     /// What this node does.
     pub node: Node,
     /// NATS, which carries events to other nodes and systems.
@@ -128,6 +138,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// How the keys of people are stored.
     pub sealing: Sealing,
+    /// What is signed of the log.
+    pub proof: Proof,
     /// The sandbox for trying things out.
     pub sandbox: Sandbox,
     /// Traces for a collector.
@@ -254,24 +266,6 @@ pub struct Catalogue {
     pub review_s: u32,
 }
 
-/// Rules of sales. An order keeps those of the time when it was placed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Orders {
-    /// The marketplace's share of a sale, in basis points.
-    pub fee_bps: u32,
-    /// Seconds that a seller has to confirm what a guest has ordered.
-    pub confirm_within_s: u32,
-    /// Seconds that a seller has after that to send it.
-    pub cash_ship_within_s: u32,
-    /// Seconds that a seller has after that to say that it was brought.
-    pub cash_deliver_within_s: u32,
-    /// Seconds that a buyer may inspect what was shipped.
-    pub inspection_physical_s: u32,
-    /// Seconds that a buyer may inspect what is digital.
-    pub inspection_digital_s: u32,
-}
-
 /// Rules of bonus points. An order keeps those of the time when it was placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -328,45 +322,6 @@ pub struct Nats {
     pub url: Option<Secret<String>>,
     /// How many copies of the stream there are in a cluster.
     pub replicas: usize,
-}
-
-/// Metrics for Prometheus.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Metrics {
-    /// Where they are shown to whoever gets there.
-    pub bind: Option<SocketAddr>,
-}
-
-/// Traces for a collector.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Traces {
-    /// Where they are sent; nothing is traced without it.
-    pub otlp_endpoint: Option<String>,
-    /// How many requests begin a trace, in per cent.
-    pub sample_percent: u8,
-}
-
-/// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// For people or for machines.
-    pub format: LogFormat,
-    /// What is logged, as in `RUST_LOG`.
-    pub filter: String,
-}
-
-/// The shape of a log line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// A line that people read.
-    #[default]
-    Text,
-    /// A JSON object per line.
-    Json,
 }
 
 impl Default for Http {
@@ -438,19 +393,6 @@ impl Default for Points {
     }
 }
 
-impl Default for Orders {
-    fn default() -> Self {
-        Self {
-            fee_bps: 200,
-            confirm_within_s: 172_800,
-            cash_ship_within_s: 1_209_600,
-            cash_deliver_within_s: 3_888_000,
-            inspection_physical_s: 1_209_600,
-            inspection_digital_s: 172_800,
-        }
-    }
-}
-
 impl Default for Engine {
     fn default() -> Self {
         Self { batch_max: 256, cache_aggregates: 100_000, queue: 4096 }
@@ -466,18 +408,6 @@ impl Default for Feed {
 impl Default for Nats {
     fn default() -> Self {
         Self { url: None, replicas: 1 }
-    }
-}
-
-impl Default for Traces {
-    fn default() -> Self {
-        Self { otlp_endpoint: None, sample_percent: 100 }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info,sqlx=warn".to_owned() }
     }
 }
 
@@ -664,6 +594,9 @@ impl Config {
             ("engine.queue", self.engine.queue >= 1, "it must be at least 1"),
             ("feed.poll_ms", (1..=60_000).contains(&self.feed.poll_ms), "it must be from 1 to 60000"),
             ("feed.batch_events", (1..=100_000).contains(&self.feed.batch_events), "it must be from 1 to 100000"),
+            ("past.at_once", (1..=16).contains(&self.past.at_once), "it must be from 1 to 16"),
+            ("past.events", (100..=1_000_000).contains(&self.past.events), "it must be from 100 to 1000000"),
+            ("past.timeout_ms", (100..=25_000).contains(&self.past.timeout_ms), "it must be from 100 to 25000"),
             ("nats.url", nats.is_none_or(is_nats), "it must start with nats:// or tls://"),
             ("nats.replicas", (1..=5).contains(&self.nats.replicas), "it must be from 1 to 5"),
             ("sealing.wrapping_key", self.sealing.key_is_usable(), sealing::KEY_RULE),
@@ -673,6 +606,13 @@ impl Config {
                 "sealing.wrapping_key is set too; set one of them",
             ),
             ("sealing.former_wrapping_keys", self.sealing.former_are_usable(), sealing::FORMER_RULE),
+            ("proof.name", self.proof.name_is_usable(), proof::NAME_RULE),
+            ("proof.former_keys", self.proof.former().is_some(), proof::FORMER_RULE),
+            ("proof.head_every_ms", (10..=86_400_000).contains(&self.proof.head_every_ms), proof::EVERY_RULE),
+            ("proof.head_events", self.proof.head_events >= 1, "it must be at least 1"),
+            ("proof.share_percent", (1..=100).contains(&self.proof.share_percent), "it must be from 1 to 100"),
+            ("proof.anchor_url", self.proof.url_is_usable(), proof::URL_RULE),
+            ("proof.anchor_every_s", (1..=31_536_000).contains(&self.proof.anchor_every_s), proof::ANCHOR_RULE),
             (
                 "node.roles",
                 !self.sandbox.enabled || self.node.roles == Roles::ALL,

@@ -3,7 +3,7 @@
 //! A request passes, from the outside in: [`serving`] (its connection), [`paths`] (every path a client may know becomes
 //! the canonical one), [`origins`] (what browsers are told), [`envelope`] (who sends it, request id, span, time limit,
 //! panics and errors become problems), [`limits`] (how much its sender may ask), [`forward`] (commands go to the node
-//! that decides), [`access`] (who may use it), then its route. Reading a request is in [`extract`], answering in
+//! that decides), [`access`] (who may use it), then its route. Reading a request is in [`extract`] and [`as_of`], answering in
 //! [`reply`], and what refusals look like in [`problem`] alone.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::forward;
 
 pub mod access;
+pub mod as_of;
 pub(crate) mod envelope;
 pub mod extract;
 pub(crate) mod fields;
@@ -160,6 +161,8 @@ pub fn documented(sandbox: bool) -> OpenApiRouter<App> {
         .nest("/api/v1", routes::merchants::router())
         .nest("/api/v1", routes::moderation::router())
         .nest("/api/v1", routes::admin::router())
+        .nest("/api/v1", routes::events::router())
+        .nest("/api/v1", routes::proof::router())
         .nest("/api/v1", routes::metrics::router())
         .nest("/api/v1", routes::health::router());
     if sandbox { router.nest("/api/v1", routes::sandbox::router()) } else { router }

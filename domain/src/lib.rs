@@ -59,9 +59,11 @@ pub mod session;
 pub mod stock;
 pub mod store;
 pub mod subscription;
+pub mod tell;
 pub mod view;
 pub mod vote;
 pub mod wallet;
+pub mod what_if;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -78,6 +80,7 @@ pub use ledger::{LedgerAccount, Posting};
 pub use money::{Currency, Money};
 pub use refusal::Refusal;
 pub use sealed::{OnceClear, Sealed};
+pub use tell::Tell;
 
 /// An instant of the marketplace's one clock, in UTC.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use domain::Timestamp;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgConnection, PgPool};
 use thiserror::Error;
 
@@ -113,6 +113,30 @@ impl Database {
         Self { options: self.options.clone().database(database), wrapping: self.wrapping.clone() }
     }
 
+    /// Where somebody else reaches the same database, as an address that psql and others read; on `host` if it is named,
+    /// else where we reach it, and encrypted as we ask for it. Neither name nor password may have anything in it that such
+    /// an address would not take.
+    pub fn address_of(&self, host: Option<&str>, user: &str, password: &str) -> String {
+        let (port, database) = (self.options.get_port(), encoded(self.options.get_database().unwrap_or_default()));
+        let host = match (host, self.options.get_socket()) {
+            (Some(host), _) => host.to_owned(),
+            // libpq and sqlx both read a folder in the place of the host.
+            (None, Some(folder)) => encoded(&folder.to_string_lossy()),
+            (None, None) => self.options.get_host().to_owned(),
+        };
+        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+        let encryption = match self.options.get_ssl_mode() {
+            // What psql and others do by themselves.
+            PgSslMode::Prefer => "",
+            PgSslMode::Disable => "?sslmode=disable",
+            PgSslMode::Allow => "?sslmode=allow",
+            PgSslMode::Require => "?sslmode=require",
+            PgSslMode::VerifyCa => "?sslmode=verify-ca",
+            PgSslMode::VerifyFull => "?sslmode=verify-full",
+        };
+        format!("postgres://{user}:{password}@{host}:{port}/{database}{encryption}")
+    }
+
     /// A connection as whoever the URL names: for migrations and other work of the owner.
     pub async fn connect_as_owner(&self) -> Result<PgConnection, DatabaseError> {
         PgConnection::connect_with(&self.options).await.map_err(|source| self.unreachable(source))
@@ -206,6 +230,13 @@ async fn serve(connection: &mut PgConnection, more: Option<(&str, String)>) -> R
     Ok(())
 }
 
+/// A part of an address, with `%` and two digits for whatever has a meaning there.
+fn encoded(part: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encoded = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    part.bytes().map(encoded).collect()
+}
+
 /// Whether an error says that the database is away or unable to work, rather than that the statement was wrong.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
@@ -223,5 +254,29 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_somebody_else_leads_where_ours_does() {
+        for (ours, theirs) in [
+            ("postgres://us:x@db.example:5433/shop", "postgres://ann:y@db.example:5433/shop"),
+            ("postgres://us:x@here/shop?host=::1", "postgres://ann:y@[::1]:5432/shop"),
+            (
+                "postgres://us:x@db/a%2Fb%20%3Fc?sslmode=verify-full",
+                "postgres://ann:y@db:5432/a%2Fb%20%3Fc?sslmode=verify-full",
+            ),
+            ("postgres://us:x@%2Ftmp%2Fmy%20folder/shop", "postgres://ann:y@%2Ftmp%2Fmy%20folder:5432/shop"),
+        ] {
+            let database = Database::at(ours).unwrap();
+            assert_eq!(database.address_of(None, "ann", "y"), theirs);
+            let again = Database::at(theirs).unwrap().options;
+            assert_eq!(again.get_database(), database.options.get_database());
+            assert_eq!(again.get_socket(), database.options.get_socket());
+        }
     }
 }

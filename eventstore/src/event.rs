@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::account::Capability;
-use domain::{AccountId, Aggregate, Event as _, Timestamp};
+use domain::{AccountId, Aggregate, Event as _, Tell as _, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
@@ -198,6 +198,13 @@ macro_rules! domain_event {
             pub fn event_type(&self) -> &'static str {
                 match self {
                     $(Self::$aggregate(_, event) => event.event_type(),)+
+                }
+            }
+
+            /// What happened, in a sentence that whoever may know of it may read ([`domain::tell`]).
+            pub fn tell(&self) -> String {
+                match self {
+                    $(Self::$aggregate(_, event) => event.tell(),)+
                 }
             }
 

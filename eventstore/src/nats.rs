@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_RECONNECT: Duration = Duration::from_millis(20);
 const LAST_RECONNECT: Duration = Duration::from_millis(500);
 /// What an event is named after in `ce-source`.
-const SOURCE: &str = "/tradepost";
+pub const SOURCE: &str = "/tradepost";
 
 /// Why NATS cannot be used as configured.
 #[derive(Debug, Error)]

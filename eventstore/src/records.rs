@@ -8,6 +8,7 @@ use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
 use crate::Position;
+use crate::event::{DomainEvent, RecordedEvent, StreamId, UnreadableEvent};
 
 /// An event with everything that is stored of it, in the names of the table.
 #[derive(Debug, FromRow, Serialize)]
@@ -36,7 +37,29 @@ pub struct Record {
     pub payload: Json<Box<RawValue>>,
 }
 
-const COLUMNS: &str = "select position, commit_position, event_id, aggregate_type, aggregate_id, sequence, event_type,
+impl Record {
+    /// What happened, in the terms of the domain.
+    pub fn decode(&self) -> Result<DomainEvent, UnreadableEvent> {
+        let event = RecordedEvent {
+            position: self.position,
+            commit_position: self.commit_position,
+            event_id: self.event_id,
+            aggregate_type: self.aggregate_type.clone(),
+            // Whatever this service has written is the id of a stream.
+            aggregate_id: StreamId(self.aggregate_id.parse().unwrap_or_default()),
+            sequence: self.sequence,
+            event_type: self.event_type.clone(),
+            event_version: self.event_version.clone(),
+            payload: self.payload.get().to_owned(),
+            recorded_at: self.recorded_at,
+            act: None,
+        };
+        event.decode()
+    }
+}
+
+pub(crate) const COLUMNS: &str =
+    "select position, commit_position, event_id, aggregate_type, aggregate_id, sequence, event_type,
     event_version, recorded_at, metadata, payload from public.events";
 
 /// Which events are wanted.

@@ -26,6 +26,8 @@ use crate::wrapping::Wrapping;
 use crate::{Position, mint};
 
 mod parking;
+mod proof;
+mod transfer;
 mod wrapping;
 
 const ANN: AccountId = AccountId(Uuid::from_u128(1));

@@ -24,6 +24,7 @@ use thiserror::Error;
 use crate::mint;
 use crate::sealing::PersonKey;
 
+pub mod carried;
 pub mod rows;
 
 /// The first byte of a wrapped row: which cipher and layout made it.

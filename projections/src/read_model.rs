@@ -6,9 +6,9 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, affiliates, auction_board, catalogue, categories, chats, escrows, images, ledger,
-    notifications, order_money, orders, pages, payees, plans, points, reports, reviews, sales, staff_acts, statements,
-    statistics, stores, subscriptions, wallet_statement,
+    accounts, addresses, affiliates, analytics, auction_board, catalogue, categories, chats, escrows, images, ledger,
+    mentions, notifications, order_money, orders, pages, payees, plans, points, reports, reviews, sales, staff_acts,
+    statements, statistics, stores, subscriptions, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.
@@ -78,10 +78,11 @@ impl Follower for ReadModel {
 }
 
 /// Every read model.
-pub const ALL: [ReadModel; 26] = [
+pub const ALL: [ReadModel; 28] = [
     accounts::MODEL,
     addresses::MODEL,
     affiliates::MODEL,
+    analytics::MODEL,
     catalogue::MODEL,
     categories::MODEL,
     chats::MODEL,
@@ -96,6 +97,7 @@ pub const ALL: [ReadModel; 26] = [
     images::MODEL,
     wallet_statement::MODEL,
     ledger::MODEL,
+    mentions::MODEL,
     points::MODEL,
     reports::MODEL,
     reviews::MODEL,

@@ -1,10 +1,11 @@
 //! The schemas of read models: made in an empty marketplace, compared with the versions of the code.
 
 use eventstore::database::SERVICE_ROLE;
+use eventstore::follower::Follower;
 use eventstore::{Position, log, parking};
 use sqlx::{Connection, Executor, FromRow, PgConnection};
 
-use crate::{ALL, ReadModel};
+use crate::{ALL, ReadModel, analytics};
 
 /// Makes the tables and checkpoints that an empty log is shown by, and names the read models that have to be built from
 /// the log before they can be asked: those that are not there, or not in the version of this code. `owner` may create
@@ -95,24 +96,43 @@ pub(crate) async fn exists(connection: &mut PgConnection, schema: &str) -> Resul
         .await
 }
 
-/// The schema that the live tables of a read model have had, until they are dropped.
+/// What the schemas begin with that live tables of a read model have had, until they are dropped.
 pub(crate) fn former(model: &ReadModel) -> String {
     format!("{}_former", model.name)
+}
+
+/// The schemas that live tables of a read model have had and that are not dropped yet: somebody may still read them.
+pub(crate) async fn formers(connection: &mut PgConnection, model: &ReadModel) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("select nspname::text from pg_namespace where starts_with(nspname, $1) order by nspname")
+        .bind(former(model))
+        .fetch_all(connection)
+        .await
+}
+
+/// A name that no schema has, for the live tables of a read model to be put aside under.
+pub(crate) async fn free_former(connection: &mut PgConnection, model: &ReadModel) -> Result<String, sqlx::Error> {
+    let taken = formers(connection, model).await?;
+    let (mut name, mut number) = (former(model), 1);
+    while taken.contains(&name) {
+        number += 1;
+        name = format!("{}_{number}", former(model));
+    }
+    Ok(name)
 }
 
 /// The read models of which rebuilds have left something, or are under way.
 pub(crate) async fn left_over(connection: &mut PgConnection) -> Result<Vec<ReadModel>, sqlx::Error> {
     let mut left_over = Vec::new();
     for model in ALL {
-        if exists(connection, model.next).await? || exists(connection, &former(&model)).await? {
+        if exists(connection, model.next).await? || !formers(connection, &model).await?.is_empty() {
             left_over.push(model);
         }
     }
     Ok(left_over)
 }
 
-/// Creates the schema of a read model with its tables, for the service to work on. Leaves the schema on the search path
-/// of the transaction.
+/// Creates the schema of a read model with its tables, for the service to work on, and with what analysts see of them.
+/// Leaves the schema on the search path of the transaction.
 pub(crate) async fn create(transaction: &mut PgConnection, model: &ReadModel) -> Result<(), sqlx::Error> {
     run(transaction, "create schema %I", &[model.name]).await?;
     sqlx::query("select set_config('search_path', quote_ident($1), true)")
@@ -122,7 +142,14 @@ pub(crate) async fn create(transaction: &mut PgConnection, model: &ReadModel) ->
     transaction.execute(sqlx::raw_sql(model.ddl)).await?;
     let grant = "grant usage on schema %1$I to %2$I;
                  grant select, insert, update, delete on all tables in schema %1$I to %2$I";
-    run(transaction, grant, &[model.name, SERVICE_ROLE]).await
+    run(transaction, grant, &[model.name, SERVICE_ROLE]).await?;
+    if model.stands_for() == analytics::MODEL.name {
+        analytics::show(transaction).await?;
+    }
+    if model.name == analytics::MODEL.name {
+        analytics::open(transaction).await?;
+    }
+    Ok(())
 }
 
 /// Takes those indexes off the tables of a schema that no constraint stands on, and answers with how each is made: a

@@ -71,6 +71,17 @@ FIELDS = {
     "payment_method_id": "methods",
 }
 
+# Of which kinds of things there is a history, as the log calls them, and where ids of such things are.
+HISTORIES = {
+    "auction": "auctions",
+    "chat": "chats",
+    "escrow": "orders",
+    "listing": "listings",
+    "order": "orders",
+    "review": "reviews",
+    "store": "sellers",
+}
+
 # The same for things whose paths have a name of theirs instead of an id.
 SLUGS = {"store": "stores"}
 
@@ -276,6 +287,17 @@ def _use_what_is_there(case):
         other = _one_of(kind, value)
         if other != value:
             case.path_parameters[name] = other
+    if "aggregate_type" in (case.path_parameters or {}) and _digest(case, "history") % 4:
+        kinds_of_things = sorted(HISTORIES)
+        kind = kinds_of_things[_digest(case, "kind") % len(kinds_of_things)]
+        there = MARKET["ids"].get(HISTORIES[kind], [])
+        case.path_parameters["aggregate_type"] = kind
+        if there:
+            case.path_parameters["id"] = there[_digest(case, "thing") % len(there)]
+    if case.path.startswith("/api/v1/events/receipts/"):
+        _use_reached_position(case.path_parameters, "id")
+    elif "position" in (case.path_parameters or {}):
+        _use_reached_position(case.path_parameters, "position")
     names = [name for word in case.path.split("/") if word in SLUGS for name in MARKET["slugs"][SLUGS[word]]]
     number = _digest(case, "slug")
     if names and "slug" in (case.path_parameters or {}) and number % 4:

@@ -65,8 +65,9 @@ async fn dump(database: &TestDatabase, file: &Path) {
 
 /// As docs/operations.md has it.
 async fn restore(database: &TestDatabase, file: &Path) {
-    let role = "create role tradepost_service nologin";
-    sqlx::query(role).execute(&mut database.connect().await).await.or_fail("make the role of the service");
+    for role in ["create role tradepost_service nologin", "create role tradepost_analyst nologin"] {
+        sqlx::query(role).execute(&mut database.connect().await).await.or_fail("make a role that a dump does not hold");
+    }
     let mut command = Command::new(program("pg_restore"));
     command.args(["--exit-on-error", "--no-owner", "--dbname"]).arg(database.url()).arg(file);
     run(command, "restore a backup").await;

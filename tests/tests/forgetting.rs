@@ -1,5 +1,6 @@
 //! Deleting an account: nothing that tells who it was is left in the database, in the stream, or in what servers say.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
@@ -185,6 +186,33 @@ async fn clerk(database: &TestDatabase, server: &Spawned) -> Client {
     server.client().login("clerk").await
 }
 
+/// All that an auditor is told of what has happened, and what anything was of which there is a history.
+async fn history_for_auditors(database: &TestDatabase, server: &Spawned) -> String {
+    let auditor = server.client().register("auditor").await;
+    let grant = ["admin", "grant", "--email", "auditor@example.com", "--capability", "audit"];
+    let granted = tradepost(database.url(), &grant).output().await.or_fail("run `tradepost admin`");
+    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+    let (mut told, mut cursor, mut things) = (String::new(), String::new(), BTreeSet::new());
+    loop {
+        let page = auditor.get(&format!("/events?limit=100{cursor}")).send().await.expect(200);
+        for item in page.body["items"].as_array().or_fail("find the events") {
+            let name = |field: &str| item[field].as_str().or_fail("find a name").to_owned();
+            things.insert((name("aggregate_type"), name("aggregate_id")));
+        }
+        told.push_str(&page.text);
+        match page.body["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let head = database.log_head().await;
+    for (kind, id) in things {
+        let was = auditor.get(&format!("/events/{kind}/{id}?as_of={head}&limit=1")).send().await.expect(200);
+        told.push_str(&was.text);
+    }
+    told
+}
+
 /// Somebody who leaves traces everywhere, with money and an order that is over.
 async fn somebody(server: &Spawned, seller: &Client, clerk: &Client) -> (Client, Vec<String>) {
     let nobody = Client::with_agent(server.address(), "canary-agent/1.0 (canary-agent)");
@@ -309,6 +337,17 @@ async fn nothing_tells_who_somebody_was_and_the_books_still_balance() {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
 
+    crate::exporting::tells_nothing_of(database, CANARIES.into_iter().chain(places.iter().map(String::as_str))).await;
+    // Auditors see everything, and not who it was; whoever it is sees that.
+    let told = history_for_auditors(database, server).await;
+    assert!(told.contains("EscrowReleased") && told.contains("(sealed)"), "{told}");
+    for hidden in CANARIES.iter().copied().chain(places.iter().map(String::as_str)) {
+        assert!(!told.contains(hidden), "auditors are told `{hidden}`");
+    }
+    let own = ann.get(&format!("/events/account/{}?limit=100", ann.account())).send().await.expect(200);
+    assert!(own.text.contains("canary-email") && own.text.contains("canary-biography"), "{}", own.text);
+    assert!(!own.text.contains("canary-suspension"), "{}", own.text);
+
     let wrong = ann.delete("/auth/account", &json!({ "password": "not the password" })).send().await;
     wrong.problem(422, "invalid-field");
     ann.delete("/auth/account", &json!({ "password": "canary horse battery" })).send().await.expect(200);
@@ -383,6 +422,7 @@ async fn nothing_tells_who_a_guest_was_half_a_year_after() {
         assert_ne!(tables_with(database, shown).await, Vec::<String>::new(), "{shown}");
     }
     assert_eq!(keys_of(database, guest).await, 1);
+    crate::exporting::tells_nothing_of(database, GUEST_CANARIES.into_iter()).await;
     let head = seller.advance(GUEST_FORGOTTEN_AFTER_MS).await;
     // Whatever is compared in the end has come so far.
     for path in ["/auth/me", "/listings", "/stores", "/addresses", "/affiliate"] {

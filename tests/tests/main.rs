@@ -10,6 +10,10 @@ mod administration;
 #[cfg(test)]
 mod affiliates;
 #[cfg(test)]
+mod analytics;
+#[cfg(test)]
+mod as_of;
+#[cfg(test)]
 mod auctions;
 #[cfg(test)]
 mod auth;
@@ -44,6 +48,8 @@ mod edge;
 #[cfg(test)]
 mod escrows;
 #[cfg(test)]
+mod exporting;
+#[cfg(test)]
 mod fees;
 #[cfg(test)]
 mod forgetting;
@@ -51,6 +57,8 @@ mod forgetting;
 mod guests;
 #[cfg(test)]
 mod health;
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
@@ -98,6 +106,8 @@ mod poison;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
+mod proofs;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod real_auctions;
@@ -107,6 +117,8 @@ mod real_orders;
 mod rebuild;
 #[cfg(test)]
 mod reconciling;
+#[cfg(test)]
+mod replaying;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]

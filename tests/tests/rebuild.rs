@@ -18,7 +18,7 @@ use tradepost_tests::reputation::{Got, feedback, id_of};
 use tradepost_tests::server::InProcess;
 
 /// A marketplace in which a bit of everything has happened. All followers have taken it in.
-async fn busy() -> TestDatabase {
+pub(crate) async fn busy() -> TestDatabase {
     let server = InProcess::start().await;
     let address = watch::Sender::new(server.address().to_owned());
     let clerk = staff(&server, "clerk").await;

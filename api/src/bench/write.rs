@@ -36,9 +36,10 @@ use report::Report;
 ///   wallets      each command places or releases a hold in one of --wallets wallets
 ///   hot auction  rising bids on one auction, 32 callers; whoever loses a race tries again
 ///
-/// Four variants, each with the same aggregates, commands and events:
+/// Five variants, each with the same aggregates, commands and events:
 ///   decision loop          the engine of `tradepost serve`, commands without an Idempotency-Key
 ///   decision loop, keys    the same with a key per command, stored with the events
+///   decision loop, notary  the same, while the log is hashed and signed beside it as on every node
 ///   plain                  `postgres_cqrs`: loads the stream, decides, inserts; retries on a conflict
 ///   plain, snapshots       `postgres_snapshot_cqrs`, on the hot auction only
 /// and what the tables bear without anything that decides, with the same indexes:

@@ -24,8 +24,13 @@ use crate::auth::newcomer::{Registration, newcomer};
 use crate::auth::passwords;
 use crate::config::{Config, wrapping};
 
+mod analyst;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Admin {
+    /// Say who may ask the database with SQL: the views of the schema `analytics`, and nothing else.
+    #[command(subcommand)]
+    Analyst(analyst::Analyst),
     /// Create an account that may do everything: buy, sell, staff, admin, audit.
     ///
     /// The password is read from standard input, so that it is in no history and no process list:
@@ -106,6 +111,7 @@ impl Admin {
         let by = Granter::Operator;
         let all = |capability: Vec<May>| capability.into_iter().map(Capability::from).collect::<BTreeSet<_>>();
         match self {
+            Self::Analyst(command) => command.run(config).await,
             Self::Create { email, user_name } => create(config, email, user_name).await,
             Self::Grant { whom, capability } => {
                 let more = all(capability);

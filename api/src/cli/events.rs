@@ -16,11 +16,15 @@ use super::output::{heard, show};
 use super::{Failure, Place, stop_signals};
 use crate::config::Config;
 
+mod past;
+
 /// How many events are read at once.
 const PAGE: i64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Events {
+    State(past::State),
+    Diff(past::Diff),
     /// Print the last events, a line each, and with --follow those that come.
     ///
     /// Examples:
@@ -119,6 +123,11 @@ impl Events {
         crate::app::prepare(&place.database).await?;
         let pool = place.database.pool(1);
         match self {
+            Self::State(state) => stop.run_until_cancelled(state.run(place)).await.unwrap_or(Ok(())),
+            Self::Diff(diff) => {
+                let telling = diff.run(place);
+                stop.run_until_cancelled(telling).await.unwrap_or_else(|| Err("interrupted".into()))
+            }
             Self::Tail { lines, follow, types, json } => {
                 let every = follow.then(|| Duration::from_millis(config.feed.poll_ms));
                 let tailing = tail(&pool, lines, every, &types.types, json);
@@ -185,6 +194,7 @@ async fn show_in_full(pool: &PgPool, what: What, json: bool) -> Result<(), Failu
 }
 
 fn describe(record: &Record) -> Result<String, serde_json::Error> {
+    let change = record.decode().map_or_else(|error| error.to_string(), |event| event.tell());
     let Record { position, commit_position, event_id, event_type, event_version, recorded_at, .. } = record;
     let Record { aggregate_type, aggregate_id, sequence, metadata, payload, .. } = record;
     let pretty = |json: &str| {
@@ -194,6 +204,7 @@ fn describe(record: &Record) -> Result<String, serde_json::Error> {
     Ok(format!(
         "{event_type} v{event_version}\n  position  {position}, with all up to {commit_position}\n  id        {event_id}\n  \
          stream    {aggregate_type} {aggregate_id}, {sequence}\n  at        {recorded_at}\n  \
+         change    {change}\n  \
          metadata  {}\n  payload   {}",
         pretty(metadata.get())?.replace('\n', "\n  "),
         pretty(payload.get())?.replace('\n', "\n  "),

@@ -1,16 +1,21 @@
-//! `tradepost keys`: with which keys those of people are wrapped, and wrapping them all with the current one.
+//! `tradepost keys`: with which keys those of people are wrapped, wrapping them all with the current one, and taking them to
+//! another database.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use eventstore::wrapping::rows::{self, Census, Refused, RewrapError, Rewrapped, Wrapped};
-use indicatif::{ProgressBar, ProgressStyle};
-use projections::rebuild::Pace;
 use sqlx::Connection;
 
+use super::export::shown;
 use super::output::{Output, show};
 use super::{Failure, Place, stop_signals};
 use crate::config::Config;
+
+mod carried;
+
+pub(super) use carried::{carrier, read_carried};
 
 /// How many rows that do not open are named.
 const NAMED: usize = 10;
@@ -33,6 +38,26 @@ pub(super) enum Keys {
         #[command(flatten)]
         output: Output,
     },
+    /// Write the keys of people into a file, each wrapped, to go with an export of the log.
+    ///
+    /// With the file, its wrapping key and the log everything can be read that anybody has said of themselves: keep the
+    /// three apart. Whoever is forgotten later is still in it, so delete it when its export is deleted. `tradepost
+    /// import-log` reads it.
+    ///
+    /// Example:
+    ///   openssl rand -hex 32 > carrier.key && chmod 600 carrier.key
+    ///   tradepost keys export --to people.keys --wrapping-key-file carrier.key
+    #[command(verbatim_doc_comment)]
+    Export {
+        /// A new file.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// The file with the key to wrap them with; that of this configuration unless told.
+        #[arg(long, value_name = "FILE")]
+        wrapping_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 impl Keys {
@@ -47,6 +72,15 @@ impl Keys {
         match self {
             Self::Status { output } => status(place, output.json).await,
             Self::Rewrap { output } => rewrap(place, output.json).await,
+            Self::Export { to, wrapping_key_file, output } => {
+                let carrier = match wrapping_key_file {
+                    Some(file) => carrier(&file)?,
+                    None => place.database.wrapping().clone(),
+                };
+                let stop = stop_signals()?;
+                let written = stop.run_until_cancelled(carried::export(place, &to, &carrier, output.json)).await;
+                written.unwrap_or_else(|| Err("interrupted: no keys were written".into()))
+            }
         }
     }
 }
@@ -64,7 +98,7 @@ async fn rewrap(place: &Place, json: bool) -> Result<(), Failure> {
     let mut owner = place.database.connect_as_owner().await?;
     // A key that was left out of the configuration is told before anything is changed.
     Census::take(&mut owner, wrapping).await?.check()?;
-    let rewrapping = rows::rewrap(&mut owner, wrapping, shown());
+    let rewrapping = rows::rewrap(&mut owner, wrapping, shown("keys"));
     let Some(rewrapped) = stop.run_until_cancelled(rewrapping).await else {
         return Err("interrupted: a part is wrapped with the current key, and the next call does the rest".into());
     };
@@ -88,30 +122,6 @@ async fn rewrap(place: &Place, json: bool) -> Result<(), Failure> {
         )
         .into()),
         (refused, _) => Err(format!("{refused} keys of people do not open and were left as they are").into()),
-    }
-}
-
-/// Shows how far it is: a bar on a terminal, otherwise a line every few seconds on standard error.
-fn shown() -> impl FnMut(i64, i64) + Send {
-    // The template is ours and right; a bar without it would do.
-    let style =
-        ProgressStyle::with_template("[{bar:30}] {pos}/{len} keys").unwrap_or_else(|_| ProgressStyle::default_bar());
-    let (bar, mut pace) = (Bar(ProgressBar::new(0).with_style(style)), Pace::begin());
-    move |done, all| {
-        bar.0.set_length(all.unsigned_abs());
-        bar.0.set_position(done.unsigned_abs());
-        if bar.0.is_hidden() && pace.is_time_to_tell() {
-            eprintln!("{done} of {all} keys");
-        }
-    }
-}
-
-/// A bar that goes when whoever moves it ends.
-struct Bar(ProgressBar);
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
     }
 }
 

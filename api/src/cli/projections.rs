@@ -11,7 +11,7 @@ use super::{Failure, Place};
 use crate::app::followers;
 use crate::config::Config;
 
-mod rebuild;
+pub(super) mod rebuild;
 mod repair;
 mod status;
 

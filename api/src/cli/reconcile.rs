@@ -490,21 +490,21 @@ impl Sum {
 }
 
 /// Shows how far it is: a bar on a terminal, otherwise a line every few seconds on standard error.
-struct Shown {
+pub(super) struct Shown {
     bar: ProgressBar,
     pace: Pace,
     what: &'static str,
 }
 
 impl Shown {
-    fn begin(what: &'static str) -> Self {
+    pub(super) fn begin(what: &'static str) -> Self {
         // The template is ours and right; a bar without it would do.
         let style = ProgressStyle::with_template("[{bar:30}] {percent} % {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         Self { bar: ProgressBar::new(0).with_style(style).with_message(what), pace: Pace::begin(), what }
     }
 
-    fn reached(&mut self, reached: i64, all: i64) {
+    pub(super) fn reached(&mut self, reached: i64, all: i64) {
         self.bar.set_length(all.unsigned_abs());
         self.bar.set_position(reached.unsigned_abs());
         if self.bar.is_hidden() && self.pace.is_time_to_tell() {

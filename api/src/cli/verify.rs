@@ -1,6 +1,8 @@
 //! `tradepost verify`: whether everything that is derived from the log is what the log says, and the log is whole.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
@@ -11,9 +13,11 @@ use eventstore::database::{Database, is_outage};
 use eventstore::follower::{self, FollowError, Status};
 use eventstore::nats::{self, NatsError};
 use eventstore::parking::ParkedEvent;
+use eventstore::proof::{self, store};
 use eventstore::relay::{self, RelayError};
 use eventstore::wrapping::Wrapping;
-use eventstore::{Position, audit, streams};
+use eventstore::{Position, audit, log, streams};
+use futures::FutureExt;
 use projections::ReadModel;
 use projections::rebuild::{self, Comparison, RebuildError};
 use serde::Serialize;
@@ -22,8 +26,9 @@ use tokio::time::Instant;
 
 use super::output::show;
 use super::{Failure, Place, stop_signals};
+use crate::anchors;
 use crate::app::followers;
-use crate::config::Config;
+use crate::config::{Config, proof_keys};
 
 /// How long whoever follows the log may take to come to where it ended.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,8 +41,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// the log has come to where it ended; builds every read model and the timers anew from the log, and compares them with
 /// the live ones, row by row; so it does with snapshots, and the stream in NATS, if there is one, message by message.
 /// Reads and writes go on meanwhile. Whatever differs is named, and the exit code is then not zero.
+///
+/// With `--full` it also shows that no event was altered, removed, inserted or moved since it was hashed: hashes every event
+/// anew, compares it with what is recorded of it, that with the tree, and the tree with every head that was signed, and
+/// with those that were kept outside (`proof.anchor_file`, `--head`). Without one of those an owner of the database may have
+/// had everything signed anew.
+///
+/// Examples:
+///   tradepost verify
+///   tradepost verify --full
+///   tradepost verify --full --head /mnt/usb/heads
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Verify {
+    /// Compare the log with the proof of it too.
+    #[arg(long)]
+    full: bool,
+    /// A file with tree heads that were kept outside; may be given several times.
+    #[arg(long = "head", value_name = "FILE", requires = "full")]
+    heads: Vec<PathBuf>,
     /// Tell what was found as JSON.
     #[arg(long)]
     json: bool,
@@ -49,6 +71,18 @@ struct Report {
     /// Whether nothing is wrong.
     sound: bool,
     checks: Vec<Check>,
+    /// What the proof was compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heads: Option<Heads>,
+}
+
+/// Signed tree heads.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Heads {
+    /// How many were compared.
+    all: usize,
+    /// How many of them were kept outside the database.
+    outside: usize,
 }
 
 /// One thing that was looked at.
@@ -66,7 +100,7 @@ impl Verify {
     pub(super) async fn run(self, config: &Config) -> Result<(), Failure> {
         let stop = stop_signals()?;
         let place = Place::beside(config).await?;
-        let looked = match stop.run_until_cancelled(look(&place.database, config)).await {
+        let looked = match stop.run_until_cancelled(self.look(&place.database, config)).await {
             Some(looked) => looked,
             None => rebuild::discard(&place.database, &projections::ALL)
                 .await
@@ -82,6 +116,67 @@ impl Verify {
             count => Err(format!("{count} things are not what they should be").into()),
         }
     }
+}
+
+impl Verify {
+    /// Looks at everything, and at the proof first, which takes rows as they are: what it has found is told whatever
+    /// becomes of the rest, which may come upon what nobody can read.
+    async fn look(&self, database: &Database, config: &Config) -> Result<Report, Failure> {
+        if !self.full {
+            return look(database, config).await;
+        }
+        let (proof, heads) = look_at_proof(database, config, &self.heads).await?;
+        let looked = AssertUnwindSafe(look(database, config)).catch_unwind().await;
+        let mut report = match looked {
+            Ok(Ok(report)) => report,
+            Ok(Err(error)) => Report::of_what_cannot_be_read(&error.to_string()),
+            Err(_) => Report::of_what_cannot_be_read("a row holds a value that nothing can be made of"),
+        };
+        report.checks.insert(1, proof);
+        report.heads = Some(heads);
+        report.sound = report.checks.iter().all(|check| check.findings.is_empty());
+        Ok(report)
+    }
+}
+
+impl Report {
+    /// When the log could not be looked at to its end.
+    fn of_what_cannot_be_read(why: &str) -> Self {
+        let findings = vec![format!("could not be looked at, nor what is derived from it: {why}")];
+        let log = Check { subject: "the log".to_owned(), position: None, findings };
+        Self { sound: false, checks: vec![log], heads: None }
+    }
+}
+
+/// Compares the log with what was signed of it.
+async fn look_at_proof(database: &Database, config: &Config, files: &[PathBuf]) -> Result<(Check, Heads), Failure> {
+    let keys = proof_keys(config, &super::secret(config)?)?;
+    let (mut outside, mut unread) = (Vec::new(), Vec::new());
+    for file in config.proof.anchor_file.iter().chain(files) {
+        match anchors::read(file) {
+            Ok(heads) => outside.extend(heads),
+            Err(error) => unread.push(error.to_string()),
+        }
+    }
+    let mut owner = database.connect_as_owner().await?;
+    let until = Instant::now() + PATIENCE;
+    let head = log::head(&mut owner).await?;
+    while store::size(&mut owner).await? < head && Instant::now() < until {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let audit = proof::audit::audit(&mut owner, &keys, &outside, super::proof::shown("events")).await?;
+    owner.close().await?;
+    let mut findings: Vec<String> = audit.findings.iter().map(ToString::to_string).collect();
+    // Before the first head was signed there is nothing to be kept.
+    if audit.heads > 0 || !files.is_empty() {
+        findings.extend(unread);
+    }
+    if audit.hashed < head {
+        let hashed = audit.hashed;
+        findings.push(format!("has come to position {hashed} only, where the log had {head}: no node carries it on"));
+    }
+    let heads = Heads { all: audit.heads, outside: audit.outside };
+    Ok((Check { subject: "the proof".to_owned(), position: Some(audit.hashed), findings }, heads))
 }
 
 async fn look(database: &Database, config: &Config) -> Result<Report, Failure> {
@@ -114,7 +209,7 @@ async fn look(database: &Database, config: &Config) -> Result<Report, Failure> {
     }
     pool.close().await;
     owner.close().await?;
-    Ok(Report { sound: checks.iter().all(|check| check.findings.is_empty()), checks })
+    Ok(Report { sound: checks.iter().all(|check| check.findings.is_empty()), checks, heads: None })
 }
 
 /// What a follower is called.
@@ -239,6 +334,9 @@ impl fmt::Display for Report {
             for finding in findings {
                 writeln!(f, "{subject}{at}: {finding}")?;
             }
+        }
+        if let Some(Heads { all, outside }) = self.heads {
+            writeln!(f, "the proof was compared with {all} tree heads, {outside} of them kept outside the database")?;
         }
         Ok(())
     }

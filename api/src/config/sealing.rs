@@ -1,6 +1,6 @@
 //! The keys that wrap those of people: where they come from, and what they must be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use eventstore::wrapping::Wrapping;
 use serde::{Deserialize, Serialize};
@@ -49,18 +49,27 @@ fn is_key(key: &str) -> bool {
     key.chars().count() >= SECRET_MIN_CHARS && !key.contains(',')
 }
 
+/// A wrapping key that a file holds.
+fn in_file(file: &Path, setting: &str) -> Result<Secret<String>, ConfigError> {
+    let key = read(file, "read the wrapping key")?;
+    if !is_key(key.expose()) {
+        let (key, origin) = (setting.to_owned(), file.display().to_string());
+        return Err(ConfigError::Unusable { key, origin, reason: KEY_RULE.to_owned() });
+    }
+    Ok(key)
+}
+
+/// The key that a file holds, to wrap keys with that leave the database.
+pub fn carrier(file: &Path) -> Result<Wrapping, ConfigError> {
+    let key = in_file(file, "--wrapping-key-file")?;
+    Ok(Wrapping::new(Some(key.expose().trim()), &[]))
+}
+
 /// The configured keys, from wherever they are. Space around a key is not part of it.
 pub fn wrapping(config: &Config) -> Result<Wrapping, ConfigError> {
     let Sealing { wrapping_key, wrapping_key_file, .. } = &config.sealing;
     let current = match wrapping_key_file {
-        Some(file) => {
-            let key = read(file, "read the wrapping key")?;
-            if !is_key(key.expose()) {
-                let (key, origin) = ("sealing.wrapping_key_file".to_owned(), file.display().to_string());
-                return Err(ConfigError::Unusable { key, origin, reason: KEY_RULE.to_owned() });
-            }
-            Some(key)
-        }
+        Some(file) => Some(in_file(file, "sealing.wrapping_key_file")?),
         None => wrapping_key.clone(),
     };
     Ok(Wrapping::new(current.as_ref().map(|key| key.expose().trim()), &config.sealing.former()))

@@ -182,6 +182,13 @@ pub(super) const SETTINGS: &[(&str, &str, &str)] = &[
         "Seconds that a buyer may inspect what is digital, from its delivery: 1 to 30 days.",
     ),
     (
+        "past.at_once",
+        "2",
+        "Answers about the past (`as_of`) that are worked out at once: 1 to 64; who comes then waits, and is told to come again.",
+    ),
+    ("past.events", "20000", "Most events that one of them may rest on: 100 to 1000000."),
+    ("past.timeout_ms", "8000", "Milliseconds that one of them may take: 100 to 25000."),
+    (
         "payouts.cooling_s",
         "86400",
         "Seconds that a payment method must have been kept before money goes out to it, and that must have passed since a password, an address or a log-in was changed; 0 turns this off, and lets money go to methods that are not kept.",
@@ -260,6 +267,39 @@ pub(super) const SETTINGS: &[(&str, &str, &str)] = &[
         "",
         "Keys that still open what they have wrapped before, with commas between; see `tradepost keys --help`.",
     ),
+    (
+        "proof.name",
+        "tradepost",
+        "The name of the log in its signed tree heads, without spaces and plus signs; never changed later.",
+    ),
+    (
+        "proof.key_file",
+        "",
+        "File with the key that signs tree heads, as `tradepost proof mint-key` makes it; without it the key follows from the root secret.",
+    ),
+    (
+        "proof.former_keys",
+        "",
+        "Public keys that signed before and are still believed, with commas between; see `tradepost proof --help`.",
+    ),
+    (
+        "proof.head_every_ms",
+        "60000",
+        "Milliseconds after which a tree head is signed, if the log has grown; sooner when somebody asks for a receipt.",
+    ),
+    ("proof.head_events", "10000", "Events after which one is signed in any case."),
+    (
+        "proof.share_percent",
+        "3",
+        "How much of its time the notary may work while the log grows, in per cent: what it leaves over it does when the log rests.",
+    ),
+    ("proof.anchor_file", "", "File outside the database to which tree heads are added, a line of JSON each."),
+    (
+        "proof.anchor_url",
+        "",
+        "https:// address outside to which tree heads are posted as they are signed, as text; what it answers does not matter, but for its status.",
+    ),
+    ("proof.anchor_every_s", "3600", "Seconds between tree heads that go outside."),
     ("sandbox.enabled", "false", "Offer the sandbox's clock, which can be set forward."),
     (
         "sandbox.webhook_secrets",

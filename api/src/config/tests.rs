@@ -74,7 +74,7 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
          the sections are affiliate, auctions, auth, catalogue, database, engine, feed, google, http, limits, log, mail, media, metrics, \
-         nats, node, orders, payouts, places, plans, points, reports, sandbox, sealing, stores, stripe, traces"
+         nats, node, orders, past, payouts, places, plans, points, proof, reports, sandbox, sealing, stores, stripe, traces"
     );
 }
 
@@ -185,6 +185,9 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
         ("[database]\nurl = 'mysql://a/b'", "database.url"),
         ("[log]\nfilter = 'a=b=c'", "log.filter"),
         ("[feed]\npoll_ms = 0", "feed.poll_ms"),
+        ("[past]\nat_once = 0", "past.at_once"),
+        ("[past]\nevents = 99", "past.events"),
+        ("[past]\ntimeout_ms = 25001", "past.timeout_ms"),
         ("[sandbox]\nwebhook_secrets = 'whsec_a_long_enough_one, short'", "sandbox.webhook_secrets"),
         ("[sealing]\nwrapping_key = 'short'", "sealing.wrapping_key"),
         ("[sealing]\nwrapping_key = 'long enough to be a key, but for the comma'", "sealing.wrapping_key"),
@@ -193,6 +196,13 @@ fn a_value_out_of_bounds_is_refused_with_its_bounds() {
             "[sealing]\nwrapping_key = 'a wrapping key of more than 32 characters'\nwrapping_key_file = 'x'",
             "sealing.wrapping_key_file",
         ),
+        ("[proof]\nname = 'my log'", "proof.name"),
+        ("[proof]\nformer_keys = 'tradepost+00000000+AAAA'", "proof.former_keys"),
+        ("[proof]\nhead_every_ms = 9", "proof.head_every_ms"),
+        ("[proof]\nhead_events = 0", "proof.head_events"),
+        ("[proof]\nshare_percent = 101", "proof.share_percent"),
+        ("[proof]\nanchor_url = 'http://example.com'", "proof.anchor_url"),
+        ("[proof]\nanchor_every_s = 0", "proof.anchor_every_s"),
         ("[stripe]\napi_base = 'http://api.stripe.com'", "stripe.api_base"),
         ("[stripe]\napi_base = 'http://localhost.example/'", "stripe.api_base"),
         ("[stripe]\napi_key = 'pk_test_123'", "stripe.api_key"),
@@ -427,5 +437,43 @@ mod the_wrapping_keys {
             let refused = refusal(&format!("[sealing]\n{key} = 123456789"), &[]);
             assert!(refused.ends_with("it must be text") && !refused.contains("1234"), "{refused}");
         }
+    }
+}
+
+mod the_proof_keys {
+    //! Which key signs the heads of the log, and that what is no key is refused.
+
+    use eventstore::proof::keys::ProofKey;
+    use eventstore::secrets::RootSecret;
+
+    use super::*;
+
+    #[test]
+    fn without_a_file_the_key_follows_from_the_root_secret_and_the_name() {
+        let secret = RootSecret::new(SECRET.as_bytes());
+        let key =
+            |config: &Config, secret: &RootSecret| proof_keys(config, secret).unwrap().current().public().to_string();
+        let config = Config::default();
+        assert_eq!(key(&config, &secret), key(&config, &secret));
+        assert_ne!(key(&config, &secret), key(&config, &RootSecret::new(b"another")));
+        let named = load(nowhere(), &[("TRADEPOST_PROOF__NAME", "shop.example/log")]).unwrap();
+        assert!(key(&named, &secret).starts_with("shop.example/log+"));
+    }
+
+    #[test]
+    fn a_key_in_a_file_signs_and_the_former_ones_are_believed_too() {
+        let (secret, folder) = (RootSecret::new(SECRET.as_bytes()), tempfile::tempdir().unwrap());
+        let (file, minted) = (folder.path().join("key"), ProofKey::mint("shop").unwrap());
+        std::fs::write(&file, format!("{}\n", minted.expose())).unwrap();
+        let (one, two) = (ProofKey::mint("a").unwrap().public(), ProofKey::mint("b").unwrap().public());
+        let (path, former) = (file.display().to_string(), format!("{one}, {two}"));
+        let set = [("TRADEPOST_PROOF__KEY_FILE", path.as_str()), ("TRADEPOST_PROOF__FORMER_KEYS", &former)];
+        let config = load(nowhere(), &set).unwrap();
+        assert_eq!(proof_keys(&config, &secret).unwrap().public(), [minted.public(), one, two]);
+        std::fs::write(&file, minted.expose().replace("shop", "shap")).unwrap();
+        let refused = proof_keys(&config, &secret).unwrap_err().to_string();
+        assert!(refused.contains("`proof.key_file`") && !refused.contains("PRIVATE"), "{refused}");
+        std::fs::remove_file(&file).unwrap();
+        assert!(matches!(proof_keys(&config, &secret), Err(ConfigError::File { .. })));
     }
 }

@@ -166,7 +166,7 @@ impl IntoParams for Conditional {
     }
 }
 
-fn parameter(name: &str, location: ParameterIn, what: &str, schema: impl Into<Schema>) -> Parameter {
+pub(super) fn parameter(name: &str, location: ParameterIn, what: &str, schema: impl Into<Schema>) -> Parameter {
     let parameter = ParameterBuilder::new().name(name).parameter_in(location).required(Required::False);
     parameter.description(Some(what)).schema(Some(schema.into())).build()
 }
@@ -397,7 +397,7 @@ fn usual_problems(method: &str, operation: &Operation) -> BTreeSet<u16> {
     let kinds: [(bool, &[u16]); 8] = [
         (true, &[429, 500, 503]),
         (security.contains("bearer"), &[401]),
-        (keyed || security.contains("staff"), &[403]),
+        (keyed || security.contains("staff") || security.contains("audit"), &[403]),
         (takes_in(operation, &ParameterIn::Path), &[404]),
         (has_query, &[400, 422]),
         (method != "GET", &[400, 413, 415, 422]),

@@ -106,6 +106,10 @@ fn describe() {
             "tradepost_relay_lag_events",
             "Events that the stream in NATS has yet to get; NaN on nodes that do not relay now.",
         ),
+        (
+            "tradepost_proof_lag_events",
+            "Events that are not hashed yet; NaN on nodes that do not hash now, and while nothing can be hashed.",
+        ),
         ("tradepost_timers_due", "Timers whose time has come and that have not fired."),
         ("tradepost_timers_overdue_seconds", "For how long the oldest of these timers has been due."),
         ("tradepost_mail_letters", "Letters that are not sent, by state."),
@@ -131,6 +135,7 @@ pub async fn render(app: &Parts) -> String {
     gauge!("tradepost_decider_available").set(decides);
     show_pool(app);
     show_nats(app, observed.as_ref().ok());
+    show_proof(app, observed.as_ref().ok());
     show(observed.ok().as_ref());
     install().render()
 }
@@ -149,6 +154,12 @@ fn show_nats(app: &Parts, observed: Option<&Observation>) {
     let head = observed.and_then(|observed| observed.followers.first()).map(|follower| follower.head);
     let lag = head.zip(relayed).map(|(head, relayed)| (head - relayed).max(0));
     gauge!("tradepost_relay_lag_events").set(number(lag));
+}
+
+fn show_proof(app: &Parts, observed: Option<&Observation>) {
+    let hashed = app.notary.as_ref().and_then(|notary| notary.standing.borrow().hashed);
+    let head = observed.and_then(|observed| observed.followers.first()).map(|follower| follower.head);
+    gauge!("tradepost_proof_lag_events").set(number(head.zip(hashed).map(|(head, hashed)| (head - hashed).max(0))));
 }
 
 /// Shows what the database has told; nothing, if it has not answered.

@@ -9,9 +9,12 @@ use eventstore::{log, parking};
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::ahead::{self, Goal};
-use super::{Comparison, RebuildError, Rebuilt};
+use super::{Comparison, PATIENCE, RebuildError, Rebuilt};
 use crate::digest::{compare, digest};
-use crate::{ReadModel, schema};
+use crate::{ReadModel, analytics, schema};
+
+/// What Postgres answers when a lock was not free in time (`lock_not_available`).
+const LOCK_TIMEOUT: &str = "55P03";
 
 /// A read model beside the live one, and the connection whose lock makes it the only one.
 pub(super) struct Beside {
@@ -53,7 +56,7 @@ impl Beside {
         Ok(beside)
     }
 
-    /// Makes this the only rebuild of the read model, waiting so long for another to end, and removes what it has left.
+    /// Makes this the only rebuild of the read model, waiting so long for another to end, and removes what that was filling.
     pub(super) async fn take_turn(
         database: &Database,
         live: ReadModel,
@@ -76,7 +79,7 @@ impl Beside {
         .await?;
         let turn = sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(next.name);
         match turn.execute(&mut connection).await {
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03") => {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_TIMEOUT) => {
                 return Err(RebuildError::UnderWay(live.name));
             }
             other => other?,
@@ -84,7 +87,7 @@ impl Beside {
         connection.execute("set lock_timeout = 0").await?;
         let (live_version, indexes, reached) = (None, Vec::new(), 0);
         let mut beside = Self { connection, database: database.clone(), live, live_version, next, indexes, reached };
-        beside.remove().await?;
+        beside.remove_next().await?;
         Ok(beside)
     }
 
@@ -173,9 +176,13 @@ impl Beside {
         let head = log::head(&mut *transaction).await?;
         take_range(next, &mut transaction, database.wrapping(), self.reached, head).await?;
         if is_live {
-            schema::rename(&mut transaction, live.name, &schema::former(live)).await?;
+            let former = schema::free_former(&mut transaction, live).await?;
+            schema::rename(&mut transaction, live.name, &former).await?;
         }
         schema::rename(&mut transaction, next.name, live.name).await?;
+        if live.name == analytics::MODEL.name {
+            analytics::open(&mut transaction).await?;
+        }
         parking::hand_over(&mut transaction, next.name, live.name).await?;
         schema::move_checkpoint(&mut transaction, live, head).await?;
         transaction.commit().await?;
@@ -184,17 +191,41 @@ impl Beside {
 
     /// Removes whatever this or an earlier call has left, and lets others rebuild.
     pub(super) async fn close(mut self) -> Result<(), RebuildError> {
-        self.remove().await?;
+        self.remove_next().await?;
+        self.remove_former().await?;
         // Given up here and not by hanging up, which Postgres notices only a moment later.
         self.connection.execute("select pg_advisory_unlock_all()").await?;
         Ok(self.connection.close().await?)
     }
 
-    async fn remove(&mut self) -> Result<(), sqlx::Error> {
+    async fn remove_next(&mut self) -> Result<(), sqlx::Error> {
         let mut transaction = self.connection.begin().await?;
         schema::drop_if_exists(&mut transaction, self.next.name).await?;
-        schema::drop_if_exists(&mut transaction, &schema::former(&self.live)).await?;
         parking::clear(&mut transaction, self.next.name).await?;
         transaction.commit().await
+    }
+
+    /// Somebody may still read tables that were the live ones, an analyst for minutes. Neither a node that starts nor
+    /// another rebuild waits for that.
+    async fn remove_former(&mut self) -> Result<(), sqlx::Error> {
+        for former in schema::formers(&mut self.connection, &self.live).await? {
+            let mut transaction = self.connection.begin().await?;
+            sqlx::query("select set_config('lock_timeout', $1, true)")
+                .bind(PATIENCE.as_millis().to_string())
+                .execute(&mut *transaction)
+                .await?;
+            match schema::drop_if_exists(&mut transaction, &former).await {
+                Ok(()) => transaction.commit().await?,
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCK_TIMEOUT) => {
+                    transaction.rollback().await?;
+                    tracing::warn!(
+                        schema = former,
+                        "tables from before a rebuild are still read; the next rebuild, or the next start of a node, drops them"
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }

@@ -16,6 +16,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::Step;
+use crate::differences::{differences, is_sealed};
 
 /// Of these it is told alone that something happened to them: what money does is in the books, pieces and points follow
 /// from orders, and what proves something concerns nobody.
@@ -140,7 +141,7 @@ fn changes(steps: &[Step], turns: &Turns) -> Vec<Change> {
         let key = (aggregate_type, aggregate_id, last);
         let states = turns.get(&key);
         let untold = || (json!({}), json!({}));
-        let (before, after) = states.map_or_else(untold, |(before, after)| differences(before, after));
+        let (before, after) = states.map_or_else(untold, |(before, after)| cut(before, after));
         let (aggregate_type, aggregate_id, _) = key;
         Change { aggregate_type, aggregate_id, events, before, after }
     };
@@ -172,69 +173,10 @@ fn words(value: &Value, name: &str, people: &PersonKeys) -> Option<String> {
     }
 }
 
-/// What is told of two states: what the second has otherwise, as it was and as it is.
-fn differences(before: &Value, after: &Value) -> (Value, Value) {
-    let (before, after) = (named(before), named(after));
-    let (mut was, mut is) = (Map::new(), Map::new());
-    differ(&before, &after, &mut was, &mut is);
-    let small = |fields: Map<String, Value>| small(&Value::Object(fields), MOST_LEVELS);
-    (small(was), small(is))
-}
-
-/// A state with the name of its variant among its fields.
-fn named(state: &Value) -> Map<String, Value> {
-    let whole = |fields: &Map<String, Value>| {
-        let is_name = |name: &str| name.starts_with(|first: char| first.is_ascii_uppercase());
-        let (name, content) = fields.iter().next().filter(|(name, _)| fields.len() == 1 && is_name(name))?;
-        let mut named = match content {
-            Value::Object(content) => content.clone(),
-            Value::Null => Map::new(),
-            content => Map::from_iter([("content".to_owned(), content.clone())]),
-        };
-        named.insert("state".to_owned(), Value::String(name.clone()));
-        Some(named)
-    };
-    match state {
-        Value::Object(fields) => whole(fields).unwrap_or_else(|| fields.clone()),
-        Value::Null => Map::new(),
-        name => Map::from_iter([("state".to_owned(), name.clone())]),
-    }
-}
-
-/// What one variant has and the next has not went with it, and is no change of its own; what the same variant has not any
-/// more was taken away.
-fn differ(
-    before: &Map<String, Value>,
-    after: &Map<String, Value>,
-    was: &mut Map<String, Value>,
-    is: &mut Map<String, Value>,
-) {
-    for (name, now) in after {
-        match (before.get(name), now) {
-            (Some(then), now) if then == now => {}
-            (Some(Value::Object(then)), Value::Object(now)) if !is_sealed(then) && !is_sealed(now) => {
-                let (mut inner_was, mut inner_is) = (Map::new(), Map::new());
-                differ(then, now, &mut inner_was, &mut inner_is);
-                for (outer, inner) in [(&mut *was, inner_was), (&mut *is, inner_is)] {
-                    if !inner.is_empty() {
-                        outer.insert(name.clone(), Value::Object(inner));
-                    }
-                }
-            }
-            (then, now) => {
-                was.extend(then.filter(|then| !then.is_null()).map(|then| (name.clone(), then.clone())));
-                is.insert(name.clone(), now.clone());
-            }
-        }
-    }
-    if before.get("state") == after.get("state") {
-        let gone = before.iter().filter(|(name, then)| !after.contains_key(*name) && !then.is_null());
-        was.extend(gone.map(|(name, then)| (name.clone(), then.clone())));
-    }
-}
-
-fn is_sealed(fields: &Map<String, Value>) -> bool {
-    fields.contains_key("sealed") && fields.contains_key("of")
+/// What is told of two states: what the second has otherwise, as it was and as it is, cut.
+fn cut(before: &Value, after: &Value) -> (Value, Value) {
+    let (was, is) = differences(before, after);
+    (small(&was, MOST_LEVELS), small(&is, MOST_LEVELS))
 }
 
 /// A value with nothing sealed, nothing empty, and nothing long in it.
@@ -263,27 +205,27 @@ mod tests {
         let offer =
             |featured, title: &str| json!({ "featured": featured, "details": { "title": title, "brand": null } });
         let before = json!({ "Active": offer(false, "Watch") });
-        let told = differences(&before, &json!({ "Active": offer(true, "Watch") }));
+        let told = cut(&before, &json!({ "Active": offer(true, "Watch") }));
         assert_eq!(told, (json!({ "featured": false }), json!({ "featured": true })));
-        let told = differences(&before, &json!({ "Removed": offer(false, "Watch") }));
+        let told = cut(&before, &json!({ "Removed": offer(false, "Watch") }));
         assert_eq!(told, (json!({ "state": "Active" }), json!({ "state": "Removed" })));
-        let told = differences(&before, &json!({ "Active": offer(false, "Clock") }));
+        let told = cut(&before, &json!({ "Active": offer(false, "Clock") }));
         assert_eq!(told, (json!({ "details": { "title": "Watch" } }), json!({ "details": { "title": "Clock" } })));
-        let told = differences(&json!("Unwritten"), &json!({ "Written": { "title": "Terms" } }));
+        let told = cut(&json!("Unwritten"), &json!({ "Written": { "title": "Terms" } }));
         assert_eq!(told, (json!({ "state": "Unwritten" }), json!({ "state": "Written", "title": "Terms" })));
     }
 
     #[test]
     fn what_went_with_a_state_is_no_change_of_its_own() {
         let live = json!({ "Live": { "leader": "secret", "maximum": 5_000 } });
-        let told = differences(&live, &json!({ "Cancelled": { "by": "staff" } }));
+        let told = cut(&live, &json!({ "Cancelled": { "by": "staff" } }));
         assert_eq!(told, (json!({ "state": "Live" }), json!({ "state": "Cancelled", "by": "staff" })));
     }
 
     #[test]
     fn what_was_taken_away_is_told() {
         let plan = |fields: Value| json!({ "Defined": { "definition": fields } });
-        let told = differences(&plan(json!({ "name": "Gold", "fee_bps": 100 })), &plan(json!({ "name": "Gold" })));
+        let told = cut(&plan(json!({ "name": "Gold", "fee_bps": 100 })), &plan(json!({ "name": "Gold" })));
         assert_eq!(told, (json!({ "definition": { "fee_bps": 100 } }), json!({})));
     }
 
@@ -291,7 +233,7 @@ mod tests {
     fn nothing_sealed_and_nothing_long_is_told() {
         let sealed = |text| json!({ "of": Uuid::nil(), "sealed": text });
         let (before, after) = (json!({ "name": sealed("a") }), json!({ "name": sealed("b"), "body": "x".repeat(500) }));
-        let (was, is) = differences(&before, &after);
+        let (was, is) = cut(&before, &after);
         assert_eq!((&was["name"], &is["name"]), (&json!(SEALED), &json!(SEALED)));
         assert_eq!(is["body"].as_str().unwrap().chars().count(), LONGEST_TEXT + 1);
     }

@@ -93,6 +93,13 @@ pub(crate) struct Unit {
     forgotten: Vec<AccountId>,
 }
 
+impl Unit {
+    /// The same, and whoever is forgotten in it leaves the key.
+    pub(crate) fn keeping_keys(self) -> Self {
+        Self { forgotten: Vec::new(), ..self }
+    }
+}
+
 /// What an append takes: the events of some units, none of which may be split.
 pub(crate) fn batch(units: &[Unit]) -> log::Batch {
     let mut batch = log::Batch::default();

@@ -54,7 +54,7 @@ async fn run(named: Option<PathBuf>) -> Result<bool, Failure> {
     let scratch = Scratch::provide().await?;
     let mut good = true;
     for folder in &sources.ebay {
-        let report = ebay::replay(folder, scratch.url()).await?;
+        let report = ebay::replay(folder, scratch.url()).await?.report;
         print!("{report}");
         good &= report.is_good();
     }

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::Failure;
+use crate::database::TestDatabase;
 
 mod records;
 mod replay;
@@ -63,10 +64,22 @@ impl Sale {
     }
 }
 
+/// What was replayed, and where it can still be looked at.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// What came out.
+    pub report: Report,
+    /// The auctions.
+    pub played: Vec<Played>,
+    /// The database that they are in.
+    pub database: TestDatabase,
+}
+
 /// Replays the auctions of a folder on a database of its own on the server at `server`.
-pub async fn replay(folder: &Path, server: &str) -> Result<Report, Failure> {
+pub async fn replay(folder: &Path, server: &str) -> Result<Replayed, Failure> {
     let records = records::read(folder)?;
-    let played = replay::play(Sale::all(&records), server).await?;
+    let (played, database) = replay::play(Sale::all(&records), server).await?;
     let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(report::compare(name, &records, played))
+    let report = report::compare(name, &records, played.clone());
+    Ok(Replayed { report, played, database })
 }

@@ -11,17 +11,25 @@ use domain::{AccountId, AuctionId, ClaimId, Money, Refusal, WalletId};
 use eventstore::clock::Clock;
 use eventstore::event::Metadata;
 use eventstore::feed::Feed;
+use eventstore::lease::Lease;
 use eventstore::log::Head;
 use eventstore::mint;
+use eventstore::proof::keys::{KeyRing, ProofKey};
+use eventstore::proof::leaf::Blinding;
+use eventstore::proof::notary::{self, Notary, NotaryRules, Standing};
 use eventstore::sealing::PersonKey;
+use eventstore::secrets::RootSecret;
 use eventstore::wrapping::Wrapping;
 use sqlx::PgConnection;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::BenchError;
 use super::workload::{Ledger, Offer};
 use crate::bench::scratch::Scratch;
+use crate::config::Proof;
 use crate::observe::metrics;
 
 /// The side's name in messages.
@@ -32,8 +40,31 @@ const SIDE: &str = "decision loop";
 pub(super) struct DecisionLoop {
     engine: Engine,
     task: JoinHandle<()>,
+    head: Head,
     /// It counts as in production: what that costs is part of what is measured.
     _counting: AbortOnDropHandle<()>,
+}
+
+/// How much of its time the notary works here, in per cent: as it does unless set otherwise.
+pub(super) const SHARE_PERCENT: u32 = 3;
+
+/// A notary at work.
+#[derive(Debug)]
+pub(super) struct Notarizing {
+    stop: CancellationToken,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Notarizing {
+    /// Ends it, and gives its lease back.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "the notary did not end well");
+            }
+        }
+    }
 }
 
 /// A way to it: commands with or without an idempotency key.
@@ -50,8 +81,27 @@ impl DecisionLoop {
         database.migrate().await?;
         let counting = AbortOnDropHandle::new(tokio::spawn(metrics::keep_up(metrics::install())));
         let settings = EngineSettings { batch_max, ..EngineSettings::default() };
-        let (engine, task) = Engine::start(&database, settings, Clock::new(), Head::at(0), Feed::default()).await?;
-        Ok(Self { engine, task, _counting: counting })
+        let head = Head::at(0);
+        let (engine, task) = Engine::start(&database, settings, Clock::new(), head.clone(), Feed::default()).await?;
+        Ok(Self { engine, task, head, _counting: counting })
+    }
+
+    /// Hashes the log beside the engine, as a node does.
+    pub(super) async fn notarize(&self, scratch: &Scratch) -> Result<Notarizing, BenchError> {
+        let (database, stop) = (scratch.database(), CancellationToken::new());
+        let pool = database.pool(1);
+        let wanted = Lease { name: notary::LEASE, node: mint::id(), priority: 0, ttl: notary::LEASE_TTL };
+        let (mut turn, keeping) = wanted.keep(pool, stop.clone());
+        let secret = RootSecret::new(b"of this run");
+        let key = ProofKey::from_seed("bench", &secret.key("proof key"))?;
+        let keys = KeyRing::new(key, Vec::new(), Blinding::of(&secret));
+        let rules = NotaryRules { share_percent: SHARE_PERCENT, ..Proof::default().rules() };
+        let keeping = tokio::spawn(keeping);
+        turn.until_mine().await;
+        let (head, clock, standing) = (self.head.clone(), Clock::new(), watch::channel(Standing::default()).0);
+        let asked = watch::channel(0).1;
+        let notary = Notary { database, head, turn, clock, keys, rules, known: None, asked, standing };
+        Ok(Notarizing { tasks: [keeping, tokio::spawn(notary.run(stop.clone()))], stop })
     }
 
     pub(super) fn door(&self, keyed: bool) -> Door {

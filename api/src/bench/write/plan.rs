@@ -58,6 +58,7 @@ pub(super) enum Work {
 pub(super) enum Variant {
     Loop,
     LoopWithKeys,
+    LoopWithNotary,
     Plain,
     PlainWithSnapshots,
     RawRows,
@@ -69,19 +70,24 @@ impl Work {
     pub(super) fn variants(self) -> &'static [Variant] {
         match self {
             Self::Wallets { callers } if callers < BATCHED => {
-                &[Variant::Loop, Variant::LoopWithKeys, Variant::Plain, Variant::RawRows]
+                &[Variant::Loop, Variant::LoopWithNotary, Variant::LoopWithKeys, Variant::Plain, Variant::RawRows]
             }
             Self::Wallets { .. } => &[
                 Variant::Loop,
+                Variant::LoopWithNotary,
                 Variant::LoopWithKeys,
                 Variant::Plain,
                 Variant::RawRows,
                 Variant::RawBatches,
                 Variant::RawBatchesWithKeys,
             ],
-            Self::HotAuction { .. } => {
-                &[Variant::Loop, Variant::LoopWithKeys, Variant::Plain, Variant::PlainWithSnapshots]
-            }
+            Self::HotAuction { .. } => &[
+                Variant::Loop,
+                Variant::LoopWithNotary,
+                Variant::LoopWithKeys,
+                Variant::Plain,
+                Variant::PlainWithSnapshots,
+            ],
         }
     }
 
@@ -180,13 +186,17 @@ impl<'a> Bench<'a> {
             Variant::RawRows | Variant::RawBatches | Variant::RawBatchesWithKeys => {
                 return self.raw(key, slot).await;
             }
-            Variant::Loop => Subject::Loop(self.engine.door(false)),
+            Variant::Loop | Variant::LoopWithNotary => Subject::Loop(self.engine.door(false)),
             Variant::LoopWithKeys => Subject::Loop(self.engine.door(true)),
             Variant::Plain => self.plain(Loading::Streams, work.callers()).await?,
             Variant::PlainWithSnapshots => self.plain(Loading::Snapshots, work.callers()).await?,
         };
+        let notarizing = match variant {
+            Variant::LoopWithNotary => Some(self.engine.notarize(self.scratch).await?),
+            _ => None,
+        };
         let (ledger, wallets) = match variant {
-            Variant::Loop | Variant::LoopWithKeys => (&mut self.ours, &mut self.our_wallets),
+            Variant::Loop | Variant::LoopWithNotary | Variant::LoopWithKeys => (&mut self.ours, &mut self.our_wallets),
             Variant::Plain => (&mut self.plain, &mut self.plain_wallets),
             _ => (&mut self.with_snapshots, &mut self.plain_wallets),
         };
@@ -194,7 +204,7 @@ impl<'a> Bench<'a> {
             Work::Wallets { callers } => workload::hold_and_release(&subject, wallets, callers, slot).await?,
             Work::HotAuction { .. } => {
                 let span = match (variant, self.plan.plain_limit) {
-                    (Variant::Loop | Variant::LoopWithKeys, _) => Span::Filled(slot),
+                    (Variant::Loop | Variant::LoopWithNotary | Variant::LoopWithKeys, _) => Span::Filled(slot),
                     (_, _) if warm_up => Span::Cut(slot),
                     (_, Some(limit)) => Span::Cut(limit),
                     (_, None) => Span::Whole,
@@ -202,6 +212,9 @@ impl<'a> Bench<'a> {
                 workload::bid_on_hot_auctions(&subject, &self.bidders, self.plan.bids, span, ledger).await?
             }
         };
+        if let Some(notarizing) = notarizing {
+            notarizing.stop().await;
+        }
         let accepted = i64::try_from(tally.accepted).unwrap_or(i64::MAX);
         ledger.events += accepted;
         if variant == Variant::LoopWithKeys {
@@ -247,6 +260,7 @@ impl<'a> Bench<'a> {
             pool.close().await;
         }
         let mut connection = self.scratch.connect().await?;
+        let hashed = eventstore::proof::store::size(&mut connection).await?;
         decision_loop::check(&mut connection, &self.ours).await?;
         plain::check(&mut connection, Loading::Streams, self.plain.events).await?;
         raw::check(&mut connection, self.raw.events).await?;
@@ -258,6 +272,10 @@ impl<'a> Bench<'a> {
             self.ours.keys,
             self.plain.events + self.with_snapshots.events
         )];
+        notes.push(format!(
+            "the notary hashed {hashed} of these events while others worked, for {} % of its time",
+            decision_loop::SHARE_PERCENT
+        ));
         if extra > 0 {
             notes.push(format!(
                 "plain, snapshots: {extra} events were stored though the pair reported a conflict (its update of the \

@@ -44,6 +44,7 @@ impl Variant {
         match self {
             Self::Loop => "decision loop",
             Self::LoopWithKeys => "decision loop, keys",
+            Self::LoopWithNotary => "decision loop, notary",
             Self::Plain => "plain",
             Self::PlainWithSnapshots => "plain, snapshots",
             Self::RawRows => "raw rows",
@@ -90,11 +91,12 @@ impl Samples {
         Report { settings, rows, notes }
     }
 
-    /// What the loop reaches of what the tables bear, where that was measured.
+    /// What the loop reaches of what the tables bear, where that was measured; with the notary, what it leaves of the loop.
     fn beside_raw(&self, key: Key, rate: f64) -> Option<String> {
         let (raw, name) = match key.variant {
             Variant::Loop => (Variant::RawBatches, "raw batches"),
             Variant::LoopWithKeys => (Variant::RawBatchesWithKeys, "raw batches, keys"),
+            Variant::LoopWithNotary => (Variant::Loop, "decision loop"),
             _ => return None,
         };
         let samples = self.0.get(&Key { variant: raw, ..key })?;

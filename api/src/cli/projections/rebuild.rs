@@ -128,14 +128,14 @@ impl std::fmt::Display for Outcome {
 /// How far each is: bars on a terminal, otherwise a line every few seconds. On standard error, since standard output
 /// is for what came of it.
 #[derive(Clone)]
-struct Shown {
+pub(in crate::cli) struct Shown {
     bars: MultiProgress,
     /// When a line was told, by whichever.
     pace: Arc<Mutex<Pace>>,
 }
 
 impl Shown {
-    fn new() -> Self {
+    pub(in crate::cli) fn new() -> Self {
         Self { bars: MultiProgress::new(), pace: Arc::new(Mutex::new(Pace::begin())) }
     }
 
@@ -145,7 +145,7 @@ impl Shown {
     }
 
     /// Shows how far one of them is, until it is dropped.
-    fn of(&self, name: &'static str) -> impl FnMut(Position, Position) + Send + use<> {
+    pub(in crate::cli) fn of(&self, name: &'static str) -> impl FnMut(Position, Position) + Send + use<> {
         let bar = Bar(self.bars.add(bar(name)));
         let (hidden, own, all) = (self.bars.is_hidden(), Pace::begin(), self.pace.clone());
         move |reached: Position, goal: Position| {

@@ -9,6 +9,7 @@ use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
 use projections::addresses;
+use projections::past::Question;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +17,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, Read};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing};
 use crate::http::openapi::{Conditional, Keyed, Waits};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -84,11 +86,13 @@ fn body(app: &App, row: addresses::Address) -> AddressBody {
 }
 
 /// One's own addresses.
-#[utoipa::path(get, path = "/addresses", tag = TAG, security(("bearer" = [])), params(Waits),
+#[utoipa::path(get, path = "/addresses", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
     responses((status = OK, body = AddressBookBody, description = "All of them")))]
-async fn list(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<AddressBookBody>, Problem> {
+async fn list(State(app): State<App>, caller: Caller, read: AsOf<NoQuery>) -> Result<One<AddressBookBody>, Problem> {
     read.wait_for(&app, addresses::MODEL.name).await?;
-    let addresses::Shown { addresses, version, position } = addresses::of(&app.pool, caller.account).await?;
+    let shown = |mut look: Look| async move { Ok(addresses::of(&mut look.view, caller.account).await?) };
+    let shown = read.answer(&app, Question::Addresses(caller.account), shown).await?;
+    let addresses::Shown { addresses, version, position } = shown;
     let version = version.unsigned_abs();
     let items = addresses.into_iter().map(|row| body(&app, row)).collect();
     Ok(One { body: AddressBookBody { items, version }, version, position })

@@ -5,13 +5,14 @@ use axum::Json;
 use axum::extract::State;
 use eventstore::follower;
 use projections::ledger;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::http::extract::{READ_PATIENCE, Read};
+use crate::http::as_of::{AsOf, TakesAsOf};
+use crate::http::extract::{NoQuery, READ_PATIENCE};
 use crate::http::openapi::Waits;
 use crate::http::problem::Problem;
 
@@ -77,7 +78,7 @@ async fn list_projections(State(app): State<App>) -> Result<Json<ProjectionsBody
 /// Whether debits equal credits, per currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TrialBalance {
-    /// The position that was asked for: what came later is not in it. None if it is that of now.
+    /// The position as of which it is: what came later is not in it. None if it is that of now.
     as_of: Option<i64>,
     /// Whether every currency balances.
     balanced: bool,
@@ -115,30 +116,17 @@ pub struct KindTotals {
     balance: String,
 }
 
-/// Of when.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct TrialBalanceQuery {
-    /// As of this position of the log, such as the one that a command was answered with: right after its commit. Waits for
-    /// it as for `min_position`.
-    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
-    as_of: Option<i64>,
-}
-
 /// The trial balance: debits equal credits per currency, always; now, or as of any commit.
 #[utoipa::path(get, path = "/admin/trial-balance", tag = TAG, security(("bearer" = ["staff"])),
-    params(TrialBalanceQuery, Waits),
+    params(TakesAsOf, Waits),
     responses((status = OK, body = TrialBalance, description = "The trial balance")))]
-async fn trial_balance(State(app): State<App>, read: Read<TrialBalanceQuery>) -> Result<Json<TrialBalance>, Problem> {
+async fn trial_balance(State(app): State<App>, read: AsOf<NoQuery>) -> Result<Json<TrialBalance>, Problem> {
     read.wait_for(&app, ledger::MODEL.name).await?;
-    let as_of = read.query.as_of;
+    // The ledger tells its own past: however long that is, it is sums that are kept.
+    let as_of = read.found(&app).await?.map(|found| found.position);
     let books = match as_of {
         None => ledger::trial_balance(&app.pool).await?,
         Some(position) => {
-            if position < 0 {
-                return Err(Problem::invalid_field("?as_of", "out-of-range", "must be a position in the log"));
-            }
             app.progress.wait_for(ledger::MODEL.name, position, READ_PATIENCE).await?;
             ledger::trial_balance_as_of(&app.pool, position).await?
         }

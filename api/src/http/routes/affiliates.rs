@@ -5,12 +5,13 @@ use axum::extract::{Extension, State};
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::{Accepted, Request, affiliates};
 use domain::claim::Kind;
-use domain::{Money, ReferralClickId};
+use domain::{AccountId, Money, ReferralClickId};
 use eventstore::event::Metadata;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
 use projections::affiliates as referrals;
+use projections::past::{Question, View};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -18,8 +19,9 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::envelope::RequestId;
-use crate::http::extract::{Body, Caller, Creation, MaybeCaller, Nothing, Read};
+use crate::http::extract::{Body, Caller, Creation, MaybeCaller, Nothing};
 use crate::http::fields::is_referral_code;
 use crate::http::money::stored_money;
 use crate::http::openapi::{CurrencyCode, Keyed, MoneyBody, Waits};
@@ -161,24 +163,37 @@ pub struct CommissionBody {
 }
 
 /// What one has and earns as an affiliate: the referral code, who has come by it, and a page of commissions.
-#[utoipa::path(get, path = "/affiliate", tag = TAG, security(("bearer" = [])), params(CommissionsQuery, Waits),
+#[utoipa::path(get, path = "/affiliate", tag = TAG, security(("bearer" = [])), params(CommissionsQuery, TakesAsOf, Waits),
     responses((status = OK, body = AffiliateBody, description = "What there is, and a page of commissions")))]
 async fn show(
     State(app): State<App>,
     caller: Caller,
-    read: Read<CommissionsQuery>,
+    read: AsOf<CommissionsQuery>,
 ) -> Result<Json<AffiliateBody>, Problem> {
     read.wait_for(&app, referrals::MODEL.name).await?;
-    let CommissionsQuery { limit, cursor } = read.query;
-    let (account, limit) = (caller.account, page_limit(limit)?);
-    let enrolled = referrals::get(&app.pool, account).await?;
+    let CommissionsQuery { limit, cursor } = &read.read.query;
+    let (account, limit) = (caller.account, page_limit(*limit)?);
+    let cursor = cursor.as_ref().map(|cursor| cursor.0);
+    let app = &app;
+    let shown = |mut look: Look| async move { shown(app, &mut look.view, account, cursor, limit).await };
+    read.answer(app, Question::Affiliate(account), shown).await.map(Json)
+}
+
+async fn shown(
+    app: &App,
+    view: &mut View,
+    account: AccountId,
+    after: Option<referrals::Cursor>,
+    limit: u32,
+) -> Result<AffiliateBody, Problem> {
+    let enrolled = referrals::get(&mut *view, account).await?;
     let (code, enrolled_at) = enrolled.map(|row| (row.code, Some(row.enrolled_at))).unwrap_or_default();
-    let referrals::Reach { clicks, accounts } = referrals::reach(&app.pool, account).await?;
-    let earnings = referrals::earnings(&app.pool, account).await?.into_iter().map(earned).collect::<Result<_, _>>()?;
-    let page = referrals::page(&app.pool, account, cursor.map(|cursor| cursor.0), limit).await?;
+    let referrals::Reach { clicks, accounts } = referrals::reach(&mut *view, account).await?;
+    let earnings = referrals::earnings(&mut *view, account).await?.into_iter().map(earned).collect::<Result<_, _>>()?;
+    let page = referrals::page(view, account, after, limit).await?;
     let Page { items, next_cursor } = Page::of(page, |row| commission(&row))?;
     let crate::config::Affiliate { commission_bps, within_fee, attribution_days } = app.settings.affiliate;
-    Ok(Json(AffiliateBody {
+    Ok(AffiliateBody {
         code,
         enrolled_at,
         commission_bps,
@@ -189,7 +204,7 @@ async fn show(
         earnings,
         items,
         next_cursor,
-    }))
+    })
 }
 
 fn earned(row: referrals::Earnings) -> Result<EarningsBody, Problem> {

@@ -15,6 +15,7 @@ use domain::{AccountId, AuctionId, ListingId, Money, OrderGroupId, OrderId, Time
 use eventstore::{log, mint};
 use garde::Validate;
 use projections::auction_board::{self, Seen};
+use projections::past::{Question, View};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -23,6 +24,7 @@ use utoipa_axum::routes;
 use super::listings::{AuctionPlanBody, ConditionBody, DeliveryBody, are_attributes, attributes_schema};
 use crate::app::App;
 use crate::http::access;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Creation, Id, MaybeCaller, NoQuery, Nothing, READ_PATIENCE, Read};
 use crate::http::fields::{is_alias, is_near, is_slug, is_title};
 use crate::http::fresh::{Fresh, Tag};
@@ -308,9 +310,18 @@ pub(crate) async fn visible(
     id: AuctionId,
     caller: Option<Caller>,
 ) -> Result<(auction_board::Auction, Option<Viewer>), Problem> {
+    visible_in(app, &mut View::now(&app.pool), id, caller).await
+}
+
+async fn visible_in(
+    app: &App,
+    view: &mut View,
+    id: AuctionId,
+    caller: Option<Caller>,
+) -> Result<(auction_board::Auction, Option<Viewer>), Problem> {
     let account = caller.map(|caller| caller.account);
     let absent = || Problem::not_found("auction");
-    let Seen { auction, alias, hidden } = auction_board::seen_by(&app.pool, id, account).await?.ok_or_else(absent)?;
+    let Seen { auction, alias, hidden } = auction_board::seen_by(view, id, account).await?.ok_or_else(absent)?;
     let of_sale = |AccountId(it)| it == auction.seller_id || Some(it) == auction.winner_id;
     if hidden && alias.is_none() && !account.is_some_and(of_sale) {
         match caller {
@@ -343,18 +354,23 @@ async fn list(State(app): State<App>, read: Read<AuctionsQuery>) -> Result<Fresh
 
 /// An auction.
 #[utoipa::path(get, path = "/auctions/{id}", tag = TAG, security((), ("bearer" = [])),
-    params(("id" = uuid::Uuid, Path), Waits),
+    params(("id" = uuid::Uuid, Path), TakesAsOf, Waits),
     responses((status = OK, body = AuctionBody, description = "The auction")))]
 async fn show(
     State(app): State<App>,
     Id(id): Id<AuctionId>,
     MaybeCaller(caller): MaybeCaller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<AuctionBody>, Problem> {
+    read.admit(caller)?;
     read.wait_for(&app, auction_board::MODEL.name).await?;
-    let (row, viewer) = visible(&app, id, caller).await?;
-    let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: auction_body(&row, viewer, app.clock.now())?, version, position })
+    let app = &app;
+    let shown = |mut look: Look| async move {
+        let (row, viewer) = visible_in(app, &mut look.view, id, caller).await?;
+        let (version, position) = (row.version.unsigned_abs(), row.position);
+        Ok(One { body: auction_body(&row, viewer, look.now)?, version, position })
+    };
+    read.answer(app, Question::Auction(id), shown).await
 }
 
 /// Which bids to list.

@@ -12,6 +12,7 @@ use domain::money::FULL_BPS;
 use garde::Validate;
 use projections::catalogue;
 use projections::categories::{self, Tree};
+use projections::past::{Question, View};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,7 +20,8 @@ use utoipa_axum::routes;
 
 use super::listings::TAG;
 use crate::app::App;
-use crate::http::extract::{Command, Creation, Id, NoQuery, Read, Slug};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Read, Slug};
 use crate::http::fields::{is_slug, is_title};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::openapi::{Conditional, Keyed, Revalidates, Waits, words};
@@ -182,7 +184,7 @@ pub struct CategoriesBody {
 }
 
 /// Waits for what is shown, and tells what that is.
-async fn shown(app: &App, read: &Read<NoQuery>) -> Result<Tag, Problem> {
+async fn shown<Q>(app: &App, read: &Read<Q>) -> Result<Tag, Problem> {
     let models = [&categories::MODEL, &catalogue::MODEL];
     for model in models {
         read.wait_for(app, model.name).await?;
@@ -190,9 +192,9 @@ async fn shown(app: &App, read: &Read<NoQuery>) -> Result<Tag, Problem> {
     Ok(Tag::of_several(app, &models, None))
 }
 
-async fn read_tree(app: &App) -> Result<(Tree, BTreeMap<String, i64>), Problem> {
-    let counts = catalogue::active_by_category(&app.pool).await?;
-    Ok((categories::tree(&app.pool).await?, counts))
+async fn read_tree(view: &mut View) -> Result<(Tree, BTreeMap<String, i64>), Problem> {
+    let counts = catalogue::active_by_category(&mut *view).await?;
+    Ok((categories::tree(view).await?, counts))
 }
 
 /// The tree of categories, with how many active listings each has.
@@ -204,7 +206,7 @@ async fn list(State(app): State<App>, read: Read<NoQuery>) -> Result<Fresh<Categ
     if read.known.has(&tag) {
         return Ok(Fresh::Unchanged(tag));
     }
-    let (tree, counts) = read_tree(&app).await?;
+    let (tree, counts) = read_tree(&mut View::now(&app.pool)).await?;
     let roots = tree.children(None).filter(|category| !category.closed);
     let items = roots.map(|category| body(&tree, &counts, category)).collect();
     Ok(Fresh::Changed(tag, CategoriesBody { items }))
@@ -212,19 +214,31 @@ async fn list(State(app): State<App>, read: Read<NoQuery>) -> Result<Fresh<Categ
 
 /// A category. Its ETag changes with all that is shown of it, such as counts and what is below it; `If-Match` compares
 /// its own version. A slug that listings name and the staff has not defined is none.
-#[utoipa::path(get, path = "/categories/{slug}", tag = TAG,
-    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), Waits, Revalidates),
+#[utoipa::path(get, path = "/categories/{slug}", tag = TAG, security((), ("bearer" = [])),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), TakesAsOf, Waits, Revalidates),
     responses((status = OK, body = CategoryBody, description = "The category"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
-async fn show(State(app): State<App>, Id(Slug(slug)): Id<Slug>, read: Read<NoQuery>) -> Result<Response, Problem> {
-    let position = shown(&app, &read).await?.number();
-    if let Some(version) = read.known.version_at(position) {
+async fn show(
+    State(app): State<App>,
+    Id(Slug(slug)): Id<Slug>,
+    MaybeCaller(caller): MaybeCaller,
+    read: AsOf<NoQuery>,
+) -> Result<Response, Problem> {
+    read.admit(caller)?;
+    let position = shown(&app, &read.read).await?.number();
+    if !read.is_past()
+        && let Some(version) = read.read.known.version_at(position)
+    {
         return Ok(One::<CategoryBody>::unchanged(version, position));
     }
-    let (tree, counts) = read_tree(&app).await?;
-    let category = tree.get(&slug).ok_or_else(|| Problem::not_found("category"))?;
-    let version = category.version.unsigned_abs();
-    Ok(One { body: body(&tree, &counts, category), version, position }.into_response())
+    let (slug, is_past) = (&*slug, read.is_past());
+    let shown = |mut look: Look| async move {
+        let (tree, counts) = read_tree(&mut look.view).await?;
+        let category = tree.get(slug).ok_or_else(|| Problem::not_found("category"))?;
+        let (version, position) = (category.version.unsigned_abs(), if is_past { category.position } else { position });
+        Ok(One { body: body(&tree, &counts, category), version, position })
+    };
+    Ok(read.answer(&app, Question::Categories, shown).await?.into_response())
 }
 
 /// A category that is to be.

@@ -14,6 +14,7 @@ use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
 use projections::chats::{About, Activity, Seen};
+use projections::past::{Question, View};
 use projections::{accounts, chats};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,6 +23,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Creation, Id, NoQuery, Read};
 use crate::http::fields::is_message;
 use crate::http::fresh::{Fresh, Tag};
@@ -210,8 +212,13 @@ fn body(seen: Seen, name: Option<String>) -> ChatBody {
 
 /// A chat as one of its parties sees it, with its version and position.
 pub(crate) async fn shown(app: &App, chat: ChatId, viewer: AccountId) -> Result<One<ChatBody>, Problem> {
-    let seen = chats::get(&app.pool, chat, viewer).await?.ok_or_else(|| Problem::not_found("chat"))?;
+    shown_in(app, &mut View::now(&app.pool), chat, viewer).await
+}
+
+async fn shown_in(app: &App, view: &mut View, chat: ChatId, viewer: AccountId) -> Result<One<ChatBody>, Problem> {
+    let seen = chats::get(view, chat, viewer).await?.ok_or_else(|| Problem::not_found("chat"))?;
     let (version, position) = (seen.chat.version.unsigned_abs(), seen.chat.position);
+    // Who the other is, one knows them by today.
     let mut names = accounts::names(&app.pool, &[seen.other_id]).await?;
     let name = names.remove(&seen.other_id);
     Ok(One { body: body(seen, name), version, position })
@@ -244,16 +251,19 @@ async fn list(State(app): State<App>, caller: Caller, read: Read<ChatsQuery>) ->
 }
 
 /// A chat.
-#[utoipa::path(get, path = "/chats/{id}", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path), Waits),
+#[utoipa::path(get, path = "/chats/{id}", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), TakesAsOf, Waits),
     responses((status = OK, body = ChatBody, description = "The chat")))]
 async fn show(
     State(app): State<App>,
     Id(id): Id<ChatId>,
     caller: Caller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<ChatBody>, Problem> {
     read.wait_for(&app, chats::MODEL.name).await?;
-    shown(&app, id, caller.account).await
+    let app = &app;
+    let shown = |mut look: Look| async move { shown_in(app, &mut look.view, id, caller.account).await };
+    read.answer(app, Question::Chat(id), shown).await
 }
 
 /// Which messages to list.

@@ -9,6 +9,7 @@ use domain::complaint::{Complaint, LONGEST_TEXT, Outcome, Subject};
 use domain::ruling::Ruling;
 use domain::{ComplaintId, OrderId};
 use garde::Validate;
+use projections::past::Question;
 use projections::reports as read_model;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -20,6 +21,7 @@ use super::orders::require_party;
 use super::reports::{QueueSort, ReportStatus, TAG};
 use super::reviews::key_of;
 use crate::app::App;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Read};
 use crate::http::openapi::{Conditional, Keyed, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -159,19 +161,25 @@ async fn list(
 }
 
 /// A complaint, for both parties of the order and staff.
-#[utoipa::path(get, path = "/complaints/{id}", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path), Waits),
+#[utoipa::path(get, path = "/complaints/{id}", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), TakesAsOf, Waits),
     responses((status = OK, body = ComplaintBody, description = "The complaint")))]
 async fn show(
     State(app): State<App>,
     Id(complaint): Id<ComplaintId>,
     caller: Caller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<ComplaintBody>, Problem> {
     read.wait_for(&app, read_model::MODEL.name).await?;
-    let row = read_model::complaint(&app.pool, complaint).await?.ok_or_else(|| Problem::not_found("complaint"))?;
-    require_party(&app, caller, &[row.complainant_id, row.against_id], "complaint").await?;
-    let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: body(row), version, position })
+    let app = &app;
+    let shown = |mut look: Look| async move {
+        let row = read_model::complaint(&mut look.view, complaint).await?;
+        let row = row.ok_or_else(|| Problem::not_found("complaint"))?;
+        require_party(app, caller, &[row.complainant_id, row.against_id], "complaint").await?;
+        let (version, position) = (row.version.unsigned_abs(), row.position);
+        Ok(One { body: body(row), version, position })
+    };
+    read.answer(app, Question::Complaint(complaint), shown).await
 }
 
 /// Which complaints to list.

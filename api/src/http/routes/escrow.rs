@@ -9,6 +9,7 @@ use domain::{Money, OrderId, RefundId};
 use eventstore::mint;
 use garde::Validate;
 use projections::escrows as escrow_book;
+use projections::past::Question;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use super::orders::{OrderChanged, Reason, change, require_party};
 use crate::app::App;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Id, NoQuery, Nothing, Read};
 use crate::http::money::stored_money;
 use crate::http::openapi::{Conditional, MoneyBody, Waits, words};
@@ -131,18 +133,23 @@ async fn list(State(app): State<App>, caller: Caller, read: Read<OwnQuery>) -> R
 
 /// The money of an order, for its buyer, its seller and staff.
 #[utoipa::path(get, path = "/escrow/{order_id}", tag = TAG, security(("bearer" = [])),
-    params(("order_id" = Uuid, Path), Waits), responses((status = OK, body = EscrowBody, description = "The escrow")))]
+    params(("order_id" = Uuid, Path), TakesAsOf, Waits),
+    responses((status = OK, body = EscrowBody, description = "The escrow")))]
 async fn show(
     State(app): State<App>,
     Id(order): Id<OrderId>,
     caller: Caller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<EscrowBody>, Problem> {
     read.wait_for(&app, escrow_book::MODEL.name).await?;
-    let row = escrow_book::get(&app.pool, order).await?.ok_or_else(|| Problem::not_found("escrow"))?;
-    require_party(&app, caller, &[row.buyer_id, row.seller_id], "escrow").await?;
-    let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: body(row)?, version, position })
+    let app = &app;
+    let shown = |mut look: Look| async move {
+        let row = escrow_book::get(&mut look.view, order).await?.ok_or_else(|| Problem::not_found("escrow"))?;
+        require_party(app, caller, &[row.buyer_id, row.seller_id], "escrow").await?;
+        let (version, position) = (row.version.unsigned_abs(), row.position);
+        Ok(One { body: body(row)?, version, position })
+    };
+    read.answer(app, Question::Escrow(order), shown).await
 }
 
 /// Says that the buyer is content: the seller is paid.

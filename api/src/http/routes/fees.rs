@@ -9,6 +9,7 @@ use domain::money::FULL_BPS;
 use domain::{AccountId, ListingId};
 use eventstore::sealing::PersonKey;
 use garde::Validate;
+use projections::past::View;
 use projections::{categories, plans, subscriptions};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -176,7 +177,7 @@ async fn said_in(app: &App, place: Place, after: Option<&str>, most: u32) -> Res
             rows.into_iter().filter_map(shown).collect()
         }
         (Place::Plan, after) => {
-            let mut rows = all_plans(app).await?;
+            let mut rows = all_plans(app, &mut View::now(&app.pool)).await?;
             rows.sort_by(|a, b| a.slug.cmp(&b.slug));
             let rows = rows.into_iter().filter(|row| after.is_none_or(|after| row.slug.as_str() > after));
             let shown = rows.filter_map(|row| Some(body(row.slug, Some(row.name), row.fee_bps?)));

@@ -16,6 +16,7 @@ use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
 use projections::orders as purchases;
+use projections::past::Question;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,7 +28,8 @@ use super::orders::{
     payment_answer,
 };
 use crate::app::App;
-use crate::http::extract::{Command, Id, NoQuery, Nothing, Read, Slug, Unnamed};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Command, Id, NoQuery, Nothing, Slug, Unnamed};
 use crate::http::fields::{is_country, is_phone};
 use crate::http::money::{PaymentAction, asked, payment_method};
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits};
@@ -331,19 +333,23 @@ async fn as_guest<T>(
 
 /// What a guest has ordered, for whoever has its claim token.
 #[utoipa::path(get, path = "/guest/orders/{claim_token}", tag = TAG,
-    params(("claim_token" = String, Path), Waits),
+    params(("claim_token" = String, Path), TakesAsOf, Waits),
     responses((status = OK, body = OrderBody, description = "The order")))]
 async fn show(
     State(app): State<App>,
     Id(token): Id<String>,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<impl IntoResponse, Problem> {
     read.wait_for(&app, purchases::MODEL.name).await?;
     let order = claimed(&app, &token)?;
-    let row = purchases::get(&app.pool, order).await?.ok_or_else(|| Problem::not_found("order"))?;
-    let (version, position) = (row.version.unsigned_abs(), row.position);
+    let shown = |mut look: Look| async move {
+        let row = purchases::get(&mut look.view, order).await?.ok_or_else(|| Problem::not_found("order"))?;
+        let (version, position) = (row.version.unsigned_abs(), row.position);
+        Ok(One { body: order_body(row)?, version, position })
+    };
+    let shown = read.answer(&app, Question::Order(order), shown).await?;
     // Whoever has the address sees who the guest is: nothing of it is kept on the way.
-    Ok(([(header::CACHE_CONTROL, "no-store")], One { body: order_body(row)?, version, position }))
+    Ok(([(header::CACHE_CONTROL, "no-store")], shown))
 }
 
 /// Confirms what a guest has ordered, as its seller who has asked: its pieces are taken, and it can be sent.

@@ -9,10 +9,11 @@ use commands::listings::{self, NewListing};
 use domain::category::Attributes;
 use domain::listing::{AuctionPlan, Changes, Condition, Delivery, Details, Discount, Listing, Sale, Variant};
 use domain::stock::Sku;
-use domain::{ListingId, Money};
+use domain::{AccountId, ListingId, Money};
 use eventstore::mint;
 use garde::Validate;
 use projections::catalogue;
+use projections::past::Question;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -21,7 +22,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Command, Creation, Id, MaybeCaller, NoQuery, Nothing};
 use crate::http::fields::{LONGEST_OPTION, LONGEST_OPTION_NAME, are_options, is_near, is_slug, is_title};
 use crate::http::openapi::{Conditional, Keyed, MoneyBody, Waits};
 use crate::http::problem::Problem;
@@ -304,19 +306,24 @@ async fn draft(
 
 /// A listing. A draft is there for its seller alone.
 #[utoipa::path(get, path = "/listings/{id}", tag = TAG, security((), ("bearer" = [])),
-    params(("id" = uuid::Uuid, Path), Waits),
+    params(("id" = uuid::Uuid, Path), TakesAsOf, Waits),
     responses((status = OK, body = ListingBody, description = "The listing")))]
 async fn show(
     State(app): State<App>,
     Id(id): Id<ListingId>,
     MaybeCaller(caller): MaybeCaller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<ListingBody>, Problem> {
+    read.admit(caller)?;
     read.wait_for(&app, catalogue::MODEL.name).await?;
-    let row = catalogue::get(&app.pool, id, caller.map(|caller| caller.account).into()).await?;
-    let row = row.ok_or_else(|| Problem::not_found("listing"))?;
-    let (version, position) = (row.listing.version.unsigned_abs(), row.listing.position);
-    Ok(One { body: body(row)?, version, position })
+    let (app, read, viewer) = (&app, &read, caller.map(|caller| caller.account).into());
+    let shown = |mut look: Look| async move {
+        let row = catalogue::get(&mut look.view, id, viewer).await?.ok_or_else(|| Problem::not_found("listing"))?;
+        read.admit_to(app, AccountId(row.listing.seller_id), caller).await?;
+        let (version, position) = (row.listing.version.unsigned_abs(), row.listing.position);
+        Ok(One { body: body(row)?, version, position })
+    };
+    read.answer(app, Question::Listing(id), shown).await
 }
 
 /// What is to change. What is not named stays; an empty `brand` clears it.

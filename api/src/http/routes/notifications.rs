@@ -16,6 +16,7 @@ use eventstore::sealing::PersonKey;
 use eventstore::{log, mint};
 use garde::Validate;
 use projections::notifications as told;
+use projections::past::Question;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -24,6 +25,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, READ_PATIENCE, Read};
 use crate::http::fields::is_title;
 use crate::http::live::notifications as live;
@@ -344,15 +346,16 @@ pub struct PreferencesBody {
 }
 
 /// Where one is told of what.
-#[utoipa::path(get, path = "/notifications/preferences", tag = TAG, security(("bearer" = [])), params(Waits),
+#[utoipa::path(get, path = "/notifications/preferences", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
     responses((status = OK, body = PreferencesBody, description = "Of every kind")))]
 async fn preferences(
     State(app): State<App>,
     caller: Caller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<PreferencesBody>, Problem> {
     read.wait_for(&app, told::MODEL.name).await?;
-    let wanted = told::preferences(&app.pool, caller.account).await?;
+    let wanted = |mut look: Look| async move { Ok(told::preferences(&mut look.view, caller.account).await?) };
+    let wanted = read.answer(&app, Question::Preferences(caller.account), wanted).await?;
     let items = Kind::ALL.into_iter().map(|kind| PreferenceBody::of(kind, wanted.channels(kind))).collect();
     let fixed = Kind::ALL.into_iter().filter(|kind| kind.fixed().any());
     let fixed = fixed.map(|kind| PreferenceBody::of(kind, kind.fixed())).collect();

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use domain::account::Capability;
 use domain::{Money, OrderId, Posting};
 use projections::order_money::{self, Cause, Kind, Next, OrderMoney, Party, Place, Step};
+use projections::past::{Question, View};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,7 +20,8 @@ use uuid::Uuid;
 use super::admin::transactions::LedgerPlace;
 use crate::app::App;
 use crate::http::access;
-use crate::http::extract::{Caller, Id, NoQuery, Read};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Caller, Id, NoQuery};
 use crate::http::money::stored_money;
 use crate::http::openapi::{MoneyBody, Waits};
 use crate::http::problem::Problem;
@@ -155,47 +157,54 @@ impl From<&Posting> for PostingBody {
 /// Where the money of an order is now, what has happened to it and when, and what comes next: for its buyer, its seller
 /// and staff.
 #[utoipa::path(get, path = "/orders/{id}/money", tag = TAG, security(("bearer" = [])),
-    params(("id" = Uuid, Path), Waits),
+    params(("id" = Uuid, Path), TakesAsOf, Waits),
     responses((status = OK, body = OrderMoneyBody, description = "Where the money is")))]
 async fn show(
     State(app): State<App>,
     Id(order): Id<OrderId>,
     caller: Caller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<impl IntoResponse, Problem> {
     read.wait_for(&app, order_money::MODEL.name).await?;
+    let app = &app;
     let absent = || Problem::not_found("order");
-    let money = order_money::get(&app.pool, order).await?.ok_or_else(absent)?;
-    let reader = match money.party(caller.account) {
-        Some(Party::Buyer) => Reader::Buyer,
-        Some(Party::Seller) => Reader::Seller,
-        None if access::may(&app, caller, Capability::Staff).await? => Reader::Staff,
-        None => return Err(absent()),
+    let shown = |mut look: Look| async move {
+        let money = order_money::get(&mut look.view, order).await?.ok_or_else(absent)?;
+        let reader = match money.party(caller.account) {
+            Some(Party::Buyer) => Reader::Buyer,
+            Some(Party::Seller) => Reader::Seller,
+            None if access::may(app, caller, Capability::Staff).await? => Reader::Staff,
+            None => return Err(absent()),
+        };
+        told(&mut look.view, &money, reader).await
     };
-    let body = told(&app, &money, reader).await?;
+    let body = read.answer(app, Question::OrderMoney(order), shown).await?;
     Ok(([(header::CACHE_CONTROL, "private, no-cache"), (header::VARY, "Authorization")], Json(body)))
 }
 
 /// The same for a guest, or for whoever has the claim token of what a guest has ordered.
 #[utoipa::path(get, path = "/guest/orders/{claim_token}/money", tag = "Guests",
-    params(("claim_token" = String, Path), Waits),
+    params(("claim_token" = String, Path), TakesAsOf, Waits),
     responses((status = OK, body = OrderMoneyBody, description = "Where the money is")))]
 async fn show_to_guest(
     State(app): State<App>,
     Id(token): Id<String>,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<impl IntoResponse, Problem> {
     read.wait_for(&app, order_money::MODEL.name).await?;
     let absent = || Problem::not_found("order");
     let order = app.secret.read_claim_token(&token).ok_or_else(absent)?;
-    let money = order_money::get(&app.pool, order).await?.ok_or_else(absent)?;
-    let body = told(&app, &money, Reader::Buyer).await?;
+    let shown = |mut look: Look| async move {
+        let money = order_money::get(&mut look.view, order).await?.ok_or_else(absent)?;
+        told(&mut look.view, &money, Reader::Buyer).await
+    };
+    let body = read.answer(&app, Question::OrderMoney(order), shown).await?;
     // The address is all that is needed to see it: nothing of it is kept on the way.
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)))
 }
 
-async fn told(app: &App, money: &OrderMoney, reader: Reader) -> Result<OrderMoneyBody, Problem> {
-    let steps = order_money::steps(&app.pool, OrderId(money.order_id), MOST_STEPS + 1).await?;
+async fn told(view: &mut View, money: &OrderMoney, reader: Reader) -> Result<OrderMoneyBody, Problem> {
+    let steps = order_money::steps(view, OrderId(money.order_id), MOST_STEPS + 1).await?;
     let most = MOST_STEPS as usize;
     let history_is_whole = steps.len() <= most;
     let last = &steps[steps.len().saturating_sub(most)..];

@@ -20,6 +20,7 @@ use eventstore::sealing::PersonKey;
 use garde::Validate;
 use projections::Text;
 use projections::orders as purchases;
+use projections::past::{Question, View};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 use super::addresses::key_of;
 use crate::app::App;
 use crate::http::access;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, Read};
 use crate::http::fields::is_country;
 use crate::http::money::{PaymentAction, asked, method_of, stored_money};
@@ -789,19 +791,24 @@ async fn list(
 }
 
 /// An order, for its buyer, its seller and staff.
-#[utoipa::path(get, path = "/orders/{id}", tag = TAG, security(("bearer" = [])), params(("id" = Uuid, Path), Waits),
+#[utoipa::path(get, path = "/orders/{id}", tag = TAG, security(("bearer" = [])),
+    params(("id" = Uuid, Path), TakesAsOf, Waits),
     responses((status = OK, body = OrderBody, description = "The order")))]
 async fn show(
     State(app): State<App>,
     Id(id): Id<OrderId>,
     caller: Caller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<OrderBody>, Problem> {
     read.wait_for(&app, purchases::MODEL.name).await?;
-    let row = purchases::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("order"))?;
-    require_party(&app, caller, &[row.buyer_id, row.seller_id], "order").await?;
-    let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: order_body(row)?, version, position })
+    let app = &app;
+    let shown = |mut look: Look| async move {
+        let row = purchases::get(&mut look.view, id).await?.ok_or_else(|| Problem::not_found("order"))?;
+        require_party(app, caller, &[row.buyer_id, row.seller_id], "order").await?;
+        let (version, position) = (row.version.unsigned_abs(), row.position);
+        Ok(One { body: order_body(row)?, version, position })
+    };
+    read.answer(app, Question::Order(id), shown).await
 }
 
 /// The orders of one checkout.
@@ -823,17 +830,24 @@ pub struct GroupBody {
 
 /// The orders of one checkout, for its buyer and staff.
 #[utoipa::path(get, path = "/order-groups/{id}", tag = TAG, security(("bearer" = [])),
-    params(("id" = Uuid, Path), Waits), responses((status = OK, body = GroupBody, description = "The group")))]
+    params(("id" = Uuid, Path), TakesAsOf, Waits),
+    responses((status = OK, body = GroupBody, description = "The group")))]
 async fn show_group(
     State(app): State<App>,
     Id(id): Id<OrderGroupId>,
     caller: Caller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<GroupBody>, Problem> {
     read.wait_for(&app, purchases::MODEL.name).await?;
-    let group = purchases::group(&app.pool, id).await?.ok_or_else(|| Problem::not_found("group of orders"))?;
-    require_party(&app, caller, &[group.buyer_id], "group of orders").await?;
-    let orders = purchases::orders_of(&app.pool, id).await?;
+    let app = &app;
+    let shown = |mut look: Look| async move { group_shown(app, &mut look.view, id, caller).await };
+    read.answer(app, Question::OrderGroup(id), shown).await
+}
+
+async fn group_shown(app: &App, view: &mut View, id: OrderGroupId, caller: Caller) -> Result<One<GroupBody>, Problem> {
+    let group = purchases::group(&mut *view, id).await?.ok_or_else(|| Problem::not_found("group of orders"))?;
+    require_party(app, caller, &[group.buyer_id], "group of orders").await?;
+    let orders = purchases::orders_of(view, id).await?;
     let (version, position) = (group.version.unsigned_abs(), group.position);
     let body = GroupBody {
         total: stored_money(group.total, group.currency.0)?,

@@ -7,13 +7,15 @@ use domain::PageId;
 use domain::page::{Content, LONGEST_BODY, Page};
 use garde::Validate;
 use projections::pages;
+use projections::past::Question;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::http::extract::{Command, Id, Read, Slug};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Command, Id, MaybeCaller, Slug};
 use crate::http::fields::is_title;
 use crate::http::markdown;
 use crate::http::openapi::{Conditional, Revalidates, Waits};
@@ -53,18 +55,30 @@ pub struct PageQuery {
 }
 
 /// A page, as it is now or as it was.
-#[utoipa::path(get, path = "/pages/{slug}", tag = TAG,
-    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$", example = "terms"), PageQuery, Waits, Revalidates),
+#[utoipa::path(get, path = "/pages/{slug}", tag = TAG, security((), ("bearer" = [])),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$", example = "terms"), PageQuery, TakesAsOf, Waits,
+        Revalidates),
     responses((status = OK, body = PageBody, description = "The page"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
-async fn show(State(app): State<App>, Id(Slug(slug)): Id<Slug>, read: Read<PageQuery>) -> Result<Response, Problem> {
-    if read.query.version.is_some_and(|version| version < 1) {
+async fn show(
+    State(app): State<App>,
+    Id(Slug(slug)): Id<Slug>,
+    MaybeCaller(caller): MaybeCaller,
+    read: AsOf<PageQuery>,
+) -> Result<Response, Problem> {
+    read.admit(caller)?;
+    let wanted = read.read.query.version;
+    if wanted.is_some_and(|version| version < 1) {
         return Err(Problem::invalid_field("?version", "out-of-range", "must be at least 1"));
     }
     read.wait_for(&app, pages::MODEL.name).await?;
-    let row = pages::get(&app.pool, &slug, read.query.version).await?.ok_or_else(|| Problem::not_found("page"))?;
+    let page = &*slug;
+    let shown = |mut look: Look| async move {
+        pages::get(&mut look.view, page, wanted).await?.ok_or_else(|| Problem::not_found("page"))
+    };
+    let row = read.answer(&app, Question::Page(page), shown).await?;
     let (version, position) = (row.version.unsigned_abs(), row.position);
-    if read.known.has_version(version, position) {
+    if read.read.known.has_version(version, position) {
         return Ok(One::<PageBody>::unchanged(version, position));
     }
     let pages::Version { slug, title, body, published_at, .. } = row;

@@ -11,6 +11,7 @@ use domain::wallet::PaymentMethod;
 use domain::{AccountId, Currency, MethodId};
 use eventstore::mint;
 use garde::Validate;
+use projections::past::Question;
 use projections::payees;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,7 +22,8 @@ use uuid::Uuid;
 use super::addresses::key_of;
 use crate::app::App;
 use crate::http::access;
-use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, Read};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing};
 use crate::http::money::method_named;
 use crate::http::openapi::{Conditional, CurrencyCode, Keyed, Waits};
 use crate::http::problem::Problem;
@@ -62,11 +64,13 @@ pub struct MethodBody {
 }
 
 /// One's own payment methods.
-#[utoipa::path(get, path = "/payments/methods", tag = TAG, security(("bearer" = [])), params(Waits),
+#[utoipa::path(get, path = "/payments/methods", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
     responses((status = OK, body = MethodsBody, description = "All of them")))]
-async fn list(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<MethodsBody>, Problem> {
+async fn list(State(app): State<App>, caller: Caller, read: AsOf<NoQuery>) -> Result<One<MethodsBody>, Problem> {
     read.wait_for(&app, payees::MODEL.name).await?;
-    let payees::Shown { methods, version, position } = payees::methods_of(&app.pool, caller.account).await?;
+    let shown = |mut look: Look| async move { Ok(payees::methods_of(&mut look.view, caller.account).await?) };
+    let shown = read.answer(&app, Question::Payee(caller.account), shown).await?;
+    let payees::Shown { methods, version, position } = shown;
     let version = version.unsigned_abs();
     let items = methods.into_iter().map(|row| MethodBody {
         id: row.id,
@@ -187,20 +191,23 @@ pub struct PlanBody {
 }
 
 /// How one is paid out as a seller.
-#[utoipa::path(get, path = "/payments/connect", tag = TAG, security(("bearer" = [])), params(Waits),
+#[utoipa::path(get, path = "/payments/connect", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
     responses((status = OK, body = ConnectionBody, description = "Merchants and plans"),
         (status = FORBIDDEN, description = "The account may not sell")))]
 async fn connection(
     State(app): State<App>,
     caller: Caller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<Json<ConnectionBody>, Problem> {
     access::require(&app, caller, Capability::Sell).await?;
     read.wait_for(&app, payees::MODEL.name).await?;
-    let merchants = payees::merchants_of(&app.pool, caller.account).await?;
+    let shown = |mut look: Look| async move {
+        let merchants = payees::merchants_of(&mut look.view, caller.account).await?;
+        Ok((merchants, payees::plans_of(&mut look.view, caller.account).await?))
+    };
+    let (merchants, plans) = read.answer(&app, Question::Payee(caller.account), shown).await?;
     let merchants =
         merchants.into_iter().map(|row| MerchantBody { provider: row.provider, payouts: row.payouts, due: row.due.0 });
-    let plans = payees::plans_of(&app.pool, caller.account).await?;
     let plans = plans.into_iter().map(|row| PlanBody {
         currency: row.currency.0,
         schedule: row.schedule.0,

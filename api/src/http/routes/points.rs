@@ -5,6 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::Money;
 use domain::money::AMOUNT_LIMIT;
+use projections::past::Question;
 use projections::points;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -13,7 +14,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::http::extract::{Caller, Read};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::Caller;
 use crate::http::money::stored_money;
 use crate::http::openapi::{CurrencyCode, MoneyBody, Waits};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -77,20 +79,24 @@ pub struct PointsEntry {
 
 /// One's own bonus points. They pay at `POST /orders` and `POST /listings/{id}/purchase`, for orders of their currency:
 /// not for what was won in an auction, and not for the orders of guests, who have none.
-#[utoipa::path(get, path = "/points", tag = "Points", security(("bearer" = [])), params(PointsQuery, Waits),
+#[utoipa::path(get, path = "/points", tag = "Points", security(("bearer" = [])), params(PointsQuery, TakesAsOf, Waits),
     responses((status = OK, body = PointsBody, description = "What there is, and a page of entries")))]
-async fn show(State(app): State<App>, caller: Caller, read: Read<PointsQuery>) -> Result<Json<PointsBody>, Problem> {
+async fn show(State(app): State<App>, caller: Caller, read: AsOf<PointsQuery>) -> Result<Json<PointsBody>, Problem> {
     read.wait_for(&app, points::MODEL.name).await?;
-    let PointsQuery { limit, cursor } = read.query;
-    let (account, limit) = (caller.account, page_limit(limit)?);
+    let PointsQuery { limit, cursor } = &read.read.query;
+    let (account, limit) = (caller.account, page_limit(*limit)?);
     let balance = |row: points::Balance| {
         let (currency, points) = (row.currency.0, row.points);
         let worth =
             points.max(0).saturating_mul(i64::from(app.settings.points.worth_minor_units)).min(AMOUNT_LIMIT - 1);
         Ok::<_, Problem>(PointsBalance { currency, points, worth: stored_money(worth, currency)? })
     };
-    let balances = points::balances(&app.pool, account).await?;
-    let page = points::entries_page(&app.pool, account, cursor.map(|cursor| cursor.0), limit).await?;
+    let cursor = cursor.as_ref().map(|cursor| cursor.0);
+    let shown = |mut look: Look| async move {
+        let balances = points::balances(&mut look.view, account).await?;
+        Ok((balances, points::entries_page(&mut look.view, account, cursor, limit).await?))
+    };
+    let (balances, page) = read.answer(&app, Question::Points(account), shown).await?;
     let entry = |row: points::Entry| {
         let points::Entry { kind, points, order_id, at, .. } = row;
         Ok(PointsEntry { kind, currency: row.currency.0, points, order_id, at })

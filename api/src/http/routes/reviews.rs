@@ -13,6 +13,7 @@ use domain::{AccountId, ImageId, ListingId, OrderId, ReviewId, Sealed};
 use eventstore::sealing::PersonKey;
 use garde::Validate;
 use projections::catalogue::{self, Viewer};
+use projections::past::Question;
 use projections::reviews as read_model;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use super::uploads::ShownImage;
 use crate::app::App;
 use crate::http::access;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Creation, Id, MaybeCaller, NoQuery, Nothing, Read};
 use crate::http::openapi::{Conditional, Keyed, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -233,22 +235,29 @@ async fn of_listing(
 
 /// One review.
 #[utoipa::path(get, path = "/reviews/{id}", tag = TAG, security((), ("bearer" = [])),
-    params(("id" = Uuid, Path), Waits),
+    params(("id" = Uuid, Path), TakesAsOf, Waits),
     responses((status = OK, body = ReviewBody, description = "The review")))]
 async fn show(
     State(app): State<App>,
     Id(review): Id<ReviewId>,
     MaybeCaller(caller): MaybeCaller,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<ReviewBody>, Problem> {
+    read.admit(caller)?;
     read.wait_for(&app, read_model::MODEL.name).await?;
+    let app = &app;
     let missing = || Problem::not_found("review");
-    let shown = read_model::get(&app.pool, review).await?.ok_or_else(missing)?;
-    if !sees(&app, caller, &shown.review).await? {
-        return Err(missing());
-    }
-    let (version, position) = (shown.review.version.unsigned_abs(), shown.review.position);
-    Ok(One { body: body(shown), version, position })
+    let (asked, read) = (Question::Review(review), &read);
+    let shown = |mut look: Look| async move {
+        let shown = read_model::get(&mut look.view, review).await?.ok_or_else(missing)?;
+        if !sees(app, caller, &shown.review).await? {
+            return Err(missing());
+        }
+        read.admit_to(app, AccountId(shown.review.author_id), caller).await?;
+        let (version, position) = (shown.review.version.unsigned_abs(), shown.review.position);
+        Ok(One { body: body(shown), version, position })
+    };
+    read.answer(app, asked, shown).await
 }
 
 async fn sees(app: &App, caller: Option<Caller>, review: &read_model::Review) -> Result<bool, Problem> {

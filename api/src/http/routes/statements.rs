@@ -24,7 +24,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::http::extract::{Caller, Id, READ_PATIENCE, Read};
+use crate::http::as_of::{AsOf, TakesAsOf};
+use crate::http::extract::{Caller, Id, READ_PATIENCE};
 use crate::http::money::stored_money;
 use crate::http::openapi::{CurrencyCode, MoneyBody, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -215,7 +216,7 @@ pub struct StatementLine {
 /// the major unit; the page can be printed as it is.
 #[utoipa::path(get, path = "/statements/{month}", tag = TAG, security(("bearer" = [])),
     params(("month" = String, Path, pattern = "^[12][0-9]{3}-(0[1-9]|1[0-2])$", example = "2026-01"), StatementQuery,
-        Waits),
+        TakesAsOf, Waits),
     responses((status = OK, description = "The statement",
         content((StatementBody = "application/json"), (String = "text/csv"), (String = "text/html")))))]
 async fn show(
@@ -223,16 +224,22 @@ async fn show(
     Id(month): Id<Month>,
     caller: Caller,
     headers: HeaderMap,
-    read: Read<StatementQuery>,
+    read: AsOf<StatementQuery>,
 ) -> Result<Response, Problem> {
+    // Movements stand where they were written: a statement of then is one that ends there.
+    let found = read.found(&app).await?;
+    let read = read.read;
     let limit = page_limit(read.query.limit)?;
-    let now = app.clock.now();
+    let now = found.map_or_else(|| app.clock.now(), |found| found.time);
     if now < month.from() {
         return Err(Problem::not_found("statement"));
     }
     // Whatever was recorded in a month that is over is in the log by then, and so in here.
     let complete = month.until() + SETTLED_AFTER <= now;
-    let upto = log::head(&app.pool).await?.max(read.min_position.unwrap_or(0));
+    let upto = match found {
+        Some(found) => found.position,
+        None => log::head(&app.pool).await?.max(read.min_position.unwrap_or(0)),
+    };
     app.progress.wait_for(statements::MODEL.name, upto, READ_PATIENCE).await?;
     let span = Span { from: month.from(), until: month.until(), upto };
     let summaries = statements::summaries(&app.pool, caller.account, span).await?;

@@ -1,6 +1,8 @@
 //! Stores: one's own, and what everybody sees of those that are open.
 
+use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use commands::{Accepted, stores};
 use domain::AccountId;
@@ -8,6 +10,7 @@ use domain::account::Capability;
 use domain::store::{Kyc, PaymentPreference, Store};
 use eventstore::sealing::PersonKey;
 use projections::catalogue;
+use projections::past::Question;
 use projections::reviews::{self, Stars};
 use projections::stores as shops;
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,7 @@ use uuid::Uuid;
 use super::listings::{self, ListingBody};
 use crate::app::App;
 use crate::http::access;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Id, MaybeCaller, NoQuery, Read, Slug};
 use crate::http::fresh::{Fresh, Tag};
 use crate::http::openapi::{Conditional, Revalidates, Waits, words};
@@ -111,16 +115,19 @@ pub(super) fn own_store(row: shops::Store) -> OwnStore {
 }
 
 /// One's own store.
-#[utoipa::path(get, path = "/merchant/me", tag = TAG, security(("bearer" = [])), params(Waits),
+#[utoipa::path(get, path = "/merchant/me", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
     responses((status = OK, body = OwnStore, description = "The store"),
         (status = FORBIDDEN, description = "The account may not sell"),
         (status = NOT_FOUND, description = "The account has no store")))]
-async fn mine(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<OwnStore>, Problem> {
+async fn mine(State(app): State<App>, caller: Caller, read: AsOf<NoQuery>) -> Result<One<OwnStore>, Problem> {
     access::require(&app, caller, Capability::Sell).await?;
     read.wait_for(&app, shops::MODEL.name).await?;
-    let row = shops::get(&app.pool, caller.account).await?.ok_or_else(|| Problem::not_found("store"))?;
-    let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: own_store(row), version, position })
+    let shown = |mut look: Look| async move {
+        let row = shops::get(&mut look.view, caller.account).await?.ok_or_else(|| Problem::not_found("store"))?;
+        let (version, position) = (row.version.unsigned_abs(), row.position);
+        Ok(One { body: own_store(row), version, position })
+    };
+    read.answer(&app, Question::Store(caller.account), shown).await
 }
 
 /// What a command has done to a store.
@@ -279,32 +286,47 @@ pub struct StorePage {
     next_cursor: Option<String>,
 }
 
-/// A store that is open, and what it offers.
+/// A store that is open, and what it offers. How it was, `as_of` tells its owner, staff and auditors.
 #[utoipa::path(get, path = "/store/{slug}", tag = TAG, security((), ("bearer" = [])),
-    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), StoreQuery, Waits, Revalidates),
+    params(("slug" = String, Path, pattern = "^[a-z0-9-]{1,64}$"), StoreQuery, TakesAsOf, Waits, Revalidates),
     responses((status = OK, body = StorePage, description = "The store and a page of its listings"),
         (status = NOT_MODIFIED, description = "As the client has it")))]
 async fn show(
     State(app): State<App>,
     Id(Slug(slug)): Id<Slug>,
     MaybeCaller(caller): MaybeCaller,
-    read: Read<StoreQuery>,
-) -> Result<Fresh<StorePage>, Problem> {
+    read: AsOf<StoreQuery>,
+) -> Result<Response, Problem> {
     read.wait_for(&app, shops::MODEL.name).await?;
     read.wait_for(&app, catalogue::MODEL.name).await?;
     read.wait_for(&app, reviews::MODEL.name).await?;
     let tag = Tag::of_several(&app, &[&shops::MODEL, &catalogue::MODEL, &reviews::MODEL], caller);
-    if read.known.has(&tag) {
-        return Ok(Fresh::Unchanged(tag));
+    if !read.is_past() && read.read.known.has(&tag) {
+        return Ok(Fresh::<StorePage>::Unchanged(tag).into_response());
     }
     let store = shops::by_slug(&app.pool, &slug).await?.ok_or_else(|| Problem::not_found("store"))?;
-    let StoreQuery { sort, limit, cursor } = read.query;
-    let (sort, limit) = (sort.unwrap_or_default(), page_limit(limit)?);
-    let viewer = caller.map(|caller| caller.account).into();
-    let filter = catalogue::Filter { viewer, seller: Some(AccountId(store.id)), ..catalogue::Filter::default() };
-    let page = catalogue::page(&app.pool, &filter, sort, cursor.map(|cursor| cursor.0), limit).await?;
-    let Page { items, next_cursor } = Page::of(page, listings::body)?;
-    let rated = reviews::of_sellers(&app.pool, &[store.id]).await?;
-    let rated = rated.get(&store.id).copied().unwrap_or_default();
-    Ok(Fresh::Changed(tag, StorePage { store: store_body(store, rated), items, next_cursor }))
+    let owner = AccountId(store.id);
+    read.admit_to(&app, owner, caller).await?;
+    let StoreQuery { sort, limit, cursor } = &read.read.query;
+    let (sort, limit) = (sort.unwrap_or_default(), page_limit(*limit)?);
+    let cursor = cursor.as_ref().map(|cursor| cursor.0);
+    let filter = catalogue::Filter {
+        viewer: caller.map(|caller| caller.account).into(),
+        seller: Some(owner),
+        ..catalogue::Filter::default()
+    };
+    let filter = &filter;
+    let shown = |mut look: Look| async move {
+        // One that was closed then is not shown, and its name is that of then.
+        let store = shops::get(&mut look.view, owner).await?.filter(|store| store.state == shops::State::Open);
+        let store = store.ok_or_else(|| Problem::not_found("store"))?;
+        let page = catalogue::page(&mut look.view, filter, sort, cursor, limit).await?;
+        let Page { items, next_cursor } = Page::of(page, listings::body)?;
+        let rated = reviews::of_sellers(&mut look.view, &[store.id]).await?;
+        let rated = rated.get(&store.id).copied().unwrap_or_default();
+        Ok(StorePage { store: store_body(store, rated), items, next_cursor })
+    };
+    let page = read.answer(&app, Question::StorePage(owner), shown).await?;
+    // A tag is one of now.
+    Ok(if read.is_past() { Json(page).into_response() } else { Fresh::Changed(tag, page).into_response() })
 }

@@ -12,6 +12,7 @@ use domain::{AccountId, Currency, Money, PlanId, SubscriptionId};
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
+use projections::past::{Question, View};
 use projections::{plans, subscriptions};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -20,6 +21,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing, Read, Slug};
 use crate::http::fields::{check, is_slug, is_title};
 use crate::http::money::stored_money;
@@ -78,8 +80,8 @@ pub struct PlansBody {
 }
 
 /// All plans, those that are retired included: what staff have said, and what is shipped of which they have said nothing.
-pub(super) async fn all_plans(app: &App) -> Result<Vec<plans::Row>, Problem> {
-    let mut rows = plans::all(&app.pool).await?;
+pub(super) async fn all_plans(app: &App, view: &mut View) -> Result<Vec<plans::Row>, Problem> {
+    let mut rows = plans::all(view).await?;
     for definition in plan::shipped(app.settings.plans.rules().free_listings) {
         if rows.iter().all(|row| row.slug != definition.slug) {
             rows.push(plans::Row::of(PlanId::of(&definition.slug), definition, 0, 0));
@@ -107,7 +109,7 @@ fn plan_body(row: plans::Row) -> PlanBody {
     responses((status = OK, body = PlansBody, description = "The plans")))]
 async fn list_plans(State(app): State<App>, read: Read<NoQuery>) -> Result<Json<PlansBody>, Problem> {
     read.wait_for(&app, plans::MODEL.name).await?;
-    let sold = all_plans(&app).await?.into_iter().filter(|row| !row.retired);
+    let sold = all_plans(&app, &mut View::now(&app.pool)).await?.into_iter().filter(|row| !row.retired);
     Ok(Json(PlansBody { items: sold.map(plan_body).collect() }))
 }
 
@@ -232,29 +234,42 @@ pub struct MySubscriptionsBody {
 }
 
 /// One's own plan and subscriptions.
-#[utoipa::path(get, path = "/subscriptions/my", tag = TAG, security(("bearer" = [])), params(MineQuery, Waits),
+#[utoipa::path(get, path = "/subscriptions/my", tag = TAG, security(("bearer" = [])), params(MineQuery, TakesAsOf, Waits),
     responses((status = OK, body = MySubscriptionsBody, description = "The plan, and a page of subscriptions")))]
 async fn mine(
     State(app): State<App>,
     caller: Caller,
-    read: Read<MineQuery>,
+    read: AsOf<MineQuery>,
 ) -> Result<Json<MySubscriptionsBody>, Problem> {
     read.wait_for(&app, subscriptions::MODEL.name).await?;
     read.wait_for(&app, plans::MODEL.name).await?;
-    let MineQuery { limit, cursor } = read.query;
-    let (account, limit) = (caller.account, page_limit(limit)?);
-    let active = subscriptions::current(&app.pool, account).await?;
+    let MineQuery { limit, cursor } = &read.read.query;
+    let (account, limit) = (caller.account, page_limit(*limit)?);
+    let cursor = cursor.as_ref().map(|cursor| cursor.0);
+    let app = &app;
+    let shown = |mut look: Look| async move { own(app, &mut look.view, account, cursor, limit).await };
+    read.answer(app, Question::Subscriptions(account), shown).await.map(Json)
+}
+
+async fn own(
+    app: &App,
+    view: &mut View,
+    account: AccountId,
+    after: Option<subscriptions::Cursor>,
+    limit: u32,
+) -> Result<MySubscriptionsBody, Problem> {
+    let active = subscriptions::current(&mut *view, account).await?;
     let (plan, name, fee_bps, listings) = if let Some(row) = &active {
         (row.plan.clone(), row.name.clone(), row.fee_bps, row.listings)
     } else {
-        let free = all_plans(&app).await?.into_iter().find(|row| row.slug == FREE);
+        let free = all_plans(app, view).await?.into_iter().find(|row| row.slug == FREE);
         let free = free.ok_or_else(Problem::internal)?;
         (free.slug, free.name, free.fee_bps, free.listings)
     };
-    let seller = subscriptions::offers(&app.pool, account).await?;
-    let page = subscriptions::page(&app.pool, account, cursor.map(|cursor| cursor.0), limit).await?;
+    let seller = subscriptions::offers(&mut *view, account).await?;
+    let page = subscriptions::page(view, account, after, limit).await?;
     let Page { items, next_cursor } = Page::of(page, subscription_body)?;
-    Ok(Json(MySubscriptionsBody {
+    Ok(MySubscriptionsBody {
         plan,
         name,
         fee_bps: seller.and_then(|seller| seller.fee_bps).or(fee_bps),
@@ -263,7 +278,7 @@ async fn mine(
         active: active.map(subscription_body).transpose()?,
         items,
         next_cursor,
-    }))
+    })
 }
 
 /// A plan that is wanted.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::AccountId;
+use projections::past::{Question, View};
 use projections::{accounts, catalogue, reviews, stores};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +13,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::http::extract::{Id, NoQuery, Read};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Id, MaybeCaller, NoQuery};
 use crate::http::openapi::Waits;
 use crate::http::problem::Problem;
 use crate::http::ratings::RatingBody;
@@ -39,22 +41,35 @@ pub struct UserBody {
 }
 
 /// What everybody may know of somebody.
-#[utoipa::path(get, path = "/users/{id}", tag = "Stores", params(("id" = Uuid, Path), Waits),
+/// How it was, `as_of` tells that person, staff and auditors.
+#[utoipa::path(get, path = "/users/{id}", tag = "Stores", security((), ("bearer" = [])),
+    params(("id" = Uuid, Path), TakesAsOf, Waits),
     responses((status = OK, body = UserBody, description = "The public profile")))]
-async fn user(State(app): State<App>, Id(id): Id<AccountId>, read: Read<NoQuery>) -> Result<Json<UserBody>, Problem> {
+async fn user(
+    State(app): State<App>,
+    Id(id): Id<AccountId>,
+    MaybeCaller(caller): MaybeCaller,
+    read: AsOf<NoQuery>,
+) -> Result<Json<UserBody>, Problem> {
+    read.admit_to(&app, id, caller).await?;
     for model in [accounts::MODEL, stores::MODEL, catalogue::MODEL, reviews::MODEL] {
         read.wait_for(&app, model.name).await?;
     }
-    let profile = accounts::get(&app.pool, id).await?.filter(|profile| profile.erased_at.is_none());
+    let shown = |mut look: Look| async move { shown(&mut look.view, id).await };
+    read.answer(&app, Question::PublicProfile(id), shown).await.map(Json)
+}
+
+async fn shown(view: &mut View, id: AccountId) -> Result<UserBody, Problem> {
+    let profile = accounts::get(&mut *view, id).await?.filter(|profile| profile.erased_at.is_none());
     let profile = profile.ok_or_else(|| Problem::not_found("account"))?;
-    let store = stores::get(&app.pool, id).await?.filter(|store| store.state == stores::State::Open);
-    let rated = reviews::of_sellers(&app.pool, &[id.0]).await?;
-    Ok(Json(UserBody {
+    let store = stores::get(&mut *view, id).await?.filter(|store| store.state == stores::State::Open);
+    let rated = reviews::of_sellers(&mut *view, &[id.0]).await?;
+    Ok(UserBody {
         id: profile.id,
         name: profile.user_name,
         member_since: profile.registered_at,
         store: store.and_then(|store| store.slug),
-        listings: catalogue::offered_by(&app.pool, id).await?,
+        listings: catalogue::offered_by(view, id).await?,
         rating: rated.get(&id.0).copied().unwrap_or_default().into(),
-    }))
+    })
 }

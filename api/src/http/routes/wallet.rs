@@ -7,6 +7,7 @@ use commands::{Accepted, charges, payouts, wallets};
 use domain::{Currency, DepositId, Money, WithdrawalId};
 use eventstore::mint;
 use garde::Validate;
+use projections::past::Question;
 use projections::wallet_statement;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Creation, NoQuery, Read};
 use crate::http::money::{PaymentAction, asked, method_of, stored_money};
 use crate::http::openapi::{CurrencyCode, Keyed, MoneyBody, Waits, words};
@@ -58,11 +60,12 @@ pub struct BalanceBody {
 }
 
 /// One's own balances.
-#[utoipa::path(get, path = "/wallet", tag = TAG, security(("bearer" = [])), params(Waits),
+#[utoipa::path(get, path = "/wallet", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
     responses((status = OK, body = WalletBody, description = "A balance per currency")))]
-async fn show(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<Json<WalletBody>, Problem> {
+async fn show(State(app): State<App>, caller: Caller, read: AsOf<NoQuery>) -> Result<Json<WalletBody>, Problem> {
     read.wait_for(&app, wallet_statement::MODEL.name).await?;
-    let rows = wallet_statement::balances(&app.pool, caller.account).await?;
+    let rows = |mut look: Look| async move { Ok(wallet_statement::balances(&mut look.view, caller.account).await?) };
+    let rows = read.answer(&app, Question::Wallet(caller.account), rows).await?;
     let balances = rows.into_iter().map(balance).collect::<Result<_, _>>()?;
     Ok(Json(WalletBody { balances }))
 }

@@ -31,6 +31,8 @@ const AT_ONCE: usize = 16;
 pub struct Played {
     /// The sale.
     pub sale: Sale,
+    /// The id of its auction.
+    pub id: String,
     /// The places of the accepted bids.
     pub accepted: Vec<usize>,
     /// The bids that the rules refused.
@@ -59,8 +61,8 @@ pub struct Refused {
     pub detail: String,
 }
 
-/// Replays sales on a database of its own on the server at `server`.
-pub(super) async fn play(sales: Vec<Sale>, server: &str) -> Result<Vec<Played>, Failure> {
+/// Replays sales on a database of its own on the server at `server`, which it leaves there.
+pub(super) async fn play(sales: Vec<Sale>, server: &str) -> Result<(Vec<Played>, TestDatabase), Failure> {
     let mut settings = Config::default();
     // They ended on the second.
     settings.auctions.soft_close_window_s = 0;
@@ -68,8 +70,8 @@ pub(super) async fn play(sales: Vec<Sale>, server: &str) -> Result<Vec<Played>, 
     settings.auth.access_token_ttl_s = 86_400;
     let marketplace = InProcess::start_on(TestDatabase::fresh_on(server).await, settings).await;
     let played = on(&marketplace.client(), sales).await;
-    marketplace.stop().await;
-    played
+    let database = marketplace.stop().await;
+    Ok((played?, database))
 }
 
 async fn on(anonymous: &Client, sales: Vec<Sale>) -> Result<Vec<Played>, Failure> {
@@ -100,7 +102,7 @@ async fn on(anonymous: &Client, sales: Vec<Sale>) -> Result<Vec<Played>, Failure
     let results: Vec<Closing> = results.buffered(AT_ONCE).try_collect().await?;
     let played = played.into_iter().zip(results);
     Ok(played
-        .map(|(Playing { sale, accepted, refused, .. }, result)| Played { sale, accepted, refused, result })
+        .map(|(Playing { sale, id, accepted, refused, .. }, result)| Played { sale, id, accepted, refused, result })
         .collect())
 }
 

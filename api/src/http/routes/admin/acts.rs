@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::TAG;
 use crate::app::App;
+use crate::http::as_of::check_times;
 use crate::http::extract::Read;
 use crate::http::openapi::{Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -128,6 +129,7 @@ pub struct ActChange {
 pub(super) async fn list(State(app): State<App>, read: Read<ActsQuery>) -> Result<Json<Page<ActBody>>, Problem> {
     read.wait_for(&app, staff_acts::MODEL.name).await?;
     let ActsQuery { actor, capacity, subject, kind, action, from, until, limit, cursor } = read.query;
+    check_times([("?from", from), ("?until", until)])?;
     let limit = page_limit(limit)?;
     let filter = staff_acts::Filter {
         actor,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::TAG;
 use crate::app::App;
+use crate::http::as_of::check_times;
 use crate::http::extract::Read;
 use crate::http::money::stored_money;
 use crate::http::openapi::{CurrencyCode, MoneyBody, Waits, words};
@@ -115,6 +116,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<MovementBody>>, Problem> {
     read.wait_for(&app, ledger::MODEL.name).await?;
     let MovementsQuery { kind, currency, account, order, operation, from, until, limit, cursor } = read.query;
+    check_times([("?from", from), ("?until", until)])?;
     let limit = page_limit(limit)?;
     let account = account.map(|owner| places_of(AccountId(owner)));
     let order = order.map(|order| vec![LedgerAccount::Escrow(OrderId(order))]);

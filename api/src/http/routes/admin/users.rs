@@ -12,12 +12,14 @@ use domain::claim::Kind;
 use eventstore::sealing::PersonKey;
 use garde::Validate;
 use projections::accounts::{self, Profile, Standing, Violation, ViolationCursor};
+use projections::past::Question;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::TAG;
 use crate::app::App;
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Id, NoQuery, Read};
 use crate::http::openapi::{Conditional, Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -128,16 +130,20 @@ pub(super) async fn list(State(app): State<App>, read: Read<UsersQuery>) -> Resu
 
 /// An account.
 #[utoipa::path(get, path = "/admin/users/{id}", tag = TAG, security(("bearer" = ["staff"])),
-    params(("id" = Uuid, Path), Waits), responses((status = OK, body = UserForStaff, description = "The account")))]
+    params(("id" = Uuid, Path), TakesAsOf, Waits),
+    responses((status = OK, body = UserForStaff, description = "The account")))]
 pub(super) async fn show(
     State(app): State<App>,
     Id(id): Id<AccountId>,
-    read: Read<NoQuery>,
+    read: AsOf<NoQuery>,
 ) -> Result<One<UserForStaff>, Problem> {
     read.wait_for(&app, accounts::MODEL.name).await?;
-    let row = accounts::get(&app.pool, id).await?.ok_or_else(|| Problem::not_found("account"))?;
-    let (version, position) = (row.version.unsigned_abs(), row.position);
-    Ok(One { body: body(row), version, position })
+    let shown = |mut look: Look| async move {
+        let row = accounts::get(&mut look.view, id).await?.ok_or_else(|| Problem::not_found("account"))?;
+        let (version, position) = (row.version.unsigned_abs(), row.position);
+        Ok(One { body: body(row), version, position })
+    };
+    read.answer(&app, Question::Account(id), shown).await
 }
 
 /// Which violations to list.

@@ -8,13 +8,15 @@ use commands::accounts::{self, Rename};
 use domain::account::{Account, ProfileChanges};
 use domain::claim::Kind;
 use garde::Validate;
+use projections::past::Question;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{TAG, opened};
 use crate::app::App;
 use crate::auth::newcomer::{LONGEST_NAME, SHORTEST_NAME, is_name};
-use crate::http::extract::{Caller, Command, NoQuery, Read};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::{Caller, Command, NoQuery};
 use crate::http::openapi::{Conditional, Waits};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -49,23 +51,29 @@ pub(super) struct Profile {
 }
 
 /// One's own account.
-#[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])), params(Waits),
+#[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
     responses((status = OK, body = Profile, description = "The account")))]
-pub(super) async fn me(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<Profile>, Problem> {
+pub(super) async fn me(State(app): State<App>, caller: Caller, read: AsOf<NoQuery>) -> Result<One<Profile>, Problem> {
     shown(&app, caller, &read).await
 }
 
 /// One's own profile: the same as `/auth/me`.
-#[utoipa::path(get, path = "/profile", tag = TAG, security(("bearer" = [])), params(Waits),
+#[utoipa::path(get, path = "/profile", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
     responses((status = OK, body = Profile, description = "The profile")))]
-pub(super) async fn show(State(app): State<App>, caller: Caller, read: Read<NoQuery>) -> Result<One<Profile>, Problem> {
+pub(super) async fn show(State(app): State<App>, caller: Caller, read: AsOf<NoQuery>) -> Result<One<Profile>, Problem> {
     shown(&app, caller, &read).await
 }
 
-async fn shown(app: &App, caller: Caller, read: &Read<NoQuery>) -> Result<One<Profile>, Problem> {
+async fn shown(app: &App, caller: Caller, read: &AsOf<NoQuery>) -> Result<One<Profile>, Problem> {
     read.wait_for(app, projections::accounts::MODEL.name).await?;
-    let row = projections::accounts::get(&app.pool, caller.account).await?;
-    let row = row.ok_or_else(|| Problem::not_found("account"))?;
+    let shown = |mut look: Look| async move {
+        let row = projections::accounts::get(&mut look.view, caller.account).await?;
+        row.map(profile).ok_or_else(|| Problem::not_found("account"))
+    };
+    read.answer(app, Question::Account(caller.account), shown).await
+}
+
+fn profile(row: projections::accounts::Profile) -> One<Profile> {
     let (version, status) = (row.version.unsigned_abs(), row.standing());
     let body = Profile {
         id: row.id,
@@ -84,7 +92,7 @@ async fn shown(app: &App, caller: Caller, read: &Read<NoQuery>) -> Result<One<Pr
         registered_at: row.registered_at,
         version,
     };
-    Ok(One { body, version, position: row.position })
+    One { body, version, position: row.position }
 }
 
 fn is_language(tag: &str, (): &()) -> garde::Result {

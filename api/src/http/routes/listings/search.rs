@@ -78,6 +78,16 @@ words!(StatusName: "draft", "pending", "active", "sold_out", "paused", "archived
 words!(SortName: "newest", "price_asc", "price_desc", "popular", "rating", "ending_soon", "relevance");
 
 impl ListingsQuery {
+    /// What everybody's active listings are searched for, on the first page, if it is for words and nothing else.
+    fn words_alone(&self) -> Option<&str> {
+        let Self { q, category, brand, condition, kind, on_sale, featured, status, seller, .. } = self;
+        let Self { currency, min_price, max_price, cursor, .. } = self;
+        let narrowed = category.is_some() || brand.is_some() || condition.is_some() || kind.is_some();
+        let narrowed = narrowed || on_sale.is_some() || featured.is_some() || status.is_some() || seller.is_some();
+        let narrowed = narrowed || currency.is_some() || min_price.is_some() || max_price.is_some();
+        q.as_deref().filter(|_| !narrowed && cursor.is_none())
+    }
+
     /// The filter. Beside the category itself, `categories` names those below it.
     fn filter(
         self,
@@ -231,6 +241,8 @@ async fn search(app: &App, caller: Option<Caller>, searched: Searched) -> Result
     }
     let mut query = read.query;
     let (limit, sort) = (page_limit(query.limit)?, query.sort.unwrap_or_default());
+    let words_alone =
+        query.words_alone().filter(|_| attributes.is_empty() && sort != catalogue::Sort::EndingSoon).map(str::to_owned);
     let (cursor, with_facets) = (query.cursor.take().map(|cursor| cursor.0), query.facets.unwrap_or_default());
     let tree = if with_facets || query.category.is_some() { Some(categories::tree(&app.pool).await?) } else { None };
     let wanted = match (&query.category, &tree) {
@@ -245,6 +257,11 @@ async fn search(app: &App, caller: Option<Caller>, searched: Searched) -> Result
         *words = corrected;
     }
     let page = catalogue::page(&app.pool, &filter, sort, cursor, limit).await?;
+    if page.items.is_empty()
+        && let Some(words) = words_alone
+    {
+        app.unfound.note(&words);
+    }
     let facets = match tree.filter(|_| with_facets) {
         Some(tree) => Some(facets::body(catalogue::facets(&app.pool, &filter).await?, &tree.filterable())?),
         None => None,

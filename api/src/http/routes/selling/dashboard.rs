@@ -7,9 +7,10 @@ use axum::extract::State;
 use chrono::{Days, NaiveDate};
 use domain::account::Capability;
 use domain::money::AMOUNT_LIMIT;
-use domain::{Currency, Money};
+use domain::{AccountId, Currency, Money};
 use projections::ledger::Total;
 use projections::orders as purchases;
+use projections::past::Question;
 use projections::sales::{self, Sold, Sums, Totals};
 use projections::{Text, catalogue};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,8 @@ use uuid::Uuid;
 use super::TAG;
 use crate::app::App;
 use crate::http::access;
-use crate::http::extract::{Caller, Read};
+use crate::http::as_of::{AsOf, Look, TakesAsOf};
+use crate::http::extract::Caller;
 use crate::http::openapi::{MoneyBody, Waits, words};
 use crate::http::problem::Problem;
 use crate::http::routes::orders::{OrderBody, order_body};
@@ -206,24 +208,30 @@ pub(in crate::http::routes) fn amount(Total(sum): Total, currency: Currency) -> 
 
 /// How one's business goes: listings and orders by status, sales per day, what was paid out and what escrow holds, the
 /// newest orders and the best listings.
-#[utoipa::path(get, path = "/merchant/dashboard", tag = TAG, security(("bearer" = [])), params(DashboardQuery, Waits),
+#[utoipa::path(get, path = "/merchant/dashboard", tag = TAG, security(("bearer" = [])), params(DashboardQuery, TakesAsOf, Waits),
     responses((status = OK, body = Dashboard, description = "The dashboard"),
         (status = FORBIDDEN, description = "The account may not sell")))]
 pub(super) async fn dashboard(
     State(app): State<App>,
     caller: Caller,
-    read: Read<DashboardQuery>,
+    read: AsOf<DashboardQuery>,
 ) -> Result<Json<Dashboard>, Problem> {
     access::require(&app, caller, Capability::Sell).await?;
     for model in [sales::MODEL, purchases::MODEL, catalogue::MODEL] {
         read.wait_for(&app, model.name).await?;
     }
-    let (seller, days) = (caller.account, read.query.days());
-    let to = app.clock.now().date_naive();
+    let (seller, days) = (caller.account, read.read.query.days());
+    let shown = |look: Look| shown(look, seller, days);
+    read.answer(&app, Question::Dashboard(seller), shown).await.map(Json)
+}
+
+async fn shown(Look { mut view, now }: Look, seller: AccountId, days: u32) -> Result<Dashboard, Problem> {
+    let view = &mut view;
+    let to = now.date_naive();
     let from = to.checked_sub_days(Days::new(u64::from(days - 1))).unwrap_or(to);
-    let totals = sales::totals(&app.pool, seller).await?;
+    let totals = sales::totals(&mut *view, seller).await?;
     let mut by_currency: BTreeMap<Text<Currency>, BTreeMap<NaiveDate, Sums>> = BTreeMap::new();
-    for day in sales::days(&app.pool, seller, from, to).await? {
+    for day in sales::days(&mut *view, seller, from, to).await? {
         by_currency.entry(day.currency).or_default().insert(day.day, day.sums);
     }
     let currencies = totals.into_iter().map(|totals| {
@@ -232,18 +240,18 @@ pub(super) async fn dashboard(
     });
     let currencies = currencies.collect::<Result<_, _>>()?;
     let filter = purchases::Filter { party: seller, side: Some(purchases::Side::Seller), status: None };
-    let recent = purchases::page(&app.pool, &filter, None, SHOWN).await?.items;
-    let best = sales::best(&app.pool, seller, i64::from(SHOWN)).await?;
-    Ok(Json(Dashboard {
+    let recent = purchases::page(&mut *view, &filter, None, SHOWN).await?.items;
+    let best = sales::best(&mut *view, seller, i64::from(SHOWN)).await?;
+    Ok(Dashboard {
         days,
         from,
         to,
-        listings: named(catalogue::counts_of(&app.pool, seller).await?),
-        orders: named(purchases::sold_counts(&app.pool, seller).await?),
+        listings: named(catalogue::counts_of(&mut *view, seller).await?),
+        orders: named(purchases::sold_counts(&mut *view, seller).await?),
         currencies,
         recent_orders: recent.into_iter().map(order_body).collect::<Result<_, _>>()?,
         best_listings: best.into_iter().map(sold_body).collect::<Result<_, _>>()?,
-    }))
+    })
 }
 
 /// Counts by the names of what they count.

@@ -26,6 +26,7 @@ mod settings;
 mod stripe;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::{
     collections::BTreeMap,
@@ -617,11 +618,11 @@ impl Config {
                 !self.sandbox.enabled || self.node.roles == Roles::ALL,
                 "the sandbox, whose clock is that of one node, takes all roles",
             ),
-            ("sandbox.webhook_secrets", self.sandbox.secrets_are_usable(), sandbox::WEBHOOK_RULE),
+            ("sandbox.webhook_secrets", webhooks::are_usable(self.sandbox.webhook_secrets.as_ref()), webhooks::RULE),
             ("stripe.api_base", self.stripe.base_is_usable(), stripe::BASE_RULE),
             ("stripe.api_key", self.stripe.key_is_usable(), stripe::KEY_RULE),
             ("stripe.api_key", !self.sandbox.enabled || self.stripe.key_is_of_test_mode(), stripe::LIVE_RULE),
-            ("stripe.webhook_secrets", self.stripe.secrets_are_usable(), stripe::WEBHOOK_RULE),
+            ("stripe.webhook_secrets", webhooks::are_usable(self.stripe.webhook_secrets.as_ref()), webhooks::RULE),
             ("stripe.api_key", self.stripe.hears_of_live_money(), stripe::HEARING_RULE),
             ("stripe.return_url", self.stripe.return_is_usable(), stripe::RETURN_RULE),
             (

@@ -2,11 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
-
-/// What secrets of webhooks must be: whoever has one can say that money has come.
-pub(super) const WEBHOOK_RULE: &str = "each secret between its commas must have at least 16 characters";
-const WEBHOOK_SECRET_MIN_CHARS: usize = 16;
+use super::{Secret, webhooks};
 
 /// The sandbox for trying things out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +17,6 @@ pub struct Sandbox {
 impl Sandbox {
     /// The secrets, one by one.
     pub fn webhook_secrets(&self) -> Vec<commands::payments::Secret> {
-        let secrets = self.webhook_secrets.iter().flat_map(|secrets| secrets.expose().split(','));
-        secrets.map(|secret| commands::payments::Secret::new(secret.trim())).collect()
-    }
-
-    pub(super) fn secrets_are_usable(&self) -> bool {
-        self.webhook_secrets().iter().all(|secret| secret.expose().chars().count() >= WEBHOOK_SECRET_MIN_CHARS)
+        webhooks::secrets(self.webhook_secrets.as_ref())
     }
 }

@@ -4,7 +4,7 @@ use commands::payments::Secret as Password;
 use commands::payments::stripe::{API_BASE, Settings};
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{Secret, webhooks};
 
 /// Where Stripe may be: the key goes there.
 pub(super) const BASE_RULE: &str = "it must start with https://; http:// leads to this machine alone";
@@ -12,8 +12,6 @@ pub(super) const BASE_RULE: &str = "it must start with https://; http:// leads t
 pub(super) const KEY_RULE: &str = "it must start with sk_ or rk_ and be followed by nothing but letters, digits and _";
 /// Play money and real money are never in one marketplace.
 pub(super) const LIVE_RULE: &str = "with sandbox.enabled it must be one of Stripe's test mode: sk_test_ or rk_test_";
-/// What secrets of webhooks must be.
-pub(super) const WEBHOOK_RULE: &str = "each secret between its commas must have at least 16 characters";
 /// What nobody asks about, only webhooks tell.
 pub(super) const HEARING_RULE: &str =
     "a live key needs stripe.webhook_secrets: only webhooks tell of disputes and of money that comes back";
@@ -47,14 +45,10 @@ impl Stripe {
         Some(Settings {
             api_base: self.api_base.clone(),
             api_key: Password::new(key.expose().trim()),
-            webhook_secrets: self.secrets().into_iter().map(Password::new).collect(),
+            webhook_secrets: webhooks::secrets(self.webhook_secrets.as_ref()),
             return_url: self.return_url.clone(),
             site: site.to_owned(),
         })
-    }
-
-    fn secrets(&self) -> Vec<&str> {
-        self.webhook_secrets.iter().flat_map(|secrets| secrets.expose().split(',')).map(str::trim).collect()
     }
 
     pub(super) fn base_is_usable(&self) -> bool {
@@ -81,10 +75,6 @@ impl Stripe {
 
     pub(super) fn hears_of_live_money(&self) -> bool {
         self.key_is_of_test_mode() || self.webhook_secrets.is_some()
-    }
-
-    pub(super) fn secrets_are_usable(&self) -> bool {
-        self.secrets().iter().all(|secret| secret.chars().count() >= 16)
     }
 
     pub(super) fn return_is_usable(&self) -> bool {

@@ -66,6 +66,11 @@ pub(super) async fn method_of(app: &App, owner: AccountId, named: &str) -> Resul
 
 /// The payment method that a token names.
 pub(super) fn payment_method(app: &App, token: &str) -> Result<PaymentMethod, Problem> {
+    method_named(app, token, "/payment_method")
+}
+
+/// The same, where the token is in this field.
+pub(super) fn method_named(app: &App, token: &str, pointer: &'static str) -> Result<PaymentMethod, Problem> {
     let known = "no payment provider of this marketplace knows this; the sandbox's tokens begin with `sandbox-`";
-    app.providers.method(token).ok_or_else(|| Problem::invalid_field("/payment_method", "unknown", known))
+    app.providers.method(token).ok_or_else(|| Problem::invalid_field(pointer, "unknown", known))
 }

@@ -2,8 +2,8 @@
 //!
 //! Every method that moves money carries an `operation` of ours, from which the provider's idempotency key derives:
 //! asking twice moves once, whatever happened to the first answer. How a movement ends reaches us in three ways: as the
-//! answer, as a webhook, and as the answer to a later check. All three say the same, and lead to one command whose key
-//! is the operation's, so that they count once in whichever order they come.
+//! answer, as a webhook, and as the answer to a later check. All three say the same and come to the same use case, which
+//! decides on what is known by then, so that they count once in whichever order they come.
 
 use std::collections::BTreeMap;
 use std::fmt;

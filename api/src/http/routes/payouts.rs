@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::http::access;
 use crate::http::as_of::{AsOf, Look, TakesAsOf};
 use crate::http::extract::{Caller, Command, Creation, Id, NoQuery, Nothing};
+use crate::http::money::method_named;
 use crate::http::openapi::{Conditional, CurrencyCode, Keyed, Waits};
 use crate::http::problem::Problem;
 use crate::http::reply::{Done, One};
@@ -118,9 +119,7 @@ fn changed(
     params(Keyed), responses((status = CREATED, body = MethodChanged, description = "Kept")))]
 async fn add(State(app): State<App>, Creation(command): Creation<NewMethod>) -> Result<Done<MethodChanged>, Problem> {
     let (request, owner) = (command.request(), command.caller.account);
-    let unknown = "no payment provider of this marketplace knows this; the sandbox's tokens begin with `sandbox-`";
-    let named = app.providers.method(&command.body.token);
-    let named = named.ok_or_else(|| Problem::invalid_field("/token", "unknown", unknown))?;
+    let named = method_named(&app, &command.body.token, "/token")?;
     let label = key_of(&app, owner).await?.seal(&command.body.label);
     let method = MethodId(mint::id());
     let token = match app.providers.keep(owner, &named).await.map_err(|error| unreachable(&error))? {

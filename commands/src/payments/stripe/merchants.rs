@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use domain::merchant::MOST_DUE;
+
 use super::super::provider::{Link, MerchantStatus, Onboarding, ProviderUnreachable};
 use super::shapes::{self, Account, AccountLink, Id};
 use super::wire::{Ask, Trouble};
 use super::{Stripe, key, no_such, shown};
-
-/// More than Stripe ever wants to know at once.
-const MOST_DUE: usize = 100;
 
 impl Stripe {
     pub(super) async fn onboard_now(&self, onboarding: &Onboarding) -> Result<Link, ProviderUnreachable> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::config::{self, Config, Secret};
 use image::ImageFormat;
+use projections::images;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -224,8 +225,10 @@ async fn an_account_uploads_so_often_and_no_more() {
     ann.get("/profile").since(server.database.log_head().await).send().await.expect(200);
 }
 
-/// How many pictures are shown of somebody.
+/// How many pictures are shown of somebody, once all that has happened is shown.
 async fn pictures_of(server: &InProcess, client: &Client) -> i64 {
+    let head = server.database.log_head().await;
+    server.app.progress.wait_for(images::MODEL.name, head, PATIENCE).await.or_fail("wait for the pictures");
     let count = sqlx::query_scalar("select count(*) from images.images where owner_id = $1").bind(client.account().0);
     count.fetch_one(&server.app.pool).await.or_fail("count pictures")
 }
@@ -360,7 +363,7 @@ async fn an_upload_is_finished_whether_or_not_its_sender_waits() {
     assert_eq!(server.database.log_head().await, before);
     storage.resume();
     // The album's event and the picture's.
-    let noted = server.app.progress.wait_for("images", before + 2, PATIENCE).await;
+    let noted = server.app.progress.wait_for(images::MODEL.name, before + 2, PATIENCE).await;
     noted.or_fail("wait for the picture");
     assert_eq!(pictures_of(&server, &ann).await, 1);
     let again = ann.send_files("/upload/image", &[("file", &small)]).key("one").send().await.expect(201);

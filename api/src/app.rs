@@ -478,7 +478,6 @@ impl Node {
         });
         let google =
             settings.google.client_id.as_ref().map(|id| OpenId::new(&settings.google.issuer, id)).transpose()?;
-        let closing = CancellationToken::new();
         let app = App(Arc::new(Parts {
             tokens: AccessTokens::new(&secret, &settings.auth),
             passwords: Passwords::new()?,
@@ -506,7 +505,7 @@ impl Node {
             forwarding: nats.as_ref().and_then(|nats| nats.forwarding.clone()),
             nats: nats.as_ref().map(|nats| nats.client.clone()),
             relayed: nats.as_ref().and_then(|nats| nats.relayed.clone()),
-            closing,
+            closing: CancellationToken::new(),
         }));
         tasks.until_stop(observe::health::watch(app.clone()));
         tasks.until_stop(limits::keep_small(app.clone()));

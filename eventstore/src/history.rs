@@ -141,50 +141,17 @@ pub async fn place_at(
         return Ok(Some(last));
     }
     let (mut found, mut beyond) = (None, last.sequence);
-    let mut least = 1;
-    while least < beyond {
-        let middle = least + (beyond - least) / 2;
+    let mut from = 1;
+    while from < beyond {
+        let middle = from + (beyond - from) / 2;
         match place(&mut *connection, aggregate_type, id, middle).await? {
             Some(place) if place.position <= position => {
-                (found, least) = (Some(place), middle + 1);
+                (found, from) = (Some(place), middle + 1);
             }
             _ => beyond = middle,
         }
     }
     Ok(found)
-}
-
-/// The last position that was recorded at `time` or before; 0 if nothing was.
-pub async fn position_at(connection: &mut PgConnection, time: Timestamp) -> Result<Position, sqlx::Error> {
-    let head: Position = sqlx::query_scalar("select position from public.log_head").fetch_one(&mut *connection).await?;
-    let (mut known, mut beyond) = (0, head + 1);
-    while known + 1 < beyond {
-        let middle = known + (beyond - known) / 2;
-        let recorded_at: Option<Timestamp> =
-            sqlx::query_scalar("select recorded_at from public.events where position = $1")
-                .bind(middle)
-                .fetch_optional(&mut *connection)
-                .await?;
-        if recorded_at.is_some_and(|recorded_at| recorded_at <= time) {
-            known = middle;
-        } else {
-            beyond = middle;
-        }
-    }
-    Ok(known)
-}
-
-/// The last position at or before `position` at which no unit of work was under way; 0 if none was whole by then. Nobody has
-/// ever seen half of one.
-pub async fn whole_at(executor: impl PgExecutor<'_>, position: Position) -> Result<Position, sqlx::Error> {
-    let whole: Option<Position> = sqlx::query_scalar(
-        "select position from public.events where position <= $1 and commit_position <= $1
-         order by position desc limit 1",
-    )
-    .bind(position)
-    .fetch_optional(executor)
-    .await?;
-    Ok(whole.unwrap_or(0))
 }
 
 /// Events of a stream after a sequence, up to and including another, at most `limit`, in order.

@@ -217,7 +217,9 @@ async fn strangers(
     values: &[&Value],
 ) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     let mut ids = BTreeSet::new();
-    values.iter().for_each(|value| ids_in(value, &mut ids));
+    for value in values {
+        ids_in(value, &mut ids);
+    }
     ids.retain(|id| !circle.contains(&AccountId(*id)));
     if ids.is_empty() {
         return Ok(ids);

@@ -77,7 +77,8 @@ fn mentions(event: &DomainEvent) -> [Option<Uuid>; 2] {
             [Some(promise.affiliate.0), None]
         }
         // One may be one again after it was none.
-        DomainEvent::Favorite(_, favorite::Event::FavoriteAdded { account: _, listing }) => [Some(listing.0), None],
+        DomainEvent::Favorite(_, favorite::Event::FavoriteAdded { account: _, listing })
+        | DomainEvent::View(_, view::Event::ListingViewed { listing }) => [Some(listing.0), None],
         DomainEvent::Listing(_, listing::Event::ListingDrafted { seller, .. }) => [Some(seller.0), None],
         DomainEvent::Merchant(_, merchant::Event::MerchantAdded { account, .. }) => [Some(account.0), None],
         DomainEvent::Order(_, order::Event::OrderPlaced { terms }) => [Some(terms.seller.0), None],
@@ -88,7 +89,6 @@ fn mentions(event: &DomainEvent) -> [Option<Uuid>; 2] {
         DomainEvent::Review(_, review::Event::ReviewWritten { bought, .. }) => {
             [Some(bought.listing.0), Some(bought.seller.0)]
         }
-        DomainEvent::View(_, view::Event::ListingViewed { listing }) => [Some(listing.0), None],
         DomainEvent::Vote(_, vote::Event::VoteCast { review, .. }) => [Some(review.0), None],
         DomainEvent::Wallet(_, wallet::Event::ReceivableRecovered { operation, .. }) => [Some(*operation), None],
         // What else happens to these establishes nothing, and to others nothing is looked for: see `about`.

@@ -6,9 +6,9 @@ use futures::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::{
-    accounts, addresses, affiliates, analytics, auction_board, catalogue, categories, chats, escrows, images, ledger, mentions,
-    notifications, order_money, orders, pages, payees, plans, points, reports, reviews, sales, staff_acts, statements,
-    statistics, stores, subscriptions, wallet_statement,
+    accounts, addresses, affiliates, analytics, auction_board, catalogue, categories, chats, escrows, images, ledger,
+    mentions, notifications, order_money, orders, pages, payees, plans, points, reports, reviews, sales, staff_acts,
+    statements, statistics, stores, subscriptions, wallet_statement,
 };
 
 /// Takes a batch into tables whose schema is first on the connection's search path.

@@ -21,7 +21,7 @@ use tradepost_tests::market::{auction, listing, usd, with};
 use tradepost_tests::openid::python;
 use tradepost_tests::server::binary;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The first bytes of every PNG.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 

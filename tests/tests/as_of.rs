@@ -102,7 +102,7 @@ async fn an_auction_a_page_and_what_people_say_of_themselves_are_told_as_they_we
     clerk.post("/admin/categories", &category).send().await.expect(201);
     let rename = |name: &str| clerk.patch("/admin/categories/watches", &json!({ "name": name }));
     let lot = seller.schedule(&with(auction(1_000), "duration_s", 3_600)).await;
-    ann.bid(&lot, 2_000).await.expect(200);
+    ann.bid(&lot, 2_000).await.expect(201);
     ann.patch("/profile", &json!({ "display_name": "Ann" })).send().await.expect(200);
     ann.keep_address("Ann Lee").await;
     ann.keep_method("sandbox-succeeds").await;
@@ -239,7 +239,7 @@ async fn too_much_history_is_refused_and_too_many_are_told_to_come_again() {
     let lot = seller.schedule(&with(auction(1_000), "duration_s", 3_600)).await;
     let ann = server.client().register("ann").await;
     for cents in 1..=101 {
-        ann.bid(&lot, 1_000 + cents).await.expect(200);
+        ann.bid(&lot, 1_000 + cents).await.expect(201);
     }
     let at = ann.advance(0).await;
     let path = format!("/auctions/{lot}?as_of={at}");
@@ -249,13 +249,14 @@ async fn too_much_history_is_refused_and_too_many_are_told_to_come_again() {
 }
 
 /// Which single things have no `as_of`, and why.
-const WITHOUT: [(&str, &str); 14] = [
+const WITHOUT: [(&str, &str); 15] = [
     ("/admin/fees/{scope}/{id}", "what the decision loop goes by now, out of its memory"),
     ("/merchant/fees", "the same"),
     ("/admin/dashboard", "what everything comes to, day by day: that of then is among the days"),
     ("/admin/statistics", "the same"),
     ("/listings/suggestions", "a list"),
     ("/events/{position}/proof", "an event never changes"),
+    ("/events/receipts/{id}", "the same"),
     ("/health", "not about the log"),
     ("/health/detailed", "not about the log"),
     ("/metrics", "not about the log"),

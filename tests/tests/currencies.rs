@@ -232,17 +232,17 @@ impl Trade {
 
 #[tokio::test]
 async fn dollars_go_from_a_listing_to_a_payout() {
-    from_listing_to_payout(Case { code: "USD", points: 105, points_of_rest: 103, words: "105.01 USD" }).await;
+    Box::pin(from_listing_to_payout(Case { code: "USD", points: 105, points_of_rest: 103, words: "105.01 USD" })).await;
 }
 
 #[tokio::test]
 async fn yen_have_no_decimals_on_that_way() {
-    from_listing_to_payout(Case { code: "JPY", points: 105, points_of_rest: 103, words: "10501 JPY" }).await;
+    Box::pin(from_listing_to_payout(Case { code: "JPY", points: 105, points_of_rest: 103, words: "10501 JPY" })).await;
 }
 
 #[tokio::test]
 async fn dinars_have_three_on_that_way() {
-    from_listing_to_payout(Case { code: "KWD", points: 10, points_of_rest: 10, words: "10.501 KWD" }).await;
+    Box::pin(from_listing_to_payout(Case { code: "KWD", points: 10, points_of_rest: 10, words: "10.501 KWD" })).await;
 }
 
 #[tokio::test]

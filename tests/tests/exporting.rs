@@ -115,12 +115,19 @@ impl Shelf {
     }
 }
 
+/// Whether a file is one that is not finished.
+fn is_draft(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "tmp")
+}
+
 /// Every row of the log, byte for byte, in one number.
 async fn fingerprint(database: &TestDatabase) -> String {
     let mut connection = database.connect().await;
     let events = transfer::read(&mut connection, 0, i64::MAX, i64::MAX).await.or_fail("read the log");
     let mut hash = Sha256::new();
-    events.iter().for_each(|event| hash.update(event.leaf()));
+    for event in &events {
+        hash.update(event.leaf());
+    }
     format!("{} {:x}", events.len(), hash.finalize())
 }
 
@@ -159,9 +166,9 @@ async fn comes_back_from(format: &str) {
     assert_eq!(fingerprint(&here).await, fingerprint(&there).await, "the log is the same, byte for byte");
     assert_eq!(answers(&here).await, answers(&there).await);
     assert!(!answers(&here).await.is_empty());
-    let (models_here, models_there) = (models::digests(&here).await, models::digests(&there).await);
-    for (model, tables) in &models_there {
-        assert_eq!(models_here.get(model), Some(tables), "{model}");
+    let (digests, expected) = (models::digests(&here).await, models::digests(&there).await);
+    for (model, tables) in &expected {
+        assert_eq!(digests.get(model), Some(tables), "{model}");
     }
     // Nobody is told anything twice, and all of it is sound. What is due may have happened meanwhile.
     let here = carried_on(here).await;
@@ -248,7 +255,7 @@ async fn an_export_that_was_interrupted_goes_on() {
     assert!(refused.contains("not finished"), "{refused}");
 
     let exported = shelf.take_out(&database, "ndjson").await;
-    assert!(shelf.files().keys().all(|name| !name.ends_with(".tmp")), "half a file is left");
+    assert!(shelf.files().keys().all(|name| !is_draft(name)), "half a file is left");
     assert!(exported["log"]["added"].as_i64().is_some_and(|added| added > 0 && added < head), "{exported}");
     let other = Shelf::new();
     assert_eq!(other.take_out(&database, "ndjson").await["log"]["root"], exported["log"]["root"]);
@@ -541,8 +548,7 @@ pub(crate) async fn tells_nothing_of(database: &TestDatabase, words: impl Iterat
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_people_have_said_of_themselves_is_in_no_file() {
     let database = busy().await;
-    let words =
-        ["ann-sells", "bob-buys", "+92 300", "Mall Road", "Flat 3", "Ann's", "Is it", "slow", "Wind it"];
+    let words = ["ann-sells", "bob-buys", "+92 300", "Mall Road", "Flat 3", "Ann's", "Is it", "slow", "Wind it"];
     tells_nothing_of(&database, words.into_iter()).await;
 }
 

@@ -157,6 +157,6 @@ async fn whoever_walks_through_the_log_cannot_write() {
     let mut connection = walk::connect(&database).await.unwrap();
     let refused = sqlx::query("update log_head set position = 7").execute(&mut connection).await.unwrap_err();
     // A read-only transaction.
-    assert_eq!(refused.as_database_error().and_then(|error| error.code()).as_deref(), Some("25006"));
+    assert_eq!(refused.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref(), Some("25006"));
     assert_eq!(walk::head(&mut connection).await.unwrap(), None);
 }

@@ -111,7 +111,7 @@ async fn deliver(client: &Client, message: &Value) -> Answer {
 
 #[tokio::test]
 async fn what_a_provider_says_pays_an_order_and_funds_its_escrow_in_one_commit() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     waiting.expect_unpaid().await;
     let before = waiting.head().await;
     waiting.deliver(&waiting.paid("evt_1")).await.expect(200);
@@ -129,7 +129,7 @@ async fn what_a_provider_says_pays_an_order_and_funds_its_escrow_in_one_commit()
 
 #[tokio::test]
 async fn what_is_said_twice_counts_once() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let paid = waiting.paid("evt_1");
     waiting.deliver(&paid).await.expect(200);
     let head = waiting.head().await;
@@ -142,7 +142,7 @@ async fn what_is_said_twice_counts_once() {
 
 #[tokio::test]
 async fn what_is_said_by_fifty_at_once_counts_once() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let (paid, client) = (waiting.paid("evt_1"), waiting.bazaar.server.client());
     let deliveries = (0..50).map(|_| deliver(&client, &paid));
     for answer in futures::future::join_all(deliveries).await {
@@ -162,7 +162,7 @@ async fn what_is_said_by_fifty_at_once_counts_once() {
 
 #[tokio::test]
 async fn what_is_not_signed_by_the_provider_is_not_listened_to() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let client = waiting.bazaar.server.client();
     let body = waiting.paid("evt_1").to_string();
     let good = signed(&body, SECRET, Clock::real_now());
@@ -195,7 +195,7 @@ async fn what_is_not_signed_by_the_provider_is_not_listened_to() {
 
 #[tokio::test]
 async fn what_was_signed_more_than_five_minutes_from_now_is_not_listened_to() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let (client, body) = (waiting.bazaar.server.client(), waiting.paid("evt_1").to_string());
     // A few seconds may pass on the way, in one direction only.
     for off_s in [-86_400, -301, 320, 86_400] {
@@ -211,7 +211,7 @@ async fn what_was_signed_more_than_five_minutes_from_now_is_not_listened_to() {
 /// The sandbox's clock may be far ahead: what is stale is told by real time.
 #[tokio::test]
 async fn a_clock_that_was_set_forward_makes_nothing_stale() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     waiting.deliver(&waiting.paid("evt_1")).await.expect(200);
     waiting.bazaar.wait(86_400_000).await;
     let head = waiting.head().await;
@@ -222,7 +222,7 @@ async fn a_clock_that_was_set_forward_makes_nothing_stale() {
 
 #[tokio::test]
 async fn nobody_is_a_provider_that_this_marketplace_does_not_have() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let (client, body) = (waiting.bazaar.server.client(), waiting.paid("evt_1").to_string());
     let header = signed(&body, SECRET, Clock::real_now());
     for provider in ["paypal", "SANDBOX", "sandbox%20", "..%2fsandbox", "stripe"] {
@@ -238,7 +238,7 @@ async fn nobody_is_a_provider_that_this_marketplace_does_not_have() {
 
 #[tokio::test]
 async fn what_is_signed_and_cannot_be_read_is_refused() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let client = waiting.bazaar.server.client();
     let good = waiting.paid("evt_1");
     let with = |name: &str, value: Value| {
@@ -271,7 +271,7 @@ async fn what_is_signed_and_cannot_be_read_is_refused() {
 
 #[tokio::test]
 async fn what_is_too_large_is_not_read() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let client = waiting.bazaar.server.client();
     let mut large = waiting.paid("evt_1");
     large["padding"] = json!("x".repeat(1_100_000));
@@ -283,7 +283,7 @@ async fn what_is_too_large_is_not_read() {
 
 #[tokio::test]
 async fn what_comes_late_or_in_the_wrong_order_changes_nothing_that_has_ended() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     waiting.deliver(&waiting.paid("evt_1")).await.expect(200);
     let head = waiting.head().await;
     let late = [
@@ -304,7 +304,7 @@ async fn what_comes_late_or_in_the_wrong_order_changes_nothing_that_has_ended() 
 #[tokio::test]
 async fn another_amount_than_was_asked_for_pays_nothing() {
     for amount in [usd(PRICE - 1), usd(PRICE + 1), json!({ "amount": PRICE, "currency": "EUR" })] {
-        let waiting = Waiting::begin().await;
+        let waiting = Box::pin(Waiting::begin()).await;
         let news = json!({ "type": "charge.succeeded", "amount": amount });
         let answer = waiting.deliver(&waiting.message("evt_1", &news)).await;
         answer.problem(422, "amount-differs");
@@ -315,7 +315,7 @@ async fn another_amount_than_was_asked_for_pays_nothing() {
 
 #[tokio::test]
 async fn what_nobody_has_asked_for_is_nothing() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let stranger = "00000000-0000-4000-8000-000000000001";
     let head = waiting.head().await;
     for (number, news) in [
@@ -350,7 +350,7 @@ async fn a_dispute_takes_and_brings_money_once_in_whichever_order_its_messages_c
     for (how, escrow, first) in
         [("won", "funded", true), ("won", "funded", false), ("lost", "refunded", true), ("lost", "refunded", false)]
     {
-        let waiting = Waiting::begin().await;
+        let waiting = Box::pin(Waiting::begin()).await;
         waiting.deliver(&waiting.paid("evt_1")).await.expect(200);
         let (opened, ended) = (waiting.message("evt_2", &opened), waiting.message("evt_3", &ended(how)));
         let both = if first { [&opened, &ended] } else { [&ended, &opened] };
@@ -367,7 +367,7 @@ async fn a_dispute_takes_and_brings_money_once_in_whichever_order_its_messages_c
 /// A secret that is replaced holds as long as it is told.
 #[tokio::test]
 async fn each_of_several_secrets_is_good() {
-    let waiting = Waiting::begin().await;
+    let waiting = Box::pin(Waiting::begin()).await;
     let (client, body) = (waiting.bazaar.server.client(), waiting.paid("evt_1").to_string());
     let header = signed(&body, "whsec_that_was_used_before", Clock::real_now());
     ask(&client, PATH, &header, body).send().await.expect(200);

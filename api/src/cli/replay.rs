@@ -61,6 +61,7 @@ const MOST_BYTES: u64 = 1 << 20;
 ///   tradepost replay --with policy.toml --json | jq '.auctions[] | [.auction, .price_change]'
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
+#[expect(clippy::doc_markdown, reason = "the file stands here as it is written")]
 pub(super) struct Replay {
     /// The other rules.
     #[arg(long, value_name = "FILE")]

@@ -133,8 +133,7 @@ async fn look_at_proof(database: &Database, config: &Config, files: &[PathBuf]) 
     let mut findings: Vec<String> = audit.findings.iter().map(ToString::to_string).collect();
     if audit.hashed < head {
         let hashed = audit.hashed;
-        findings
-            .push(format!("has come to position {hashed} only, where the log had {head}: no node carries it on"));
+        findings.push(format!("has come to position {hashed} only, where the log had {head}: no node carries it on"));
     }
     Ok(Check { subject: "the proof".to_owned(), position: Some(audit.hashed), findings })
 }

@@ -30,7 +30,7 @@ const MOST_BYTES: u64 = 1 << 20;
 ///
 /// Examples:
 ///   tradepost verify-receipt bid.json --public-key 'shop+1a2b3c4d+AfQ…'
-///   tradepost verify-receipt bid.json --public-key key.txt --head https://shop.example/api/v1/events/head
+///   tradepost verify-receipt bid.json --public-key key.txt --head 'https://shop.example/api/v1/events/head'
 ///   tradepost verify-receipt bid.json --public-key key.txt --head heads.jsonl
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]

@@ -74,7 +74,7 @@ fn an_unknown_key_in_the_file_is_refused_with_the_keys_there_are() {
         refusal("[htp]\n", &[]),
         "unknown setting `htp` (in tradepost.toml): \
          the sections are affiliate, auctions, auth, catalogue, database, engine, feed, google, http, limits, log, mail, media, metrics, \
-         nats, node, orders, past, payouts, places, plans, points, reports, sandbox, sealing, stores, stripe, traces"
+         nats, node, orders, past, payouts, places, plans, points, proof, reports, sandbox, sealing, stores, stripe, traces"
     );
 }
 

@@ -120,7 +120,8 @@ impl Folder {
         for entry in entries {
             let name = entry.map_err(|error| failed(&folder, error))?.file_name();
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with(beginning) && name.ends_with(".json") {
+            if name.starts_with(beginning) && Path::new(&name).extension().is_some_and(|extension| extension == "json")
+            {
                 names.push(name);
             }
         }

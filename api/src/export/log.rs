@@ -174,7 +174,7 @@ struct EventsDraft {
 }
 
 enum Sink {
-    Ndjson(Draft),
+    Ndjson(Box<Draft>),
     Parquet(Box<TableWriter<Draft>>),
 }
 
@@ -182,7 +182,7 @@ impl EventsDraft {
     fn begin(folder: &Folder, format: Format, day: String, from: Position) -> Result<Self, ExportError> {
         let draft = folder.begin(&format!("log/date={day}/events-{from:020}.{}", format.ending()))?;
         let sink = match format {
-            Format::Ndjson => Sink::Ndjson(draft),
+            Format::Ndjson => Sink::Ndjson(Box::new(draft)),
             Format::Parquet => Sink::Parquet(Box::new(TableWriter::new(draft, "event", event_columns())?)),
         };
         Ok(Self { day, from, events: 0, bytes: 0, sink })
@@ -207,7 +207,7 @@ impl EventsDraft {
 
     fn finish(self) -> Result<Stretch, ExportError> {
         let draft = match self.sink {
-            Sink::Ndjson(draft) => draft,
+            Sink::Ndjson(draft) => *draft,
             Sink::Parquet(table) => table.finish()?,
         };
         let file = draft.finish(self.events)?;

@@ -81,7 +81,7 @@ impl LogNote {
 /// The file.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Signed<'a> {
+struct SignedFile<'a> {
     #[serde(borrow)]
     manifest: &'a RawValue,
     signed_by: PublicKey,
@@ -99,10 +99,10 @@ pub(crate) enum ManifestFault {
     Unreadable(#[from] serde_json::Error),
     /// Another key has signed it.
     #[error("it is signed by {0}, which is not the key that you believe")]
-    Stranger(PublicKey),
+    Stranger(Box<PublicKey>),
     /// It was altered since.
     #[error("it was altered since it was signed: the signature of {0} is not good")]
-    Altered(PublicKey),
+    Altered(Box<PublicKey>),
     /// It was written by a newer version.
     #[error("it has version {0} of its format, and this is version {VERSION}: use a newer version of Tradepost")]
     Newer(u32),
@@ -112,25 +112,26 @@ pub(crate) enum ManifestFault {
 pub(crate) fn sign(manifest: &Manifest, key: &ProofKey) -> Result<String, serde_json::Error> {
     let manifest = to_raw_value(manifest)?;
     let signature = STANDARD.encode(key.sign(manifest.get().as_bytes()));
-    let signed = Signed { manifest: &manifest, signed_by: key.public(), signature };
+    let signed = SignedFile { manifest: &manifest, signed_by: key.public(), signature };
     Ok(serde_json::to_string(&signed)? + "\n")
+}
+
+/// What tells how to read the rest.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
 }
 
 /// Reads the content of the file. Believes one of these keys, or whichever has signed it if none is given; answers with
 /// that.
 pub(crate) fn open(text: &str, believed: Option<&[PublicKey]>) -> Result<(Manifest, PublicKey), ManifestFault> {
-    let Signed { manifest, signed_by, signature } = serde_json::from_str(text)?;
+    let SignedFile { manifest, signed_by, signature } = serde_json::from_str(text)?;
     if believed.is_some_and(|believed| !believed.contains(&signed_by)) {
-        return Err(ManifestFault::Stranger(signed_by));
+        return Err(ManifestFault::Stranger(Box::new(signed_by)));
     }
     let good = STANDARD.decode(signature).is_ok_and(|bytes| signed_by.verifies(manifest.get().as_bytes(), &bytes));
     if !good {
-        return Err(ManifestFault::Altered(signed_by));
-    }
-    /// What tells how to read the rest.
-    #[derive(Deserialize)]
-    struct Head {
-        version: u32,
+        return Err(ManifestFault::Altered(Box::new(signed_by)));
     }
     let Head { version } = serde_json::from_str(manifest.get())?;
     if version != VERSION {

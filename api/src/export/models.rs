@@ -281,7 +281,7 @@ fn value(row: &PgRow, index: usize, kind: Kind) -> Result<Value, ExportError> {
 }
 
 enum Sink {
-    Ndjson(Draft),
+    Ndjson(Box<Draft>),
     Parquet(Box<TableWriter<Draft>>),
 }
 
@@ -289,7 +289,7 @@ impl Sink {
     fn new(draft: Draft, format: Format, table: &str, fields: &[&Field]) -> Result<Self, ExportError> {
         let column = |field: &&Field| Column { name: field.name.clone(), kind: field.kind, required: field.required };
         Ok(match format {
-            Format::Ndjson => Self::Ndjson(draft),
+            Format::Ndjson => Self::Ndjson(Box::new(draft)),
             Format::Parquet => {
                 Self::Parquet(Box::new(TableWriter::new(draft, table, fields.iter().map(column).collect())?))
             }

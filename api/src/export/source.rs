@@ -62,7 +62,7 @@ impl Events {
     /// The next of them; nothing at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Vec<StoredEvent>>, ExportError> {
         match self {
-            Self::Ndjson(lines) => lines.next_by(|line| cloudevents::read(line)),
+            Self::Ndjson(lines) => lines.next_by(cloudevents::read),
             Self::Parquet(file) => file.next(),
         }
     }

@@ -5,7 +5,6 @@
 //! have taken away, or what somebody is no longer a party of, is not to be had by its past. And then as they would have been
 //! asked at that time: who was no party yet sees nothing of what was before.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -149,15 +148,15 @@ impl<S: Send + Sync, Q: DeserializeOwned> FromRequestParts<S> for AsOf<Q> {
         let mut moment = None;
         // Each must be good, though the first one counts.
         for (_, text) in own {
-            moment.get_or_insert(parsed(text)?);
+            moment.get_or_insert(parsed(&text)?);
         }
         Ok(Self { read: Read::of(&parts.headers, rest)?, moment })
     }
 }
 
-fn parsed(text: Cow<'_, str>) -> Result<Moment, Problem> {
+fn parsed(text: &str) -> Result<Moment, Problem> {
     let rule = "must be a position in the log, or a time such as `2026-11-22T09:30:00Z`";
-    Moment::parse(&text).ok_or_else(|| Problem::invalid_field("?as_of", "invalid", rule))
+    Moment::parse(text).ok_or_else(|| Problem::invalid_field("?as_of", "invalid", rule))
 }
 
 impl<Q> AsOf<Q> {

@@ -361,12 +361,14 @@ impl<S: Send + Sync, Q: DeserializeOwned> FromRequestParts<S> for Read<Q> {
     }
 }
 
+/// The names and values of a query.
+pub(super) type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 impl<Q: DeserializeOwned> Read<Q> {
     /// The names and values of a query.
-    pub(super) fn pairs(parts: &Parts) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Problem> {
-        let pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> =
-            serde_urlencoded::from_str(parts.uri.query().unwrap_or_default())
-                .map_err(|error| Problem::bad_request("malformed-query", error.to_string()))?;
+    pub(super) fn pairs(parts: &Parts) -> Result<Pairs<'_>, Problem> {
+        let pairs: Pairs<'_> = serde_urlencoded::from_str(parts.uri.query().unwrap_or_default())
+            .map_err(|error| Problem::bad_request("malformed-query", error.to_string()))?;
         if pairs.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
             return Err(Problem::bad_request("malformed-query", "A query may not contain U+0000."));
         }
@@ -374,7 +376,7 @@ impl<Q: DeserializeOwned> Read<Q> {
     }
 
     /// The read that these are the query of.
-    pub(super) fn of(headers: &HeaderMap, pairs: Vec<(Cow<'_, str>, Cow<'_, str>)>) -> Result<Self, Problem> {
+    pub(super) fn of(headers: &HeaderMap, pairs: Pairs<'_>) -> Result<Self, Problem> {
         let (own, rest): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == "min_position");
         let header = headers.get(MIN_POSITION_HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let own = own.into_iter().map(|(_, value)| ("?min_position", value));

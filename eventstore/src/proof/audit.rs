@@ -66,31 +66,31 @@ pub(crate) async fn look(
     outside: &[String],
     mut tell: impl FnMut(Position, Position) + Send,
 ) -> Result<ProofAudit, sqlx::Error> {
-    let (log, hashed) = (log::head(&mut *connection).await?, store::size(&mut *connection).await?);
+    let (log, end) = (log::head(&mut *connection).await?, store::size(&mut *connection).await?);
     let believed = keys.public();
     let mut walk = Walk::new(store::every_node(connection).await?);
-    walk.keep(outside, &believed, hashed);
+    walk.keep(outside, &believed, end);
     // What stands before the first position, nobody has written there.
     for event in store::stored(connection, Position::MIN, 0).await? {
         walk.suspects.event(&event);
     }
     let mut from = 0;
-    while from < hashed {
-        let to = hashed.min(from + BATCH);
+    while from < end {
+        let to = end.min(from + BATCH);
         let events = store::stored(connection, from, to).await?;
         let rows = store::leaf_rows(connection, from, to).await?;
-        walk.sign(&store::heads(connection, from, to).await?, &believed, hashed);
+        walk.sign(&store::heads(connection, from, to).await?, &believed, end);
         let records = recorded(&rows, from, to, &mut walk.findings);
         let hashes: Vec<Hash> = events.iter().map(|event| event.blinded(keys.blinding())).collect();
         walk.take(from, to, (&events, &hashes), &records);
         from = to;
-        tell(from, hashed);
+        tell(from, end);
     }
     // Those that cover more than there is: how many does not matter.
-    let beyond = store::heads(connection, hashed, i64::MAX).await?;
-    walk.sign(beyond.get(..beyond.len().min(MOST_FINDINGS)).unwrap_or_default(), &believed, hashed);
-    let elsewhere = elsewhere(connection, hashed, &walk.suspects).await?;
-    Ok(walk.end(log, hashed, &elsewhere))
+    let beyond = store::heads(connection, end, i64::MAX).await?;
+    walk.sign(beyond.get(..beyond.len().min(MOST_FINDINGS)).unwrap_or_default(), &believed, end);
+    let elsewhere = elsewhere(connection, end, &walk.suspects).await?;
+    Ok(walk.end(log, end, &elsewhere))
 }
 
 /// Where, beyond what is hashed, there are events of these that are missed.
@@ -167,9 +167,9 @@ struct Walk {
     heads: Heads,
     /// Blocks of events by their number, as far as something differs there.
     blocks: BTreeMap<u64, Vouched>,
-    /// The largest head that what is recorded leads to.
+    /// The largest head that what is recorded leads to, or what is there.
     good: u64,
-    /// The first that it does not lead to, whether it was kept outside, and how many more.
+    /// The first that neither leads to, whether it was kept outside, and how many more.
     bad: Option<(u64, bool, usize)>,
     /// What vouches for the events after the last whole block.
     rest: Option<Vouched>,
@@ -236,10 +236,10 @@ impl Walk {
     ) {
         for position in from + 1..=to {
             let count = events.iter().take_while(|event| event.position == position).count();
-            let ((here, later), (hashed, hashed_later)) = (events.split_at(count), hashes.split_at(count));
-            (events, hashes) = (later, hashed_later);
+            let ((here, later), (theirs, hashes_later)) = (events.split_at(count), hashes.split_at(count));
+            (events, hashes) = (later, hashes_later);
             let record = records.get(&position);
-            let right = record.and_then(|(_, recorded)| hashed.iter().position(|hash| hash == recorded));
+            let right = record.and_then(|(_, recorded)| theirs.iter().position(|hash| hash == recorded));
             for (index, event) in here.iter().enumerate() {
                 if Some(index) != right {
                     self.suspects.event(event);
@@ -250,7 +250,7 @@ impl Walk {
                 Some(_) => {}
                 None => self.findings.push(Finding::NotRecorded { at: position }),
             }
-            let there = hashed.first().copied();
+            let there = theirs.first().copied();
             let recorded = record.map(|(_, hash)| *hash);
             self.step(recorded.or(there), if right.is_some() { recorded } else { there.or(recorded) });
         }
@@ -278,11 +278,12 @@ impl Walk {
         let size = self.records.size();
         for (root, outside) in self.heads.by_size.remove(&size).unwrap_or_default() {
             let vouched = Vouched::of(Some(root), self.records.root(), self.events.root());
-            if size % ROW_LEAVES != 0 {
+            if !size.is_multiple_of(ROW_LEAVES) {
                 self.rest = Some(vouched);
             }
             match (vouched, &mut self.bad) {
-                (Vouched::Record, _) => self.good = size,
+                // Where the events are as signed, whichever records are not are named.
+                (Vouched::Record | Vouched::Event, _) => self.good = size,
                 (_, Some((_, _, more))) => *more += 1,
                 (_, bad @ None) => *bad = Some((size, outside, 0)),
             }

@@ -27,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::leaf::Blinding;
+use crate::mint;
 
 /// What a key and a signature of this kind begin with.
 const ED25519: u8 = 1;
@@ -191,7 +192,7 @@ impl ProofKey {
 
     /// A new key, which nobody else has.
     pub fn mint(name: &str) -> Result<Self, KeyFault> {
-        Self::from_seed(name, &rand::random())
+        Self::from_seed(name, &mint::secret())
     }
 
     /// A key as [`Self::expose`] has written it.

@@ -322,9 +322,9 @@ mod tests {
         ];
         let mut hashes = BTreeSet::from([event().hash()]);
         for change in changes {
-            let mut changed = event();
-            change(&mut changed);
-            assert!(hashes.insert(changed.hash()), "{changed:?}");
+            let mut other = event();
+            change(&mut other);
+            assert!(hashes.insert(other.hash()), "{other:?}");
         }
     }
 

@@ -218,10 +218,10 @@ impl Book {
             return Err(NotaryError::Lengths { hashed, signed, log });
         }
         let plans = [Plan::root(hashed), Plan::root(signed)];
-        let hashes = store::hashes(connection, &[&plans[0], &plans[1]]).await?;
-        let root = plans[1].make(&hashes).and_then(|roots| roots.first().copied());
+        let nodes = store::hashes(connection, &[&plans[0], &plans[1]]).await?;
+        let root = plans[1].make(&nodes).and_then(|roots| roots.first().copied());
         let as_signed = head.is_none_or(|head| root == Some(head.root));
-        let edge = Edge::of(hashed, &hashes).filter(|_| as_signed).ok_or(NotaryError::NotAsSigned(signed))?;
+        let edge = Edge::of(hashed, &nodes).filter(|_| as_signed).ok_or(NotaryError::NotAsSigned(signed))?;
         Ok(Self { edge, signed, note: note.map(Arc::from), signed_at: None })
     }
 
@@ -235,8 +235,8 @@ impl Book {
     fn until_head(&self, rules: &NotaryRules, wanted: Position) -> Option<Duration> {
         let every =
             if wanted > self.signed.cast_signed() { rules.head_every.min(ASKED_PAUSE) } else { rules.head_every };
-        let waited = self.signed_at.map_or(every, |at| at.elapsed());
-        (self.edge.size() > self.signed).then(|| every.saturating_sub(waited))
+        let since = self.signed_at.map_or(every, |at| at.elapsed());
+        (self.edge.size() > self.signed).then(|| every.saturating_sub(since))
     }
 
     /// Hashes the next events, and signs a head if one is due. Tells how many events there were.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{Text, rows};
 
 #[derive(Debug, FromRow, Serialize)]
-struct Auction {
+struct AuctionRow {
     auction_id: Uuid,
     seller_id: Uuid,
     currency: Text<Currency>,
@@ -53,7 +53,7 @@ struct Bid {
 /// The auctions that a batch is about, and the bids in it.
 #[derive(Debug, Default)]
 pub(super) struct Auctions {
-    auctions: BTreeMap<Uuid, Auction>,
+    auctions: BTreeMap<Uuid, AuctionRow>,
     bids: Vec<Bid>,
 }
 
@@ -61,7 +61,7 @@ impl Auctions {
     pub(super) fn take(&mut self, auction_id: Uuid, event: &Event, recorded: &Recorded) {
         let at = recorded.recorded_at;
         if let Event::AuctionScheduled { terms } = event {
-            self.auctions.insert(auction_id, Auction::scheduled(auction_id, terms, at));
+            self.auctions.insert(auction_id, AuctionRow::scheduled(auction_id, terms, at));
         }
         let Some(auction) = self.auctions.get_mut(&auction_id) else { return };
         match event {
@@ -99,7 +99,7 @@ impl Auctions {
         if ids.is_empty() {
             return Ok(Self::default());
         }
-        let auctions: Vec<Auction> = sqlx::query_as("select * from auction_facts where auction_id = any($1)")
+        let auctions: Vec<AuctionRow> = sqlx::query_as("select * from auction_facts where auction_id = any($1)")
             .bind(ids)
             .fetch_all(connection)
             .await?;
@@ -122,7 +122,7 @@ impl Auctions {
     }
 }
 
-impl Auction {
+impl AuctionRow {
     fn scheduled(auction_id: Uuid, terms: &Terms, scheduled_at: Timestamp) -> Self {
         Self {
             auction_id,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{Text, rows};
 
 #[derive(Debug, FromRow, Serialize)]
-struct Listing {
+struct ListingRow {
     listing_id: Uuid,
     seller_id: Uuid,
     kind: String,
@@ -27,13 +27,13 @@ struct Listing {
 
 /// The listings that a batch is about.
 #[derive(Debug, Default)]
-pub(super) struct Listings(BTreeMap<Uuid, Listing>);
+pub(super) struct Listings(BTreeMap<Uuid, ListingRow>);
 
 impl Listings {
     pub(super) fn take(&mut self, listing_id: Uuid, event: &Event, recorded: &Recorded) {
         let at = recorded.recorded_at;
         if let Event::ListingDrafted { seller, details, sale } = event {
-            let drafted = Listing {
+            let drafted = ListingRow {
                 listing_id,
                 seller_id: seller.0,
                 kind: kind(sale).to_owned(),
@@ -87,7 +87,7 @@ impl Listings {
         if ids.is_empty() {
             return Ok(Self::default());
         }
-        let listings: Vec<Listing> = sqlx::query_as("select * from listing_facts where listing_id = any($1)")
+        let listings: Vec<ListingRow> = sqlx::query_as("select * from listing_facts where listing_id = any($1)")
             .bind(ids)
             .fetch_all(connection)
             .await?;

@@ -15,7 +15,7 @@ use super::escrows::Movement;
 use crate::{Text, rows};
 
 #[derive(Debug, FromRow, Serialize)]
-struct Order {
+struct OrderRow {
     order_id: Uuid,
     buyer_id: Uuid,
     guest: bool,
@@ -38,7 +38,7 @@ struct Order {
 }
 
 #[derive(Debug, Serialize)]
-struct Line {
+struct LineRow {
     order_id: Uuid,
     line: usize,
     listing_id: Uuid,
@@ -50,7 +50,7 @@ struct Line {
 }
 
 #[derive(Debug, Serialize)]
-struct Entered {
+struct StateRow {
     order_id: Uuid,
     sequence: i64,
     state: Text<Stage>,
@@ -60,19 +60,19 @@ struct Entered {
 /// The orders that a batch is about, the lines of new ones, and the states that they have come to.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    orders: BTreeMap<Uuid, Order>,
-    lines: Vec<Line>,
-    states: Vec<Entered>,
+    placed: BTreeMap<Uuid, OrderRow>,
+    lines: Vec<LineRow>,
+    states: Vec<StateRow>,
 }
 
 impl Orders {
     pub(super) fn take(&mut self, order_id: Uuid, event: &Event, recorded: &Recorded) {
         let at = recorded.recorded_at;
         if let Event::OrderPlaced { terms } = event
-            && let Some(order) = Order::placed(order_id, terms, at)
+            && let Some(order) = OrderRow::placed(order_id, terms, at)
         {
-            self.orders.insert(order_id, order);
-            self.lines.extend((1..).zip(&terms.lines).map(|(line, it)| Line {
+            self.placed.insert(order_id, order);
+            self.lines.extend((1..).zip(&terms.lines).map(|(line, it)| LineRow {
                 order_id,
                 line,
                 listing_id: it.listing.0,
@@ -83,7 +83,7 @@ impl Orders {
                 fee_bps: it.fee_bps,
             }));
         }
-        let Some(order) = self.orders.get_mut(&order_id) else { return };
+        let Some(order) = self.placed.get_mut(&order_id) else { return };
         let Some(state) = stage_after(event) else { return };
         order.status = Text(state);
         match state {
@@ -97,12 +97,12 @@ impl Orders {
         if let Event::OrderCancelled { cause } = event {
             order.cancelled_by = Some(canceller(cause).to_owned());
         }
-        self.states.push(Entered { order_id, sequence: recorded.sequence, state: Text(state), entered_at: at });
+        self.states.push(StateRow { order_id, sequence: recorded.sequence, state: Text(state), entered_at: at });
     }
 
     /// What a guest has paid at the door, which no escrow tells.
     pub(super) fn paid_at_the_door(&self, order_id: Uuid, event: &Event, recorded: &Recorded) -> Option<Movement> {
-        let order = self.orders.get(&order_id)?;
+        let order = self.placed.get(&order_id)?;
         if !matches!(event, Event::OrderCompleted {}) || order.payment == ESCROW {
             return None;
         }
@@ -117,12 +117,12 @@ impl Orders {
         if ids.is_empty() {
             return Ok(Self::default());
         }
-        let orders: Vec<Order> = sqlx::query_as("select * from order_facts where order_id = any($1)")
+        let placed: Vec<OrderRow> = sqlx::query_as("select * from order_facts where order_id = any($1)")
             .bind(ids)
             .fetch_all(connection)
             .await?;
-        let orders = orders.into_iter().map(|order| (order.order_id, order)).collect();
-        Ok(Self { orders, ..Self::default() })
+        let placed = placed.into_iter().map(|order| (order.order_id, order)).collect();
+        Ok(Self { placed, ..Self::default() })
     }
 
     pub(super) async fn store(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -132,7 +132,7 @@ impl Orders {
                 (status, paid_at, confirmed_at, shipped_at, delivered_at, ended_at, cancelled_by)
                 = row (excluded.status, excluded.paid_at, excluded.confirmed_at, excluded.shipped_at,
                     excluded.delivered_at, excluded.ended_at, excluded.cancelled_by)";
-        rows::write(connection, statement, self.orders.into_values()).await?;
+        rows::write(connection, statement, self.placed.into_values()).await?;
         let statement = "insert into line_facts select * from json_populate_recordset(null::line_facts, $1::json)";
         rows::write(connection, statement, self.lines).await?;
         let statement = "insert into state_facts select * from json_populate_recordset(null::state_facts, $1::json)";
@@ -142,7 +142,7 @@ impl Orders {
 
 const ESCROW: &str = "escrow";
 
-impl Order {
+impl OrderRow {
     /// A new order; nothing if it has no lines, which no order has.
     fn placed(order_id: Uuid, terms: &Terms, placed_at: Timestamp) -> Option<Self> {
         let currency = terms.lines.first()?.unit_price.currency();

@@ -52,9 +52,8 @@ enum Rule {
 fn rule(aggregate_type: &str, parent: &str, name: &str) -> Option<Rule> {
     Some(match (aggregate_type, parent, name) {
         // Hashes of passwords and tokens, and what a provider charges or pays whoever shows it.
-        (_, _, "password_hash" | "passwords" | "token_hash" | "token") => Rule::Nobody,
         // What staff write of an account is for staff; the record of what they do shows it to them.
-        ("account", _, "reason") => Rule::Nobody,
+        (_, _, "password_hash" | "passwords" | "token_hash" | "token") | ("account", _, "reason") => Rule::Nobody,
         ("address_book", _, "province" | "city") | ("store", _, "reason") | ("order", _, "tracking") => Rule::Parties,
         // What the marketplace charges, and what the seller has or owes.
         ("escrow" | "order", _, "fee" | "fee_bps" | "fee_share" | "from_available" | "owed") => Rule::Seller,
@@ -135,7 +134,8 @@ impl Walk<'_> {
             Value::Array(items) => {
                 let items = items.into_iter().enumerate().map(|(index, item)| {
                     let length = self.pointer.len();
-                    self.pointer.push_str(&format!("/{index}"));
+                    self.pointer.push('/');
+                    self.pointer.push_str(&index.to_string());
                     let item = self.value(item, name);
                     self.pointer.truncate(length);
                     item

@@ -312,8 +312,8 @@ async fn secrets_of_auctions_are_not_there() {
         let eventstore::event::DomainEvent::Auction(_, event) = &recorded.event else { continue };
         match event {
             Event::AuctionScheduled { terms: Terms { start_price, reserve_price, buy_now_price, .. } } => {
-                hidden.extend(reserve_price.map(|it| it.minor()));
-                seen.extend([Some(*start_price), *buy_now_price].into_iter().flatten().map(|it| it.minor()));
+                hidden.extend(reserve_price.map(domain::Money::minor));
+                seen.extend([Some(*start_price), *buy_now_price].into_iter().flatten().map(domain::Money::minor));
             }
             Event::BidPlaced { maximum, standing, .. } => {
                 hidden.insert(maximum.minor());

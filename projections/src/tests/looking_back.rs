@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use domain::{AccountId, Aggregate};
 use eventstore::history::{self, Search, StateError};
+use eventstore::past;
 use eventstore::secrets::RootSecret;
 use eventstore::streams::{self, Snapshot};
 use serde_json::Value;
@@ -91,7 +92,7 @@ async fn what_anything_was_is_what_it_was_live_at_that_moment() {
     for event in events.iter().step_by(97) {
         for time in [event.recorded_at, event.recorded_at - TimeDelta::milliseconds(1)] {
             let expected = events.iter().filter(|event| event.recorded_at <= time).count();
-            let position = history::position_at(&mut connection, time).await.unwrap();
+            let position = past::reached_at(&mut connection, time).await.unwrap();
             assert_eq!(position, i64::try_from(expected).unwrap(), "{time}");
         }
     }
@@ -103,7 +104,7 @@ async fn what_anything_was_is_what_it_was_live_at_that_moment() {
     }
     for position in (0..=head).step_by(13) {
         let expected = ends.iter().rev().find(|end| **end <= position).unwrap();
-        assert_eq!(history::whole_at(&mut *connection, position).await.unwrap(), *expected, "{position}");
+        assert_eq!(past::whole_at(&mut connection, position).await.unwrap(), *expected, "{position}");
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     pages, payees, plans, points, reports, reviews, sales, stores, subscriptions, wallet_statement,
 };
 
-const BOUNDS: Bounds = Bounds { events: 100_000, time: Duration::from_secs(60) };
+const BOUNDS: Bounds = Bounds { events: 100_000, time: Duration::from_mins(1) };
 const LIMIT: u32 = 100;
 /// Of each kind of thing so many are asked for.
 const SAMPLE: usize = 6;

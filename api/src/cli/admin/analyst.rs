@@ -19,7 +19,7 @@ pub(in crate::cli) enum Analyst {
     ///
     /// Examples:
     ///   tradepost admin analyst admit ann
-    ///   psql "$(tradepost admin analyst admit ann)" -c 'select * from sales_per_day'
+    ///   psql "$(tradepost admin analyst admit ann)" -c 'table sellers'
     #[command(verbatim_doc_comment)]
     Admit {
         /// The name: letters a-z, digits and underscores.
@@ -71,7 +71,9 @@ impl Analyst {
                 if json {
                     println!("{}", json!(names));
                 } else {
-                    names.iter().for_each(|name| println!("{name}"));
+                    for name in names {
+                        println!("{name}");
+                    }
                 }
             }
         }

@@ -9,7 +9,7 @@ use clap::Args;
 use domain::Timestamp;
 use eventstore::event::known_type;
 use eventstore::history::{self, Place as Found};
-use eventstore::{Position, log};
+use eventstore::{Position, log, past};
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::history::difference::{Difference, difference};
 use projections::history::{Eyes, Lens, Reader};
@@ -52,10 +52,10 @@ impl Point {
             Self::Position(position) if position > head => {
                 Err(format!("the log ends at {head}, before {position}").into())
             }
-            Self::Position(position) => Ok(history::whole_at(connection, position).await?),
+            Self::Position(position) => Ok(past::whole_at(connection, position).await?),
             Self::Time(time) => {
-                let reached = history::position_at(&mut *connection, time).await?;
-                Ok(history::whole_at(connection, reached).await?)
+                let reached = past::reached_at(&mut *connection, time).await?;
+                Ok(past::whole_at(connection, reached).await?)
             }
             Self::End => Ok(head),
         }
@@ -96,12 +96,11 @@ impl State {
         let kind = known(&aggregate_type)?;
         let pool = place.database.pool(1);
         let mut connection = pool.acquire().await?;
-        let found: Option<Found> = match version {
-            Some(version) => history::place(&mut *connection, kind, id, version).await?,
-            None => {
-                let position = as_of.unwrap_or(Point::End).position(&mut connection).await?;
-                history::place_at(&mut connection, kind, id, position).await?
-            }
+        let found: Option<Found> = if let Some(version) = version {
+            history::place(&mut *connection, kind, id, version).await?
+        } else {
+            let position = as_of.unwrap_or(Point::End).position(&mut connection).await?;
+            history::place_at(&mut connection, kind, id, position).await?
         };
         let found = found.ok_or_else(|| format!("there was no {kind} {id} then"))?;
         let state = history::state(&mut connection, kind, id, found.sequence, i64::MAX).await?;

@@ -69,7 +69,7 @@ pub(super) async fn replay(
 }
 
 fn explained(error: sqlx::Error) -> Failure {
-    let code = error.as_database_error().and_then(|database| database.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     if code.is_some_and(|code| code == NO_TABLE) {
         return "there is no log in this database: `tradepost migrate` makes one".into();
     }

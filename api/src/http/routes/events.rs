@@ -11,22 +11,21 @@ use domain::Timestamp;
 use domain::account::Capability;
 use eventstore::event::known_type;
 use eventstore::history::{self, LONGEST_FOLD, Place, Search, StateError};
-use eventstore::{Position, log};
+use eventstore::{Position, log, past};
 use projections::history::{Actor, Eyes, Lens, Reader, Told, parties, tell};
 use projections::page::PageError;
 use projections::staff_acts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::http::access;
+use crate::http::as_of::{AsOf, TakesAsOf};
 use crate::http::extract::{Caller, Ids, READ_PATIENCE, Read};
 use crate::http::openapi::{Waits, words};
 use crate::http::pages::{Cursor, Page, page_limit};
@@ -35,8 +34,6 @@ use crate::http::problem::Problem;
 const TAG: &str = "History";
 /// The longest name that is looked for, in characters.
 const LONGEST_NAME: usize = 200;
-/// More positions than this no log has.
-const MOST_DIGITS: usize = 18;
 
 /// The routes of this file.
 pub fn router() -> OpenApiRouter<App> {
@@ -214,7 +211,7 @@ async fn before(connection: &mut PgConnection, time: Option<Timestamp>) -> Resul
     let Some(time) = time else { return Ok(None) };
     // Times are stored to the microsecond.
     let last = time.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(time);
-    Ok(Some(history::position_at(connection, last).await?))
+    Ok(Some(past::reached_at(connection, last).await?))
 }
 
 /// Of which thing, and as of when.
@@ -222,11 +219,7 @@ async fn before(connection: &mut PgConnection, time: Option<Timestamp>) -> Resul
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct StreamQuery {
-    /// As of this position of the log or this time, right after the last command that was whole by then: what came later is
-    /// not in the answer, and `state` is.
-    #[param(value_type = Option<AsOfText>, inline)]
-    as_of: Option<String>,
-    /// The same, as of this version of the thing: after so many events. Either one, not both.
+    /// As of this version of the thing, after so many of its events, instead of a position or a time.
     #[param(minimum = 1, maximum = 9_223_372_036_854_775_807_i64)]
     version: Option<i64>,
     /// How many, 20 unless told, 100 at most.
@@ -242,20 +235,6 @@ pub struct StreamQuery {
 struct StreamCursor {
     sequence: u64,
 }
-
-/// Documents a moment: digits of a position, or a time.
-#[derive(Clone, Copy, Debug)]
-pub struct AsOfText;
-
-impl PartialSchema for AsOfText {
-    fn schema() -> RefOr<Schema> {
-        let text = || ObjectBuilder::new().schema_type(Type::String);
-        let time = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
-        OneOfBuilder::new().item(text().pattern(Some("^[0-9]{1,18}$"))).item(time).into()
-    }
-}
-
-impl ToSchema for AsOfText {}
 
 /// A moment in the life of a thing.
 #[derive(Debug, Serialize, ToSchema)]
@@ -294,18 +273,19 @@ pub struct HistoryBody {
 /// wallet, listing and so on its owner.
 #[utoipa::path(get, path = "/events/{aggregate_type}/{id}", tag = TAG, security(("bearer" = [])),
     params(("aggregate_type" = String, Path, description = "What it is: `order`, `auction`, `wallet` and so on."),
-        ("id" = Uuid, Path, description = "Which."), StreamQuery, Waits),
+        ("id" = Uuid, Path, description = "Which."), TakesAsOf, StreamQuery, Waits),
     responses((status = OK, body = HistoryBody, description = "Its history")))]
 async fn of_one(
     State(app): State<App>,
     caller: Caller,
     Ids((aggregate_type, id)): Ids<(String, Uuid)>,
-    read: Read<StreamQuery>,
+    asked: AsOf<StreamQuery>,
 ) -> Result<Json<HistoryBody>, Problem> {
-    wait_for_log(&app, read.min_position).await?;
-    let StreamQuery { as_of, version, limit, cursor } = read.query;
+    wait_for_log(&app, asked.read.min_position).await?;
+    let found = asked.found(&app).await?;
+    let StreamQuery { version, limit, cursor } = asked.read.query;
     let limit = page_limit(limit)?;
-    let moment = Moment::of(as_of.as_deref(), version)?;
+    let moment = Moment::of(found.map(|found| found.position), version)?;
     let aggregate_type = known_type(&aggregate_type).ok_or_else(nothing)?;
     let is_auditor = access::may(&app, caller, Capability::Audit).await?;
     let mut connection = app.pool.acquire().await?;
@@ -315,14 +295,14 @@ async fn of_one(
         parties::eyes(&mut connection, aggregate_type, id, caller.account).await?.ok_or_else(nothing)?
     };
     let reader = Reader { account: Some(caller.account), eyes };
-    let place = moment.place(&app, &mut connection, aggregate_type, id).await?;
+    let place = moment.place(&mut connection, aggregate_type, id).await?;
     let after = cursor.map_or(0, |Cursor(StreamCursor { sequence })| i64::try_from(sequence).unwrap_or(i64::MAX));
     let events = history::of_stream(&mut *connection, aggregate_type, id, after, place.sequence, limit).await?;
     let last = events.last().map(|last| last.sequence).filter(|last| *last < place.sequence);
     let told = tell(&mut connection, &app.wrapping, Some(&app.secret), &reader, &events).await?;
     let state = match moment {
         Moment::Now => None,
-        Moment::Version(_) | Moment::Position(_) | Moment::Time(_) => {
+        Moment::Version(_) | Moment::Position(_) => {
             let state = history::state(&mut connection, aggregate_type, id, place.sequence, LONGEST_FOLD).await;
             let state = state.map_err(untellable)?;
             let lens = Lens::upon(&mut connection, &app.wrapping, Some(&app.secret), &reader, &[id], &[&state]).await?;
@@ -361,40 +341,27 @@ async fn wait_for_log(app: &App, min_position: Option<Position>) -> Result<(), P
 enum Moment {
     Now,
     Version(i64),
+    /// The end of a unit of work.
     Position(Position),
-    Time(Timestamp),
 }
 
 impl Moment {
-    fn of(as_of: Option<&str>, version: Option<i64>) -> Result<Self, Problem> {
-        match (as_of, version) {
+    fn of(position: Option<Position>, version: Option<i64>) -> Result<Self, Problem> {
+        match (position, version) {
             (None, None) => Ok(Self::Now),
             (None, Some(version)) if version < 1 => {
                 Err(Problem::invalid_field("?version", "out-of-range", "must be 1 or more"))
             }
             (None, Some(version)) => Ok(Self::Version(version)),
-            (Some(as_of), None) => {
-                let digits =
-                    (1..=MOST_DIGITS).contains(&as_of.len()) && as_of.bytes().all(|byte| byte.is_ascii_digit());
-                let position = as_of.parse().ok().filter(|_| digits).map(Self::Position);
-                let time = || DateTime::parse_from_rfc3339(as_of).ok().map(|time| Self::Time(time.to_utc()));
-                let malformed = "must be a position in the log, or a time such as 2026-11-22T18:00:00Z";
-                position.or_else(time).ok_or_else(|| Problem::invalid_field("?as_of", "invalid", malformed))
-            }
+            (Some(position), None) => Ok(Self::Position(position)),
             (Some(_), Some(_)) => {
                 Err(Problem::invalid_field("?version", "either-or", "take as_of or version, not both"))
             }
         }
     }
 
-    /// Where the stream was at this moment; a problem if it was not there, or the moment is to come.
-    async fn place(
-        self,
-        app: &App,
-        connection: &mut PgConnection,
-        aggregate_type: &str,
-        id: Uuid,
-    ) -> Result<Place, Problem> {
+    /// Where the stream was at this moment; a problem if it was not there.
+    async fn place(self, connection: &mut PgConnection, aggregate_type: &str, id: Uuid) -> Result<Place, Problem> {
         let place = match self {
             Self::Now => history::last_place(connection, aggregate_type, id).await?,
             Self::Version(version) => match history::place(&mut *connection, aggregate_type, id, version).await? {
@@ -405,31 +372,10 @@ impl Moment {
                 }
                 None => None,
             },
-            Self::Position(position) => {
-                let head = log::head(&mut *connection).await?;
-                if position > head {
-                    return Err(to_come(format!("The log has come to position {head}.")).with("head", head));
-                }
-                let whole = history::whole_at(&mut *connection, position).await?;
-                history::place_at(connection, aggregate_type, id, whole).await?
-            }
-            Self::Time(time) => {
-                let now = app.clock.now();
-                if time > now {
-                    let now = now.to_rfc3339();
-                    return Err(to_come(format!("It is {now}.")).with("now", now));
-                }
-                let position = history::position_at(connection, time).await?;
-                let whole = history::whole_at(&mut *connection, position).await?;
-                history::place_at(connection, aggregate_type, id, whole).await?
-            }
+            Self::Position(position) => history::place_at(connection, aggregate_type, id, position).await?,
         };
         place.ok_or_else(nothing)
     }
-}
-
-fn to_come(detail: String) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "as-of-in-the-future", "That is still to come", detail)
 }
 
 /// A state with nothing in it but its name has no fields: `{"Erased": {}}` instead of `"Erased"`.
@@ -495,17 +441,10 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_a_position_a_time_or_a_version() {
-        let of = |as_of: &str| Moment::of(Some(as_of), None).ok();
-        assert_eq!(of("42"), Some(Moment::Position(42)));
-        let time = DateTime::from_timestamp(1_750_000_000, 0).unwrap();
-        assert_eq!(of("2025-06-15T15:06:40Z"), Some(Moment::Time(time)));
-        assert_eq!(of("2025-06-15T17:06:40+02:00"), Some(Moment::Time(time)));
-        for malformed in ["", "-1", "+1", "1.5", "yesterday", "2025-06-15", "1234567890123456789", "١"] {
-            assert_eq!(of(malformed), None, "{malformed}");
-        }
-        assert_eq!(Moment::of(None, Some(3)).ok(), Some(Moment::Version(3)));
+    fn a_moment_is_named_in_one_way() {
         assert_eq!(Moment::of(None, None).ok(), Some(Moment::Now));
-        assert!(Moment::of(None, Some(0)).is_err() && Moment::of(Some("1"), Some(1)).is_err());
+        assert_eq!(Moment::of(None, Some(3)).ok(), Some(Moment::Version(3)));
+        assert_eq!(Moment::of(Some(42), None).ok(), Some(Moment::Position(42)));
+        assert!(Moment::of(None, Some(0)).is_err() && Moment::of(Some(1), Some(1)).is_err());
     }
 }

@@ -85,10 +85,10 @@ async fn delete(connection: &mut PgConnection, rng: &mut StdRng, end: i64) -> Ch
     let (at, closed) = (rng.random_range(1..=end), rng.random_bool(0.5));
     let mut statement = format!("delete from events where position = {at};");
     if closed {
-        statement += &format!(
+        statement.push_str(&format!(
             "update events set position = position - 1, commit_position = commit_position - 1 where position > {at};
              update log_head set position = position - 1;"
-        );
+        ));
     }
     connection.execute(sqlx::raw_sql(&statement)).await.unwrap();
     Change { what: statement, at: vec![at] }
@@ -100,20 +100,20 @@ async fn insert(connection: &mut PgConnection, rng: &mut StdRng, end: i64) -> Ch
     let id = mint::id();
     let mut statement = String::new();
     let source = if moved {
-        statement += &format!(
+        statement.push_str(&format!(
             "update events set position = position + 1, commit_position = commit_position + 1 where position >= {at};
              update log_head set position = position + 1;"
-        );
+        ));
         if of >= at { of + 1 } else { of }
     } else {
         of
     };
-    statement += &format!(
+    statement.push_str(&format!(
         "insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
             position, commit_position, event_id, recorded_at)
          select aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, {at}, {at},
             '{id}', recorded_at from events where position = {source};"
-    );
+    ));
     connection.execute(sqlx::raw_sql(&statement)).await.unwrap();
     Change { what: statement, at: vec![at] }
 }
@@ -196,12 +196,11 @@ async fn what_was_done_is_told_for_what_it_is() {
     assert!(removed.starts_with("the event at position 300 (id ") && removed.ends_with("was removed"), "{removed}");
     let swapped = sentences(&mut owner, "update events set position = 17 - position where position in (8, 9)").await;
     assert_eq!(swapped, "the events at positions 8 and 9 were put in each other's place");
-    let shifted = format!(
+    let shifted =
         "update events set position = position - 1, commit_position = commit_position - 1 where position > 600;
-         delete from events where position = 600 and sequence <> 1000"
-    );
+         delete from events where position = 600 and sequence <> 1000";
     // Of the two that are at 600 now, both go.
-    let closed = sentences(&mut owner, &shifted).await;
+    let closed = sentences(&mut owner, shifted).await;
     assert!(closed.contains("the event at position 600 (id "), "{closed}");
     assert!(closed.contains(&format!("the events of positions 602 to {end} were moved by -1")), "{closed}");
     let replaced = sentences(&mut owner, "update events set event_id = gen_random_uuid() where position = 4").await;
@@ -221,9 +220,9 @@ async fn who_alters_an_event_and_what_is_recorded_of_it_is_found_by_what_stands_
     let mut owner = database.connect_as_owner().await.unwrap();
     let record = |at: i64| {
         let mut record = String::from("update proof_leaves set hashes = overlay(hashes placing ");
-        record += &format!(
+        record.push_str(&format!(
             "sha256('forged'::bytea) from ({at} - first::int) * 32 + 1) where first <= {at} and first + length(hashes) / 32 > {at};"
-        );
+        ));
         record
     };
     // The record alone, in a whole block and after the last one.

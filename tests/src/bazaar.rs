@@ -153,12 +153,17 @@ pub async fn auditor(server: &InProcess, name: &str) -> Client {
 
 async fn somebody_who_may(server: &InProcess, name: &str, capabilities: BTreeSet<Capability>) -> Client {
     let client = server.client().register(name).await;
+    empower(server, &client, capabilities).await;
+    client
+}
+
+/// Gives somebody capabilities, as an operator does.
+pub async fn empower(server: &InProcess, client: &Client, capabilities: BTreeSet<Capability>) {
     let account = client.account();
     let granted =
         move |world: &mut commands::World<'_>| accounts::grant(world, account, capabilities.clone(), Granter::Operator);
     let request = Request::once(Metadata::by_operator());
-    server.app.engine.submit(request, granted).await.or_fail("make somebody of the staff");
-    client
+    server.app.engine.submit(request, granted).await.or_fail("give capabilities");
 }
 
 /// Suspends somebody, as an operator does.

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use api::http::paths::routes;
+use domain::account::Capability;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tradepost_tests::bazaar::Bazaar;
+use tradepost_tests::bazaar::{Bazaar, empower};
 use tradepost_tests::client::Client;
 use tradepost_tests::market::{listing, with};
 use tradepost_tests::server::InProcess;
@@ -66,7 +67,7 @@ async fn every_promised_route_answers_by_each_of_its_names() {
 
 #[tokio::test]
 async fn an_old_name_answers_what_the_route_answers() {
-    let bazaar = Bazaar::open().await;
+    let bazaar = all_seeing().await;
     let category = json!({ "slug": "clerk", "name": "Of clerks" });
     bazaar.staff.post("/admin/categories", &category).send().await.expect(201);
     let offered = bazaar.seller.offer(&with(listing(100), "category", "clerk")).await;
@@ -133,6 +134,13 @@ fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     })
 }
 
+/// A marketplace whose staff audit as well.
+async fn all_seeing() -> Bazaar {
+    let bazaar = Bazaar::open().await;
+    empower(&bazaar.server, &bazaar.staff, [Capability::Staff, Capability::Audit].into()).await;
+    bazaar
+}
+
 /// Lets somebody sell, in a store that is called `clerk`.
 async fn open_store(client: &Client) -> i64 {
     let store = json!({ "slug": "clerk", "brand_name": "Clerk" });
@@ -141,7 +149,7 @@ async fn open_store(client: &Client) -> i64 {
 
 #[tokio::test]
 async fn exactly_what_waits_for_a_position_is_described_as_waiting() {
-    let bazaar = Bazaar::open().await;
+    let bazaar = all_seeing().await;
     open_store(&bazaar.staff).await;
     let order = bazaar.sell().await;
     let document = document(&bazaar.staff).await;
@@ -149,7 +157,7 @@ async fn exactly_what_waits_for_a_position_is_described_as_waiting() {
     let reads = operations(&document).filter(|(method, path, _)| *method == "get" && !path.contains("/ws/"));
     let ask = async |path: &str, operation: &Value| {
         let path = path.replace("{id}", &order).replace("{order_id}", &order).replace("{slug}", "terms");
-        let path = path.replace("{month}", "2026-01");
+        let path = path.replace("{month}", "2026-01").replace("{position}", "1").replace("{aggregate_type}", "order");
         let answer = bazaar.staff.ask(&Method::GET, &path).since(far).send().await;
         let waits = answer.slug() == Some("projection-behind");
         assert_eq!(waits, takes(operation, "min_position"), "{path}: {} {}", answer.status, answer.text);
@@ -161,7 +169,7 @@ async fn exactly_what_waits_for_a_position_is_described_as_waiting() {
 
 #[tokio::test]
 async fn the_words_of_a_query_parameter_are_those_that_are_taken() {
-    let bazaar = Bazaar::open().await;
+    let bazaar = all_seeing().await;
     let category = json!({ "slug": "clerk", "name": "Of clerks" });
     let defined = bazaar.staff.post("/admin/categories", &category).send().await.expect(201);
     bazaar.staff.get("/categories/clerk").since(defined.at()).send().await.expect(200);

@@ -60,8 +60,17 @@ async fn one_trace_leads_from_the_request_to_every_follower_that_it_concerns() {
     let listed = post.send().await.expect(201);
 
     let mut names = vec!["POST /api/v1/auctions", "command", "decide", "commit"];
-    let followers =
-        ["analytics", "auction_board", "catalogue", "mail", "notifications", "statistics", "subscriptions", "timers"];
+    let followers = [
+        "analytics",
+        "auction_board",
+        "catalogue",
+        "mail",
+        "mentions",
+        "notifications",
+        "statistics",
+        "subscriptions",
+        "timers",
+    ];
     let followers = followers.map(|name| format!("follow {name}"));
     names.extend(followers.iter().map(String::as_str));
     let wanted: Vec<_> = names.iter().map(|name| (*name, 1)).collect();

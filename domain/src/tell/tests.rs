@@ -1,3 +1,5 @@
+//! What is told of events: a sentence for each, and nothing that not everybody may know.
+
 use std::fs;
 use std::path::Path;
 

@@ -72,7 +72,7 @@ impl Point {
 ///   tradepost events state order 0190b6c2-6a5e-7b1c-9e55-2f6f6f0f7d11 --as-of 2026-11-22T18:00:00Z
 ///   tradepost events state wallet 0190b6c2-6a5e-7b1c-9e55-2f6f6f0f7d11 --version 3 --json | jq .state
 #[derive(Args, Clone, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, disable_version_flag = true)]
 pub(in crate::cli) struct State {
     /// What it is: `auction`, `order`, `wallet` and so on.
     #[arg(value_name = "TYPE")]

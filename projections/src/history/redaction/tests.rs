@@ -1,3 +1,5 @@
+//! What is hidden, from whom, and that nothing that sounds like a secret is forgotten.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

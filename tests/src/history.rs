@@ -9,7 +9,7 @@ use commands::CommandKey;
 use domain::{AccountId, AuctionId, ListingId, Money, OrderId, Timestamp};
 use eventstore::log::Digest;
 use eventstore::secrets::RootSecret;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
@@ -37,7 +37,7 @@ pub struct Command {
 }
 
 /// What can be wanted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Intent {
     /// Bid up to a maximum.
     Bid {
@@ -105,7 +105,7 @@ pub enum Intent {
 }
 
 /// A store.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Shop {
     /// What it is called in paths.
     pub slug: String,
@@ -114,7 +114,7 @@ pub struct Shop {
 }
 
 /// A number of pieces of a listing that has no variants.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Wanted {
     /// Of which listing.
     pub listing: ListingId,
@@ -123,7 +123,7 @@ pub struct Wanted {
 }
 
 /// What can be done with an order. Carrier and reasons are always the same.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub enum Change {
     /// Call it off.
     Cancel,
@@ -152,7 +152,7 @@ pub const CARRIER: &str = "Royal Mail";
 pub const REASON: &str = "It is not what I wanted.";
 
 /// One request and what came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Attempt {
     /// Which server was asked.
     pub node: usize,
@@ -167,7 +167,7 @@ pub struct Attempt {
 }
 
 /// What can come of a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Outcome {
     /// It was carried out.
     Accepted {

@@ -8,7 +8,7 @@
 //! [`nats`] is a NATS that can be killed; [`metrics`] reads what a server shows to Prometheus; [`collector`] takes what
 //! it traces; [`mailbox`] reads what it mails; [`openid`] is somebody else who knows people, [`s3`] somebody
 //! else's storage, [`stripe`] somebody else's Stripe and [`provider`] one of ours that keeps records and stalls where it
-//! is told to; [`pictures`] draws what is uploaded; [`real`] replays real records.
+//! is told to; [`verifying`] is what `tradepost verify` says; [`pictures`] draws what is uploaded; [`real`] replays real records.
 
 pub mod bazaar;
 pub mod checker;
@@ -35,3 +35,4 @@ pub mod server;
 pub mod smtp;
 pub mod socket;
 pub mod stripe;
+pub mod verifying;

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{AuctionId, Currency, Money};
@@ -29,6 +29,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// A command without a definite outcome for so long is left as it is, unless a load says otherwise; the checker complains
 /// of it.
 const SETTLES_WITHIN: Duration = Duration::from_mins(2);
+/// A client that goes away does so this soon, in microseconds.
+const LEAVES_WITHIN_US: u64 = 30_000;
 /// A load of which nothing is accepted for so long is none.
 const ACCEPTS_WITHIN: Duration = Duration::from_mins(2);
 
@@ -49,6 +51,8 @@ pub struct Load {
     pub journal: Arc<Journal>,
     /// For how long a command is asked for again that has no definite outcome.
     pub settles_within: Duration,
+    /// In how many of a hundred attempts a client goes away before the answer can have come.
+    pub leaves_percent: u32,
     wishes: Arc<dyn Wishes>,
 }
 
@@ -74,6 +78,7 @@ struct Shared {
     began: Instant,
     stop: AtomicBool,
     accepted: watch::Sender<usize>,
+    left: AtomicUsize,
 }
 
 impl Load {
@@ -86,7 +91,7 @@ impl Load {
         wishes: Arc<dyn Wishes>,
     ) -> Self {
         let (journal, settles_within) = (Arc::new(Journal::temporary()), SETTLES_WITHIN);
-        Self { traders, auctions, nodes, workers, seed, journal, settles_within, wishes }
+        Self { traders, auctions, nodes, workers, seed, journal, settles_within, leaves_percent: 0, wishes }
     }
 
     /// Begins.
@@ -96,6 +101,7 @@ impl Load {
             began: Instant::now(),
             stop: AtomicBool::new(false),
             accepted: watch::Sender::new(0),
+            left: AtomicUsize::new(0),
         });
         let mut workers = JoinSet::new();
         for number in 0..shared.load.workers {
@@ -109,6 +115,11 @@ impl Running {
     /// How many commands were accepted so far, but for those whose first answer nobody got.
     pub fn accepted(&self) -> usize {
         *self.shared.accepted.borrow()
+    }
+
+    /// How often a client has gone away before its answer.
+    pub fn left(&self) -> usize {
+        self.shared.left.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more commands are accepted. Tells how many are by then.
@@ -195,7 +206,16 @@ impl Worker {
             node: self.node,
             began: began.elapsed(),
         });
-        let outcome = intent.send(&trader.at(&address), key).await;
+        let outcome = if self.rng.random_ratio(self.shared.load.leaves_percent, 100) {
+            let patience = Duration::from_micros(self.rng.random_range(0..LEAVES_WITHIN_US));
+            let sent = tokio::time::timeout(patience, intent.send(&trader.at(&address), key)).await;
+            sent.unwrap_or_else(|_| {
+                self.shared.left.fetch_add(1, Ordering::Relaxed);
+                Outcome::Unknown { why: "the client has gone away".to_owned() }
+            })
+        } else {
+            intent.send(&trader.at(&address), key).await
+        };
         journal.answered(attempt, began.elapsed(), Clock::real_now(), outcome.clone());
         outcome
     }

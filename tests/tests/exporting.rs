@@ -22,11 +22,10 @@ use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::listing;
 use tradepost_tests::models;
+use tradepost_tests::verifying::verify;
 use tradepost_tests::server::{InProcess, tradepost};
 
 use crate::rebuild::busy;
-use crate::verify::verify;
-
 const CARRIER: &str = "the key that carries the keys of people\n";
 const PATIENCE: Duration = Duration::from_secs(30);
 

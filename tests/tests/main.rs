@@ -18,8 +18,6 @@ mod auctions;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
-mod backup;
-#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cards;
@@ -68,14 +66,6 @@ mod keys;
 #[cfg(test)]
 mod kill_payments;
 #[cfg(test)]
-mod kill_postgres;
-#[cfg(test)]
-mod kill_rebuild;
-#[cfg(test)]
-mod kill_server;
-#[cfg(test)]
-mod kill_server_orders;
-#[cfg(test)]
 mod listing_images;
 #[cfg(test)]
 mod live;
@@ -101,8 +91,6 @@ mod pages;
 mod payouts;
 #[cfg(test)]
 mod points;
-#[cfg(test)]
-mod poison;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
@@ -131,8 +119,6 @@ mod searching;
 mod second_chances;
 #[cfg(test)]
 mod sessions;
-#[cfg(test)]
-mod slow_sockets;
 #[cfg(test)]
 mod start_up;
 mod statements;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// The members of the workspace and which others each may use: `domain ← eventstore ← commands, projections ← api ←
 /// tests`. Commands and projections never know of each other.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("domain", &[]),
     ("eventstore", &["domain"]),
     ("commands", &["domain", "eventstore"]),
     ("projections", &["domain", "eventstore"]),
     ("api", &["domain", "eventstore", "commands", "projections"]),
     ("tests", &["domain", "eventstore", "commands", "projections", "api"]),
+    ("tests/faults", &["domain", "eventstore", "commands", "projections", "api"]),
 ];
 /// What must not appear in the domain, as whole words.
 const BANNED_IN_DOMAIN: [&str; 13] = [

@@ -154,8 +154,13 @@ impl Spawned {
     }
 
     /// SIGTERM, and waits until it has ended by itself.
-    pub async fn terminate(mut self) -> Ended {
+    pub async fn terminate(self) -> Ended {
         self.tell_to_stop();
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself, having been told to.
+    pub async fn ended(mut self) -> Ended {
         let status = timeout(STOPS_WITHIN, self.child.wait()).await.or_fail("wait longer for the server to stop");
         let status = status.or_fail("wait for the server");
         let mut stdout = String::new();

@@ -1,0 +1,337 @@
+//! What faults happen to: a Postgres and a NATS of their own, behind proxies, and nodes of the real server, under load.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::AuctionId;
+use nix::sys::signal::Signal;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tradepost_tests::client::Client;
+use tradepost_tests::database::TestDatabase;
+use tradepost_tests::fail::OrFail;
+use tradepost_tests::journal::Journal;
+use tradepost_tests::load::{Load, Running};
+use tradepost_tests::nats::NatsServer;
+use tradepost_tests::server::Spawned;
+
+use crate::cluster::Cluster;
+use crate::proxy::{Protocol, Proxy};
+use crate::watchers;
+
+/// How soon to look again.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Whatever is not there by then will not be.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What there is of what.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// The roles of each node.
+    pub(crate) roles: Vec<&'static str>,
+    /// Whether there is a NATS.
+    pub(crate) nats: bool,
+    /// Whether Postgres keeps what it has committed through a crash.
+    pub(crate) durable: bool,
+    /// Names and values of every node's environment.
+    pub(crate) surroundings: Vec<(String, String)>,
+    /// What clients do.
+    pub(crate) trade: Trade,
+    /// In how many of a hundred attempts they go away before their answer.
+    pub(crate) leaves_percent: u32,
+    /// Decides what is asked.
+    pub(crate) seed: u64,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Trade {
+    /// They bid, bring money and take it.
+    Bids,
+    /// They order, pay, send, dispute and refund.
+    Orders,
+}
+
+impl Setup {
+    /// One node that does everything, without NATS.
+    pub(crate) fn one(seed: u64) -> Self {
+        let surroundings = crate::selftest::surroundings();
+        Self { roles: vec![ALL], nats: false, durable: true, surroundings, trade: Trade::Bids, leaves_percent: 0, seed }
+    }
+
+    #[must_use]
+    pub(crate) fn roles(self, roles: &[&'static str]) -> Self {
+        Self { roles: roles.to_vec(), ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn with_nats(self) -> Self {
+        Self { nats: true, ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn with_orders(self) -> Self {
+        Self { trade: Trade::Orders, ..self }
+    }
+}
+
+/// A node that does everything.
+pub(crate) const ALL: &str = "api,relay,projections,processes";
+
+/// A running marketplace that faults can happen to.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) setup: Setup,
+    pub(crate) cluster: Cluster,
+    pub(crate) to_postgres: Proxy,
+    pub(crate) nats: Option<(NatsServer, Proxy)>,
+    pub(crate) nodes: Vec<Node>,
+    /// The database, past the proxy.
+    pub(crate) database: TestDatabase,
+    pub(crate) load: Option<Running>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) traders: Vec<Client>,
+    pub(crate) auctions: Vec<AuctionId>,
+    pub(crate) rng: StdRng,
+    /// How long in all it was not well, as far as timers are concerned.
+    pub(crate) unwell: Duration,
+    /// What was found on the way.
+    pub(crate) found: Vec<String>,
+    watching: JoinSet<()>,
+    name: String,
+}
+
+/// A place where there is a server most of the time.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) server: Option<Spawned>,
+    address: watch::Sender<String>,
+    roles: &'static str,
+}
+
+impl Scene {
+    /// Sets everything up in a folder of its own and begins to trade.
+    pub(crate) async fn open(setup: Setup) -> Self {
+        let cluster = Cluster::start(crate::cluster::folder(), setup.durable).await;
+        Self::open_on(setup, cluster).await
+    }
+
+    /// The same on a Postgres that is there already.
+    pub(crate) async fn open_on(setup: Setup, cluster: Cluster) -> Self {
+        let made = TestDatabase::fresh_on(cluster.url()).await;
+        let name = made.url().rsplit('/').next().unwrap_or_default().to_owned();
+        let to_postgres = Proxy::start(Protocol::Postgres, cluster.address()).await;
+        let nats = if setup.nats { Some(nats(NatsServer::start().await).await) } else { None };
+        let database = TestDatabase::at(&cluster.at(cluster.address(), &name));
+        let journal = Arc::new(Journal::temporary());
+        let mut scene = Self {
+            cluster,
+            to_postgres,
+            nats,
+            nodes: Vec::new(),
+            database,
+            load: None,
+            journal,
+            traders: Vec::new(),
+            auctions: Vec::new(),
+            rng: StdRng::seed_from_u64(setup.seed),
+            unwell: Duration::ZERO,
+            found: Vec::new(),
+            watching: JoinSet::new(),
+            name,
+            setup,
+        };
+        for number in 0..scene.setup.roles.len() {
+            let roles = scene.setup.roles[number];
+            let server = scene.start(roles).await;
+            let address = watch::Sender::new(server.address().to_owned());
+            scene.nodes.push(Node { server: Some(server), address, roles });
+        }
+        scene.trade().await;
+        scene
+    }
+
+    async fn trade(&mut self) {
+        let first = self.client(0);
+        let apis = self.nodes.iter().filter(|node| node.roles.contains("api"));
+        let nodes: Vec<_> = apis.map(|node| node.address.subscribe()).collect();
+        let seed = self.setup.seed;
+        let load = match self.setup.trade {
+            Trade::Bids => Load::prepare_crowd(&first, nodes, seed).await,
+            Trade::Orders => Load::prepare_orders(&first, nodes, WORKERS, seed).await,
+        };
+        let load = Load { journal: self.journal.clone(), settles_within: crate::selftest::patience(), leaves_percent: self.setup.leaves_percent, ..load };
+        self.traders.clone_from(&load.traders);
+        self.auctions.clone_from(&load.auctions);
+        let address = self.address(0);
+        for auction in load.auctions.iter().take(2) {
+            self.watching.spawn(watchers::sockets(address.clone(), *auction, self.journal.clone()));
+        }
+        let looked_at = (self.database.clone(), self.journal.clone());
+        self.watching.spawn(watchers::sessions(looked_at.0, looked_at.1));
+        self.load = Some(load.start());
+    }
+
+    /// Starts a server with these roles, on the database and NATS as they are reached through the proxies.
+    pub(crate) async fn start(&self, roles: &str) -> Spawned {
+        let url = self.cluster.at(self.to_postgres.address(), &self.name);
+        let nats = self.nats.as_ref().map(|(_, proxy)| format!("nats://{}", proxy.address()));
+        let mut arguments = vec!["--sandbox", "--roles", roles];
+        if let Some(nats) = &nats {
+            arguments.extend(["--nats-url", nats]);
+        }
+        Spawned::start_with(&url, &arguments, &self.setup.surroundings).await
+    }
+
+    /// Nobody in particular at a node.
+    pub(crate) fn client(&self, node: usize) -> Client {
+        Client::anonymous(&self.nodes[node].address.borrow())
+    }
+
+    /// Where a node is at any time.
+    pub(crate) fn address(&self, node: usize) -> watch::Receiver<String> {
+        self.nodes[node].address.subscribe()
+    }
+
+    /// SIGKILL of a node, without waiting for anything else.
+    pub(crate) async fn kill(&mut self, node: usize) {
+        if let Some(server) = self.nodes[node].server.take() {
+            server.kill().await;
+        }
+    }
+
+    /// Starts the server of a node again. Tells how long it took until it was ready.
+    pub(crate) async fn restart(&mut self, node: usize) -> Duration {
+        let began = Instant::now();
+        let server = self.start(self.nodes[node].roles).await;
+        self.nodes[node].address.send_replace(server.address().to_owned());
+        self.nodes[node].server = Some(server);
+        began.elapsed()
+    }
+
+    /// Sends the process of a node a signal.
+    pub(crate) fn signal(&self, node: usize, signal: Signal) {
+        self.nodes[node].server.as_ref().or_fail("find the node running").signal(signal);
+    }
+
+    /// The load, which runs.
+    pub(crate) fn running(&self) -> &Running {
+        self.load.as_ref().or_fail("find the load running")
+    }
+
+    /// Waits until so many more commands are accepted. Tells how long that took; nothing if it took too long.
+    pub(crate) async fn accepts(&self, more: usize) -> Option<Duration> {
+        let (began, running) = (Instant::now(), self.running());
+        let wanted = running.accepted() + more;
+        while running.accepted() < wanted {
+            if began.elapsed() > crate::selftest::patience() {
+                return None;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Some(began.elapsed())
+    }
+
+    /// Waits until commands are accepted again after something that has ended just now, and remembers how long nothing was
+    /// well. Says so if they are not.
+    pub(crate) async fn recovers(&mut self, unwell_since: Instant, within: Duration) -> Option<Duration> {
+        let recovered = self.accepts(1).await;
+        match recovered {
+            Some(took) if took > within => {
+                self.found.push(format!("target: commands were accepted again only after {took:?}"));
+            }
+            Some(_) => {}
+            None => self.found.push("target: commands were not accepted again".to_owned()),
+        }
+        self.unwell = self.unwell.max(unwell_since.elapsed());
+        recovered
+    }
+
+    /// Waits a moment that is drawn.
+    pub(crate) async fn moment(&mut self, most_ms: u64) {
+        use rand::Rng;
+        let moment = self.rng.random_range(0..=most_ms);
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+    }
+
+    /// Has Postgres run again, wherever it is now.
+    pub(crate) async fn postgres_again(&mut self) {
+        self.cluster.start_again().await;
+        self.to_postgres.lead_to(self.cluster.address());
+        self.database = TestDatabase::at(&self.cluster.at(self.cluster.address(), &self.name));
+    }
+
+    /// Nobody watches any more.
+    pub(crate) async fn look_away(&mut self) {
+        self.watching.shutdown().await;
+    }
+
+    /// What is written down to count by.
+    pub(crate) fn figures(&self, history: &tradepost_tests::history::History) -> BTreeMap<String, serde_json::Value> {
+        let counts = history.counts(None);
+        let figures = [
+            ("commands", history.commands.len()),
+            ("accepted", counts.accepted),
+            ("refused", counts.refused),
+            ("unknown_attempts", counts.unknown_attempts),
+        ];
+        figures.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+    }
+}
+
+/// Requests at once where it is not one for each trader.
+const WORKERS: usize = 32;
+
+/// A proxy before a NATS.
+pub(crate) async fn nats(server: NatsServer) -> (NatsServer, Proxy) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
+    let proxy = Proxy::start(Protocol::Nats, address).await;
+    (server, proxy)
+}
+
+/// A file system in memory of this many MiB, mounted on a new folder until it is dropped; or why there is none.
+#[derive(Debug)]
+pub(crate) struct SmallDisk {
+    pub(crate) folder: TempDir,
+}
+
+impl SmallDisk {
+    pub(crate) fn mount(mib: usize) -> Result<Self, String> {
+        let folder = crate::cluster::folder();
+        let (none, options) = (None::<&Path>, format!("size={mib}m,mode=0711"));
+        nix::mount::mount(none, folder.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some(options.as_str()))
+            .map_err(|error| format!("no file system can be mounted here ({error}): it takes CAP_SYS_ADMIN"))?;
+        Ok(Self { folder })
+    }
+
+    /// Leaves no byte free.
+    pub(crate) fn fill(&self) {
+        let block = vec![0_u8; 1 << 16];
+        if let Ok(mut file) = std::fs::File::create(self.ballast()) {
+            use std::io::Write;
+            while file.write(&block).is_ok_and(|written| written > 0) {}
+        }
+    }
+
+    /// Takes off what filled it.
+    pub(crate) fn free(&self) {
+        std::fs::remove_file(self.ballast()).or_fail("free the disk");
+    }
+
+    fn ballast(&self) -> std::path::PathBuf {
+        self.folder.path().join("ballast")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What still writes there goes with it.
+        let _ = nix::mount::umount2(self.folder.path(), nix::mount::MntFlags::MNT_DETACH);
+    }
+}

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real faults fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats python schemathesis
+.PHONY: help run test real faults faults-selftest long fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats python schemathesis
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -21,20 +21,27 @@ test: postgres nats python tools ## Run all tests, with a Postgres and NATS of t
 	cargo build --workspace --bins
 	$(TESTBED) cargo nextest run --workspace
 
-# What each number means, the README says under "What is promised".
-faults: export TRADEPOST_KILLS = 500
-faults: export TRADEPOST_POSTGRES_KILLS = 200
-faults: export TRADEPOST_NATS_KILLS = 200
-faults: export TRADEPOST_NATS_WIPES = 10
-faults: export TRADEPOST_NODES_SECONDS = 600
-faults: export TRADEPOST_TWO_NODES_SECONDS = 600
-faults: export TRADEPOST_POISONS = 50
-faults: export TRADEPOST_REBUILD_KILLS = 50
-faults: export PROPTEST_CASES = 3000
-faults: postgres nats tools ## The tests of faults in their long form, which takes hours.
+# All of it takes days, so it can be done in shares, which add to target/faults/results.jsonl:
+# make faults FAULTS="--only F1 --times 50"
+FAULTS ?=
+faults: postgres nats ## Kills, cuts, full disks, lost power, under load: make faults FAULTS="--only F1 --times 50"
+	cargo build --release --package tradepost --package tradepost-faults
+	cargo build --package tradepost-tests --bins
+	$(TESTBED) target/release/faults run $(FAULTS)
+
+# A target folder of its own, so that nothing with bugs in it is ever where another target looks.
+faults-selftest: postgres nats ## Plant bugs, one after another, and show that each is found.
+	cargo build --package tradepost --features planted-bugs --target-dir target/planted
+	cargo build --package tradepost-tests --package tradepost-faults --bins
+	$(TESTBED) env TRADEPOST_BIN=target/planted/debug/tradepost target/debug/faults selftest
+
+# How long each goes on, the README says under "What is promised".
+long: export TRADEPOST_NODES_SECONDS = 600
+long: export TRADEPOST_TWO_NODES_SECONDS = 600
+long: export PROPTEST_CASES = 3000
+long: postgres nats tools ## The tests of several nodes, of payments that are killed, and of the feed, for longer.
 	cargo build --workspace --bins
-	$(TESTBED) cargo nextest run --workspace --no-fail-fast \
-	    -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|poison|feed)::/)'
+	$(TESTBED) cargo nextest run --workspace --no-fail-fast -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|feed)::/)'
 
 real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>
 	cargo build --workspace --bins

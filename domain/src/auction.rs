@@ -671,6 +671,15 @@ impl Live {
         if now < self.ends_at {
             return Err(Error::NotEnded { ends_at: self.ends_at });
         }
+        // PLANTED: the second wins.
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is(crate::planted::Bug::SecondBidWins)
+            && let Some(standing) = &self.standing
+            && let Some(second) = self.underbidders(Some(standing.leader)).first()
+        {
+            let outcome = Outcome::Won { winner: second.bidder, price: standing.price };
+            return Ok(vec![Event::AuctionClosed { outcome, ended_at: self.ends_at }]);
+        }
         let outcome = match &self.standing {
             None => Outcome::Unsold { reserve_missed: false },
             Some(standing) if !self.meets_reserve(standing) => Outcome::Unsold { reserve_missed: true },

@@ -44,6 +44,8 @@ pub mod page;
 pub mod payee;
 pub mod payout;
 pub mod plan;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod points;
 pub mod rating;
 pub mod referral;

@@ -449,6 +449,13 @@ impl Runner {
                 let taking = async {
                     let mut transaction = connection.begin().await?;
                     let stretch = self.next(follower, &mut transaction, care).await?;
+                    // PLANTED: the checkpoint is there before what it stands for.
+                    #[cfg(feature = "planted-bugs")]
+                    if domain::planted::is(domain::planted::Bug::CheckpointFirst) {
+                        advance(follower.name(), &mut transaction, stretch.section.reaches).await?;
+                        transaction.commit().await?;
+                        transaction = connection.begin().await?;
+                    }
                     let wrapping = self.database.wrapping();
                     let done = take(follower, &mut transaction, wrapping, &stretch, care).await?;
                     transaction.commit().await?;
@@ -525,6 +532,11 @@ async fn take(
 ) -> Result<Step, FollowError> {
     if stretch.is_empty() {
         return Ok(Step::none(stretch));
+    }
+    // PLANTED: what has been taken is taken again.
+    #[cfg(feature = "planted-bugs")]
+    if domain::planted::is(domain::planted::Bug::DedupeOff) && stretch.checkpoint.position % 5 == 0 {
+        apply(follower, transaction, wrapping, stretch, care).await?;
     }
     let parked = apply(follower, transaction, wrapping, stretch, care).await?;
     parking::park(transaction, follower.name(), &parked).await?;

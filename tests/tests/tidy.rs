@@ -217,6 +217,35 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
+fn no_build_but_that_of_the_selftest_has_planted_bugs() {
+    let gate = "#[cfg(feature = \"planted-bugs\")]";
+    for (member, _) in LAYERS {
+        let text = read(&root().join(member).join("Cargo.toml"));
+        let manifest: toml::Table = text.parse().unwrap();
+        let features = manifest.get("features").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        assert!(!features.contains_key("default"), "{member} has features by default");
+        for (name, wanted) in features.iter().filter(|(name, _)| *name != "planted-bugs") {
+            assert!(!wanted.to_string().contains("planted-bugs"), "{name} of {member} plants bugs");
+        }
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let wanted = manifest.get(section).map(ToString::to_string).unwrap_or_default();
+            assert!(!wanted.contains("planted-bugs"), "{member} asks for planted bugs ({section})");
+        }
+    }
+    let workspace: toml::Table = read(&root().join("Cargo.toml")).parse().unwrap();
+    assert!(!workspace["workspace"].to_string().contains("planted-bugs"), "the workspace asks for planted bugs");
+    // What names them is behind the feature, or within a statement that is.
+    for file in sources().iter().filter(|file| !file.ends_with("tidy.rs") && !file.ends_with("planted.rs")) {
+        let text = read(file);
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, _) in lines.iter().enumerate().filter(|(_, line)| code(line).contains("planted::")) {
+            let gated = lines[number.saturating_sub(4)..=number].iter().any(|line| line.trim() == gate);
+            assert!(gated, "{}:{}: a bug is planted in every build", shown(file), number + 1);
+        }
+    }
+}
+
+#[test]
 fn the_readme_lists_every_setting() {
     let text = read(&root().join("README.md"));
     let settings = api::config::describe();

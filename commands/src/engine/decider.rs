@@ -641,6 +641,11 @@ impl Decider {
         for event in events {
             self.known = event.position;
             self.last_recorded_at = self.last_recorded_at.max(Some(event.recorded_at));
+            // PLANTED: what is in memory stays as it was.
+            #[cfg(feature = "planted-bugs")]
+            if domain::planted::is(domain::planted::Bug::StaleRead) {
+                continue;
+            }
             let Some(aggregate_type) = known_type(&event.aggregate_type) else { continue };
             let key = StreamKey { aggregate_type, id: event.aggregate_id.0 };
             if let Some(waiting) = self.loading.waiting.get_mut(&key) {
@@ -690,6 +695,11 @@ async fn append(
         if batch.events.is_empty() && batch.keys.is_empty() {
             let here = log::head(&mut connection).await? == known;
             return Ok(if here { Appended::Committed } else { Appended::HeadMoved });
+        }
+        // PLANTED: the transaction of this batch ends with the next one.
+        #[cfg(feature = "planted-bugs")]
+        if domain::planted::is(domain::planted::Bug::AcknowledgedEarly) && known > 400 {
+            sqlx::Executor::execute(&mut connection, sqlx::raw_sql("commit; begin")).await?;
         }
         log::append(&mut connection, known, batch).await
     });

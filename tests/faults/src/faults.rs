@@ -90,7 +90,7 @@ faults! {
     "F7": "SIGSTOP of the server, of Postgres, of NATS for 1 to 30 s", "answers again within 60 s", 100 "stops", 3
         => network::stops;
     "F8": "the network is cut, or falls silent, between servers and Postgres or NATS", "answers again within 60 s",
-        100 "cuts", 3 => network::cuts;
+        100 "cuts", 4 => network::cuts;
     "F9": "the reply to a commit is lost", "accepted again within 10 s", 1_000 "replies", 20 => postgres::lost_replies;
     "F10": "the disk is full: of data and WAL, of WAL alone, of NATS", "answers again within 60 s once it is not",
         20 "times each", 1 => disk::full;

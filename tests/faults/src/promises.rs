@@ -51,6 +51,7 @@ pub(crate) async fn close(mut scene: Scene) -> Figures {
             figures.count("events", log.events.len());
             figures.broken.extend(checker::check(&log, &history).iter().map(ToString::to_string));
             figures.broken.extend(checker::check_timers(&log, scene.unwell).iter().map(ToString::to_string));
+            figures.broken.extend(left(&mut connection).await);
             figures.broken.extend(held(&mut connection).await);
             let different = models::differences(&scene.database).await;
             figures.broken.extend(different.into_iter().map(|what| format!("P5: {what}")));
@@ -93,6 +94,13 @@ async fn settle(scene: &Scene) -> Result<(), String> {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     Err("read models did not follow the log to its end".to_owned())
+}
+
+/// P7: nothing that is due is left in the table of timers.
+async fn left(connection: &mut PgConnection) -> Vec<String> {
+    let look = "select kind, count(*) from timers where due_at <= (select max(recorded_at) from events) group by kind";
+    let left: Vec<(String, i64)> = sqlx::query_as(look).fetch_all(connection).await.unwrap_or_default();
+    left.into_iter().map(|(kind, count)| format!("P7: {count} timers are due and have not fired: {kind}")).collect()
 }
 
 /// P9: nothing of ours is at work, or in the midst of a transaction, once every server has ended.

@@ -7,6 +7,7 @@ use rand::Rng;
 
 use super::{Plan, Tried};
 use crate::promises::close;
+use crate::results::Figures;
 use crate::scene::{ALL, Scene, Setup};
 
 /// Longer than the server waits for anything.
@@ -42,9 +43,16 @@ pub(crate) async fn stops(plan: Plan) -> Tried {
     Ok(figures)
 }
 
-/// F8: two nodes, and a line that is cut, or on which nothing arrives.
+/// F8: two nodes, and a line that is cut, or on which nothing arrives. Once with NATS, over which one of them decides, and
+/// once without, when both do.
 pub(crate) async fn cuts(plan: Plan) -> Tried {
-    let mut scene = Scene::open(Setup::one(plan.seed).with_nats().roles(&[ALL, ALL])).await;
+    let two = Setup::one(plan.seed).roles(&[ALL, ALL]);
+    let figures = cut(two.clone().with_nats(), &plan.part(plan.times.div_ceil(2))).await;
+    Ok(figures.and(cut(two, &plan.part(plan.times.div_ceil(2))).await))
+}
+
+async fn cut(setup: Setup, plan: &Plan) -> Figures {
+    let mut scene = Scene::open(setup).await;
     let mut slowest = Duration::ZERO;
     for number in 0..plan.times {
         scene.accepts(20).await;
@@ -52,8 +60,10 @@ pub(crate) async fn cuts(plan: Plan) -> Tried {
         let away = Duration::from_millis(scene.rng.random_range(100..=most));
         let silent = scene.rng.random_bool(0.5);
         let began = Instant::now();
-        let Some((_, to_nats)) = &scene.nats else { break };
-        let proxy = if number % 3 == 2 { to_nats } else { &scene.to_postgres };
+        let proxy = match &scene.nats {
+            Some((_, to_nats)) if number % 2 == 1 => to_nats,
+            _ => &scene.to_postgres,
+        };
         if silent {
             proxy.keep_silent();
         } else {
@@ -76,5 +86,5 @@ pub(crate) async fn cuts(plan: Plan) -> Tried {
     let mut figures = close(scene).await;
     figures.count("cuts", plan.times);
     figures.took("slowest_recovery_ms", Some(slowest));
-    Ok(figures)
+    figures
 }

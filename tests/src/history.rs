@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::http::extract::guest_key;
 use commands::CommandKey;
 use domain::{AccountId, AuctionId, ListingId, Money, OrderId, Timestamp};
+use eventstore::clock::Clock;
 use eventstore::log::Digest;
 use eventstore::secrets::RootSecret;
 use serde::{Deserialize, Serialize};
@@ -290,6 +291,14 @@ impl Change {
 }
 
 impl Command {
+    /// Asks once for something; `epoch` is when the run began.
+    pub async fn asked_once(client: &Client, key: String, intent: Intent, epoch: Instant) -> Self {
+        let began = epoch.elapsed();
+        let outcome = intent.send(client, &key).await;
+        let attempt = Attempt { node: 0, began, ended: epoch.elapsed(), ended_at: Clock::real_now(), outcome };
+        Self { actor: client.known_account(), key, intent, attempts: vec![attempt] }
+    }
+
     /// Who wanted it, as the log names them.
     pub fn author(&self) -> String {
         self.actor.map_or_else(|| NOBODY.to_owned(), |actor| actor.to_string())

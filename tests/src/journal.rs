@@ -138,15 +138,21 @@ impl Journal {
     }
 }
 
+/// A command that was asked for, and each attempt at it: its number, which server was asked, and when.
+struct Asked {
+    intent: Intent,
+    attempts: Vec<(u64, usize, Duration)>,
+}
+
 /// Puts the attempts together that belong to one command. Of what never came to an answer nobody knows.
 fn read(lines: Vec<Line>) -> History {
     let mut answers = HashMap::new();
-    let mut commands: BTreeMap<(Option<AccountId>, String), (u64, Intent, Vec<(u64, usize, Duration)>)> = BTreeMap::new();
+    let mut commands = BTreeMap::<(Option<AccountId>, String), Asked>::new();
     for line in lines {
         match line {
             Line::Invoke { attempt, actor, key, intent, node, began } => {
-                let command = commands.entry((actor, key)).or_insert_with(|| (attempt, intent, Vec::new()));
-                command.2.push((attempt, node, began));
+                let asked = commands.entry((actor, key)).or_insert_with(|| Asked { intent, attempts: Vec::new() });
+                asked.attempts.push((attempt, node, began));
             }
             Line::Ok(answered) | Line::Fail(answered) | Line::Unknown(answered) => {
                 answers.insert(answered.attempt, answered);
@@ -161,11 +167,12 @@ fn read(lines: Vec<Line>) -> History {
             Attempt { node, began, ended: Duration::MAX, ended_at: Timestamp::default(), outcome }
         }
     };
-    let commands = commands.into_iter().map(|((actor, key), (_, intent, attempts))| {
+    let mut history = History::default();
+    for ((actor, key), Asked { intent, attempts }) in commands {
         let attempts = attempts.into_iter().map(&mut finish).collect();
-        Command { actor, key, intent, attempts }
-    });
-    History { commands: commands.collect() }
+        history.commands.push(Command { actor, key, intent, attempts });
+    }
+    history
 }
 
 #[cfg(test)]

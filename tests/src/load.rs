@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::fail::{OrFail, fail};
+use crate::fail::OrFail;
 use crate::history::{History, Intent, Outcome};
 use crate::journal::{Journal, Line};
 
@@ -31,8 +31,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 const SETTLES_WITHIN: Duration = Duration::from_mins(2);
 /// A client that goes away does so this soon, in microseconds.
 const LEAVES_WITHIN_US: u64 = 30_000;
-/// A load of which nothing is accepted for so long is none.
-const ACCEPTS_WITHIN: Duration = Duration::from_mins(2);
 
 /// Who trades, on what, where.
 #[derive(Clone, Debug)]
@@ -77,7 +75,7 @@ struct Shared {
     load: Load,
     began: Instant,
     stop: AtomicBool,
-    accepted: watch::Sender<usize>,
+    accepted: AtomicUsize,
     left: AtomicUsize,
 }
 
@@ -100,7 +98,7 @@ impl Load {
             load: self,
             began: Instant::now(),
             stop: AtomicBool::new(false),
-            accepted: watch::Sender::new(0),
+            accepted: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
         });
         let mut workers = JoinSet::new();
@@ -114,30 +112,12 @@ impl Load {
 impl Running {
     /// How many commands were accepted so far, but for those whose first answer nobody got.
     pub fn accepted(&self) -> usize {
-        *self.shared.accepted.borrow()
+        self.shared.accepted.load(Ordering::Relaxed)
     }
 
     /// How often a client has gone away before its answer.
     pub fn left(&self) -> usize {
         self.shared.left.load(Ordering::Relaxed)
-    }
-
-    /// Waits until so many more commands are accepted. Tells how many are by then.
-    ///
-    /// # Panics
-    /// If one of them is not for two minutes.
-    pub async fn accepts(&self, more: usize) -> usize {
-        let mut accepted = self.shared.accepted.subscribe();
-        let mut known = *accepted.borrow_and_update();
-        let target = known + more;
-        while known < target {
-            let changed = tokio::time::timeout(ACCEPTS_WITHIN, accepted.changed()).await;
-            if !matches!(changed, Ok(Ok(()))) {
-                fail(&format!("nothing was accepted for {ACCEPTS_WITHIN:?}, after {known} commands"));
-            }
-            known = *accepted.borrow_and_update();
-        }
-        known
     }
 
     /// Ends it once every command has a definite outcome, and tells what happened.
@@ -223,7 +203,7 @@ impl Worker {
     fn learn(&self, trader: &Client, intent: &Intent, outcome: &Outcome) {
         // What is told again was accepted before.
         if matches!(outcome, Outcome::Accepted { replayed: false, .. }) {
-            self.shared.accepted.send_modify(|accepted| *accepted += 1);
+            self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         }
         let load = &self.shared.load;
         load.wishes.learn(&load.traders, trader, intent, outcome);

@@ -32,9 +32,12 @@ pub async fn differences(database: &TestDatabase) -> Vec<String> {
     let mut found = Vec::new();
     for model in projections::ALL {
         match projections::rebuild::verify(&reach(database), model.name, |_, _| {}).await {
-            Ok(comparison) => found.extend(comparison.differences.iter().map(|what| {
-                format!("the read model `{}` is not what the log says: {what}", model.name)
-            })),
+            Ok(comparison) => found.extend(
+                comparison
+                    .differences
+                    .iter()
+                    .map(|what| format!("the read model `{}` is not what the log says: {what}", model.name)),
+            ),
             Err(error) => found.push(format!("the read model `{}` cannot be rebuilt: {error}", model.name)),
         }
     }

@@ -22,8 +22,8 @@ use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::listing;
 use tradepost_tests::models;
-use tradepost_tests::verifying::verify;
 use tradepost_tests::server::{InProcess, tradepost};
+use tradepost_tests::verifying::verify;
 
 use crate::rebuild::busy;
 const CARRIER: &str = "the key that carries the keys of people\n";

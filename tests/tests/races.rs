@@ -4,22 +4,13 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{Currency, Money};
-use eventstore::clock::Clock;
 use futures::future;
 use serde_json::json;
 use tradepost_tests::bazaar::{Bazaar, DAY_MS, order_of};
 use tradepost_tests::checker::{Log, assert_kept};
 use tradepost_tests::client::{Answer, Client};
-use tradepost_tests::history::{Attempt, Change, Command, History, Intent, Outcome, Wanted};
+use tradepost_tests::history::{Change, Command, History, Intent, Outcome, Wanted};
 use tradepost_tests::server::InProcess;
-
-/// Asks once and writes it down.
-async fn ask(client: &Client, key: String, intent: Intent, epoch: Instant) -> Command {
-    let began = epoch.elapsed();
-    let outcome = intent.send(client, &key).await;
-    let attempt = Attempt { node: 0, began, ended: epoch.elapsed(), ended_at: Clock::real_now(), outcome };
-    Command { actor: client.known_account(), key, intent, attempts: vec![attempt] }
-}
 
 /// The kind of problem that a command was refused with; nothing if it was accepted.
 fn slug(command: &Command) -> Option<&str> {
@@ -58,7 +49,7 @@ async fn of_fifty_withdrawals_at_once_exactly_those_that_are_covered_are_paid() 
     let withdraw = |number: usize| {
         let amount = Money::new(1_000, Currency::USD).unwrap();
         let method = "sandbox-succeeds".to_owned();
-        ask(&ann, format!("withdrawal-{number}"), Intent::Withdraw { amount, method }, epoch)
+        Command::asked_once(&ann, format!("withdrawal-{number}"), Intent::Withdraw { amount, method }, epoch)
     };
     let history = History { commands: future::join_all((0..50).map(withdraw)).await };
     let counts = history.counts(None);
@@ -81,8 +72,8 @@ async fn of_two_carts_that_share_a_last_piece_one_is_bought_whole_and_the_other_
         let first = cart(&[(&mine, 1), (&shared, 1)]);
         let second = cart(&[(&shared, 1), (&theirs, 1)]);
         let (first, second) = future::join(
-            ask(&bazaar.buyer, format!("first-{round}"), first, epoch),
-            ask(&other, format!("second-{round}"), second, epoch),
+            Command::asked_once(&bazaar.buyer, format!("first-{round}"), first, epoch),
+            Command::asked_once(&other, format!("second-{round}"), second, epoch),
         )
         .await;
         let (lost, kept) = match (slug(&first), slug(&second)) {
@@ -117,7 +108,7 @@ async fn an_order_that_is_paid_at_the_instant_of_its_deadline_is_paid_or_expired
             let (order, clock) = (order_of(placed), &bazaar.server.app.clock);
             let moment = deadline(placed) + TimeDelta::milliseconds(offset_ms);
             let intent = Intent::Pay { order: order.parse().unwrap(), method: None };
-            let paid = ask(&bazaar.buyer, format!("pay-{round}-{order}"), intent, epoch);
+            let paid = Command::asked_once(&bazaar.buyer, format!("pay-{round}-{order}"), intent, epoch);
             async move {
                 while clock.now() < moment {
                     tokio::task::yield_now().await;
@@ -156,8 +147,10 @@ async fn of_a_release_and_a_dispute_at_the_same_instant_exactly_one_wins() {
     let (mut history, mut released) = (History::default(), 0);
     for round in 0..20 {
         let order = bazaar.deliver().await;
-        let confirm = ask(&bazaar.buyer, format!("confirm-{round}"), change(&order, Change::Confirm), epoch);
-        let dispute = ask(&bazaar.seller, format!("dispute-{round}"), change(&order, Change::Dispute), epoch);
+        let confirm =
+            Command::asked_once(&bazaar.buyer, format!("confirm-{round}"), change(&order, Change::Confirm), epoch);
+        let dispute =
+            Command::asked_once(&bazaar.seller, format!("dispute-{round}"), change(&order, Change::Dispute), epoch);
         // In every other round the dispute has a little head start.
         let confirm = async {
             if round % 2 == 1 {
@@ -200,7 +193,9 @@ async fn of_a_dispute_and_the_end_of_the_inspection_at_the_same_instant_exactly_
         while bazaar.server.app.clock.now() < end + TimeDelta::milliseconds(round - 8) {
             tokio::task::yield_now().await;
         }
-        let dispute = ask(&bazaar.buyer, format!("dispute-{round}"), change(&order, Change::Dispute), epoch).await;
+        let dispute =
+            Command::asked_once(&bazaar.buyer, format!("dispute-{round}"), change(&order, Change::Dispute), epoch)
+                .await;
         let expected = match slug(&dispute) {
             None => ("disputed".to_owned(), "disputed".to_owned()),
             Some("wrong-escrow-status" | "inspection-over") => ("completed".to_owned(), "released".to_owned()),

@@ -415,16 +415,7 @@ impl Filesystem for Power {
         reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
     }
 
-    fn create(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        umask: u32,
-        _: i32,
-        reply: ReplyCreate,
-    ) {
+    fn create(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, _: i32, reply: ReplyCreate) {
         let mut disk = locked(&self.0);
         match disk.make(req, parent, name, Kind::File(Pages::default()), mode & !umask) {
             Ok(attributes) => {

@@ -106,10 +106,10 @@ async fn left(connection: &mut PgConnection) -> Vec<String> {
 /// P9: nothing of ours is at work, or in the midst of a transaction, once every server has ended.
 async fn held(connection: &mut PgConnection) -> Option<String> {
     let look = "select count(*) from pg_stat_activity where application_name = 'tradepost' and state <> 'idle'";
-    let busy = async |connection: &mut PgConnection| sqlx::query_scalar::<_, i64>(look).fetch_one(connection).await;
     let began = Instant::now();
     loop {
-        match busy(connection).await {
+        let busy: Result<i64, _> = sqlx::query_scalar(look).fetch_one(&mut *connection).await;
+        match busy {
             Ok(0) => return None,
             Ok(busy) if began.elapsed() > CONVERGES_WITHIN => {
                 return Some(format!("P9: {busy} sessions are at work after all servers have ended"));

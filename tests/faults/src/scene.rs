@@ -1,21 +1,23 @@
 //! What faults happen to: a Postgres and a NATS of their own, behind proxies, and nodes of the real server, under load.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::AuctionId;
 use nix::sys::signal::Signal;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tradepost_tests::client::Client;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
+use tradepost_tests::history::History;
 use tradepost_tests::journal::Journal;
 use tradepost_tests::load::{Load, Running};
 use tradepost_tests::nats::NatsServer;
@@ -147,8 +149,7 @@ impl Scene {
             name,
             setup,
         };
-        for number in 0..scene.setup.roles.len() {
-            let roles = scene.setup.roles[number];
+        for roles in scene.setup.roles.clone() {
             let server = scene.start(roles).await;
             let address = watch::Sender::new(server.address().to_owned());
             scene.nodes.push(Node { server: Some(server), address, roles });
@@ -162,19 +163,20 @@ impl Scene {
         let apis = self.nodes.iter().filter(|node| node.roles.contains("api"));
         let nodes: Vec<_> = apis.map(|node| node.address.subscribe()).collect();
         let seed = self.setup.seed;
-        let load = match self.setup.trade {
+        let mut load = match self.setup.trade {
             Trade::Bids => Load::prepare_crowd(&first, nodes, seed).await,
             Trade::Orders => Load::prepare_orders(&first, nodes, WORKERS, seed).await,
         };
-        let load = Load { journal: self.journal.clone(), settles_within: crate::selftest::patience(), leaves_percent: self.setup.leaves_percent, ..load };
+        load.journal = self.journal.clone();
+        load.settles_within = crate::selftest::patience();
+        load.leaves_percent = self.setup.leaves_percent;
         self.traders.clone_from(&load.traders);
         self.auctions.clone_from(&load.auctions);
         let address = self.address(0);
         for auction in load.auctions.iter().take(2) {
             self.watching.spawn(watchers::sockets(address.clone(), *auction, self.journal.clone()));
         }
-        let looked_at = (self.database.clone(), self.journal.clone());
-        self.watching.spawn(watchers::sessions(looked_at.0, looked_at.1));
+        self.watching.spawn(watchers::sessions(self.database.clone(), self.journal.clone()));
         self.load = Some(load.start());
     }
 
@@ -184,7 +186,7 @@ impl Scene {
         let nats = self.nats.as_ref().map(|(_, proxy)| format!("nats://{}", proxy.address()));
         let mut arguments = vec!["--sandbox", "--roles", roles];
         if let Some(nats) = &nats {
-            arguments.extend(["--nats-url", nats]);
+            arguments.extend(["--nats-url", nats.as_str()]);
         }
         Spawned::start_with(&url, &arguments, &self.setup.surroundings).await
     }
@@ -255,7 +257,6 @@ impl Scene {
 
     /// Waits a moment that is drawn.
     pub(crate) async fn moment(&mut self, most_ms: u64) {
-        use rand::Rng;
         let moment = self.rng.random_range(0..=most_ms);
         tokio::time::sleep(Duration::from_millis(moment)).await;
     }
@@ -273,7 +274,7 @@ impl Scene {
     }
 
     /// What is written down to count by.
-    pub(crate) fn figures(&self, history: &tradepost_tests::history::History) -> BTreeMap<String, serde_json::Value> {
+    pub(crate) fn figures(&self, history: &History) -> BTreeMap<String, serde_json::Value> {
         let counts = history.counts(None);
         let figures = [
             ("commands", history.commands.len()),
@@ -314,7 +315,6 @@ impl SmallDisk {
     pub(crate) fn fill(&self) {
         let block = vec![0_u8; 1 << 16];
         if let Ok(mut file) = std::fs::File::create(self.ballast()) {
-            use std::io::Write;
             while file.write(&block).is_ok_and(|written| written > 0) {}
         }
     }
@@ -324,7 +324,7 @@ impl SmallDisk {
         std::fs::remove_file(self.ballast()).or_fail("free the disk");
     }
 
-    fn ballast(&self) -> std::path::PathBuf {
+    fn ballast(&self) -> PathBuf {
         self.folder.path().join("ballast")
     }
 }

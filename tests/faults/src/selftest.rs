@@ -65,7 +65,9 @@ pub(crate) fn patience() -> Duration {
 /// Plants them all, or those that are named, and tells what found each. Whether all were found.
 pub(crate) async fn run(only: &[String]) -> io::Result<bool> {
     if std::env::var_os("TRADEPOST_BIN").is_none() {
-        return Err(io::Error::other("TRADEPOST_BIN does not name a server with bugs: `make faults-selftest` builds one"));
+        return Err(io::Error::other(
+            "TRADEPOST_BIN does not name a server with bugs: `make faults-selftest` builds one",
+        ));
     }
     let mut all_found = true;
     let chosen = PLANTED.iter().filter(|planted| only.is_empty() || only.iter().any(|name| name == planted.bug));

@@ -11,7 +11,7 @@ use tradepost_tests::bazaar::{Bazaar, MINUTE_MS};
 use tradepost_tests::checker::{Log, check};
 use tradepost_tests::client::Client;
 use tradepost_tests::fail::OrFail;
-use tradepost_tests::history::{Attempt, Command, History, Intent, Outcome, Wanted};
+use tradepost_tests::history::{Command, History, Intent, Outcome, Wanted};
 use tradepost_tests::market::{auction, usd};
 use tradepost_tests::server::InProcess;
 
@@ -71,15 +71,6 @@ pub(crate) async fn races(plan: Plan) -> Tried {
     Ok(figures)
 }
 
-/// Asks once and writes it down.
-async fn ask(client: &Client, key: String, intent: Intent, epoch: Instant) -> Command {
-    let began = epoch.elapsed();
-    let outcome = intent.send(client, &key).await;
-    let ended_at = eventstore::clock::Clock::real_now();
-    let attempt = Attempt { node: 0, began, ended: epoch.elapsed(), ended_at, outcome };
-    Command { actor: client.known_account(), key, intent, attempts: vec![attempt] }
-}
-
 /// So many accounts, `first0`, `first1` and on.
 async fn crowd(server: &InProcess, first: &str, count: usize) -> Vec<Client> {
     let join = |number| async move { server.join(&format!("{first}{number}")).await };
@@ -104,7 +95,7 @@ async fn bidders() -> Vec<String> {
     let auction = id.parse().or_fail("read the id of the auction");
     let bids = bidders.iter().zip(0..).map(|(bidder, number)| {
         let maximum = Money::new(maximum(number), Currency::USD).or_fail("make an amount");
-        ask(bidder, format!("bid-{number}"), Intent::Bid { auction, maximum }, epoch)
+        Command::asked_once(bidder, format!("bid-{number}"), Intent::Bid { auction, maximum }, epoch)
     });
     let history = History { commands: future::join_all(bids).await };
     let mut broken = violations(&server, &history).await;
@@ -138,7 +129,12 @@ async fn buyers() -> Vec<String> {
     let listing = goods.parse().or_fail("read the id of the listing");
     let carts = buyers.iter().enumerate().map(|(number, buyer)| {
         let lines = vec![Wanted { listing, quantity: 1 }];
-        ask(buyer, format!("cart-{number}"), Intent::Checkout { lines, pay_now: false, points: 0 }, epoch)
+        Command::asked_once(
+            buyer,
+            format!("cart-{number}"),
+            Intent::Checkout { lines, pay_now: false, points: 0 },
+            epoch,
+        )
     });
     let history = History { commands: future::join_all(carts).await };
     let mut broken = violations(&bazaar.server, &history).await;

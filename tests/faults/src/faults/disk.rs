@@ -21,8 +21,8 @@ const FULL_FOR: Duration = Duration::from_secs(3);
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) async fn full(plan: Plan) -> Tried {
-    let mut figures = of_postgres(&plan, false).await?;
-    figures = figures.and(of_postgres(&plan, true).await?);
+    plan.done.set_length(3 * plan.times as u64);
+    let figures = of_postgres(&plan, false).await?.and(of_postgres(&plan, true).await?);
     Ok(figures.and(of_nats(&plan).await?))
 }
 

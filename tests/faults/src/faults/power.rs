@@ -18,6 +18,7 @@ pub(crate) async fn losses(plan: Plan) -> Tried {
     let disk = Forgetful::mount()?;
     let cluster = Cluster::start_in(disk.path().join("postgres"), true).await;
     if !cluster.home().starts_with(disk.path()) {
+        cluster.stop().await;
         return Err("Postgres cannot run in a file system of our own here".to_owned());
     }
     let mut scene = Scene::open_on(Setup::one(plan.seed), cluster).await;

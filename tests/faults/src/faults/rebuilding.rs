@@ -114,8 +114,10 @@ async fn killed_again_and_again(plan: &Plan) -> usize {
     lengthen(&mut connection).await;
     let head = server.database.log_head().await;
     server.app.progress.wait_for("catalogue", head, Duration::from_mins(1)).await.or_fail("follow the log");
-    let all: i64 =
-        sqlx::query_scalar("select count(*) from catalogue.listings").fetch_one(&mut connection).await.or_fail("count listings");
+    let all: i64 = sqlx::query_scalar("select count(*) from catalogue.listings")
+        .fetch_one(&mut connection)
+        .await
+        .or_fail("count listings");
     let before = models::digests(&server.database).await;
 
     let reading = Arc::new(AtomicBool::new(true));

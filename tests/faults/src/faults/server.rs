@@ -88,6 +88,7 @@ async fn jump(client: Client, address: watch::Receiver<String>, mut rng: StdRng)
 pub(crate) async fn kills_at_steps(plan: Plan) -> Tried {
     let steps = [Step::Begin, Step::Append, Step::Commit, Step::Checkpoint, Step::Publish, Step::Ack];
     let mut scene = Scene::open(Setup::one(plan.seed).with_nats()).await;
+    plan.done.set_length(2 * (steps.len() * plan.times) as u64);
     let mut met = 0;
     for moment in steps.into_iter().flat_map(|step| [Before(step), After(step)]) {
         for _ in 0..plan.times {

@@ -60,6 +60,11 @@ async fn fill_again_and_again(mut scene: Scene, disk: &SmallDisk, plan: &Plan) -
         disk.fill();
         tokio::time::sleep(FULL_FOR).await;
         disk.free();
+        // It stores nothing more until it is started again.
+        if let Some((nats, _)) = &mut scene.nats {
+            nats.kill().await;
+            nats.restart().await;
+        }
         match scene.recovers(began, BACK_WITHIN).await {
             Some(took) => slowest = slowest.max(took),
             None => break,

@@ -214,6 +214,7 @@ impl Scene {
         let server = self.start(self.nodes[node].roles).await;
         self.nodes[node].address.send_replace(server.address().to_owned());
         self.nodes[node].server = Some(server);
+        self.unwell = self.unwell.max(began.elapsed());
         began.elapsed()
     }
 

@@ -61,15 +61,28 @@ pub(crate) enum Trade {
 }
 
 impl Setup {
-    /// One node that does everything, without NATS.
+    /// One node that does everything, without NATS, on a Postgres that lives as long as the scene.
     pub(crate) fn one(seed: u64) -> Self {
         let surroundings = crate::selftest::surroundings();
-        Self { roles: vec![ALL], nats: false, durable: true, surroundings, trade: Trade::Bids, leaves_percent: 0, seed }
+        Self {
+            roles: vec![ALL],
+            nats: false,
+            durable: false,
+            surroundings,
+            trade: Trade::Bids,
+            leaves_percent: 0,
+            seed,
+        }
     }
 
     #[must_use]
     pub(crate) fn roles(self, roles: &[&'static str]) -> Self {
         Self { roles: roles.to_vec(), ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn durable(self) -> Self {
+        Self { durable: true, ..self }
     }
 
     #[must_use]

@@ -17,7 +17,7 @@ const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 /// F3.
 pub(crate) async fn kills(plan: Plan) -> Tried {
-    let mut scene = Scene::open(Setup::one(plan.seed)).await;
+    let mut scene = Scene::open(Setup::one(plan.seed).durable()).await;
     let (mut slowest, mut outages) = (Duration::ZERO, 0);
     for _ in 0..plan.times {
         scene.moment(1_200).await;

@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use domain::Timestamp;
 use sqlx::PgExecutor;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How often a node asks the database for the time.
 const FOLLOWED_EVERY: Duration = Duration::from_secs(30);

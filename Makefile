@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real faults fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats python schemathesis
+.PHONY: help run test real faults simulate fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats python schemathesis
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -35,6 +35,12 @@ faults: postgres nats tools ## The tests of faults in their long form, which tak
 	cargo build --workspace --bins
 	$(TESTBED) cargo nextest run --workspace --no-fail-fast \
 	    -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|poison|feed)::/)'
+
+# Needs neither Postgres nor NATS. A seed that fails is named, with the least that has to happen.
+SEEDS ?= 10000
+simulate: tools ## Simulate everything that can go wrong, by so many seeds: make simulate SEEDS=10000
+	TRADEPOST_SIMULATIONS=$(SEEDS) cargo nextest run --package commands --no-capture \
+	    -E 'test(simulation::every_promise_is_kept_whatever_goes_wrong)'
 
 real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>
 	cargo build --workspace --bins

@@ -275,7 +275,7 @@ impl Cluster {
         let head = Head::at(self.log.head());
         let (feed, progress, clock) = (Feed::default(), Progress::default(), Clock::starting_at(self.now()));
         let link = Link::new(&self.log, &self.chaos, number);
-        let settings = EngineSettings::default();
+        let settings = EngineSettings { cache_aggregates: 5_000, ..EngineSettings::default() };
         let (engine, deciding) = Engine::over(link, settings, clock.clone(), head.clone(), feed.clone()).await?;
         self.guard(number, "the decisions", deciding);
         let providers = Providers::new([self.bank.clone() as Arc<dyn payments::PaymentProvider>]);

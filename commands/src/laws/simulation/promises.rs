@@ -1,12 +1,13 @@
 //! What is promised, held against the log and what callers were answered.
 
-use super::super::money::effect;
-use super::super::*;
-use super::log::{Log, Stored};
 use domain::auction::{Event, Outcome as Closing};
 use domain::{AuctionId, ChargeId};
 use eventstore::Position;
 use eventstore::log::Digest;
+
+use super::super::money::effect;
+use super::super::*;
+use super::log::{Log, Stored};
 
 /// Something that was asked for.
 #[derive(Debug, Default)]
@@ -42,8 +43,6 @@ pub(super) struct Promises {
     /// Everything that has had an effect: what kind, of which operation.
     effects: BTreeSet<(&'static str, Uuid)>,
     auctions: BTreeMap<AuctionId, Bidding>,
-    /// Which messages the provider has insisted on.
-    pub(super) heard: BTreeSet<String>,
 }
 
 /// What was bid, in order, and when that ends.

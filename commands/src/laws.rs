@@ -536,9 +536,7 @@ impl Act {
             (15 | 16, _) => Box::new(move |world| affiliates::click(world, click, affiliate, Some(buyer)).map(drop)),
             (17, 0..300) => Box::new(move |world| accounts::suspend(world, AFFILIATE, reason.clone(), by)),
             (17, 300..900) => Box::new(move |world| accounts::reinstate(world, AFFILIATE, by)),
-            (17, _) => {
-                Box::new(|world| world.execute::<Account>(AFFILIATE, account::Command::Erase {}).map(drop))
-            }
+            (17, _) => Box::new(|world| world.execute::<Account>(AFFILIATE, account::Command::Erase {}).map(drop)),
             // An affiliate who has spent the money has nothing to give back.
             _ => Box::new(move |world| spend(world, affiliate, HoldId(click.0))),
         }

@@ -612,9 +612,8 @@ impl Decider {
     async fn catch_up(&mut self) -> Result<(), AppendError> {
         loop {
             let known = self.known;
-            let read = async |session: &mut Box<dyn Session>| {
-                Ok(session.read_range(known, known + CATCH_UP_EVENTS).await?)
-            };
+            let read =
+                async |session: &mut Box<dyn Session>| Ok(session.read_range(known, known + CATCH_UP_EVENTS).await?);
             let events = self.statement(read).await?;
             if events.is_empty() {
                 return Ok(());

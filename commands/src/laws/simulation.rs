@@ -203,9 +203,13 @@ impl Stage {
                 };
                 let head = cluster.log.head();
                 let ended = match answer {
-                    Ok(accepted) => {
-                        Ended { position: accepted.position, asked_at, head, refused: false, replayed: accepted.replayed }
-                    }
+                    Ok(accepted) => Ended {
+                        position: accepted.position,
+                        asked_at,
+                        head,
+                        refused: false,
+                        replayed: accepted.replayed,
+                    },
                     Err(CommandError::Refused { position, .. }) => {
                         Ended { position, asked_at, head, refused: true, replayed: false }
                     }
@@ -379,7 +383,8 @@ impl Stage {
                 assert!(!waits, "P3: {refund:?} waits after all");
             }
         }
-        let pending = self.market.books.iter().filter(|(account, _)| matches!(account, LedgerAccount::PayoutPending(_)));
+        let pending =
+            self.market.books.iter().filter(|(account, _)| matches!(account, LedgerAccount::PayoutPending(_)));
         assert!(pending.into_iter().all(|(_, minor)| *minor == 0), "P3: money is on its way after all");
         let holds = self.before + self.cluster.bank.books().holds();
         assert_eq!(clearing(&self.market), holds, "P3: what the provider holds, by our books and by its own");
@@ -400,12 +405,14 @@ impl Stage {
             for owner in OWNERS {
                 let wallet = WalletId::of(owner, Currency::USD);
                 let there = node.engine.read(move |world| Ok(world.get::<Wallet>(wallet)?.clone())).await.unwrap();
-                let (there, here) = (serde_json::to_value(there), serde_json::to_value(self.market.state::<Wallet>(wallet)));
+                let (there, here) =
+                    (serde_json::to_value(there), serde_json::to_value(self.market.state::<Wallet>(wallet)));
                 assert_eq!(there.unwrap(), here.unwrap(), "P0: a wallet as node {number} knows it");
             }
             for order in self.market.orders.clone() {
                 let there = node.engine.read(move |world| Ok(world.get::<Order>(order)?.clone())).await.unwrap();
-                let (there, here) = (serde_json::to_value(there), serde_json::to_value(self.market.state::<Order>(order)));
+                let (there, here) =
+                    (serde_json::to_value(there), serde_json::to_value(self.market.state::<Order>(order)));
                 assert_eq!(there.unwrap(), here.unwrap(), "P0: an order as node {number} knows it");
             }
             for auction in self.auctions.clone() {

@@ -125,7 +125,10 @@ impl Promises {
                 continue;
             }
             assert!(ended.position <= ended.head, "P0: call {number} was answered before its commit: {ended:?}");
-            assert!(ended.replayed || ended.position >= ended.asked_at, "P0: call {number} has not seen all: {ended:?}");
+            assert!(
+                ended.replayed || ended.position >= ended.asked_at,
+                "P0: call {number} has not seen all: {ended:?}"
+            );
         }
     }
 

@@ -110,13 +110,8 @@ fn any_deed() -> impl Strategy<Value = Deed> {
         late.clone().prop_map(Fate::CrashSent),
         Just(Fate::CrashCommitted),
     ];
-    let points = [
-        Point::BeforeRows,
-        Point::AfterRows,
-        Point::BeforeEffects,
-        Point::BeforeCheckpoint,
-        Point::AfterCheckpoint,
-    ];
+    let points =
+        [Point::BeforeRows, Point::AfterRows, Point::BeforeEffects, Point::BeforeCheckpoint, Point::AfterCheckpoint];
     let delivery = prop_oneof![Just(Delivery::Lost), Just(Delivery::Twice), late.prop_map(Delivery::Late)];
     let faults = prop_oneof![
         6 => append.prop_map(Deed::Append),
@@ -150,9 +145,8 @@ impl Step {
             }
             Deed::Deposit(who, minor) => {
                 let (owner, deposit, minor) = (BUYERS[*who], DepositId(stage.market.mint()), *minor);
-                let ask = move |world: &mut World<'_>| {
-                    charges::request_deposit(world, owner, deposit, usd(minor), card())
-                };
+                let ask =
+                    move |world: &mut World<'_>| charges::request_deposit(world, owner, deposit, usd(minor), card());
                 stage.call(node, Box::new(ask));
             }
             Deed::Withdraw(who, permille) => {
@@ -177,16 +171,14 @@ impl Step {
                 let Some(at) = one_of(stage.market.orders.len(), *which) else { return };
                 let order = stage.market.orders[at];
                 let payer = stage.market.state::<Order>(order).placed().unwrap().terms.buyer;
-                let ask =
-                    move |world: &mut World<'_>| charges::request_payment(world, payer, order, card()).map(drop);
+                let ask = move |world: &mut World<'_>| charges::request_payment(world, payer, order, card()).map(drop);
                 stage.call(node, Box::new(ask));
             }
             Deed::Auction(seller, minutes) => stage.auction(node, SELLERS[*seller], minutes * 60),
             Deed::Bid(which, who, minor) => {
                 let Some(at) = one_of(stage.auctions.len(), *which) else { return };
                 let (auction, bidder, maximum) = (stage.auctions[at], BIDDERS[*who], usd(*minor));
-                let ask =
-                    move |world: &mut World<'_>| auctions::place_bid(world, auction, bidder, maximum).map(drop);
+                let ask = move |world: &mut World<'_>| auctions::place_bid(world, auction, bidder, maximum).map(drop);
                 stage.call(node, Box::new(ask));
             }
             Deed::Hear(which) => {

@@ -464,7 +464,7 @@ impl Table for PgPool {
 
     fn holds<'a>(&'a self, timer: &'a Timer) -> BoxFuture<'a, Result<bool, sqlx::Error>> {
         let Timer { kind, aggregate_id, subject, set_by, .. } = *timer;
-        let there = sqlx::query_scalar(
+        let there = sqlx::query_scalar::<_, bool>(
             "select exists (select from timers where (kind, aggregate_id, subject, set_by) = ($1, $2, $3, $4))",
         );
         Box::pin(there.bind(kind).bind(aggregate_id).bind(subject).bind(set_by).fetch_one(self))

@@ -101,7 +101,7 @@ impl Steps for PgPool {
         id: Uuid,
         rules: &'static str,
     ) -> BoxStream<'a, Result<Step, sqlx::Error>> {
-        sqlx::query_as(LOAD).bind(aggregate_type).bind(id.to_string()).bind(rules).fetch(self)
+        sqlx::query_as::<_, Step>(LOAD).bind(aggregate_type).bind(id.to_string()).bind(rules).fetch(self)
     }
 }
 

@@ -14,7 +14,7 @@ use eventstore::event::RecordedEvent;
 use eventstore::streams::{self, LoadError, Loaded, Steps};
 
 /// Names a stream.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct StreamKey {
     /// [`Aggregate::TYPE`].
     pub(crate) aggregate_type: &'static str,

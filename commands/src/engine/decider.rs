@@ -15,7 +15,7 @@
 //!
 //! Nothing is answered before what it rests on is committed. If a batch misses, what was decided upon it is decided again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -85,7 +85,8 @@ pub(crate) struct Decider {
 
 /// Aggregates on their way into memory, and who waits for them.
 struct Loading {
-    waiting: HashMap<StreamKey, Waiting>,
+    /// In the same order each time, so that what has happened can be told again.
+    waiting: BTreeMap<StreamKey, Waiting>,
     done: mpsc::UnboundedReceiver<(StreamKey, Loaded)>,
     tell: mpsc::UnboundedSender<(StreamKey, Loaded)>,
 }
@@ -154,7 +155,7 @@ impl Decider {
             storage,
             session: Some(session),
             submitted,
-            loading: Loading { waiting: HashMap::new(), done, tell },
+            loading: Loading { waiting: BTreeMap::new(), done, tell },
             ready: VecDeque::new(),
             available,
             cut_short: false,

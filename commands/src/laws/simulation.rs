@@ -51,6 +51,8 @@ const USUAL_SIMULATIONS: u64 = 200;
 const TELLINGS: usize = 400;
 /// How long what is promised may take once everything is well.
 const HEALED_WITHIN: Duration = Duration::from_secs(10);
+/// How long a node waits for an answer that was lost, and a little more.
+const KNOWN_LOST_AFTER: Duration = Duration::from_secs(15);
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a node is set forward in time, at most.
@@ -335,10 +337,10 @@ impl Stage {
         self.same_everywhere().await;
     }
 
-    /// Whoever has waited long for somebody who was away tries again, at the latest after a minute.
+    /// Whoever waits for an answer that was lost knows that in the end.
     async fn heal(&mut self) {
         let since = Instant::now();
-        while self.unsettled().is_some() && since.elapsed() < Duration::from_secs(75) {
+        while self.unsettled().is_some() && since.elapsed() < KNOWN_LOST_AFTER {
             sleep(LOOK).await;
             self.look();
         }

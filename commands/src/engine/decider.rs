@@ -34,6 +34,7 @@ use eventstore::log::{AcceptedKey, AppendError, Appended, Batch, Digest, Head, S
 use eventstore::streams::LoadError;
 use eventstore::trace::{self, KeyValue, Period};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use lru::LruCache;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -306,21 +307,27 @@ impl Decider {
 
     /// Appends a batch under the believed head. Meanwhile decides into the next one what comes, upon the states that this
     /// one makes.
-    async fn append(&mut self, batch: &Batch, next: Option<(&mut Decided, &Layer)>) -> Result<(), Missed> {
-        let Ok(session) = self.take_session().await else { return Err(Missed::Lost) };
-        let began = Instant::now();
-        let (session, outcome) = {
-            let appending = pin!(append(session, self.known, batch));
-            match next {
-                Some((next, below)) => self.decide_during(appending, next, below).await,
-                None => appending.await,
+    fn append<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+        next: Option<(&'a mut Decided, &'a Layer)>,
+    ) -> BoxFuture<'a, Result<(), Missed>> {
+        Box::pin(async move {
+            let Ok(session) = self.take_session().await else { return Err(Missed::Lost) };
+            let began = Instant::now();
+            let (session, outcome) = {
+                let appending = pin!(append(session, self.known, batch));
+                match next {
+                    Some((next, below)) => self.decide_during(appending, next, below).await,
+                    None => appending.await,
+                }
+            };
+            self.measures.append.record(began.elapsed());
+            if !matches!(outcome, Err(AppendError::Unknown(_))) {
+                self.session = Some(session);
             }
-        };
-        self.measures.append.record(began.elapsed());
-        if !matches!(outcome, Err(AppendError::Unknown(_))) {
-            self.session = Some(session);
-        }
-        into_missed(outcome)
+            into_missed(outcome)
+        })
     }
 
     /// Decides into `next` what comes until `appending` is done, upon what that appends.
@@ -523,7 +530,7 @@ impl Decider {
     /// Some key of the batch was accepted before: learns which, answers them, and gives the others back.
     async fn answer_seen(&mut self, decided: Decided) -> Jobs {
         let keys: Vec<_> = decided.batch.keys.iter().map(|key| key.key).collect();
-        match self.statement(async |session| Ok(session.answers(&keys).await?)).await {
+        match self.statement(move |session| Box::pin(async move { Ok(session.answers(&keys).await?) })).await {
             Ok(found) => {
                 for (key, stored) in found {
                     self.answers.put(key, stored);
@@ -613,9 +620,10 @@ impl Decider {
     async fn catch_up(&mut self) -> Result<(), AppendError> {
         loop {
             let known = self.known;
-            let read =
-                async |session: &mut Box<dyn Session>| Ok(session.read_range(known, known + CATCH_UP_EVENTS).await?);
-            let events = self.statement(read).await?;
+            let read = self.statement(move |session| {
+                Box::pin(async move { Ok(session.read_range(known, known + CATCH_UP_EVENTS).await?) })
+            });
+            let events = read.await?;
             if events.is_empty() {
                 return Ok(());
             }
@@ -644,10 +652,10 @@ impl Decider {
     /// since nobody knows what is still on its way.
     async fn statement<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut Box<dyn Session>) -> Result<T, AppendError>,
+        work: impl for<'a> FnOnce(&'a mut dyn Session) -> BoxFuture<'a, Result<T, AppendError>>,
     ) -> Result<T, AppendError> {
         let mut session = self.take_session().await.map_err(AppendError::Unknown)?;
-        let done = tokio::time::timeout(STATEMENT_PATIENCE, work(&mut session)).await;
+        let done = tokio::time::timeout(STATEMENT_PATIENCE, work(&mut *session)).await;
         let done = done.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
         if !matches!(done, Err(AppendError::Unknown(_))) {
             self.session = Some(session);

@@ -343,6 +343,8 @@ impl Stage {
         while self.unsettled().is_some() && since.elapsed() < KNOWN_LOST_AFTER {
             sleep(LOOK).await;
             self.look();
+            // The last of what was armed may still have struck.
+            self.revive(0).await;
         }
     }
 
@@ -472,18 +474,29 @@ fn story(seed: u64) -> Vec<Step> {
     any_story().new_tree(&mut TestRunner::new_with_rng(Config::default(), rng)).unwrap().current()
 }
 
-/// Tells a story to its end. Answers with the log.
-fn told(seed: u64, steps: &[Step], bug: Option<Bug>) -> Result<Arc<Log>, Failure> {
+/// A story that was told and has kept every promise.
+struct Told {
+    log: Arc<Log>,
+    /// How often a node has ended, and how often an append or a message fared badly.
+    struck: (u64, u64),
+}
+
+/// Tells a story to its end.
+fn told(seed: u64, steps: &[Step], bug: Option<Bug>) -> Result<Told, Failure> {
     let log = Log::new(seed, bug);
     let telling = AssertUnwindSafe(|| {
         mint_from(Some(Uuid::from_u128(1 << 100)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async { Stage::open(log.clone(), bug, seed).await.tell(steps).await });
+        runtime.block_on(async {
+            let mut stage = Stage::open(log.clone(), bug, seed).await;
+            stage.tell(steps).await;
+            stage.cluster.chaos.struck()
+        })
     });
     let outcome = panic::catch_unwind(telling);
     mint_from(None);
     match outcome {
-        Ok(()) => Ok(log),
+        Ok(struck) => Ok(Told { log, struck }),
         Err(panic) => {
             let at = PANICKED_AT.with_borrow(Clone::clone);
             let what = format!("{} ({at})", said(panic.as_ref()));
@@ -538,7 +551,9 @@ fn number(name: &str, usual: u64) -> u64 {
 
 /// Tells the stories of these seeds on as many threads as there are cores. Answers with the first that was found to fail.
 fn first_failure(first: u64, count: u64) -> Option<(u64, Failure)> {
-    let (next, told_so_far, found) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(None));
+    let (next, found) = (AtomicU64::new(0), Mutex::new(None));
+    // Stories, events, ends of nodes, faults.
+    let sums: [AtomicU64; 4] = Default::default();
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -549,15 +564,25 @@ fn first_failure(first: u64, count: u64) -> Option<(u64, Failure)> {
                         return;
                     }
                     let seed = first + number;
-                    if let Err(failure) = told(seed, &story(seed), None) {
-                        next.store(count, Ordering::Relaxed);
-                        let failure = shortest(seed, None, failure);
-                        found.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((seed, failure));
-                        return;
-                    }
-                    let so_far = told_so_far.fetch_add(1, Ordering::Relaxed) + 1;
-                    if so_far.is_multiple_of(100) {
-                        eprintln!("{so_far} of {count} seeds");
+                    let told = match told(seed, &story(seed), None) {
+                        Ok(told) => told,
+                        Err(failure) => {
+                            next.store(count, Ordering::Relaxed);
+                            let failure = shortest(seed, None, failure);
+                            found.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((seed, failure));
+                            return;
+                        }
+                    };
+                    let (ended, faults) = told.struck;
+                    let more = [1, told.log.head().unsigned_abs(), ended, faults];
+                    let add = |(sum, more): (&AtomicU64, u64)| sum.fetch_add(more, Ordering::Relaxed) + more;
+                    let sums: Vec<u64> = sums.iter().zip(more).map(add).collect();
+                    if sums[0].is_multiple_of(100) || sums[0] == count {
+                        let [stories, events, ended, faults] = sums[..] else { return };
+                        eprintln!(
+                            "{stories} of {count} stories: {events} events, {ended} ends of nodes, {faults} appends and \
+                             messages that fared badly"
+                        );
                     }
                 }
             });
@@ -580,8 +605,8 @@ fn every_promise_is_kept_whatever_goes_wrong() {
 fn a_seed_tells_the_same_story_each_time() {
     for seed in 1..4 {
         let lines = || {
-            let log = told(seed, &story(seed), None).unwrap_or_else(|failure| panic!("{}", failure.report(seed)));
-            log.after(0).iter().map(line).collect::<Vec<_>>()
+            let told = told(seed, &story(seed), None).unwrap_or_else(|failure| panic!("{}", failure.report(seed)));
+            told.log.after(0).iter().map(line).collect::<Vec<_>>()
         };
         let (once, again) = (lines(), lines());
         let differs = once.iter().zip(&again).find(|(one, other)| one != other);

@@ -18,7 +18,7 @@ pub(super) enum Bug {
     NoDedupe,
     /// The checkpoint of a process moves before it has done what the batch calls for.
     CheckpointFirst,
-    /// A follower that has nothing to do does not hear of what has come since it looked.
+    /// What wakes followers rests after it has, and takes for known what comes meanwhile.
     LostWakeUp,
 }
 

@@ -66,6 +66,9 @@ pub(super) struct Chaos(Mutex<State>);
 struct State {
     nodes: [Node; NODES],
     failure: Option<String>,
+    /// How often a node has ended, and how often an append or a message fared badly.
+    ended: u64,
+    faults: u64,
 }
 
 #[derive(Debug, Default)]
@@ -108,12 +111,18 @@ impl Chaos {
 
     /// How an append of a node fares, if anything is wrong with it.
     pub(super) fn fate(&self, node: usize) -> Option<Fate> {
-        self.state().nodes[node].fates.pop_front()
+        let mut state = self.state();
+        let fate = state.nodes[node].fates.pop_front();
+        state.faults += u64::from(fate.is_some());
+        fate
     }
 
     /// How a message to a node fares, if anything is wrong with it.
     pub(super) fn delivery(&self, node: usize) -> Option<Delivery> {
-        self.state().nodes[node].deliveries.pop_front()
+        let mut state = self.state();
+        let delivery = state.nodes[node].deliveries.pop_front();
+        state.faults += u64::from(delivery.is_some());
+        delivery
     }
 
     /// A node has come to a point, at which it may end.
@@ -139,7 +148,11 @@ impl Chaos {
 
     /// Ends everything that runs on a node.
     pub(super) fn kill(&self, node: usize) {
-        let tasks = std::mem::take(&mut self.state().nodes[node].tasks);
+        let tasks = {
+            let mut state = self.state();
+            state.ended += u64::from(!state.nodes[node].tasks.is_empty());
+            std::mem::take(&mut state.nodes[node].tasks)
+        };
         tasks.iter().for_each(AbortHandle::abort);
     }
 
@@ -161,6 +174,12 @@ impl Chaos {
     /// What has happened that must not.
     pub(super) fn failure(&self) -> Option<String> {
         self.state().failure.clone()
+    }
+
+    /// How often a node has ended, and how often an append or a message fared badly.
+    pub(super) fn struck(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.ended, state.faults)
     }
 
     /// Does something, whose panic must not happen.

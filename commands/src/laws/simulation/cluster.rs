@@ -126,14 +126,7 @@ impl Runner {
             if reached != from {
                 continue;
             }
-            let woken = if self.cluster.bug == Some(Bug::LostWakeUp) {
-                // What has come since it looked is taken for known.
-                heads.mark_unchanged();
-                heads.changed().await.is_ok()
-            } else {
-                heads.wait_for(|head| *head > reached).await.is_ok()
-            };
-            if !woken {
+            if heads.wait_for(|head| *head > reached).await.is_err() {
                 return;
             }
         }
@@ -287,11 +280,14 @@ impl Cluster {
             Followed::Payments(Following(payments.clone())),
             Followed::Clearing(Following(clearing)),
         ];
+        let mut woken = Vec::new();
         for followed in followed {
-            let (cluster, head, feed, progress) = (self.clone(), head.clone(), feed.clone(), progress.clone());
+            let (cluster, head, feed, progress) = (self.clone(), Head::at(0), feed.clone(), progress.clone());
+            woken.push(head.clone());
             let runner = Runner { cluster, node: number, head, feed, progress };
             self.spawn(number, runner.run(followed));
         }
+        self.spawn(number, wake(head.clone(), woken, self.bug));
         // Nobody here leaves an account unverified, so nobody asks this database.
         let nowhere = Database::at("postgres://nowhere.invalid/nothing")?;
         let leaving = Leaving {
@@ -319,6 +315,20 @@ impl Cluster {
     }
 }
 
+/// Wakes followers when the head moves, in the same order each time.
+async fn wake(head: Head, followers: Vec<Head>, bug: Option<Bug>) {
+    let mut heads = head.subscribe();
+    heads.mark_changed();
+    while heads.changed().await.is_ok() {
+        let head = head.position();
+        followers.iter().for_each(|follower| follower.seen_at(head));
+        if bug == Some(Bug::LostWakeUp) {
+            sleep(Duration::from_millis(30)).await;
+            heads.mark_unchanged();
+        }
+    }
+}
+
 /// Looks at the head of the log now and then.
 async fn poll(log: Arc<Log>, head: Head) {
     loop {
@@ -329,7 +339,7 @@ async fn poll(log: Arc<Log>, head: Head) {
 
 /// Brings a node what is committed from now on, as NATS does.
 async fn listen(cluster: Arc<Cluster>, number: usize, feed: Feed, head: Head) {
-    let mut grown = cluster.log.grown.subscribe();
+    let mut grown = cluster.log.grown[number].subscribe();
     let mut published = cluster.log.head();
     while grown.wait_for(|head| *head > published).await.is_ok() {
         for stored in cluster.log.after(published) {

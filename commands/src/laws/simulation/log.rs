@@ -22,7 +22,7 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::chaos::{Chaos, Fate};
+use super::chaos::{Chaos, Fate, NODES};
 use super::{Bug, mixed};
 use crate::engine::storage::{Answer, Session, Storage};
 use crate::timers::{Name, Table, Timer};
@@ -41,8 +41,8 @@ pub(super) struct Log {
     state: Mutex<State>,
     /// Whoever has it moves the head.
     lock: Arc<tokio::sync::Mutex<()>>,
-    /// Where the head is, for whoever waits for more.
-    pub(super) grown: Head,
+    /// Where the head is, for the stream to each node: who of several is woken first is not the same each time.
+    pub(super) grown: [Head; NODES],
     operations: AtomicU64,
 }
 
@@ -165,7 +165,7 @@ impl Log {
             bug,
             state: Mutex::default(),
             lock: Arc::default(),
-            grown: Head::at(0),
+            grown: [Head::at(0), Head::at(0)],
             operations: AtomicU64::new(0),
         })
     }
@@ -238,6 +238,13 @@ impl Log {
         interest: Interest,
     ) -> Result<Section, sqlx::Error> {
         self.lag().await;
+        let section = self.section(position, limit, interest);
+        // What it tells may be old when it comes.
+        self.lag().await;
+        section
+    }
+
+    fn section(&self, position: Position, limit: i64, interest: Interest) -> Result<Section, sqlx::Error> {
         let state = self.state();
         if state.away {
             return Err(gone());
@@ -284,7 +291,7 @@ impl Log {
 
     fn execute_locked(&self, statement: &Statement) -> Result<Appended, AppendError> {
         let appended = self.state().append(statement, self.bug);
-        self.grown.seen_at(self.head());
+        self.grown.iter().for_each(|grown| grown.seen_at(self.head()));
         appended
     }
 }

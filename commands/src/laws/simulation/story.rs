@@ -72,7 +72,7 @@ pub(super) struct Step {
 
 /// A story.
 pub(super) fn any_story() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(any_step(), 20..90)
+    prop::collection::vec(any_step(), 20..200)
 }
 
 fn any_step() -> impl Strategy<Value = Step> {

@@ -22,6 +22,8 @@ use crate::money::{Currency, Money};
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+pub(crate) mod oracle;
+#[cfg(test)]
 mod replay;
 mod second_chance;
 #[cfg(test)]

@@ -66,6 +66,8 @@ pub mod wallet;
 pub mod what_if;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 pub(crate) mod testing;
 
 pub use aggregate::{Aggregate, Event};

@@ -1,4 +1,5 @@
-//! Databases for tests: one per test, on the throw-away server of `make test`.
+//! Databases for tests: one per test, on the throw-away server of `make test`. And what may have been done to a text that
+//! fuzz targets read.
 
 use std::env;
 
@@ -6,6 +7,8 @@ use sqlx::{Connection, Executor};
 
 use crate::database::Database;
 use crate::mint;
+
+pub mod damage;
 
 /// The address of the throw-away server, as somebody who may create databases.
 pub const SERVER: &str = "TEST_DATABASE_URL";

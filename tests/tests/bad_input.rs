@@ -206,7 +206,7 @@ fn registration(field: &str, value: &Value) -> Value {
     with(good, field, value.clone())
 }
 
-/// Every list after each of some cursors with times that Postgres cannot hold.
+/// Every list after each of some cursors with times that Postgres cannot hold, and one with a text that it cannot.
 fn lists_after_forged_cursors() -> Vec<String> {
     let lists = [
         "/listings?sort=newest",
@@ -241,7 +241,9 @@ fn lists_after_forged_cursors() -> Vec<String> {
         ]
     };
     let cursors = ["-262143-01-01T00:00:00Z", "-100000-06-01T00:00:00Z"].into_iter().flat_map(keys).map(cursor);
-    cursors.flat_map(|cursor| lists.map(|list| format!("{list}&cursor={cursor}"))).collect()
+    let of_fees = cursor(json!({ "scope": "category", "id": "x\0" }));
+    let of_times = cursors.flat_map(|cursor| lists.map(|list| format!("{list}&cursor={cursor}")));
+    of_times.chain([format!("/admin/fees?cursor={of_fees}")]).collect()
 }
 
 /// Bodies that are no JSON, or none of ours.

@@ -54,7 +54,7 @@ impl Past {
 
 /// A point in the history that somebody names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Moment {
+pub(crate) enum Moment {
     /// Right after the unit of work that ends there, or after the last one before.
     Position(Position),
     /// After everything that was recorded by then.
@@ -71,7 +71,7 @@ pub struct Found {
 }
 
 impl Moment {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if (1..=MOST_DIGITS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().ok().map(Self::Position);
         }

@@ -2,11 +2,13 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real faults fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats python schemathesis
+.PHONY: help run test real faults hostile fuzz fuzz-api fuzz-api-short mutants check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats python schemathesis
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
 CARGO_DENY_VERSION := 0.20.2
+CARGO_BOLERO_VERSION := 0.13.5
+CARGO_MUTANTS_VERSION := 27.1.0
 TOOLS := $(CURDIR)/target/tools
 TESTBED := target/debug/testbed --
 
@@ -21,7 +23,7 @@ test: postgres nats python tools ## Run all tests, with a Postgres and NATS of t
 	cargo build --workspace --bins
 	$(TESTBED) cargo nextest run --workspace
 
-# What each number means, the README says under "What is promised".
+# What each number means, docs/reliability.md says.
 faults: export TRADEPOST_KILLS = 500
 faults: export TRADEPOST_POSTGRES_KILLS = 200
 faults: export TRADEPOST_NATS_KILLS = 200
@@ -39,6 +41,37 @@ faults: postgres nats tools ## The tests of faults in their long form, which tak
 real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>
 	cargo build --workspace --bins
 	$(TESTBED) target/debug/real $(if $(DATA),--data "$(DATA)")
+
+CASES ?= 20000
+hostile: export TRADEPOST_HOSTILE = $(CASES)
+hostile: postgres tools ## Send bytes, frames, files and commands that nobody should: make hostile CASES=<of each kind>
+	cargo build --workspace --bins
+	$(TESTBED) cargo nextest run --package tradepost-tests --no-fail-fast -E 'test(/^hostile::/)'
+
+# Without the sanitisers, which take a nightly compiler: libFuzzer itself, built by the C++ compiler, is led by what is covered.
+# What it has found lies beside the target, and `make test` tries it from then on; what else it has learned is in `target/fuzz`.
+TARGET ?=
+SECONDS ?= 60
+fuzz: $(TOOLS)/bin/cargo-bolero ## Fuzz one target: make fuzz TARGET=<name> SECONDS=<how long>; without a name, tell the targets.
+	@crate="$$(grep -lE '^fn $(or $(TARGET),-)\(\) \{' */src/fuzz.rs | cut -d/ -f1)"; \
+	if [ -z "$$crate" ]; then \
+	    echo "targets: $$(grep -hA1 '^#\[test\]' */src/fuzz.rs | sed -nE 's/^fn (\w+)\(.*/\1/p' | xargs)" >&2; exit 2; \
+	fi; \
+	$(TOOLS)/bin/cargo-bolero bolero test fuzz::$(TARGET) --manifest-path "$$crate/Cargo.toml" --engine libfuzzer --sanitizer NONE \
+	    -T $(SECONDS)s --target-dir "$(CURDIR)/target/fuzz/build" --corpus-dir "$(CURDIR)/target/fuzz/corpus/$(TARGET)"
+
+# The rules about money by their unit tests, unless told otherwise; the decision loop:
+# make mutants PACKAGE=commands FILES='commands/src/engine/*.rs'. One after the other in copies of the tree, so with SHARD=1/8
+# an eighth of them. What was found is added to docs/mutants.jsonl, and explained in docs/mutants.md.
+PACKAGE ?= domain
+FILES ?= $(foreach noun,money auction escrow order wallet,domain/src/$(noun).rs domain/src/$(noun)/*.rs)
+SHARD ?=
+mutants: $(TOOLS)/bin/cargo-mutants postgres tools ## Change the code a little, time after time, and see whether a test notices.
+	cargo build --package tradepost-tests --bin testbed
+	mkdir -p target/mutants/$(PACKAGE)
+	$(TESTBED) $(TOOLS)/bin/cargo-mutants mutants --package $(PACKAGE) --output target/mutants/$(PACKAGE) \
+	    $(foreach file,$(FILES),--file '$(file)') $(if $(SHARD),--shard $(SHARD)); code=$$?; \
+	python3 tests/mutants/record.py target/mutants/$(PACKAGE)/mutants.out --package $(PACKAGE) --shard '$(SHARD)' && exit $$code
 
 # What is sent, and what of it is no finding, tests/fuzz tells. The short form sends the same again each time.
 fuzz-api: postgres schemathesis ## Send what the OpenAPI document admits and what it forbids, for ten minutes.
@@ -85,6 +118,16 @@ bench: postgres nats ## Measure everything, beside what people would otherwise p
 # A build for use here, not for speed: it runs for a second.
 $(TOOLS)/bin/cargo-deny:
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+$(TOOLS)/bin/cargo-bolero:
+	@command -v c++ >/dev/null || { echo "a C++ compiler builds libFuzzer; on Debian: apt-get install g++" >&2; exit 1; }
+	cargo install cargo-bolero --version $(CARGO_BOLERO_VERSION) --locked --debug --no-default-features --features libfuzzer \
+	    --root $(TOOLS) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+$(TOOLS)/bin/cargo-mutants:
+	cargo install cargo-mutants --version $(CARGO_MUTANTS_VERSION) --locked --debug --root $(TOOLS) --target-dir target/tools/build
 	rm -rf target/tools/build
 
 tools:

@@ -8,13 +8,13 @@ use bolero::{TypeGenerator, check};
 use chrono::{TimeDelta, TimeZone, Utc};
 use uuid::Uuid;
 
+use crate::Timestamp;
 use crate::aggregate::Aggregate;
 use crate::auction::oracle::{Oracle, TOP};
 use crate::auction::{Auction, Canceller, Command, Outcome, Terms};
 use crate::ids::AccountId;
 use crate::increments::Increments;
 use crate::money::{AMOUNT_LIMIT, Currency, FULL_BPS, Money, MoneyError, decimal};
-use crate::Timestamp;
 
 /// How many inputs a target tries as a test.
 const TRIES: usize = 1_000;
@@ -137,9 +137,16 @@ struct Plan {
 #[derive(Clone, Copy, Debug, TypeGenerator)]
 enum Act {
     Open,
-    Bid { who: u8, amount: Amount },
-    BuyNow { who: u8 },
-    Cancel { by_staff: bool },
+    Bid {
+        who: u8,
+        amount: Amount,
+    },
+    BuyNow {
+        who: u8,
+    },
+    Cancel {
+        by_staff: bool,
+    },
     Close,
     /// Nothing, until it is nearly over.
     Wait,
@@ -297,7 +304,9 @@ impl Referee {
             }
             Auction::Closed { outcome, ended_at, .. } => {
                 let winner = match *outcome {
-                    Outcome::Won { winner, price } | Outcome::BoughtNow { winner, price } => Some((winner, minor(price))),
+                    Outcome::Won { winner, price } | Outcome::BoughtNow { winner, price } => {
+                        Some((winner, minor(price)))
+                    }
                     Outcome::Unsold { reserve_missed } => {
                         assert_eq!(reserve_missed, !self.accepted.is_empty());
                         None

@@ -106,7 +106,8 @@ fn reread(event: &RecordedEvent, next: &str) {
                 state.evolve(event);
             }
             let kept = serde_json::to_string(&state).unwrap();
-            serde_json::from_str::<A>(&kept).unwrap_or_else(|error| panic!("a snapshot cannot be read: {kept}: {error}"));
+            serde_json::from_str::<A>(&kept)
+                .unwrap_or_else(|error| panic!("a snapshot cannot be read: {kept}: {error}"));
         }
     }
     macro_rules! of {
@@ -184,7 +185,10 @@ fn receipts() {
         let Ok(read) = serde_json::from_str::<Receipt>(&damage::of_text(&text, &drawn.bytes)) else { return };
         if let Ok(shown) = read.check(&believed) {
             assert_eq!(shown, stated);
-            assert_eq!((read.inclusion.position, &read.inclusion.proof), (good.inclusion.position, &good.inclusion.proof));
+            assert_eq!(
+                (read.inclusion.position, &read.inclusion.proof),
+                (good.inclusion.position, &good.inclusion.proof)
+            );
         }
         assert!(read.check(&[]).is_err());
         // The same hashes as a proof that the log grew.

@@ -112,7 +112,9 @@ fn fault(answer: &[u8]) -> Option<String> {
     let text = text.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&text);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
     let status: Option<u16> = head.get(9..12).and_then(|status| status.parse().ok());
-    let Some(status) = status.filter(|_| head.starts_with("HTTP/1.")) else { return Some("it is no answer".to_owned()) };
+    let Some(status) = status.filter(|_| head.starts_with("HTTP/1.")) else {
+        return Some("it is no answer".to_owned());
+    };
     let head = head.to_ascii_lowercase();
     // A body that does not come is waited for, and then the server is not to blame.
     let gave_up = status == 503 && head.contains("retry-after: ");

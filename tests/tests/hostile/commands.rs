@@ -42,8 +42,8 @@ async fn commands_in_any_order_are_carried_out_or_refused_and_what_is_refused_di
     let (mut taken, mut refused) = (0, 0);
     for number in 0..hostile.cases {
         if hostile.rng.random_ratio(1, 12) {
-            let ms = hostile.one_of(&[&1, &MINUTE_MS, &(20 * MINUTE_MS), &DAY_MS, &(15 * DAY_MS)]);
-            head = hostile.bazaar.wait(*ms).await;
+            let pauses = [1, MINUTE_MS, 20 * MINUTE_MS, DAY_MS, 15 * DAY_MS];
+            head = hostile.bazaar.wait(pauses[hostile.rng.random_range(0..pauses.len())]).await;
         }
         let who = &people[hostile.rng.random_range(0..people.len())];
         let (method, path, body) = wish(&mut hostile, &there);

@@ -28,7 +28,8 @@ async fn files_that_are_hardly_pictures_are_drawn_anew_or_refused() {
         let file = damage::of_bytes(file, &hostile.changes(3));
         let path = hostile.one_of(&["/upload/image", "/upload/images"]);
         let field = hostile.one_of(&["file", "files", "", "x"]);
-        let fields: Vec<(&str, &[u8])> = (0..hostile.rng.random_range(1..3)).map(|_| (field, file.as_slice())).collect();
+        let fields: Vec<(&str, &[u8])> =
+            (0..hostile.rng.random_range(1..3)).map(|_| (field, file.as_slice())).collect();
         let (media_type, body) = form(&fields);
         let (media_type, body) =
             (damage::of_text(&media_type, &hostile.changes(1)), damage::of_bytes(&body, &hostile.changes(2)));

@@ -54,7 +54,7 @@ fn cursors() {
         json!({ "currency": "USD", "recorded_at": time, "sequence": 1 }),
         json!(17),
     ];
-    check!().with_iterations(TRIES).with_type::<GivenBack>().for_each(|drawn| {
+    check!().with_iterations(TRIES).with_type::<GivenBack>().for_each(|drawn: &GivenBack| {
         let key = damage::of_json(&keys[usize::from(drawn.number) % keys.len()], &drawn.values);
         let cursor = damage::of_text(&URL_SAFE_NO_PAD.encode(key.to_string()), &drawn.text);
         let read = [
@@ -104,7 +104,7 @@ fn tokens() {
     let refresh = RefreshToken::mint(session);
     let claim = secret.claim_token(order);
     let mailed = secret.mailed_token(Purpose::Email, account, challenge);
-    check!().with_iterations(TRIES).with_type::<GivenBack>().for_each(|drawn| {
+    check!().with_iterations(TRIES).with_type::<GivenBack>().for_each(|drawn: &GivenBack| {
         // Minted in the same second or later, so that it is good for as long as the target runs.
         let ours = access.issue(account, session).unwrap();
         let [header, claims, signature] = [0, 1, 2].map(|part| ours.split('.').nth(part).unwrap());
@@ -145,7 +145,7 @@ fn manifests() {
     let believed = [key.public()];
     let signed = manifest::sign(&example(), &key).unwrap();
     let said = serde_json::to_value(example()).unwrap();
-    check!().with_iterations(TRIES).with_type::<GivenBack>().for_each(|drawn| {
+    check!().with_iterations(TRIES).with_type::<GivenBack>().for_each(|drawn: &GivenBack| {
         let altered = damage::of_text(&signed, &drawn.text);
         for believed in [Some(&believed[..]), None] {
             // Whoever has no key to believe takes whichever has signed, and nobody else has.
@@ -202,7 +202,7 @@ struct Written {
 
 #[test]
 fn moments() {
-    check!().with_iterations(TRIES).with_type::<Written>().for_each(|written| {
+    check!().with_iterations(TRIES).with_type::<Written>().for_each(|written: &Written| {
         let position = written.position.to_string();
         let near = DateTime::from_timestamp(written.seconds % 40_000_000_000, 123_000_000).unwrap_or_default();
         let offset = chrono::FixedOffset::east_opt(i32::from(written.offset_min % 1_440) * 60).unwrap();

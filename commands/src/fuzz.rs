@@ -43,7 +43,7 @@ fn webhooks() {
     ];
     let (secrets, other) = ([Secret::new("whsec_old"), Secret::new("whsec_new")], Secret::new("whsec_other"));
     let sent_at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-    check!().with_iterations(TRIES).with_type::<Sent>().for_each(|sent| {
+    check!().with_iterations(TRIES).with_type::<Sent>().for_each(|sent: &Sent| {
         let (name, read, messages) = &providers[usize::from(sent.message) % 2];
         let message = &messages[usize::from(sent.message / 2) % messages.len()];
         let body = damage::of_json(message, &sent.said).to_string();

@@ -37,13 +37,13 @@ struct Sum {
 
 #[test]
 fn money() {
-    check!().with_iterations(TRIES).with_type::<Sum>().for_each(|sum| {
+    check!().with_iterations(TRIES).with_type::<Sum>().for_each(|sum: &Sum| {
         let currency = |number| [Currency::USD, Currency::JPY, Currency::KWD][usize::from(number) % 3];
         let minor = |(bits, less): (i64, u8)| bits >> (less % 64);
         let (left, right) = (minor(sum.left), minor(sum.right));
         let (ours, theirs) = (currency(sum.currencies.0), currency(sum.currencies.1));
         let made = |minor: i128, currency| match i64::try_from(minor) {
-            Ok(minor) if minor.abs() < AMOUNT_LIMIT => Ok((minor, currency)),
+            Ok(minor) if minor.unsigned_abs() < AMOUNT_LIMIT.unsigned_abs() => Ok((minor, currency)),
             _ => Err(MoneyError::OutOfRange),
         };
         let seen = |money: Result<Money, MoneyError>| money.map(|money| (money.minor(), money.currency()));
@@ -324,7 +324,7 @@ impl Referee {
 
 #[test]
 fn bids() {
-    check!().with_iterations(TRIES).with_type::<Plan>().for_each(|plan| {
+    check!().with_iterations(TRIES).with_type::<Plan>().for_each(|plan: &Plan| {
         let mut referee = Referee::of(plan);
         let mut auction = Auction::default();
         let schedule = Command::Schedule { terms: referee.terms(), now: at(0) };

@@ -25,14 +25,17 @@ async fn files_that_are_hardly_pictures_are_drawn_anew_or_refused() {
     let (mut kept, mut refused) = (0, 0);
     for _ in 0..hostile.cases {
         let file = &files[hostile.rng.random_range(0..files.len())];
-        let file = damage::of_bytes(file, &hostile.changes(3));
-        let path = hostile.one_of(&["/upload/image", "/upload/images"]);
-        let field = hostile.one_of(&["file", "files", "", "x"]);
+        let (path, right) = [("/upload/image", "file"), ("/upload/images", "files")][hostile.rng.random_range(0..2)];
+        let field = hostile.one_of(&[right, right, right, "", "x"]);
+        // Mostly one thing is wrong.
+        let mut changes = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        changes[hostile.rng.random_range(0..4)] = hostile.changes(3);
+        let [of_file, of_form, of_type, _] = changes;
+        let file = damage::of_bytes(file, &of_file);
         let fields: Vec<(&str, &[u8])> =
             (0..hostile.rng.random_range(1..3)).map(|_| (field, file.as_slice())).collect();
         let (media_type, body) = form(&fields);
-        let (media_type, body) =
-            (damage::of_text(&media_type, &hostile.changes(1)), damage::of_bytes(&body, &hostile.changes(2)));
+        let (media_type, body) = (damage::of_text(&media_type, &of_type), damage::of_bytes(&body, &of_form));
         let media_type: String = media_type.chars().filter(|letter| (' '..='~').contains(letter)).collect();
         let what = format!("{path} {media_type} with {} bytes", body.len());
         let ask = hostile.bazaar.buyer.ask(&Method::POST, &format!("/api/v1{path}")).raw(&media_type, body);

@@ -49,7 +49,7 @@ hostile: postgres tools ## Send bytes, frames, files and commands that nobody sh
 	$(TESTBED) cargo nextest run --package tradepost-tests --no-fail-fast -E 'test(/^hostile::/)'
 
 # Without the sanitisers, which take a nightly compiler: libFuzzer itself, built by the C++ compiler, is led by what is covered.
-# What it has found lies beside the target, and `make test` tries it from then on; what else it has learned is in `target/fuzz`.
+# What it has learned and found is in `target/fuzz`, and tried first the next time.
 TARGET ?=
 SECONDS ?= 60
 fuzz: $(TOOLS)/bin/cargo-bolero ## Fuzz one target: make fuzz TARGET=<name> SECONDS=<how long>; without a name, tell the targets.
@@ -58,7 +58,8 @@ fuzz: $(TOOLS)/bin/cargo-bolero ## Fuzz one target: make fuzz TARGET=<name> SECO
 	    echo "targets: $$(grep -hA1 '^#\[test\]' */src/fuzz.rs | sed -nE 's/^fn (\w+)\(.*/\1/p' | xargs)" >&2; exit 2; \
 	fi; \
 	$(TOOLS)/bin/cargo-bolero bolero test fuzz::$(TARGET) --manifest-path "$$crate/Cargo.toml" --engine libfuzzer --sanitizer NONE \
-	    -T $(SECONDS)s --target-dir "$(CURDIR)/target/fuzz/build" --corpus-dir "$(CURDIR)/target/fuzz/corpus/$(TARGET)"
+	    -T $(SECONDS)s --target-dir "$(CURDIR)/target/fuzz/build" --corpus-dir "$(CURDIR)/target/fuzz/corpus/$(TARGET)" \
+	    --crashes-dir "$(CURDIR)/target/fuzz/found/$(TARGET)"
 
 # The rules about money by their unit tests, unless told otherwise; the decision loop:
 # make mutants PACKAGE=commands FILES='commands/src/engine/*.rs'. One after the other in copies of the tree, so with SHARD=1/8

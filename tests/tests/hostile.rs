@@ -33,12 +33,21 @@ struct Hostile {
 }
 
 impl Hostile {
-    /// A marketplace that gives whoever does not finish a request less time than [`PATIENCE`].
+    /// A marketplace.
     async fn open() -> Self {
+        Self::open_with(Config::default()).await
+    }
+
+    /// A marketplace that gives whoever does not finish a request less time than [`PATIENCE`].
+    async fn open_impatient() -> Self {
+        let mut settings = Config::default();
+        (settings.http.header_timeout_ms, settings.http.request_timeout_ms) = (1_000, 2_000);
+        Self::open_with(settings).await
+    }
+
+    async fn open_with(settings: Config) -> Self {
         let named = std::env::var("TRADEPOST_HOSTILE").ok();
         let cases = named.map_or(150, |cases| cases.parse().or_fail("read TRADEPOST_HOSTILE"));
-        let mut settings = Config::default();
-        (settings.http.header_timeout_ms, settings.http.request_timeout_ms) = (1_000, 3_000);
         let bazaar = Bazaar::at(InProcess::start_with(settings).await).await;
         Self { bazaar, rng: StdRng::seed_from_u64(load::seed()), cases }
     }

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 16;
 
 #[tokio::test]
 async fn bytes_that_are_hardly_http_are_answered_or_closed_and_do_nothing() {
-    let mut hostile = Hostile::open().await;
+    let mut hostile = Hostile::open_impatient().await;
     let auction = hostile.bazaar.seller.schedule(&auction(1_000)).await;
     let requests = requests(&hostile, &auction);
     let head = hostile.settled().await;

@@ -52,14 +52,16 @@ pub(super) struct Profile {
 
 /// One's own account.
 #[utoipa::path(get, path = "/auth/me", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
-    responses((status = OK, body = Profile, description = "The account")))]
+    responses((status = OK, body = Profile, description = "The account"),
+        (status = NOT_FOUND, description = "It was not there then")))]
 pub(super) async fn me(State(app): State<App>, caller: Caller, read: AsOf<NoQuery>) -> Result<One<Profile>, Problem> {
     shown(&app, caller, &read).await
 }
 
 /// One's own profile: the same as `/auth/me`.
 #[utoipa::path(get, path = "/profile", tag = TAG, security(("bearer" = [])), params(TakesAsOf, Waits),
-    responses((status = OK, body = Profile, description = "The profile")))]
+    responses((status = OK, body = Profile, description = "The profile"),
+        (status = NOT_FOUND, description = "It was not there then")))]
 pub(super) async fn show(State(app): State<App>, caller: Caller, read: AsOf<NoQuery>) -> Result<One<Profile>, Problem> {
     shown(&app, caller, &read).await
 }

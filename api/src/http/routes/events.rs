@@ -69,8 +69,10 @@ pub struct EventsQuery {
     #[param(max_length = 200)]
     request: Option<String>,
     /// Not before then.
+    #[param(pattern = "^(19[7-9][0-9]|2[0-9]{3})-")]
     from: Option<DateTime<Utc>>,
     /// Before then.
+    #[param(pattern = "^(19[7-9][0-9]|2[0-9]{3})-")]
     until: Option<DateTime<Utc>>,
     /// What comes first; `oldest` unless told.
     #[serde(default)]

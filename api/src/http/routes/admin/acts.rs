@@ -37,8 +37,10 @@ pub struct ActsQuery {
     /// Only in which this happened: an event such as `ListingRemoved`.
     action: Option<String>,
     /// Not before then.
+    #[param(pattern = "^(19[7-9][0-9]|2[0-9]{3})-")]
     from: Option<DateTime<Utc>>,
     /// Before then.
+    #[param(pattern = "^(19[7-9][0-9]|2[0-9]{3})-")]
     until: Option<DateTime<Utc>>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,

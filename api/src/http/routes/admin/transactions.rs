@@ -36,8 +36,10 @@ pub struct MovementsQuery {
     /// Only this deposit, withdrawal, hold, refund, order, charge, dispute, commission or period of a subscription.
     operation: Option<Uuid>,
     /// Not before then.
+    #[param(pattern = "^(19[7-9][0-9]|2[0-9]{3})-")]
     from: Option<DateTime<Utc>>,
     /// Before then.
+    #[param(pattern = "^(19[7-9][0-9]|2[0-9]{3})-")]
     until: Option<DateTime<Utc>>,
     /// How many, 20 unless told, 100 at most.
     limit: Option<u32>,

@@ -33,7 +33,7 @@ faults: export TRADEPOST_REBUILD_KILLS = 50
 faults: export PROPTEST_CASES = 3000
 faults: postgres nats tools ## The tests of faults in their long form, which takes hours.
 	cargo build --workspace --bins
-	$(TESTBED) cargo nextest run --workspace --no-fail-fast \
+	$(TESTBED) cargo nextest run --workspace \
 	    -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|poison|feed)::/)'
 
 real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>

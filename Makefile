@@ -2,11 +2,12 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real faults fuzz-api fuzz-api-short check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats python schemathesis
+.PHONY: help run test real faults faults-selftest long simulate hostile fuzz fuzz-api fuzz-api-short mutants check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats faketime python schemathesis
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
 CARGO_DENY_VERSION := 0.20.2
+CARGO_MUTANTS_VERSION := 27.1.0
 TOOLS := $(CURDIR)/target/tools
 TESTBED := target/debug/testbed --
 
@@ -17,37 +18,76 @@ run: postgres ## Build and serve a sample marketplace; prints the address and lo
 	cargo build --release --package tradepost
 	exec target/release/tradepost demo
 
-test: postgres nats python tools ## Run all tests, with a Postgres and NATS of their own.
+test: postgres nats faketime python tools ## Run all tests, with a Postgres and NATS of their own.
 	cargo build --workspace --bins
 	$(TESTBED) cargo nextest run --workspace
 
-# What each number means, the README says under "What is promised".
-faults: export TRADEPOST_KILLS = 500
-faults: export TRADEPOST_POSTGRES_KILLS = 200
-faults: export TRADEPOST_NATS_KILLS = 200
-faults: export TRADEPOST_NATS_WIPES = 10
-faults: export TRADEPOST_NODES_SECONDS = 600
-faults: export TRADEPOST_TWO_NODES_SECONDS = 600
-faults: export TRADEPOST_POISONS = 50
-faults: export TRADEPOST_REBUILD_KILLS = 50
-faults: export PROPTEST_CASES = 3000
-faults: postgres nats tools ## The tests of faults in their long form, which takes hours.
+# All of it takes days, so it can be done in shares, which add to docs/faults.jsonl:
+# make faults FAULTS="--only F1 --times 50"
+FAULTS ?=
+faults: postgres nats faketime ## Kills, cuts, full disks, lost power, under load: make faults FAULTS="--only F1 --times 50"
 	cargo build --workspace --bins
-	$(TESTBED) cargo nextest run --workspace \
-	    -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|poison|feed)::/)'
+	$(TESTBED) target/debug/faults run $(FAULTS)
+
+# A target folder of its own, so that nothing with bugs in it is ever where another target looks.
+faults-selftest: postgres nats faketime ## Plant bugs, one after another, and show that each is found.
+	cargo build --package tradepost --features planted-bugs --target-dir target/planted
+	cargo build --package tradepost-tests --package tradepost-faults --bins
+	$(TESTBED) env TRADEPOST_BIN=$(CURDIR)/target/planted/debug/tradepost target/debug/faults selftest
+
+# How long each goes on, docs/reliability.md says.
+long: export TRADEPOST_NODES_SECONDS = 600
+long: export TRADEPOST_TWO_NODES_SECONDS = 600
+long: export PROPTEST_CASES = 3000
+long: postgres nats tools ## The tests of several nodes, of payments that are killed, and of the feed, for longer.
+	cargo build --workspace --bins
+	$(TESTBED) cargo nextest run --workspace -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|feed)::/)'
+
+# Needs neither Postgres nor NATS. A seed that fails is named, with the least that has to happen.
+SEEDS ?= 10000
+simulate: tools ## Simulate everything that can go wrong, by so many seeds: make simulate SEEDS=10000
+	TRADEPOST_SIMULATIONS=$(SEEDS) cargo nextest run --package commands --no-capture \
+	    -E 'test(simulation::every_promise_is_kept_whatever_goes_wrong)'
 
 real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>
 	cargo build --workspace --bins
 	$(TESTBED) target/debug/real $(if $(DATA),--data "$(DATA)")
+
+CASES ?= 20000
+hostile: export TRADEPOST_HOSTILE = $(CASES)
+hostile: postgres tools ## Send bytes, frames, files and commands that nobody should: make hostile CASES=<of each kind>
+	cargo build --package tradepost-tests --bin testbed
+	$(TESTBED) cargo nextest run --package tradepost-tests -E 'test(/^hostile::/)'
+
+# As `make test` builds them, so that nothing else is to be installed; a failure names the seed that brings it again.
+TARGET ?= \w+
+INPUTS ?= 1000000
+fuzz: export BOLERO_RANDOM_ITERATIONS = $(INPUTS)
+fuzz: tools ## Try more inputs than tests do: make fuzz TARGET=<name> INPUTS=<how many>; without a name, all targets.
+	cargo nextest run --package domain --package eventstore --package commands --package tradepost --lib -E 'test(/^fuzz::$(TARGET)$$/)'
+
+# The rules about money by their unit tests, unless told otherwise; the decision loop:
+# make mutants PACKAGE=commands FILES='commands/src/engine/*.rs'. One after the other in a copy of the tree, so with SHARD=0/8
+# every eighth of them. What was found is added to docs/mutants.jsonl, and explained in docs/mutants.md.
+PACKAGE ?= domain
+FILES ?= $(foreach noun,money auction escrow order wallet,domain/src/$(noun).rs domain/src/$(noun)/*.rs)
+SHARD ?=
+mutants: export CARGO_TARGET_DIR = $(CURDIR)/target/mutants/build
+mutants: $(TOOLS)/bin/cargo-mutants postgres ## Change the code a little, time after time, and see whether a test notices.
+	cargo build --package tradepost-tests --bin testbed --target-dir target
+	mkdir -p target/mutants/$(PACKAGE)
+	$(TESTBED) $(TOOLS)/bin/cargo-mutants mutants --package $(PACKAGE) --output target/mutants/$(PACKAGE) \
+	    $(foreach file,$(FILES),--file '$(file)') $(if $(SHARD),--sharding round-robin --shard $(SHARD)); code=$$?; \
+	python3 tests/mutants/record.py target/mutants/$(PACKAGE)/mutants.out --package $(PACKAGE) --shard '$(SHARD)' && exit $$code
 
 # What is sent, and what of it is no finding, tests/fuzz tells. The short form sends the same again each time.
 fuzz-api: postgres schemathesis ## Send what the OpenAPI document admits and what it forbids, for ten minutes.
 	cargo build --workspace --bins
 	$(TESTBED) $(PYTHON) tests/fuzz/run.py --seconds 600
 
-fuzz-api-short: postgres schemathesis ## The same for two minutes, always with the same seed.
+fuzz-api-short: postgres schemathesis ## The same for a minute, always with the same seed.
 	cargo build --workspace --bins
-	$(TESTBED) $(PYTHON) tests/fuzz/run.py --seconds 110 --seed 1
+	$(TESTBED) $(PYTHON) tests/fuzz/run.py --seconds 60 --seed 1
 
 check: fmt clippy doc deny test fuzz-api-short schemas ## Everything that CI checks.
 
@@ -64,7 +104,7 @@ deny: $(TOOLS)/bin/cargo-deny ## Licences, sources and bans of dependencies.
 	$(TOOLS)/bin/cargo-deny --locked check bans licenses sources
 
 schemas: tools ## The committed schemas of events are those of the code.
-	UPDATE_SCHEMAS=1 cargo nextest run --package domain formats
+	UPDATE_SCHEMAS=1 cargo nextest run --workspace -E "package(domain) & test(formats)"
 	git diff --exit-code -- domain/schemas domain/golden
 	@[ -z "$$(git ls-files --others --exclude-standard -- domain/schemas domain/golden)" ] || { echo "new schemas are not committed" >&2; exit 1; }
 
@@ -85,6 +125,10 @@ bench: postgres nats ## Measure everything, beside what people would otherwise p
 # A build for use here, not for speed: it runs for a second.
 $(TOOLS)/bin/cargo-deny:
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+$(TOOLS)/bin/cargo-mutants:
+	cargo install cargo-mutants --version $(CARGO_MUTANTS_VERSION) --locked --debug --root $(TOOLS) --target-dir target/tools/build
 	rm -rf target/tools/build
 
 tools:
@@ -133,6 +177,11 @@ $(SCHEMATHESIS): $(PYTHON)
 postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq postgresql; } || true
+
+# Without it, clocks that jump are left out of the faults, which say so.
+faketime:
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || \
+	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq libfaketime; } || true
 
 # Only tests need it here: a marketplace runs without NATS too.
 nats:

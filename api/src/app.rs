@@ -545,7 +545,7 @@ fn start_timers(
     tasks: &Tasks,
 ) -> TimeTravel {
     let timers = Timers {
-        pool: leaving.pool.clone(),
+        table: Arc::new(leaving.pool.clone()),
         engine: leaving.engine.clone(),
         leaving,
         payments,

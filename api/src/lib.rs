@@ -14,6 +14,8 @@ pub mod demo;
 pub mod embedded;
 pub mod export;
 pub mod forward;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod media;
 pub mod observe;

@@ -11,6 +11,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    #[cfg(feature = "planted-bugs")]
+    if let Some(bug) = std::env::var("PLANTED_BUG").ok().and_then(|name| domain::planted::Bug::named(&name)) {
+        domain::planted::plant(bug);
+    }
     match api::cli::Arguments::parse().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

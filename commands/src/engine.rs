@@ -36,6 +36,7 @@ mod decider;
 mod job;
 mod measures;
 mod snapshots;
+pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -43,6 +44,7 @@ mod world;
 use decider::Decider;
 use job::{Answering, Job, TypedJob};
 use measures::Results;
+use storage::{Postgres, Storage};
 pub use world::{Halt, World};
 
 /// How large the loop may grow.
@@ -207,11 +209,22 @@ impl Engine {
         head: Head,
         feed: Feed,
     ) -> Result<(Self, JoinHandle<()>), DatabaseError> {
+        Self::over(Arc::new(Postgres::at(database)), settings, clock, head, feed).await
+    }
+
+    /// The same, wherever the log is.
+    pub(crate) async fn over(
+        storage: Arc<dyn Storage>,
+        settings: EngineSettings,
+        clock: Clock,
+        head: Head,
+        feed: Feed,
+    ) -> Result<(Self, JoinHandle<()>), DatabaseError> {
         let (jobs, submitted) = mpsc::unbounded_channel();
         let all_places = u32::try_from(settings.queue).unwrap_or(u32::MAX);
         let places = Arc::new(Semaphore::new(all_places as usize));
         let available = Arc::new(AtomicBool::new(true));
-        let decider = Decider::connect(database, settings, clock, head, feed, submitted, available.clone()).await?;
+        let decider = Decider::connect(storage, settings, clock, head, feed, submitted, available.clone()).await?;
         let task = tokio::spawn(decider.run());
         let (paused, in_flight, results) = (Arc::default(), Arc::default(), Arc::new(Results::new()));
         Ok((Self { jobs, places, all_places, paused, in_flight, available, results }, task))

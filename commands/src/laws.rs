@@ -4,6 +4,7 @@
 //! The use cases run over a [`World`] whose log is in memory, and timers fire at their times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use domain::account::{self, Account, Capability, Granter, Identity};
@@ -15,10 +16,10 @@ use domain::points::Points;
 use domain::stock::{Sku, Stock};
 use domain::wallet::{self, PaymentMethod, Wallet};
 use domain::{
-    AccountId, Aggregate, CommissionId, Currency, DepositId, LedgerAccount, ListingId, Money, OrderGroupId, OrderId,
-    Posting, ReferralClickId, RefundId, Refusal, Sealed, Timestamp, WalletId,
+    AccountId, Aggregate, CommissionId, Currency, DepositId, HoldId, LedgerAccount, ListingId, Money, OrderGroupId,
+    OrderId, Posting, ReferralClickId, RefundId, Refusal, Sealed, Timestamp, WalletId,
 };
-use eventstore::event::{DomainEvent, NewEvent, RecordedEvent};
+use eventstore::event::{DomainEvent, NewEvent, RecordedEvent, known_type};
 use eventstore::follower::Recorded;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -33,13 +34,14 @@ use crate::listings::{self, ListingRules, NewListing};
 use crate::orders::{self, CartLine, Checkout, SaleRules};
 use crate::payments::Outcome;
 use crate::payouts::PayoutRules;
-use crate::timers::{Change, Changes, Name, Rules};
+use crate::timers::{Change, Changes, Decide, Name, Rules};
 use crate::wallets;
 
 mod cancelling;
 mod money;
 mod payouts;
 mod second_chances;
+mod simulation;
 mod subscriptions;
 
 /// So many points that they pay for much, and of a worth that divides no price.
@@ -60,6 +62,8 @@ const SELLERS: [AccountId; 2] = [AccountId(Uuid::from_u128(1)), AccountId(Uuid::
 const BUYERS: [AccountId; 2] = [AccountId(Uuid::from_u128(3)), AccountId(Uuid::from_u128(4))];
 const CLERK: AccountId = AccountId(Uuid::from_u128(5));
 const AFFILIATE: AccountId = AccountId(Uuid::from_u128(6));
+/// The kind of an act that brings money in.
+const FUND: u8 = 4;
 /// Everybody with a wallet.
 const OWNERS: [AccountId; 5] = [SELLERS[0], SELLERS[1], BUYERS[0], BUYERS[1], AFFILIATE];
 /// Pieces of each of the four listings: one is unique, one is digital.
@@ -107,9 +111,46 @@ fn new_listing(number: usize, seller: AccountId) -> NewListing {
     NewListing { listing: listing_id(number), seller, details, sale, stock: BTreeMap::new(), discount: None }
 }
 
+/// Makes somebody known, at an address that is trusted.
+fn registration(who: AccountId, capabilities: BTreeSet<Capability>) -> Decide {
+    let sealed = || Sealed::from_ciphertext(who, "sealed".to_owned());
+    let identity = Identity { email: sealed(), user_name: sealed(), password_hash: None };
+    let register = account::Command::Register { account: who, identity, capabilities };
+    Box::new(move |world| {
+        world.execute::<Account>(who, register.clone())?;
+        world.execute::<Account>(who, account::Command::TrustEmail {}).map(drop)
+    })
+}
+
+/// Everybody here, and what they may do.
+fn everybody() -> Vec<(AccountId, BTreeSet<Capability>)> {
+    let traders = SELLERS.into_iter().chain(BUYERS);
+    let traders = traders.map(|who| (who, BTreeSet::from([Capability::Buy, Capability::Sell])));
+    let others = [(AFFILIATE, BTreeSet::from([Capability::Buy])), (CLERK, BTreeSet::from([Capability::Staff]))];
+    traders.chain(others).collect()
+}
+
+/// Puts pieces up for sale.
+fn offering(number: usize, stock: u32) -> Decide {
+    let (listing, seller) = (listing_id(number), SELLERS[number % 2]);
+    let new = NewListing { stock: BTreeMap::from([(Sku::default(), stock)]), ..new_listing(number, seller) };
+    Box::new(move |world| {
+        listings::draft(world, &new)?;
+        listings::publish(world, listing, seller, &ListingRules::default())
+    })
+}
+
+/// Reads an event that was recorded.
+fn read(stored: &RecordedEvent) -> Recorded {
+    let event = stored.decode().unwrap();
+    let RecordedEvent { position, commit_position, event_id, sequence, recorded_at, act, .. } = stored.clone();
+    Recorded { position, commit_position, event_id, sequence, recorded_at, act: act.map(|act| act.0), event }
+}
+
 impl Market {
-    fn open() -> Self {
-        let mut market = Self {
+    /// One in which nothing has happened.
+    fn empty() -> Self {
+        Self {
             now: Timestamp::default(),
             cache: cache::cache(10_000),
             minted: 1_000,
@@ -121,13 +162,14 @@ impl Market {
             charges: subscriptions::Charges::default(),
             news: Vec::new(),
             seen: payouts::Seen::default(),
-        };
-        let capabilities = BTreeSet::from([Capability::Buy, Capability::Sell]);
-        for who in SELLERS.into_iter().chain(BUYERS) {
-            market.register(who, capabilities.clone());
         }
-        market.register(AFFILIATE, BTreeSet::from([Capability::Buy]));
-        market.register(CLERK, BTreeSet::from([Capability::Staff]));
+    }
+
+    fn open() -> Self {
+        let mut market = Self::empty();
+        for (who, capabilities) in everybody() {
+            market.submit(registration(who, capabilities)).unwrap();
+        }
         for (number, stock) in STOCK.into_iter().enumerate() {
             market.offer(number, stock);
         }
@@ -142,26 +184,9 @@ impl Market {
         Uuid::from_u128(self.minted)
     }
 
-    fn register(&mut self, who: AccountId, capabilities: BTreeSet<Capability>) {
-        let sealed = || Sealed::from_ciphertext(who, "sealed".to_owned());
-        let identity = Identity { email: sealed(), user_name: sealed(), password_hash: None };
-        let register = account::Command::Register { account: who, identity, capabilities };
-        self.submit(|world| {
-            world.execute::<Account>(who, register.clone())?;
-            world.execute::<Account>(who, account::Command::TrustEmail {}).map(drop)
-        })
-        .unwrap();
-    }
-
     fn offer(&mut self, number: usize, stock: u32) {
-        let (listing, seller) = (listing_id(number), SELLERS[number % 2]);
-        let new = NewListing { stock: BTreeMap::from([(Sku::default(), stock)]), ..new_listing(number, seller) };
-        self.submit(|world| {
-            listings::draft(world, &new)?;
-            listings::publish(world, listing, seller, &ListingRules::default())
-        })
-        .unwrap();
-        self.offered.insert(listing, stock);
+        self.submit(offering(number, stock)).unwrap();
+        self.offered.insert(listing_id(number), stock);
     }
 
     fn fund(&mut self, owner: AccountId, minor: i64) {
@@ -197,7 +222,26 @@ impl Market {
     }
 
     fn take(&mut self, events: &[NewEvent]) {
-        let recorded: Vec<Recorded> = events.iter().map(|event| self.recorded(event)).collect();
+        let recorded = events.iter().map(|event| self.recorded(event)).collect();
+        self.note(recorded);
+    }
+
+    /// Follows the log: takes in a unit of work that was recorded, each event once and in order.
+    fn hear(&mut self, unit: &[Arc<RecordedEvent>]) {
+        for event in unit {
+            self.positions += 1;
+            assert_eq!(event.position, self.positions, "the positions of the log");
+            let aggregate_type = known_type(&event.aggregate_type).unwrap();
+            let key = cache::StreamKey { aggregate_type, id: event.aggregate_id.0 };
+            let mut entry = self.cache.pop(&key).unwrap_or_else(|| blank(aggregate_type));
+            assert_eq!(event.sequence.unsigned_abs(), entry.version + 1, "the sequences of a stream: {event:?}");
+            assert!(entry.catch_up(event), "an event that cannot be read: {event:?}");
+            self.cache.put(key, entry);
+        }
+        self.note(unit.iter().map(|event| read(event)).collect());
+    }
+
+    fn note(&mut self, recorded: Vec<Recorded>) {
         for (name, change) in Changes::of(&recorded).0 {
             match change {
                 Change::Set(due_at, _) => drop(self.timers.insert(name, due_at)),
@@ -225,10 +269,7 @@ impl Market {
 
     fn recorded(&mut self, event: &NewEvent) -> Recorded {
         self.positions += 1;
-        let stored = RecordedEvent::committed(event.clone(), self.positions, self.positions);
-        let event = stored.decode().unwrap();
-        let RecordedEvent { position, commit_position, event_id, sequence, recorded_at, act, .. } = stored;
-        Recorded { position, commit_position, event_id, sequence, recorded_at, act: act.map(|act| act.0), event }
+        read(&RecordedEvent::committed(event.clone(), self.positions, self.positions))
     }
 
     fn post(&mut self, postings: &[Posting]) {
@@ -431,53 +472,59 @@ fn any_act() -> impl Strategy<Value = Act> {
 impl Act {
     /// Does it. What the rules refuse is not done.
     fn perform(&self, market: &mut Market) -> Result<(), Refusal> {
-        let buyer = BUYERS[self.who];
+        if self.kind == FUND && !market.orders.is_empty() {
+            market.fund(BUYERS[self.who], 1 + self.permille * 20);
+            return Ok(());
+        }
+        let command = self.command(market);
+        market.submit(command)
+    }
+
+    /// What is to be decided, by what is known of the market; nothing for [`FUND`].
+    fn command(&self, market: &mut Market) -> Decide {
+        let (buyer, permille) = (BUYERS[self.who], self.permille);
         if self.kind > 14 {
             return self.refer(market, buyer);
         }
-        if self.kind < 4 || market.orders.is_empty() {
+        if self.kind < FUND || market.orders.is_empty() {
             return self.check_out(market, buyer);
-        }
-        if self.kind == 4 {
-            market.fund(buyer, 1 + self.permille * 20);
-            return Ok(());
         }
         let order = *self.order.get(&market.orders);
         let placed = market.state::<Order>(order).placed().unwrap().clone();
         let remaining = market.state::<Escrow>(order).opened().unwrap().remaining();
         let (buyer, seller) = (placed.terms.buyer, placed.terms.seller);
-        let part = usd(remaining.minor() * self.permille / 1_000);
+        let part = usd(remaining.minor() * permille / 1_000);
         let refund = RefundId(market.mint());
+        let parties = [buyer, seller];
+        let (party, anybody) = (parties[self.who], [buyer, seller, CLERK][self.who]);
+        let giver = [seller, CLERK][self.who];
         match self.kind {
-            5 | 6 => market.submit(|world| orders::pay(world, order, buyer)),
-            7 => market.submit(|world| orders::ship(world, order, seller, "Post", None)),
-            8 => market.submit(|world| orders::deliver(world, order, [buyer, seller, CLERK][self.who])),
-            9 => market.submit(|world| escrows::confirm(world, order, buyer)),
-            10 => market.submit(|world| escrows::dispute(world, order, [buyer, seller][self.who], "No.")),
-            11 => market.submit(|world| {
-                let resolution = match self.permille {
+            FUND => Box::new(|_| Ok(())),
+            5 | 6 => Box::new(move |world| orders::pay(world, order, buyer)),
+            7 => Box::new(move |world| orders::ship(world, order, seller, "Post", None)),
+            8 => Box::new(move |world| orders::deliver(world, order, anybody)),
+            9 => Box::new(move |world| escrows::confirm(world, order, buyer)),
+            10 => Box::new(move |world| escrows::dispute(world, order, party, "No.")),
+            11 => Box::new(move |world| {
+                let resolution = match permille {
                     0..300 => Resolution::Release,
                     300..600 => Resolution::Refund,
                     _ => Resolution::Split { to_buyer: part },
                 };
                 escrows::resolve(world, order, CLERK, resolution, refund)
             }),
-            12 => market.submit(|world| {
-                let amount = (self.permille < 700).then_some(part);
-                escrows::refund(world, order, [seller, CLERK][self.who], amount, refund)
-            }),
-            13 => market.submit(|world| orders::cancel(world, order, [buyer, seller][self.who], "No.", refund)),
+            12 => {
+                let amount = (permille < 700).then_some(part);
+                Box::new(move |world| escrows::refund(world, order, giver, amount, refund))
+            }
+            13 => Box::new(move |world| orders::cancel(world, order, party, "No.", refund)),
             // A seller who has spent the money has nothing to give back.
-            _ => market.submit(|world| {
-                let available = wallets::available(world, seller, Currency::USD)?;
-                let hold = wallet::Command::PlaceHold { hold: domain::HoldId(refund.0), amount: available };
-                world.execute::<Wallet>(WalletId::of(seller, Currency::USD), hold).map(drop)
-            }),
+            _ => Box::new(move |world| spend(world, seller, HoldId(refund.0))),
         }
     }
 
     /// A buyer follows somebody's link, or something happens to an affiliate.
-    fn refer(&self, market: &mut Market, buyer: AccountId) -> Result<(), Refusal> {
+    fn refer(&self, market: &mut Market, buyer: AccountId) -> Decide {
         let (click, by) = (ReferralClickId(market.mint()), Granter::Operator);
         let affiliate = match self.permille {
             0..700 => AFFILIATE,
@@ -486,20 +533,16 @@ impl Act {
         };
         let reason = Sealed::from_ciphertext(AFFILIATE, "sealed".to_owned());
         match (self.kind, self.permille) {
-            (15 | 16, _) => market.submit(|world| affiliates::click(world, click, affiliate, Some(buyer)).map(drop)),
-            (17, 0..300) => market.submit(|world| accounts::suspend(world, AFFILIATE, reason.clone(), by)),
-            (17, 300..900) => market.submit(|world| accounts::reinstate(world, AFFILIATE, by)),
-            (17, _) => market.submit(|world| world.execute::<Account>(AFFILIATE, account::Command::Erase {}).map(drop)),
+            (15 | 16, _) => Box::new(move |world| affiliates::click(world, click, affiliate, Some(buyer)).map(drop)),
+            (17, 0..300) => Box::new(move |world| accounts::suspend(world, AFFILIATE, reason.clone(), by)),
+            (17, 300..900) => Box::new(move |world| accounts::reinstate(world, AFFILIATE, by)),
+            (17, _) => Box::new(|world| world.execute::<Account>(AFFILIATE, account::Command::Erase {}).map(drop)),
             // An affiliate who has spent the money has nothing to give back.
-            _ => market.submit(|world| {
-                let available = wallets::available(world, affiliate, Currency::USD)?;
-                let hold = wallet::Command::PlaceHold { hold: domain::HoldId(click.0), amount: available };
-                world.execute::<Wallet>(WalletId::of(affiliate, Currency::USD), hold).map(drop)
-            }),
+            _ => Box::new(move |world| spend(world, affiliate, HoldId(click.0))),
         }
     }
 
-    fn check_out(&self, market: &mut Market, buyer: AccountId) -> Result<(), Refusal> {
+    fn check_out(&self, market: &mut Market, buyer: AccountId) -> Decide {
         let line = |(number, quantity): &(usize, u32)| CartLine {
             listing: listing_id(*number),
             sku: Sku::default(),
@@ -518,7 +561,7 @@ impl Act {
             orders: self.lines.iter().map(|_| OrderId(market.mint())).collect(),
         };
         let now = self.permille < 400;
-        market.submit(|world| {
+        Box::new(move |world| {
             let placed = orders::checkout(world, &cart, RULES)?;
             // Points may have paid for all of it.
             let waits = !orders::outstanding(world, cart.group)?.is_empty();
@@ -528,6 +571,13 @@ impl Act {
             }
         })
     }
+}
+
+/// Puts all that somebody has aside.
+fn spend(world: &mut World<'_>, owner: AccountId, hold: HoldId) -> Result<(), Halt> {
+    let available = wallets::available(world, owner, Currency::USD)?;
+    let hold = wallet::Command::PlaceHold { hold, amount: available };
+    world.execute::<Wallet>(WalletId::of(owner, Currency::USD), hold).map(drop)
 }
 
 proptest! {

@@ -23,6 +23,8 @@ pub mod engine;
 pub mod escrows;
 pub mod feedback;
 pub mod fees;
+#[cfg(test)]
+mod fuzz;
 pub mod guests;
 pub mod images;
 pub mod inboxes;

@@ -87,9 +87,9 @@ where
 pub(crate) fn failed(error: CommandError) -> FollowError {
     match error {
         CommandError::KeyReused | CommandError::Defect => FollowError::Defect(error.to_string()),
-        CommandError::Refused { .. }
-        | CommandError::InFlight
-        | CommandError::Overloaded
-        | CommandError::Unavailable => FollowError::Command(error.to_string()),
+        CommandError::Refused { .. } | CommandError::InFlight | CommandError::Overloaded => {
+            FollowError::Command(error.to_string())
+        }
+        CommandError::Unavailable => FollowError::Unavailable,
     }
 }

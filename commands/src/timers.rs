@@ -7,7 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use domain::account::Account;
 use domain::affiliate::Affiliate;
@@ -42,6 +43,7 @@ use serde::Serialize;
 use sqlx::{Connection, Executor, FromRow, PgConnection, PgExecutor, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -77,6 +79,8 @@ const LONGEST_CHAIN: u32 = 6;
 /// After a failure, how long until the next attempt: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The same after our own database was away: what was due meanwhile is done within 10 s of its return.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(4);
 /// The version of what events make of the table. Raised whenever `Changes` gives other rows: the table is then filled
 /// anew.
 pub const VERSION: i32 = 9;
@@ -443,6 +447,36 @@ pub async fn nearest(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Ti
         .await
 }
 
+/// The table of timers, and the log beside it, as [`Timers`] looks at them.
+pub trait Table: fmt::Debug + Send + Sync {
+    /// The timers that are due next, nearest first.
+    fn nearest(&self, limit: i64) -> BoxFuture<'_, Result<Vec<Timer>, sqlx::Error>>;
+
+    /// Whether a timer is there, set by the same event.
+    fn holds<'a>(&'a self, timer: &'a Timer) -> BoxFuture<'a, Result<bool, sqlx::Error>>;
+
+    /// Where the head of the log is.
+    fn head(&self) -> BoxFuture<'_, Result<Position, sqlx::Error>>;
+}
+
+impl Table for PgPool {
+    fn nearest(&self, limit: i64) -> BoxFuture<'_, Result<Vec<Timer>, sqlx::Error>> {
+        Box::pin(nearest(self, limit))
+    }
+
+    fn holds<'a>(&'a self, timer: &'a Timer) -> BoxFuture<'a, Result<bool, sqlx::Error>> {
+        let Timer { kind, aggregate_id, subject, set_by, .. } = *timer;
+        let there = sqlx::query_scalar::<_, bool>(
+            "select exists (select from timers where (kind, aggregate_id, subject, set_by) = ($1, $2, $3, $4))",
+        );
+        Box::pin(there.bind(kind).bind(aggregate_id).bind(subject).bind(set_by).fetch_one(self))
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Position, sqlx::Error>> {
+        Box::pin(log::head(self))
+    }
+}
+
 /// What should have fired by now.
 #[derive(Clone, Copy, Debug, Eq, FromRow, PartialEq)]
 pub struct Overdue {
@@ -496,20 +530,33 @@ impl UnderWay {
         self.put_off.insert(timer, Retry { at: Instant::now() + pause, pause });
     }
 
+    /// What failed because our own database was away does not wait long once it is back.
+    fn hasten(&mut self, timer: Timer) {
+        if let Some(retry) = self.put_off.get_mut(&timer) {
+            retry.pause = retry.pause.min(OUTAGE_PAUSE);
+            retry.at = retry.at.min(Instant::now() + retry.pause);
+        }
+    }
+
+    /// Tells of a question that has failed. It is asked again after the pause of its timer.
+    fn note(&mut self, asked: Result<(Timer, Result<(), FollowError>), JoinError>) {
+        match asked {
+            Ok((_, Ok(()))) => {}
+            Ok((timer, Err(error))) => {
+                tracing::warn!(?timer, %error, "a provider could not be asked");
+                if error.is_outage() {
+                    self.hasten(timer);
+                }
+            }
+            Err(error) => tracing::error!(%error, "asking a provider has failed"),
+        }
+    }
+
     /// How long until something that was put off fires again.
     fn next_retry(&self) -> Duration {
         let now = Instant::now();
         let rests = self.put_off.values().map(|retry| retry.at.saturating_duration_since(now));
         rests.min().unwrap_or(LONGEST_SLEEP)
-    }
-}
-
-/// Tells of a question that has failed. It is asked again after the pause of its timer.
-fn note(asked: Result<(Timer, Result<(), FollowError>), JoinError>) {
-    match asked {
-        Ok((_, Ok(()))) => {}
-        Ok((timer, Err(error))) => tracing::warn!(?timer, %error, "a provider could not be asked"),
-        Err(error) => tracing::error!(%error, "asking a provider has failed"),
     }
 }
 
@@ -525,8 +572,8 @@ struct Fired {
 /// The process that fires what is due.
 #[derive(Debug)]
 pub struct Timers {
-    /// Reads the table.
-    pub pool: PgPool,
+    /// What is due.
+    pub table: Arc<dyn Table>,
     /// Where commands go.
     pub engine: Engine,
     /// Who asks providers again.
@@ -582,11 +629,9 @@ impl Timers {
                 }
             };
             tokio::select! {
+                // In the same order each time, so that what has happened can be told again.
+                biased;
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(sleep) => {}
-                _ = table.changed() => {}
-                _ = clock.changed() => {}
-                Some(asked) = under_way.asking.join_next() => note(asked),
                 Some((target, reply)) = journeys.recv() => {
                     match self.travel(target, &mut under_way).await {
                         // Whoever asked may have gone away.
@@ -594,6 +639,10 @@ impl Timers {
                         Err(error) => tracing::warn!(%error, "the clock could not be set forward"),
                     }
                 }
+                Some(asked) = under_way.asking.join_next() => under_way.note(asked),
+                _ = table.changed() => {}
+                _ = clock.changed() => {}
+                () = tokio::time::sleep(sleep) => {}
             }
         }
     }
@@ -618,10 +667,17 @@ impl Timers {
         let mut any = false;
         loop {
             while let Some(asked) = under_way.asking.try_join_next() {
-                note(asked);
+                under_way.note(asked);
             }
             let nearest = self.nearest(under_way).await?;
             let now = self.clock.now();
+            // PLANTED: an hour too early.
+            #[cfg(feature = "planted-bugs")]
+            let now = if domain::planted::is(domain::planted::Bug::TimersEarly) {
+                now + chrono::TimeDelta::hours(1)
+            } else {
+                now
+            };
             let due: Vec<Timer> = nearest.iter().copied().take_while(|timer| timer.due_at <= now).collect();
             if due.is_empty() {
                 return Ok(Fired { any, next: nearest.first().map(|timer| timer.due_at) });
@@ -633,7 +689,7 @@ impl Timers {
                 // No more at once than of what is asked for the first time.
                 while under_way.asking.len() >= payments::CONCURRENT {
                     if let Some(asked) = under_way.asking.join_next().await {
-                        note(asked);
+                        under_way.note(asked);
                     }
                 }
                 under_way.ask(timer, self.payments.clone());
@@ -651,6 +707,9 @@ impl Timers {
                     Err(error) => {
                         tracing::warn!(?timer, %error, "a timer could not be fired");
                         under_way.put_off(timer);
+                        if matches!(error, CommandError::Unavailable) {
+                            under_way.hasten(timer);
+                        }
                     }
                 }
             }
@@ -661,7 +720,7 @@ impl Timers {
     /// The nearest timers, without those that are put off or whose provider is being asked.
     async fn nearest(&self, under_way: &mut UnderWay) -> Result<Vec<Timer>, FollowError> {
         let limit = BATCH + i64::try_from(under_way.put_off.len()).unwrap_or(0);
-        let timers = nearest(&self.pool, limit).await?;
+        let timers = self.table.nearest(limit).await?;
         // What an event has taken off or set anew is not put off any more.
         let there: HashSet<Timer> = timers.iter().copied().collect();
         under_way.put_off.retain(|timer, _| there.contains(timer));
@@ -704,23 +763,13 @@ impl Timers {
 
     /// Whether a timer is there once the table shows the whole log.
     async fn still_there(&self, timer: &Timer) -> Result<bool, CommandError> {
-        let Timer { kind, aggregate_id, subject, .. } = *timer;
         let away = |error: sqlx::Error| {
             tracing::warn!(?timer, %error, "the timers could not be looked at");
             CommandError::Unavailable
         };
-        let head = log::head(&self.pool).await.map_err(away)?;
+        let head = self.table.head().await.map_err(away)?;
         self.progress.wait_for(NAME, head, PATIENCE).await.map_err(|_| CommandError::Unavailable)?;
-        sqlx::query_scalar(
-            "select exists (select from timers where (kind, aggregate_id, subject, set_by) = ($1, $2, $3, $4))",
-        )
-        .bind(kind)
-        .bind(aggregate_id)
-        .bind(subject)
-        .bind(timer.set_by)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(away)
+        self.table.holds(timer).await.map_err(away)
     }
 
     /// Waits until the table shows everything up to `position`.
@@ -735,7 +784,7 @@ impl Timers {
             let head = self.all_settled().await?;
             let fired = self.fire_due(under_way).await?;
             if let Some(asked) = under_way.asking.join_next().await {
-                note(asked);
+                under_way.note(asked);
             } else if !fired.any && self.clock.now() >= target {
                 return Ok(head);
             } else if !fired.any {
@@ -748,7 +797,7 @@ impl Timers {
     /// leap over it.
     async fn step(&self, target: Timestamp, under_way: &mut UnderWay) -> Result<(), FollowError> {
         let _pause = self.engine.pause().await.map_err(|error| FollowError::Command(error.to_string()))?;
-        let head = log::head(&self.pool).await?;
+        let head = self.table.head().await?;
         self.head.seen_at(head);
         self.settled(head).await?;
         let nearest = self.nearest(under_way).await?;
@@ -760,14 +809,14 @@ impl Timers {
     /// Waits until timers and processes have taken in everything that is there now and what comes of it, and answers
     /// with the head. Others may go on writing meanwhile: that is not waited for.
     async fn all_settled(&self) -> Result<Position, FollowError> {
-        let mut head = log::head(&self.pool).await?;
+        let mut head = self.table.head().await?;
         for _ in 0..LONGEST_CHAIN {
             self.head.seen_at(head);
             for follower in [NAME, payments::NAME, clearing::NAME] {
                 let settled = self.progress.wait_for(follower, head, PATIENCE).await;
                 settled.map_err(|behind| FollowError::Command(behind.to_string()))?;
             }
-            let before = std::mem::replace(&mut head, log::head(&self.pool).await?);
+            let before = std::mem::replace(&mut head, self.table.head().await?);
             if head == before {
                 break;
             }

@@ -22,6 +22,8 @@ use crate::money::{Currency, Money};
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+pub(crate) mod oracle;
+#[cfg(test)]
 mod replay;
 mod second_chance;
 #[cfg(test)]
@@ -670,6 +672,15 @@ impl Live {
     fn close(&self, now: Timestamp) -> Result<Vec<Event>, Error> {
         if now < self.ends_at {
             return Err(Error::NotEnded { ends_at: self.ends_at });
+        }
+        // PLANTED: the second wins.
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is(crate::planted::Bug::SecondBidWins)
+            && let Some(standing) = &self.standing
+            && let Some(second) = self.underbidders(Some(standing.leader)).first()
+        {
+            let outcome = Outcome::Won { winner: second.bidder, price: standing.price };
+            return Ok(vec![Event::AuctionClosed { outcome, ended_at: self.ends_at }]);
         }
         let outcome = match &self.standing {
             None => Outcome::Unsold { reserve_missed: false },

@@ -44,6 +44,8 @@ pub mod page;
 pub mod payee;
 pub mod payout;
 pub mod plan;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod points;
 pub mod rating;
 pub mod referral;
@@ -65,6 +67,8 @@ pub mod vote;
 pub mod wallet;
 pub mod what_if;
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -29,7 +29,7 @@ impl Currency {
     /// Kuwaiti dinar, which has three decimals.
     pub const KWD: Self = Self(iso_currency::Currency::KWD);
 
-    /// Every one, by its code.
+    /// Every one, in no order.
     pub fn all() -> impl Iterator<Item = Self> {
         iso_currency::Currency::iter().filter(|currency| currency.exponent().is_some()).map(Self)
     }
@@ -341,6 +341,15 @@ mod tests {
     }
 
     #[test]
+    fn money_that_says_something_twice_is_not_read() {
+        for (twice, again) in [("amount", r#""amount":1"#), ("currency", r#""currency":"USD""#)] {
+            let text = format!(r#"{{"amount":1,"currency":"USD",{again}}}"#);
+            let error = serde_json::from_str::<Money>(&text).unwrap_err().to_string();
+            assert!(error.contains(&format!("duplicate field `{twice}`")), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn money_prints_by_the_exponent_of_its_currency() {
         assert_eq!(usd(-1205).to_string(), "-12.05 USD");
         assert_eq!(Money::new(500, Currency::JPY).unwrap().to_string(), "500 JPY");
@@ -375,6 +384,23 @@ mod tests {
             assert_eq!(decimals, currency.exponent() as usize, "{currency}: {text}");
             assert_eq!(text.replace('.', ""), "-123456789", "{currency}");
         }
+    }
+
+    #[test]
+    fn currencies_are_in_the_order_of_their_codes() {
+        let (mut all, mut codes): (Vec<Currency>, Vec<&str>) =
+            Currency::all().map(|currency| (currency, currency.code())).unzip();
+        assert!([Currency::USD, Currency::JPY, Currency::KWD].iter().all(|currency| all.contains(currency)));
+        all.sort();
+        codes.sort_unstable();
+        assert!(all.into_iter().map(Currency::code).eq(codes));
+        assert!(Currency::JPY < Currency::KWD && Currency::USD > Currency::KWD);
+    }
+
+    #[test]
+    fn whoever_sends_something_else_than_money_is_told_what_it_is() {
+        let refusal = serde_json::from_str::<Money>("7").unwrap_err().to_string();
+        assert!(refusal.contains("an object with `amount` in minor units and `currency`"), "{refusal}");
     }
 
     #[test]

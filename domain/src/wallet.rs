@@ -892,6 +892,11 @@ impl Balance {
 
     fn check_funds(&self, requested: Money) -> Result<(), Error> {
         self.check_amount(requested)?;
+        // PLANTED: whatever there is.
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::is(crate::planted::Bug::BalanceUnchecked) {
+            return Ok(());
+        }
         if requested.minor() > self.available.minor() {
             return Err(Error::InsufficientFunds { available: self.available, requested });
         }

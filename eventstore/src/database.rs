@@ -189,7 +189,18 @@ impl Database {
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(|connection, _| Box::pin(serve(connection, None)))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    serve(connection, None).await?;
+                    // PLANTED: a transaction that nobody ends.
+                    #[cfg(feature = "planted-bugs")]
+                    if domain::planted::is(domain::planted::Bug::TransactionLeftOpen) {
+                        let open = sqlx::raw_sql("set idle_in_transaction_session_timeout = 0; begin");
+                        sqlx::Executor::execute(connection, open).await?;
+                    }
+                    Ok(())
+                })
+            })
             .connect_lazy_with(self.options.clone())
     }
 
@@ -201,6 +212,12 @@ impl Database {
             return Err(DatabaseError::NoExtension { extension: TRIGRAMS });
         }
         MIGRATIONS.run(&mut connection).await?;
+        // PLANTED: a key may be there twice.
+        #[cfg(feature = "planted-bugs")]
+        if domain::planted::is(domain::planted::Bug::KeysNotUnique) {
+            let drop = "alter table command_keys drop constraint if exists command_keys_key";
+            sqlx::query(drop).execute(&mut connection).await?;
+        }
         connection.close().await?;
         Ok(())
     }
@@ -225,8 +242,13 @@ async fn serve(connection: &mut PgConnection, more: Option<(&str, String)>) -> R
     sqlx::query("select set_config(name, value, false) from unnest($1::text[], $2::text[]) as setting (name, value)")
         .bind(names)
         .bind(values)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    // PLANTED: a commit is answered before it is on the disk.
+    #[cfg(feature = "planted-bugs")]
+    if domain::planted::is(domain::planted::Bug::CommitsNotSynced) {
+        sqlx::query("set synchronous_commit = off").execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

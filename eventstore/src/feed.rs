@@ -15,6 +15,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use futures::StreamExt;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::Position;
 use crate::event::{Interest, RecordedEvent, Section};
@@ -136,15 +137,28 @@ impl Feed {
         while let Some(message) = messages.next().await {
             let message = message?;
             let event = nats::read(message.headers.as_ref(), &message.payload)?;
-            let position = event.position;
-            match self.take(Arc::new(event)) {
-                Taken::Next => head.seen_at(position),
-                Taken::Repeated => {}
-                Taken::AfterGap(event) => {
-                    if log::event_id_at(pool, position).await? == Some(event.event_id) {
-                        self.begin_with(event);
-                        head.seen_at(position);
-                    }
+            let in_log = log::event_id_at(pool, event.position);
+            self.deliver(event, head, in_log).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes an event that was delivered, and tells `head`. The first after a gap counts only if its id is what is
+    /// `in_log` at its position, which is looked up for no other.
+    pub async fn deliver<E>(
+        &self,
+        event: RecordedEvent,
+        head: &Head,
+        in_log: impl Future<Output = Result<Option<Uuid>, E>>,
+    ) -> Result<(), E> {
+        let (position, id) = (event.position, event.event_id);
+        match self.take(Arc::new(event)) {
+            Taken::Next => head.seen_at(position),
+            Taken::Repeated => {}
+            Taken::AfterGap(event) => {
+                if in_log.await? == Some(id) {
+                    self.begin_with(event);
+                    head.seen_at(position);
                 }
             }
         }
@@ -174,7 +188,6 @@ mod tests {
     use proptest::prelude::*;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
-    use uuid::Uuid;
 
     use super::*;
     use crate::event::StreamId;

@@ -136,6 +136,9 @@ pub enum FollowError {
     /// A command of a process could not be carried out now.
     #[error("a command could not be carried out: {0}")]
     Command(String),
+    /// A command of a process could not be carried out, since the database is away from whoever decides.
+    #[error("the database is not available")]
+    Unavailable,
     /// A command of a process cannot be carried out, now or later.
     #[error("a command cannot be carried out: {0}")]
     Defect(String),
@@ -160,6 +163,15 @@ impl From<KeyError> for FollowError {
 }
 
 impl FollowError {
+    /// Whether it is our own database that was away, and nobody else.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable | Self::Database(_) => true,
+            Self::Sql(error) => is_outage(error),
+            _ => false,
+        }
+    }
+
     /// Whether it is about the event, so that it would come again with the event and without it would not: nobody is
     /// away, and the tables are there.
     fn is_the_events_own(&self) -> bool {
@@ -173,7 +185,9 @@ impl FollowError {
                 let unprepared = code.is_some_and(|code| ["3F000", "42P01", "42501"].contains(&&*code));
                 !unprepared && !is_outage(error)
             }
-            Self::Database(_) | Self::OtherVersion { .. } | Self::Command(_) | Self::Overdue => false,
+            Self::Database(_) | Self::OtherVersion { .. } | Self::Command(_) | Self::Unavailable | Self::Overdue => {
+                false
+            }
         }
     }
 }
@@ -449,6 +463,13 @@ impl Runner {
                 let taking = async {
                     let mut transaction = connection.begin().await?;
                     let stretch = self.next(follower, &mut transaction, care).await?;
+                    // PLANTED: the checkpoint is there before what it stands for.
+                    #[cfg(feature = "planted-bugs")]
+                    if domain::planted::is(domain::planted::Bug::CheckpointFirst) {
+                        advance(follower.name(), &mut transaction, stretch.section.reaches).await?;
+                        transaction.commit().await?;
+                        transaction = connection.begin().await?;
+                    }
                     let wrapping = self.database.wrapping();
                     let done = take(follower, &mut transaction, wrapping, &stretch, care).await?;
                     transaction.commit().await?;
@@ -525,6 +546,11 @@ async fn take(
 ) -> Result<Step, FollowError> {
     if stretch.is_empty() {
         return Ok(Step::none(stretch));
+    }
+    // PLANTED: what has been taken is taken again.
+    #[cfg(feature = "planted-bugs")]
+    if domain::planted::is(domain::planted::Bug::DedupeOff) && stretch.checkpoint.position % 5 == 0 {
+        apply(follower, transaction, wrapping, stretch, care).await?;
     }
     let parked = apply(follower, transaction, wrapping, stretch, care).await?;
     parking::park(transaction, follower.name(), &parked).await?;

@@ -18,6 +18,8 @@ pub mod database;
 pub mod event;
 pub mod feed;
 pub mod follower;
+#[cfg(test)]
+mod fuzz;
 pub mod history;
 pub mod lease;
 pub mod log;

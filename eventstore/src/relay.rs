@@ -256,6 +256,14 @@ pub async fn look(pool: &PgPool, context: &Context) -> Result<Copied, RelayError
 /// An event on its way, to be taken only after the one `before` it.
 fn outbound(before: Option<Uuid>, published: Published) -> OutboundMessage {
     let (subject, headers) = (published.subject(), published.headers());
+    // PLANTED: nothing of it is left.
+    #[cfg(feature = "planted-bugs")]
+    let published = if domain::planted::is(domain::planted::Bug::RelayAlters) && published.event.position % 50 == 0 {
+        let event = crate::event::RecordedEvent { payload: "{}".to_owned(), ..published.event };
+        Published { event, ..published }
+    } else {
+        published
+    };
     let message = PublishMessage::build()
         .payload(published.event.payload.into())
         .headers(headers)

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use domain::Aggregate;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use thiserror::Error;
 use uuid::Uuid;
@@ -72,12 +73,36 @@ pub struct Streams {
 }
 
 /// A snapshot, or an event after it.
-#[derive(FromRow)]
-struct Step {
-    sequence: i64,
+#[derive(Debug, FromRow)]
+pub struct Step {
+    /// How many events of the stream there are up to here.
+    pub sequence: i64,
     /// Nothing for a snapshot.
-    event_id: Option<Uuid>,
-    payload: String,
+    pub event_id: Option<Uuid>,
+    /// The event as JSON, or the state.
+    pub payload: String,
+}
+
+/// Where streams are read from.
+pub trait Steps: Send + Sync {
+    /// The snapshot of a stream by these rules, if there is one, and the events after it, in order.
+    fn steps<'a>(
+        &'a self,
+        aggregate_type: &'static str,
+        id: Uuid,
+        rules: &'static str,
+    ) -> BoxStream<'a, Result<Step, sqlx::Error>>;
+}
+
+impl Steps for PgPool {
+    fn steps<'a>(
+        &'a self,
+        aggregate_type: &'static str,
+        id: Uuid,
+        rules: &'static str,
+    ) -> BoxStream<'a, Result<Step, sqlx::Error>> {
+        sqlx::query_as::<_, Step>(LOAD).bind(aggregate_type).bind(id.to_string()).bind(rules).fetch(self)
+    }
 }
 
 /// Rules by which there is no snapshot.
@@ -107,39 +132,43 @@ impl Streams {
 
     /// The state of one stream. One without events has version 0.
     pub async fn load<A: Aggregate>(&self, id: Uuid) -> Result<Loaded<A>, LoadError> {
-        match self.load_upon(id, domain::RULES).await {
-            Err(LoadError::Snapshot { version, reason }) => {
-                tracing::error!(aggregate_type = A::TYPE, %id, version, reason, "a snapshot cannot be read");
-                self.load_upon(id, NO_RULES).await
-            }
-            loaded => loaded,
-        }
+        load(&self.pool, id).await
     }
+}
 
-    /// The state of one stream, upon a snapshot by these rules.
-    async fn load_upon<A: Aggregate>(&self, id: Uuid, rules: &str) -> Result<Loaded<A>, LoadError> {
-        let mut loaded = Loaded { state: A::default(), version: 0, in_snapshot: 0, last_event: Uuid::nil() };
-        let mut steps = sqlx::query_as(LOAD).bind(A::TYPE).bind(id.to_string()).bind(rules).fetch(&self.pool);
-        while let Some(Step { sequence, event_id, payload }) = steps.try_next().await? {
-            let sequence = sequence.unsigned_abs();
-            let Some(event_id) = event_id else {
-                let state = serde_json::from_str(&payload);
-                let state =
-                    state.map_err(|error| LoadError::Snapshot { version: sequence, reason: error.to_string() })?;
-                loaded = Loaded { state, version: sequence, in_snapshot: sequence, ..loaded };
-                continue;
-            };
-            let unreadable = |reason| LoadError::Unreadable { sequence, reason };
-            loaded.version += 1;
-            if sequence != loaded.version {
-                return Err(unreadable(format!("event {} is missing before it", loaded.version)));
-            }
-            let event: A::Event = serde_json::from_str(&payload).map_err(|error| unreadable(error.to_string()))?;
-            loaded.state.evolve(&event);
-            loaded.last_event = event_id;
+/// The state of one stream, wherever it is read from. One without events has version 0.
+pub async fn load<A: Aggregate>(source: &dyn Steps, id: Uuid) -> Result<Loaded<A>, LoadError> {
+    match load_upon(source, id, domain::RULES).await {
+        Err(LoadError::Snapshot { version, reason }) => {
+            tracing::error!(aggregate_type = A::TYPE, %id, version, reason, "a snapshot cannot be read");
+            load_upon(source, id, NO_RULES).await
         }
-        Ok(loaded)
+        loaded => loaded,
     }
+}
+
+/// The state of one stream, upon a snapshot by these rules.
+async fn load_upon<A: Aggregate>(source: &dyn Steps, id: Uuid, rules: &'static str) -> Result<Loaded<A>, LoadError> {
+    let mut loaded = Loaded { state: A::default(), version: 0, in_snapshot: 0, last_event: Uuid::nil() };
+    let mut steps = source.steps(A::TYPE, id, rules);
+    while let Some(Step { sequence, event_id, payload }) = steps.try_next().await? {
+        let sequence = sequence.unsigned_abs();
+        let Some(event_id) = event_id else {
+            let state = serde_json::from_str(&payload);
+            let state = state.map_err(|error| LoadError::Snapshot { version: sequence, reason: error.to_string() })?;
+            loaded = Loaded { state, version: sequence, in_snapshot: sequence, ..loaded };
+            continue;
+        };
+        let unreadable = |reason| LoadError::Unreadable { sequence, reason };
+        loaded.version += 1;
+        if sequence != loaded.version {
+            return Err(unreadable(format!("event {} is missing before it", loaded.version)));
+        }
+        let event: A::Event = serde_json::from_str(&payload).map_err(|error| unreadable(error.to_string()))?;
+        loaded.state.evolve(&event);
+        loaded.last_event = event_id;
+    }
+    Ok(loaded)
 }
 
 /// Keeps snapshots, each in the place of an older one of the same aggregate or one by other rules. One whose last event the

@@ -7,16 +7,22 @@
 //! | P1 | an accepted command's events are in the log once, a refused one left nothing, every retry got the same answer | [`answers`] |
 //! | P2 | sequences, positions and commit positions have no gap, and time does not run back | [`sequence`] |
 //! | P3 | the books balance, no balance and no stock is negative at any position, and wallets, escrows and orders agree | [`books`] |
+//! | P4 | an auction's winner has bid the most of all who were told that they had bid, the first of them if there are several | [`auctions`] |
+//! | P6 | each socket has shown every event of its auction once and in order; looked at on its own, by [`check_lines`] | [`watching`] |
+//! | P9 | no transaction said nothing for long; likewise | [`watching`] |
 //! | P7 | no timer has fired twice, early or late; looked at on its own, by [`check_timers`] | [`timers`] |
 //!
 //! It shares nothing with the decision loop but the pure rules of the domain.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::fail::fail;
 use crate::history::History;
+use crate::journal::Line;
 
 mod answers;
+mod auctions;
 mod books;
 mod causes;
 mod charges;
@@ -36,6 +42,7 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watching;
 
 pub use log::{Log, Logged, StoredKey};
 
@@ -50,8 +57,18 @@ pub enum Promise {
     P2,
     /// Balanced books, nothing negative.
     P3,
+    /// The highest bid wins.
+    P4,
+    /// Read models equal their rebuild.
+    P5,
+    /// Sockets show everything once, in order.
+    P6,
     /// Timers, once and in time.
     P7,
+    /// NATS may lose everything.
+    P8,
+    /// Nothing is held for long.
+    P9,
 }
 
 /// A broken promise.
@@ -75,6 +92,7 @@ pub fn check(log: &Log, history: &History) -> Vec<Violation> {
         (Promise::P2, sequence::check(log)),
         (Promise::P3, books::check(log)),
         (Promise::P1, answers::check(log, history)),
+        (Promise::P4, auctions::check(log, history)),
         (Promise::P0, decisions::check(log, history)),
         (Promise::P0, order::check(history)),
     ];
@@ -84,14 +102,22 @@ pub fn check(log: &Log, history: &History) -> Vec<Violation> {
 
 /// Everything that timers have done twice, too early or too late. For a marketplace whose clock stood still whenever it
 /// was not running: otherwise nobody can tell from the log how late a timer was.
-pub fn check_timers(log: &Log) -> Vec<Violation> {
-    timers::check(log).into_iter().map(|what| Violation { promise: Promise::P7, what }).collect()
+/// What happened while it was `unhealthy` for so long may be as late.
+pub fn check_timers(log: &Log, unhealthy: Duration) -> Vec<Violation> {
+    timers::check(log, unhealthy).into_iter().map(|what| Violation { promise: Promise::P7, what }).collect()
+}
+
+/// What sockets and the sessions of the database have shown that they must not.
+pub fn check_lines(lines: &[Line]) -> Vec<Violation> {
+    let (sockets, sessions) = (watching::sockets(lines), watching::sessions(lines));
+    let sockets = sockets.into_iter().map(|what| Violation { promise: Promise::P6, what });
+    sockets.chain(sessions.into_iter().map(|what| Violation { promise: Promise::P9, what })).collect()
 }
 
 /// Ends the test if a timer has fired twice, too early or too late. Tells how many have fired, by kind.
 #[track_caller]
 pub fn assert_timers_kept(log: &Log) -> std::collections::BTreeMap<String, usize> {
-    let violations = check_timers(log);
+    let violations = check_timers(log, Duration::ZERO);
     if let Some(first) = violations.first() {
         fail(&format!("{} violations, the first: {first}", violations.len()));
     }

@@ -235,6 +235,12 @@ impl Ask {
     }
 }
 
+/// What an answer tells of what is behind it: SQL, a path, a trace.
+pub fn leak(text: &str) -> Option<String> {
+    let told = ["select ", "sqlx", "panicked", "/src/", ".rs:"].into_iter().find(|leak| text.contains(leak));
+    told.map(|leak| format!("it tells `{leak}`"))
+}
+
 impl Answer {
     /// The answer, if it has this status.
     #[expect(clippy::return_self_not_must_use, reason = "often nothing else is of interest")]
@@ -282,6 +288,15 @@ impl Answer {
         }
         let of_request = self.header("x-request-id") == self.body["instance"].as_str();
         (!of_request).then(|| "its instance is not the id of the request".to_owned())
+    }
+
+    /// What keeps this answer from being one to a request that must be refused: it fails, is no problem, or tells of what
+    /// is behind it.
+    pub fn refusal_fault(&self) -> Option<String> {
+        if !(400..500).contains(&self.status) {
+            return Some(format!("its status is {}", self.status));
+        }
+        self.problem_fault().or_else(|| leak(&self.text))
     }
 
     /// A header as text.

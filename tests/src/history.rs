@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::http::extract::guest_key;
 use commands::CommandKey;
 use domain::{AccountId, AuctionId, ListingId, Money, OrderId, Timestamp};
+use eventstore::clock::Clock;
 use eventstore::log::Digest;
 use eventstore::secrets::RootSecret;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
@@ -37,7 +38,7 @@ pub struct Command {
 }
 
 /// What can be wanted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Intent {
     /// Bid up to a maximum.
     Bid {
@@ -105,7 +106,7 @@ pub enum Intent {
 }
 
 /// A store.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Shop {
     /// What it is called in paths.
     pub slug: String,
@@ -114,7 +115,7 @@ pub struct Shop {
 }
 
 /// A number of pieces of a listing that has no variants.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Wanted {
     /// Of which listing.
     pub listing: ListingId,
@@ -123,7 +124,7 @@ pub struct Wanted {
 }
 
 /// What can be done with an order. Carrier and reasons are always the same.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub enum Change {
     /// Call it off.
     Cancel,
@@ -152,7 +153,7 @@ pub const CARRIER: &str = "Royal Mail";
 pub const REASON: &str = "It is not what I wanted.";
 
 /// One request and what came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Attempt {
     /// Which server was asked.
     pub node: usize,
@@ -167,7 +168,7 @@ pub struct Attempt {
 }
 
 /// What can come of a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum Outcome {
     /// It was carried out.
     Accepted {
@@ -197,12 +198,15 @@ pub enum Outcome {
     },
 }
 
+/// What is told of an attempt without an answer.
+const NO_ANSWER: &str = "no answer";
+
 impl Outcome {
     /// What an answer, or the lack of one, means.
     pub fn of(answer: Result<Answer, reqwest::Error>) -> Self {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return Self::Unknown { why: format!("no answer: {error}") },
+            Err(error) => return Self::Unknown { why: format!("{NO_ANSWER}: {error}") },
         };
         let (status, slug) = (answer.status, answer.slug().unwrap_or_default());
         let body_position = answer.body["position"].as_i64();
@@ -217,6 +221,11 @@ impl Outcome {
             (409, ..) if slug == "idempotency-key-in-flight" => Self::Unknown { why: format!("409 {slug}") },
             _ => Self::Improper { why: format!("{status} {}", answer.text) },
         }
+    }
+
+    /// Whether there was no answer, not even one that nobody knows yet.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Unknown { why } if why.starts_with(NO_ANSWER))
     }
 
     /// Whether it is known what has become of the command.
@@ -290,6 +299,14 @@ impl Change {
 }
 
 impl Command {
+    /// Asks once for something; `epoch` is when the run began.
+    pub async fn asked_once(client: &Client, key: String, intent: Intent, epoch: Instant) -> Self {
+        let began = epoch.elapsed();
+        let outcome = intent.send(client, &key).await;
+        let attempt = Attempt { node: 0, began, ended: epoch.elapsed(), ended_at: Clock::real_now(), outcome };
+        Self { actor: client.known_account(), key, intent, attempts: vec![attempt] }
+    }
+
     /// Who wanted it, as the log names them.
     pub fn author(&self) -> String {
         self.actor.map_or_else(|| NOBODY.to_owned(), |actor| actor.to_string())
@@ -331,6 +348,22 @@ impl History {
             }
         }
         counts
+    }
+
+    /// How many commands were carried out at an attempt that got no answer, as a later attempt was told.
+    pub fn lost_answers(&self) -> usize {
+        let lost = |command: &&Command| {
+            let unanswered = command.attempts.iter().any(|attempt| attempt.outcome.is_unanswered());
+            let replayed = |attempt: &Attempt| matches!(attempt.outcome, Outcome::Accepted { replayed: true, .. });
+            unanswered && command.attempts.iter().any(replayed)
+        };
+        self.commands.iter().filter(lost).count()
+    }
+
+    /// How many attempts got no answer at all.
+    pub fn unanswered(&self) -> usize {
+        let attempts = self.commands.iter().flat_map(|command| &command.attempts);
+        attempts.filter(|attempt| attempt.outcome.is_unanswered()).count()
     }
 
     /// Writes everything down for whoever has to find out what went wrong. Tells where.

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{AuctionId, Currency, Money};
@@ -17,18 +17,20 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::fail::{OrFail, fail};
-use crate::history::{Attempt, Command, History, Intent, Outcome};
+use crate::fail::OrFail;
+use crate::history::{History, Intent, Outcome};
+use crate::journal::{Journal, Line};
 
 mod bidding;
 mod trading;
 
 /// After an attempt without a definite outcome, how long until the next, unless the server has a new address earlier.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
-/// A command without a definite outcome for so long is left as it is; the checker complains of it.
+/// A command without a definite outcome for so long is left as it is, unless a load says otherwise; the checker complains
+/// of it.
 const SETTLES_WITHIN: Duration = Duration::from_mins(2);
-/// A load of which nothing is accepted for so long is none.
-const ACCEPTS_WITHIN: Duration = Duration::from_mins(2);
+/// A client that goes away does so this soon, in microseconds.
+const LEAVES_WITHIN_US: u64 = 30_000;
 
 /// Who trades, on what, where.
 #[derive(Clone, Debug)]
@@ -43,6 +45,12 @@ pub struct Load {
     pub workers: usize,
     /// Decides what is asked.
     pub seed: u64,
+    /// Where it is written down.
+    pub journal: Arc<Journal>,
+    /// For how long a command is asked for again that has no definite outcome.
+    pub settles_within: Duration,
+    /// In how many of a hundred attempts a client goes away before the answer can have come.
+    pub leaves_percent: u32,
     wishes: Arc<dyn Wishes>,
 }
 
@@ -59,7 +67,7 @@ trait Wishes: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Running {
     shared: Arc<Shared>,
-    workers: JoinSet<Vec<Command>>,
+    workers: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -67,17 +75,31 @@ struct Shared {
     load: Load,
     began: Instant,
     stop: AtomicBool,
-    accepted: watch::Sender<usize>,
+    accepted: AtomicUsize,
+    left: AtomicUsize,
 }
 
 impl Load {
+    fn new(
+        traders: Vec<Client>,
+        auctions: Vec<AuctionId>,
+        nodes: Vec<watch::Receiver<String>>,
+        workers: usize,
+        seed: u64,
+        wishes: Arc<dyn Wishes>,
+    ) -> Self {
+        let (journal, settles_within) = (Arc::new(Journal::temporary()), SETTLES_WITHIN);
+        Self { traders, auctions, nodes, workers, seed, journal, settles_within, leaves_percent: 0, wishes }
+    }
+
     /// Begins.
     pub fn start(self) -> Running {
         let shared = Arc::new(Shared {
             load: self,
             began: Instant::now(),
             stop: AtomicBool::new(false),
-            accepted: watch::Sender::new(0),
+            accepted: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
         });
         let mut workers = JoinSet::new();
         for number in 0..shared.load.workers {
@@ -90,31 +112,19 @@ impl Load {
 impl Running {
     /// How many commands were accepted so far, but for those whose first answer nobody got.
     pub fn accepted(&self) -> usize {
-        *self.shared.accepted.borrow()
+        self.shared.accepted.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many more commands are accepted. Tells how many are by then.
-    ///
-    /// # Panics
-    /// If one of them is not for two minutes.
-    pub async fn accepts(&self, more: usize) -> usize {
-        let mut accepted = self.shared.accepted.subscribe();
-        let mut known = *accepted.borrow_and_update();
-        let target = known + more;
-        while known < target {
-            let changed = tokio::time::timeout(ACCEPTS_WITHIN, accepted.changed()).await;
-            if !matches!(changed, Ok(Ok(()))) {
-                fail(&format!("nothing was accepted for {ACCEPTS_WITHIN:?}, after {known} commands"));
-            }
-            known = *accepted.borrow_and_update();
-        }
-        known
+    /// How often a client has gone away before its answer.
+    pub fn left(&self) -> usize {
+        self.shared.left.load(Ordering::Relaxed)
     }
 
     /// Ends it once every command has a definite outcome, and tells what happened.
     pub async fn stop(self) -> History {
         self.shared.stop.store(true, Ordering::Relaxed);
-        History { commands: self.workers.join_all().await.into_iter().flatten().collect() }
+        self.workers.join_all().await;
+        self.shared.load.journal.history()
     }
 }
 
@@ -134,52 +144,66 @@ impl Worker {
         Self { shared, number, node, address, rng }
     }
 
-    async fn run(mut self) -> Vec<Command> {
-        let mut commands = Vec::new();
+    async fn run(mut self) {
+        let mut number = 0;
         while !self.shared.stop.load(Ordering::Relaxed) {
-            let key = format!("{}-{}-{}", self.shared.load.seed, self.number, commands.len());
-            commands.push(self.carry_out(key).await);
+            let key = format!("{}-{}-{number}", self.shared.load.seed, self.number);
+            self.carry_out(&key).await;
+            number += 1;
         }
-        commands
     }
 
     /// Asks until the outcome is definite; now and then once more after that.
-    async fn carry_out(&mut self, key: String) -> Command {
+    async fn carry_out(&mut self, key: &str) {
         let load = &self.shared.load;
         let (trader, intent) = load.wishes.next(&load.traders, &mut self.rng);
-        let mut command = Command { actor: trader.known_account(), key, intent, attempts: Vec::new() };
-        let began = Instant::now();
-        while began.elapsed() < SETTLES_WITHIN {
-            let attempt = self.attempt(&trader, &command).await;
-            let definite = attempt.outcome.is_definite();
-            let improper = matches!(attempt.outcome, Outcome::Improper { .. });
-            self.learn(&trader, &command.intent, &attempt.outcome);
-            command.attempts.push(attempt);
-            if improper || definite {
+        let (began, patience) = (Instant::now(), load.settles_within);
+        let mut accepted = false;
+        while began.elapsed() < patience {
+            let outcome = self.attempt(&trader, key, &intent).await;
+            self.learn(&trader, &intent, &outcome);
+            accepted = matches!(outcome, Outcome::Accepted { .. });
+            if outcome.is_definite() || matches!(outcome, Outcome::Improper { .. }) {
                 break;
             }
             // Nothing is waited for if the server is back already.
             let _ = tokio::time::timeout(RETRY_AFTER, self.address.changed()).await;
         }
-        let accepted = matches!(command.attempts.last(), Some(Attempt { outcome: Outcome::Accepted { .. }, .. }));
         if accepted && self.rng.random_ratio(1, 20) {
-            let again = self.attempt(&trader, &command).await;
-            command.attempts.push(again);
+            self.attempt(&trader, key, &intent).await;
         }
-        command
     }
 
-    async fn attempt(&mut self, trader: &Client, command: &Command) -> Attempt {
+    async fn attempt(&mut self, trader: &Client, key: &str, intent: &Intent) -> Outcome {
         let address = self.address.borrow_and_update().clone();
-        let began = self.shared.began.elapsed();
-        let outcome = command.intent.send(&trader.at(&address), &command.key).await;
-        Attempt { node: self.node, began, ended: self.shared.began.elapsed(), ended_at: Clock::real_now(), outcome }
+        let Shared { load: Load { journal, .. }, began, .. } = &*self.shared;
+        let attempt = journal.attempt();
+        journal.write(&Line::Invoke {
+            attempt,
+            actor: trader.known_account(),
+            key: key.to_owned(),
+            intent: intent.clone(),
+            node: self.node,
+            began: began.elapsed(),
+        });
+        let outcome = if self.rng.random_ratio(self.shared.load.leaves_percent, 100) {
+            let patience = Duration::from_micros(self.rng.random_range(0..LEAVES_WITHIN_US));
+            let sent = tokio::time::timeout(patience, intent.send(&trader.at(&address), key)).await;
+            sent.unwrap_or_else(|_| {
+                self.shared.left.fetch_add(1, Ordering::Relaxed);
+                Outcome::Unknown { why: "the client has gone away".to_owned() }
+            })
+        } else {
+            intent.send(&trader.at(&address), key).await
+        };
+        journal.answered(attempt, began.elapsed(), Clock::real_now(), outcome.clone());
+        outcome
     }
 
     fn learn(&self, trader: &Client, intent: &Intent, outcome: &Outcome) {
         // What is told again was accepted before.
         if matches!(outcome, Outcome::Accepted { replayed: false, .. }) {
-            self.shared.accepted.send_modify(|accepted| *accepted += 1);
+            self.shared.accepted.fetch_add(1, Ordering::Relaxed);
         }
         let load = &self.shared.load;
         load.wishes.learn(&load.traders, trader, intent, outcome);

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_nats::Client;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -34,7 +36,11 @@ fn binary() -> PathBuf {
 impl NatsServer {
     /// On a free port.
     pub async fn start() -> Self {
-        let folder = TempDir::new().or_fail("make a folder for NATS");
+        Self::start_in(TempDir::new().or_fail("make a folder for NATS")).await
+    }
+
+    /// The same, keeping what it stores in this folder.
+    pub async fn start_in(folder: TempDir) -> Self {
         let mut server = Self { child: None, port: 0, folder };
         server.spawn("-1");
         // It names its file after its process, and writes it once it listens.
@@ -84,6 +90,17 @@ impl NatsServer {
             Some(mut child) => child.kill().await.or_fail("kill NATS"),
             None => fail("NATS does not run"),
         }
+    }
+
+    /// Any other signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
+        kill(Pid::from_raw(id.or_fail("find NATS running")), signal).or_fail("send NATS a signal");
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Loses everything it has stored. It must not run.

@@ -35,6 +35,24 @@ impl Socket {
         }
     }
 
+    /// The same, at a server that may be away.
+    pub async fn reach(address: &str, path: &str) -> Option<Self> {
+        let address = address.replacen("http", "ws", 1);
+        let (stream, _) = connect_async(format!("{address}{path}")).await.ok()?;
+        Some(Self { stream })
+    }
+
+    /// The next message, however long it takes; nothing once the socket has ended or is broken.
+    pub async fn listen(&mut self) -> Option<Value> {
+        loop {
+            match self.stream.next().await? {
+                Ok(Message::Text(text)) => return serde_json::from_str(&text).ok(),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// The next message.
     pub async fn next(&mut self) -> Value {
         match self.next_frame().await {

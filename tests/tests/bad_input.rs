@@ -107,11 +107,7 @@ async fn whatever_is_refused_leaves_no_trace() {
         let ask = client.ask(&method, &format!("/api/v1{path}"));
         let answer = if method == Method::GET { ask } else { ask.raw(media_type, body) }.key("bad").send().await;
         let what = format!("{method} {path} {shown} → {} {}", answer.status, answer.text);
-        assert!((400..500).contains(&answer.status), "not refused: {what}");
-        assert_eq!(answer.problem_fault(), None, "{what}");
-        for leak in ["select ", "sqlx", "panicked", "/src/", ".rs:"] {
-            assert!(!answer.text.contains(leak), "tells `{leak}`: {what}");
-        }
+        assert_eq!(answer.refusal_fault(), None, "{what}");
         assert_eq!(server.database.log_head().await, head, "moved the log: {what}");
     }
     assert!(count > 200, "{count}");
@@ -167,6 +163,15 @@ async fn what_cannot_be_a_name_names_nothing() {
     assert_eq!(bazaar.server.database.log_head().await, head);
 }
 
+#[tokio::test]
+async fn a_cursor_with_a_text_that_no_table_can_hold_is_refused() {
+    let bazaar = Bazaar::open().await;
+    let fees = |id: &str| format!("/api/v1/admin/fees?cursor={}", cursor(json!({ "scope": "category", "id": id })));
+    bazaar.staff.ask(&Method::GET, &fees("watches")).send().await.expect(200);
+    let refused = bazaar.staff.ask(&Method::GET, &fees("watches\0")).send().await;
+    assert_eq!(refused.refusal_fault(), None, "{}", refused.text);
+}
+
 /// Amounts that no rule admits anywhere.
 fn amounts() -> Vec<Value> {
     let of = |amount: Value, currency: &str| json!({ "amount": amount, "currency": currency });
@@ -206,6 +211,12 @@ fn registration(field: &str, value: &Value) -> Value {
     with(good, field, value.clone())
 }
 
+/// The cursor to what comes after this key.
+fn cursor(key: Value) -> String {
+    let end = projections::Page { items: Vec::<()>::new(), next: Some(key) };
+    Page::of(end, |()| Ok(())).unwrap().next_cursor.unwrap()
+}
+
 /// Every list after each of some cursors with times that Postgres cannot hold.
 fn lists_after_forged_cursors() -> Vec<String> {
     let lists = [
@@ -221,10 +232,6 @@ fn lists_after_forged_cursors() -> Vec<String> {
         "/affiliate?limit=1",
         "/statements/2026-01?limit=1",
     ];
-    let cursor = |key: Value| {
-        let end = projections::Page { items: Vec::<()>::new(), next: Some(key) };
-        Page::of(end, |()| Ok(())).unwrap().next_cursor.unwrap()
-    };
     let id = uuid::Uuid::from_u128(7);
     let keys = |time: &str| {
         [

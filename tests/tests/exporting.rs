@@ -22,10 +22,9 @@ use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::listing;
 use tradepost_tests::models;
 use tradepost_tests::server::{InProcess, tradepost};
+use tradepost_tests::verifying::verify;
 
 use crate::rebuild::busy;
-use crate::verify::verify;
-
 const CARRIER: &str = "the key that carries the keys of people\n";
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -18,8 +18,6 @@ mod auctions;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
-mod backup;
-#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cards;
@@ -60,6 +58,8 @@ mod health;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod integration;
@@ -67,14 +67,6 @@ mod integration;
 mod keys;
 #[cfg(test)]
 mod kill_payments;
-#[cfg(test)]
-mod kill_postgres;
-#[cfg(test)]
-mod kill_rebuild;
-#[cfg(test)]
-mod kill_server;
-#[cfg(test)]
-mod kill_server_orders;
 #[cfg(test)]
 mod listing_images;
 #[cfg(test)]
@@ -101,8 +93,6 @@ mod pages;
 mod payouts;
 #[cfg(test)]
 mod points;
-#[cfg(test)]
-mod poison;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
@@ -131,8 +121,6 @@ mod searching;
 mod second_chances;
 #[cfg(test)]
 mod sessions;
-#[cfg(test)]
-mod slow_sockets;
 #[cfg(test)]
 mod start_up;
 mod statements;

@@ -15,8 +15,7 @@ use tradepost_tests::market::auction;
 use tradepost_tests::models;
 use tradepost_tests::nats::NatsServer;
 use tradepost_tests::server::Spawned;
-
-use crate::verify::verify;
+use tradepost_tests::verifying::verify;
 
 /// What has not come by then will not come: the promise is 10 seconds after NATS is back.
 const CONVERGES_WITHIN: Duration = Duration::from_secs(10);

@@ -13,8 +13,7 @@ use tradepost_tests::client::{Answer, Client};
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::market::auction;
 use tradepost_tests::server::{InProcess, tradepost};
-
-use crate::verify::verify;
+use tradepost_tests::verifying::verify;
 
 /// A marketplace that signs often, and hands each head on to a file if there is one.
 async fn bazaar(anchors: Option<&std::path::Path>) -> Bazaar {

@@ -1,33 +1,16 @@
 //! Many at once on one thing: exactly what the rules allow comes of it.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{Currency, Money};
-use eventstore::clock::Clock;
-use futures::{StreamExt, future, stream};
+use futures::future;
 use serde_json::json;
-use tradepost_tests::bazaar::{Bazaar, DAY_MS, MINUTE_MS, order_of};
+use tradepost_tests::bazaar::{Bazaar, DAY_MS, order_of};
 use tradepost_tests::checker::{Log, assert_kept};
-use tradepost_tests::client::{Answer, Client};
-use tradepost_tests::history::{Attempt, Change, Command, History, Intent, Outcome, Wanted};
-use tradepost_tests::market::{auction, usd};
+use tradepost_tests::client::Answer;
+use tradepost_tests::history::{Change, Command, History, Intent, Outcome, Wanted};
 use tradepost_tests::server::InProcess;
-
-/// Asks once and writes it down.
-async fn ask(client: &Client, key: String, intent: Intent, epoch: Instant) -> Command {
-    let began = epoch.elapsed();
-    let outcome = intent.send(client, &key).await;
-    let attempt = Attempt { node: 0, began, ended: epoch.elapsed(), ended_at: Clock::real_now(), outcome };
-    Command { actor: client.known_account(), key, intent, attempts: vec![attempt] }
-}
-
-/// So many accounts, `first0`, `first1` and on.
-async fn crowd(server: &InProcess, first: &str, count: usize) -> Vec<Client> {
-    let join = |number| async move { server.join(&format!("{first}{number}")).await };
-    stream::iter(0..count).map(join).buffered(16).collect().await
-}
 
 /// The kind of problem that a command was refused with; nothing if it was accepted.
 fn slug(command: &Command) -> Option<&str> {
@@ -58,71 +41,6 @@ async fn log_of(server: &InProcess) -> Log {
 }
 
 #[tokio::test]
-async fn of_two_hundred_bidders_at_once_the_highest_wins_and_each_is_told_the_truth() {
-    let server = InProcess::start().await;
-    let seller = server.client().register_seller("seller").await;
-    let id = seller.schedule(&auction(1_000)).await;
-    let bidders = crowd(&server, "bidder", 200).await;
-
-    let epoch = Instant::now();
-    // One is far above the rest, so that no increment can stand in its way.
-    let maximum = |number: i64| if number == 117 { 9_000_000 } else { 1_000 + (number * 7_919) % 400_000 };
-    let bids = bidders.iter().zip(0..).map(|(bidder, number)| {
-        let maximum = Money::new(maximum(number), Currency::USD).unwrap();
-        ask(bidder, format!("bid-{number}"), Intent::Bid { auction: id.parse().unwrap(), maximum }, epoch)
-    });
-    let history = History { commands: future::join_all(bids).await };
-    let counts = history.counts(None);
-    assert_eq!((counts.accepted + counts.refused, counts.unknown_attempts), (200, 0));
-    assert!(counts.accepted >= 2, "{counts:?}");
-    assert_kept(&log_of(&server).await, &history);
-
-    let closed = seller.advance(3_600_000).await;
-    let shown = bidders[117].auction(&id, closed).await;
-    assert_eq!((&shown["result"], &shown["winner"]), (&json!("won"), &shown["you"]));
-    assert_eq!(shown["bids"], json!(counts.accepted));
-    // The second price: no accepted bid of anybody else is above it, and it is one increment above the best of them.
-    let accepted =
-        history.commands.iter().filter(|command| matches!(command.attempts[0].outcome, Outcome::Accepted { .. }));
-    let rivals = accepted.filter_map(|command| match &command.intent {
-        Intent::Bid { maximum, .. } if maximum.minor() != 9_000_000 => Some(maximum.minor()),
-        _ => None,
-    });
-    let second = rivals.max().unwrap();
-    let increment = domain::increments::Increments::standard(Currency::USD).at(second);
-    assert_eq!(shown["price"], usd(second + increment));
-}
-
-#[tokio::test]
-async fn the_same_key_fifty_times_at_once_has_one_effect() {
-    let server = InProcess::start().await;
-    let ann = server.client().register("ann").await;
-    let before = server.database.log_head().await;
-    for round in 0..10 {
-        let (key, body) =
-            (format!("key-{round}"), json!({ "amount": usd(1_000), "payment_method": "sandbox-declines" }));
-        let asks = (0..50).map(|_| ann.post("/payments/deposit", &body).key(&key).send());
-        let mut told = BTreeSet::new();
-        for answer in future::join_all(asks).await {
-            if answer.status == 202 {
-                told.insert(answer.text);
-            } else {
-                answer.problem(409, "idempotency-key-in-flight");
-            }
-        }
-        assert_eq!(told.len(), 1, "{told:?}");
-    }
-    let after = ann.advance(0).await;
-    let requested: i64 = sqlx::query_scalar("select count(*) from events where event_type = 'DepositRequested'")
-        .fetch_one(&mut server.database.connect().await)
-        .await
-        .unwrap();
-    assert_eq!(requested, 10);
-    // The wallet is opened once; each deposit is requested and declined, and so is its charge.
-    assert_eq!(after - before, 1 + 4 * 10);
-}
-
-#[tokio::test]
 async fn of_fifty_withdrawals_at_once_exactly_those_that_are_covered_are_paid() {
     let server = InProcess::start().await;
     let ann = server.client().register("ann").await;
@@ -131,7 +49,7 @@ async fn of_fifty_withdrawals_at_once_exactly_those_that_are_covered_are_paid() 
     let withdraw = |number: usize| {
         let amount = Money::new(1_000, Currency::USD).unwrap();
         let method = "sandbox-succeeds".to_owned();
-        ask(&ann, format!("withdrawal-{number}"), Intent::Withdraw { amount, method }, epoch)
+        Command::asked_once(&ann, format!("withdrawal-{number}"), Intent::Withdraw { amount, method }, epoch)
     };
     let history = History { commands: future::join_all((0..50).map(withdraw)).await };
     let counts = history.counts(None);
@@ -140,32 +58,6 @@ async fn of_fifty_withdrawals_at_once_exactly_those_that_are_covered_are_paid() 
     assert_eq!(ann.available(position).await, 0);
     // The deposit was made before, and has no key.
     assert_kept(&log_of(&server).await, &history);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_five_hundred_buyers_at_once_for_fifty_pieces_exactly_fifty_have_an_order() {
-    let bazaar = Bazaar::open().await;
-    let goods = bazaar.offer(50).await;
-    let buyers = crowd(&bazaar.server, "rival", 500).await;
-    let epoch = Instant::now();
-    let carts = buyers
-        .iter()
-        .enumerate()
-        .map(|(number, buyer)| ask(buyer, format!("cart-{number}"), cart(&[(&goods, 1)]), epoch));
-    let history = History { commands: future::join_all(carts).await };
-    let refused: Vec<&str> = history.commands.iter().filter_map(slug).collect();
-    assert_eq!((history.commands.len() - refused.len(), refused.len()), (50, 450));
-    for command in history.commands.iter().filter(|command| slug(command).is_some()) {
-        let Outcome::Refused { problem, .. } = &command.attempts[0].outcome else { panic!("not refused") };
-        assert_eq!(problem["type"], "/problems/out-of-stock");
-        assert_eq!((&problem["available"], &problem["requested"]), (&json!(0), &json!(1)), "{problem}");
-    }
-    assert_eq!(stock(&bazaar, &goods).await, 0);
-    assert_kept(&log_of(&bazaar.server).await, &history);
-    // Nobody pays: all pieces are for sale again, once.
-    bazaar.wait(15 * MINUTE_MS).await;
-    assert_eq!(stock(&bazaar, &goods).await, 50);
-    assert_kept(&log_of(&bazaar.server).await, &history);
 }
 
 #[tokio::test]
@@ -180,8 +72,8 @@ async fn of_two_carts_that_share_a_last_piece_one_is_bought_whole_and_the_other_
         let first = cart(&[(&mine, 1), (&shared, 1)]);
         let second = cart(&[(&shared, 1), (&theirs, 1)]);
         let (first, second) = future::join(
-            ask(&bazaar.buyer, format!("first-{round}"), first, epoch),
-            ask(&other, format!("second-{round}"), second, epoch),
+            Command::asked_once(&bazaar.buyer, format!("first-{round}"), first, epoch),
+            Command::asked_once(&other, format!("second-{round}"), second, epoch),
         )
         .await;
         let (lost, kept) = match (slug(&first), slug(&second)) {
@@ -216,7 +108,7 @@ async fn an_order_that_is_paid_at_the_instant_of_its_deadline_is_paid_or_expired
             let (order, clock) = (order_of(placed), &bazaar.server.app.clock);
             let moment = deadline(placed) + TimeDelta::milliseconds(offset_ms);
             let intent = Intent::Pay { order: order.parse().unwrap(), method: None };
-            let paid = ask(&bazaar.buyer, format!("pay-{round}-{order}"), intent, epoch);
+            let paid = Command::asked_once(&bazaar.buyer, format!("pay-{round}-{order}"), intent, epoch);
             async move {
                 while clock.now() < moment {
                     tokio::task::yield_now().await;
@@ -255,8 +147,10 @@ async fn of_a_release_and_a_dispute_at_the_same_instant_exactly_one_wins() {
     let (mut history, mut released) = (History::default(), 0);
     for round in 0..20 {
         let order = bazaar.deliver().await;
-        let confirm = ask(&bazaar.buyer, format!("confirm-{round}"), change(&order, Change::Confirm), epoch);
-        let dispute = ask(&bazaar.seller, format!("dispute-{round}"), change(&order, Change::Dispute), epoch);
+        let confirm =
+            Command::asked_once(&bazaar.buyer, format!("confirm-{round}"), change(&order, Change::Confirm), epoch);
+        let dispute =
+            Command::asked_once(&bazaar.seller, format!("dispute-{round}"), change(&order, Change::Dispute), epoch);
         // In every other round the dispute has a little head start.
         let confirm = async {
             if round % 2 == 1 {
@@ -299,7 +193,9 @@ async fn of_a_dispute_and_the_end_of_the_inspection_at_the_same_instant_exactly_
         while bazaar.server.app.clock.now() < end + TimeDelta::milliseconds(round - 8) {
             tokio::task::yield_now().await;
         }
-        let dispute = ask(&bazaar.buyer, format!("dispute-{round}"), change(&order, Change::Dispute), epoch).await;
+        let dispute =
+            Command::asked_once(&bazaar.buyer, format!("dispute-{round}"), change(&order, Change::Dispute), epoch)
+                .await;
         let expected = match slug(&dispute) {
             None => ("disputed".to_owned(), "disputed".to_owned()),
             Some("wrong-escrow-status" | "inspection-over") => ("completed".to_owned(), "released".to_owned()),

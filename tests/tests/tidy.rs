@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// The members of the workspace and which others each may use: `domain ← eventstore ← commands, projections ← api ←
 /// tests`. Commands and projections never know of each other.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("domain", &[]),
     ("eventstore", &["domain"]),
     ("commands", &["domain", "eventstore"]),
     ("projections", &["domain", "eventstore"]),
     ("api", &["domain", "eventstore", "commands", "projections"]),
     ("tests", &["domain", "eventstore", "commands", "projections", "api"]),
+    ("tests/faults", &["domain", "eventstore", "commands", "projections", "api"]),
 ];
 /// What must not appear in the domain, as whole words.
 const BANNED_IN_DOMAIN: [&str; 13] = [
@@ -213,6 +214,35 @@ fn nothing_is_left_for_later() {
         }
     }
     assert!(left.is_empty(), "left for later: {left:#?}");
+}
+
+#[test]
+fn no_build_but_that_of_the_selftest_has_planted_bugs() {
+    let gate = "#[cfg(feature = \"planted-bugs\")]";
+    for (member, _) in LAYERS {
+        let text = read(&root().join(member).join("Cargo.toml"));
+        let manifest: toml::Table = text.parse().unwrap();
+        let features = manifest.get("features").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        assert!(!features.contains_key("default"), "{member} has features by default");
+        for (name, wanted) in features.iter().filter(|(name, _)| *name != "planted-bugs") {
+            assert!(!wanted.to_string().contains("planted-bugs"), "{name} of {member} plants bugs");
+        }
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let wanted = manifest.get(section).map(ToString::to_string).unwrap_or_default();
+            assert!(!wanted.contains("planted-bugs"), "{member} asks for planted bugs ({section})");
+        }
+    }
+    let workspace: toml::Table = read(&root().join("Cargo.toml")).parse().unwrap();
+    assert!(!workspace["workspace"].to_string().contains("planted-bugs"), "the workspace asks for planted bugs");
+    // What names them is behind the feature, or within a statement that is.
+    for file in sources().iter().filter(|file| !file.ends_with("tidy.rs") && !file.ends_with("planted.rs")) {
+        let text = read(file);
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, _) in lines.iter().enumerate().filter(|(_, line)| code(line).contains("planted::")) {
+            let gated = lines[number.saturating_sub(4)..=number].iter().any(|line| line.trim() == gate);
+            assert!(gated, "{}:{}: a bug is planted in every build", shown(file), number + 1);
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Two nodes on one database, both busy with the same two auctions and four wallets: what any client was told is
-//! explained by the log. `TRADEPOST_TWO_NODES_SECONDS` says for how long, a minute unless told.
+//! explained by the log. `TRADEPOST_TWO_NODES_SECONDS` says for how long, 20 seconds unless told.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const WORKERS: usize = 16;
 
 fn duration() -> Duration {
     let named = std::env::var("TRADEPOST_TWO_NODES_SECONDS").ok();
-    Duration::from_secs(named.map_or(60, |seconds| seconds.parse().or_fail("read TRADEPOST_TWO_NODES_SECONDS")))
+    Duration::from_secs(named.map_or(20, |seconds| seconds.parse().or_fail("read TRADEPOST_TWO_NODES_SECONDS")))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

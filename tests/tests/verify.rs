@@ -2,13 +2,13 @@
 
 use api::app::followers;
 use api::config::Config;
-use serde_json::Value;
 use sqlx::Executor;
 use tokio::sync::watch;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::load::{Load, seed};
-use tradepost_tests::server::{InProcess, tradepost};
+use tradepost_tests::server::InProcess;
+use tradepost_tests::verifying::verify;
 
 /// A marketplace in which something has happened, at rest.
 async fn traded() -> TestDatabase {
@@ -42,23 +42,6 @@ async fn findings(database: &TestDatabase) -> Vec<(String, String)> {
     let (checks, found) = verify(database, &[]).await;
     assert_eq!(checks, followers().count() + 2, "the log, the snapshots, and whatever follows the log");
     found
-}
-
-/// How many things `tradepost verify` looks at, and what it finds.
-pub(crate) async fn verify(database: &TestDatabase, options: &[&str]) -> (usize, Vec<(String, String)>) {
-    let command = [&["verify", "--json"], options].concat();
-    let output = tradepost(database.url(), &command).output().await.or_fail("run `tradepost verify`");
-    let report: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    let mut found = Vec::new();
-    for check in report["checks"].as_array().unwrap() {
-        for finding in check["findings"].as_array().unwrap() {
-            found.push((check["subject"].as_str().unwrap().to_owned(), finding.as_str().unwrap().to_owned()));
-        }
-    }
-    assert_eq!(output.status.success(), found.is_empty(), "the exit code tells too");
-    assert_eq!(report["sound"], found.is_empty());
-    (report["checks"].as_array().unwrap().len(), found)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

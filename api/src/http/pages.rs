@@ -71,17 +71,20 @@ impl<'de, C: DeserializeOwned> Deserialize<'de> for Cursor<C> {
         let text = String::deserialize(deserializer)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).ok();
         let value = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let cursor = value.filter(has_storable_times).and_then(|value| serde_json::from_value(value).ok());
+        let cursor = value.filter(is_storable).and_then(|value| serde_json::from_value(value).ok());
         cursor.map(Self).ok_or_else(|| serde::de::Error::custom("must be a next_cursor of this list"))
     }
 }
 
-/// Whether Postgres can hold every time in a cursor. A forged one may name a year that only we can read.
-fn has_storable_times(cursor: &Value) -> bool {
+/// Whether Postgres can hold everything in a cursor. A forged one may name a year that only we can read, or have U+0000.
+fn is_storable(cursor: &Value) -> bool {
     match cursor {
-        Value::Object(fields) => fields.values().all(has_storable_times),
-        Value::Array(items) => items.iter().all(has_storable_times),
-        Value::String(text) => text.parse::<DateTime<Utc>>().map_or(true, |time| STORABLE_YEARS.contains(&time.year())),
+        Value::Object(fields) => fields.values().all(is_storable),
+        Value::Array(items) => items.iter().all(is_storable),
+        Value::String(text) => {
+            let time = text.parse::<DateTime<Utc>>();
+            !text.contains('\0') && time.map_or(true, |time| STORABLE_YEARS.contains(&time.year()))
+        }
         _ => true,
     }
 }

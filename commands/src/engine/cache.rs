@@ -11,10 +11,10 @@ use lru::LruCache;
 use uuid::Uuid;
 
 use eventstore::event::RecordedEvent;
-use eventstore::streams::{LoadError, Loaded, Streams};
+use eventstore::streams::{self, LoadError, Loaded, Steps};
 
 /// Names a stream.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct StreamKey {
     /// [`Aggregate::TYPE`].
     pub(crate) aggregate_type: &'static str,
@@ -119,12 +119,12 @@ impl Entry {
 }
 
 /// Reads the state of one stream from the log.
-pub(crate) type Load = for<'a> fn(&'a Streams, Uuid) -> BoxFuture<'a, Result<Entry, LoadError>>;
+pub(crate) type Load = for<'a> fn(&'a dyn Steps, Uuid) -> BoxFuture<'a, Result<Entry, LoadError>>;
 
 /// The [`Load`] of one type.
-pub(crate) fn load<A: Aggregate>(streams: &Streams, id: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
+pub(crate) fn load<A: Aggregate>(steps: &dyn Steps, id: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
     Box::pin(async move {
-        let Loaded { state, version, in_snapshot, last_event } = streams.load::<A>(id).await?;
+        let Loaded { state, version, in_snapshot, last_event } = streams::load::<A>(steps, id).await?;
         Ok(Entry { state: Arc::new(state), version, last_event, in_snapshot })
     })
 }

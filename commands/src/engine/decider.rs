@@ -15,7 +15,7 @@
 //!
 //! Nothing is answered before what it rests on is committed. If a batch misses, what was decided upon it is decided again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -27,15 +27,15 @@ use std::time::{Duration, Instant};
 use domain::{Refusal, Timestamp};
 use eventstore::Position;
 use eventstore::clock::Clock;
-use eventstore::database::{Database, DatabaseError, Session};
-use eventstore::event::{Interest, RecordedEvent, known_type};
+use eventstore::database::DatabaseError;
+use eventstore::event::{RecordedEvent, known_type};
 use eventstore::feed::Feed;
-use eventstore::log::{self, AcceptedKey, AppendError, Appended, Batch, Digest, Head, StoredAnswer};
-use eventstore::streams::{LoadError, Streams};
+use eventstore::log::{AcceptedKey, AppendError, Appended, Batch, Digest, Head, StoredAnswer};
+use eventstore::streams::LoadError;
 use eventstore::trace::{self, KeyValue, Period};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use lru::LruCache;
-use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -43,17 +43,14 @@ use super::cache::{Cache, Entry, Load, StreamKey, cache};
 use super::job::Job;
 use super::measures::Measures;
 use super::snapshots::Snapshots;
+use super::storage::{Session, Storage};
 use super::world::{Changes, Halt, Layer, Missing, World};
-use super::{
-    CommandError, EngineSettings, IDLE, LOCK_PATIENCE, OUTAGE_PATIENCE, RECOVERY_PATIENCE, STATEMENT_PATIENCE,
-};
+use super::{CommandError, EngineSettings, IDLE, OUTAGE_PATIENCE, RECOVERY_PATIENCE, STATEMENT_PATIENCE};
 
 type Jobs = Vec<Box<dyn Job>>;
 
 /// Answers to accepted keys that are kept in memory.
 const REMEMBERED_KEYS: usize = 65_536;
-/// Connections for loading aggregates that are not in memory, for their snapshots, and for answers that were given before.
-const LOADING_CONNECTIONS: u32 = 4;
 /// How many commands are decided at a time while a batch is being committed: for so long its end is not noticed.
 const AT_A_TIME: usize = 32;
 /// How many events are read at once to catch up with other nodes.
@@ -68,12 +65,9 @@ pub(crate) struct Decider {
     clock: Clock,
     head: Head,
     feed: Feed,
-    database: Database,
+    storage: Arc<dyn Storage>,
     /// The loop's own; dropped whenever an answer was lost on it.
-    connection: Option<PgConnection>,
-    /// Of the connection that was made last, which must have ended before there is another.
-    session: Session,
-    streams: Arc<Streams>,
+    session: Option<Box<dyn Session>>,
     snapshots: Snapshots,
     submitted: mpsc::UnboundedReceiver<Box<dyn Job>>,
     loading: Loading,
@@ -92,7 +86,8 @@ pub(crate) struct Decider {
 
 /// Aggregates on their way into memory, and who waits for them.
 struct Loading {
-    waiting: HashMap<StreamKey, Waiting>,
+    /// In the same order each time, so that what has happened can be told again.
+    waiting: BTreeMap<StreamKey, Waiting>,
     done: mpsc::UnboundedReceiver<(StreamKey, Loaded)>,
     tell: mpsc::UnboundedSender<(StreamKey, Loaded)>,
 }
@@ -139,7 +134,7 @@ enum Missed {
 
 impl Decider {
     pub(crate) async fn connect(
-        database: &Database,
+        storage: Arc<dyn Storage>,
         settings: EngineSettings,
         clock: Clock,
         head: Head,
@@ -147,24 +142,21 @@ impl Decider {
         submitted: mpsc::UnboundedReceiver<Box<dyn Job>>,
         available: Arc<AtomicBool>,
     ) -> Result<Self, DatabaseError> {
-        let (mut connection, session) = database.connect_in_place_of(None, LOCK_PATIENCE).await?;
-        let known = log::head(&mut connection).await?;
-        let last_recorded_at = log::last_recorded_at(&mut connection).await?;
+        let mut session = storage.connect().await?;
+        let known = session.head().await?;
+        let last_recorded_at = session.last_recorded_at().await?;
         head.seen_at(known);
         let (tell, done) = mpsc::unbounded_channel();
-        let pool = database.pool(LOADING_CONNECTIONS);
         Ok(Self {
             settings,
             clock,
             head,
             feed,
-            database: database.clone(),
-            connection: Some(connection),
-            session,
-            streams: Arc::new(Streams::new(pool.clone())),
-            snapshots: Snapshots::start(pool),
+            snapshots: Snapshots::start(storage.clone()),
+            storage,
+            session: Some(session),
             submitted,
-            loading: Loading { waiting: HashMap::new(), done, tell },
+            loading: Loading { waiting: BTreeMap::new(), done, tell },
             ready: VecDeque::new(),
             available,
             cut_short: false,
@@ -315,21 +307,27 @@ impl Decider {
 
     /// Appends a batch under the believed head. Meanwhile decides into the next one what comes, upon the states that this
     /// one makes.
-    async fn append(&mut self, batch: &Batch, next: Option<(&mut Decided, &Layer)>) -> Result<(), Missed> {
-        let Ok(connection) = self.take_connection().await else { return Err(Missed::Lost) };
-        let began = Instant::now();
-        let (connection, outcome) = {
-            let appending = pin!(append(connection, self.known, batch));
-            match next {
-                Some((next, below)) => self.decide_during(appending, next, below).await,
-                None => appending.await,
+    fn append<'a>(
+        &'a mut self,
+        batch: &'a Batch,
+        next: Option<(&'a mut Decided, &'a Layer)>,
+    ) -> BoxFuture<'a, Result<(), Missed>> {
+        Box::pin(async move {
+            let Ok(session) = self.take_session().await else { return Err(Missed::Lost) };
+            let began = Instant::now();
+            let (session, outcome) = {
+                let appending = pin!(append(session, self.known, batch));
+                match next {
+                    Some((next, below)) => self.decide_during(appending, next, below).await,
+                    None => appending.await,
+                }
+            };
+            self.measures.append.record(began.elapsed());
+            if !matches!(outcome, Err(AppendError::Unknown(_))) {
+                self.session = Some(session);
             }
-        };
-        self.measures.append.record(began.elapsed());
-        if !matches!(outcome, Err(AppendError::Unknown(_))) {
-            self.connection = Some(connection);
-        }
-        into_missed(outcome)
+            into_missed(outcome)
+        })
     }
 
     /// Decides into `next` what comes until `appending` is done, upon what that appends.
@@ -375,17 +373,16 @@ impl Decider {
 
     /// One attempt with the head locked first, so that no other node can come between.
     async fn attempt_locked(&mut self, jobs: Jobs) -> (Decided, Result<(), Missed>) {
-        let Ok(mut connection) = self.take_connection().await else {
+        let Ok(mut session) = self.take_session().await else {
             return (self.decide_all(jobs), Err(Missed::Lost));
         };
         let known = self.known;
         let locked = tokio::time::timeout(STATEMENT_PATIENCE, async {
-            let mut transaction = connection.begin().await?;
-            let head = log::lock_head(&mut transaction).await?;
-            let events = log::read_range(&mut transaction, known, head, Interest::Everything).await?;
-            Ok::<_, sqlx::Error>((transaction, head, events))
+            let head = session.lock_head().await?;
+            let events = session.read_range(known, head).await?;
+            Ok::<_, sqlx::Error>((head, events))
         });
-        let Ok(Ok((mut transaction, head, events))) = locked.await else {
+        let Ok(Ok((head, events))) = locked.await else {
             return (self.decide_all(jobs), Err(Missed::Lost));
         };
         if head < known {
@@ -393,16 +390,13 @@ impl Decider {
         }
         self.take_in(&events);
         let decided = self.decide_all(jobs);
-        let (known, batch, began) = (self.known, &decided.batch, Instant::now());
-        let outcome = tokio::time::timeout(STATEMENT_PATIENCE, async move {
-            let appended = log::append(&mut transaction, known, batch).await?;
-            transaction.commit().await.map_err(AppendError::Unknown)?;
-            Ok(appended)
-        });
-        let outcome = outcome.await.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
+        let began = Instant::now();
+        let appending = session.append_locked(self.known, &decided.batch);
+        let outcome = tokio::time::timeout(STATEMENT_PATIENCE, appending).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
         self.measures.append.record(began.elapsed());
         if !matches!(outcome, Err(AppendError::Unknown(_))) {
-            self.connection = Some(connection);
+            self.session = Some(session);
         }
         (decided, into_missed(outcome))
     }
@@ -450,7 +444,7 @@ impl Decider {
                 }
                 Ok(Err(Halt::Missing(missing))) => {
                     self.measures.cache_misses.increment(1);
-                    self.loading.set_aside(job, &missing, &self.streams);
+                    self.loading.set_aside(job, &missing, &self.storage);
                 }
                 Err(_) => decided.verdicts.push((job, Verdict::Panicked)),
             }
@@ -517,7 +511,7 @@ impl Decider {
             }
         }
         if !refused.is_empty() {
-            tokio::spawn(answer_refused(self.streams.clone(), refused));
+            tokio::spawn(answer_refused(self.storage.clone(), refused));
         }
     }
 
@@ -536,7 +530,7 @@ impl Decider {
     /// Some key of the batch was accepted before: learns which, answers them, and gives the others back.
     async fn answer_seen(&mut self, decided: Decided) -> Jobs {
         let keys: Vec<_> = decided.batch.keys.iter().map(|key| key.key).collect();
-        match self.statement(async |connection| Ok(log::answers(connection, &keys).await?)).await {
+        match self.statement(move |session| Box::pin(async move { Ok(session.answers(&keys).await?) })).await {
             Ok(found) => {
                 for (key, stored) in found {
                     self.answers.put(key, stored);
@@ -576,11 +570,11 @@ impl Decider {
     /// The answer to an append was lost, or the database is away. Waits until it is known whether the batch that begins
     /// with `first` is there; gives back its commands if it is not. Whoever waits longer than is polite is told so.
     async fn recover(&mut self, mut in_doubt: Option<Decided>, first: Option<Uuid>) -> Jobs {
-        self.connection = None;
-        let found = find_out(self.database.clone(), self.session, self.available.clone(), self.known, first);
+        self.session = None;
+        let found = find_out(self.storage.clone(), self.available.clone(), self.known, first);
         tokio::pin!(found);
         let mut patience = OUTAGE_PATIENCE;
-        let (connection, session, committed) = loop {
+        let (session, committed) = loop {
             if let Ok(found) = tokio::time::timeout(patience, &mut found).await {
                 break found;
             }
@@ -588,7 +582,7 @@ impl Decider {
             self.turn_away();
             patience = RETRY_PAUSE;
         };
-        (self.connection, self.session) = (Some(connection), session);
+        self.session = Some(session);
         if !self.available.swap(true, Ordering::Relaxed) {
             tracing::info!("the database is back");
         }
@@ -626,10 +620,10 @@ impl Decider {
     async fn catch_up(&mut self) -> Result<(), AppendError> {
         loop {
             let known = self.known;
-            let read = async |connection: &mut PgConnection| {
-                Ok(log::read_range(connection, known, known + CATCH_UP_EVENTS, Interest::Everything).await?)
-            };
-            let events = self.statement(read).await?;
+            let read = self.statement(move |session| {
+                Box::pin(async move { Ok(session.read_range(known, known + CATCH_UP_EVENTS).await?) })
+            });
+            let events = read.await?;
             if events.is_empty() {
                 return Ok(());
             }
@@ -641,6 +635,11 @@ impl Decider {
         for event in events {
             self.known = event.position;
             self.last_recorded_at = self.last_recorded_at.max(Some(event.recorded_at));
+            // PLANTED: what is in memory stays as it was.
+            #[cfg(feature = "planted-bugs")]
+            if domain::planted::is(domain::planted::Bug::StaleRead) {
+                continue;
+            }
             let Some(aggregate_type) = known_type(&event.aggregate_type) else { continue };
             let key = StreamKey { aggregate_type, id: event.aggregate_id.0 };
             if let Some(waiting) = self.loading.waiting.get_mut(&key) {
@@ -654,53 +653,51 @@ impl Decider {
         self.head.seen_at(self.known);
     }
 
-    /// Runs one statement over the loop's own connection, for a bounded time. After a lost answer the connection is
-    /// dropped, since nobody knows what is still on its way.
+    /// Runs one statement over the loop's own session, for a bounded time. After a lost answer the session is dropped,
+    /// since nobody knows what is still on its way.
     async fn statement<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, AppendError>,
+        work: impl for<'a> FnOnce(&'a mut dyn Session) -> BoxFuture<'a, Result<T, AppendError>>,
     ) -> Result<T, AppendError> {
-        let mut connection = self.take_connection().await.map_err(AppendError::Unknown)?;
-        let done = tokio::time::timeout(STATEMENT_PATIENCE, work(&mut connection)).await;
+        let mut session = self.take_session().await.map_err(AppendError::Unknown)?;
+        let done = tokio::time::timeout(STATEMENT_PATIENCE, work(&mut *session)).await;
         let done = done.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
         if !matches!(done, Err(AppendError::Unknown(_))) {
-            self.connection = Some(connection);
+            self.session = Some(session);
         }
         done
     }
 
-    async fn take_connection(&mut self) -> Result<PgConnection, sqlx::Error> {
-        if let Some(connection) = self.connection.take() {
-            return Ok(connection);
+    async fn take_session(&mut self) -> Result<Box<dyn Session>, sqlx::Error> {
+        if let Some(session) = self.session.take() {
+            return Ok(session);
         }
-        let connecting = tokio::time::timeout(RECOVERY_PATIENCE, connect_anew(&self.database, self.session));
-        let (connection, session) = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        self.session = session;
-        Ok(connection)
+        let connecting = tokio::time::timeout(RECOVERY_PATIENCE, connect_anew(&*self.storage));
+        connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 }
 
-/// Appends a batch under the believed head; gives the connection back.
+/// Appends a batch under the believed head; gives the session back.
 async fn append(
-    mut connection: PgConnection,
+    mut session: Box<dyn Session>,
     known: Position,
     batch: &Batch,
-) -> (PgConnection, Result<Appended, AppendError>) {
+) -> (Box<dyn Session>, Result<Appended, AppendError>) {
     let appending = tokio::time::timeout(STATEMENT_PATIENCE, async {
         if batch.events.is_empty() && batch.keys.is_empty() {
-            let here = log::head(&mut connection).await? == known;
+            let here = session.head().await? == known;
             return Ok(if here { Appended::Committed } else { Appended::HeadMoved });
         }
-        log::append(&mut connection, known, batch).await
+        session.append(known, batch).await
     });
     let appended = appending.await.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
-    (connection, appended)
+    (session, appended)
 }
 
 /// Refuses commands that carry a key, except those that were accepted before under it: they get that answer again.
-async fn answer_refused(streams: Arc<Streams>, refused: Vec<(Box<dyn Job>, CommandError)>) {
+async fn answer_refused(storage: Arc<dyn Storage>, refused: Vec<(Box<dyn Job>, CommandError)>) {
     let keys: Vec<_> = refused.iter().filter_map(|(job, _)| job.key()).map(|key| key.key).collect();
-    let found = tokio::time::timeout(STATEMENT_PATIENCE, log::answers(streams.pool(), &keys)).await;
+    let found = tokio::time::timeout(STATEMENT_PATIENCE, storage.answers(&keys)).await;
     let found: Option<HashMap<_, _>> = found.ok().and_then(Result::ok).map(|found| found.into_iter().collect());
     for (job, error) in refused {
         match (&found, job.key()) {
@@ -711,31 +708,29 @@ async fn answer_refused(streams: Arc<Streams>, refused: Vec<(Box<dyn Job>, Comma
     }
 }
 
-/// The loop's next connection, once the session of the one before has ended.
-async fn connect_anew(database: &Database, former: Session) -> Result<(PgConnection, Session), sqlx::Error> {
-    database.connect_in_place_of(Some(former), LOCK_PATIENCE).await.map_err(|error| match error {
+/// The loop's next session, once the one before has ended.
+async fn connect_anew(storage: &dyn Storage) -> Result<Box<dyn Session>, sqlx::Error> {
+    storage.connect().await.map_err(|error| match error {
         DatabaseError::Unreachable { source, .. } | DatabaseError::Sql(source) => source,
         _ => sqlx::Error::PoolTimedOut,
     })
 }
 
-/// Whether the event after `known` is `first`, however long it takes to learn that, with the connection that was made
+/// Whether the event after `known` is `first`, however long it takes to learn that, with the session that was made
 /// for it. The session over which it may have been sent has ended before the head is locked and looked behind, so
 /// what is not there then will never be.
 async fn find_out(
-    database: Database,
-    former: Session,
+    storage: Arc<dyn Storage>,
     available: Arc<AtomicBool>,
     known: Position,
     first: Option<Uuid>,
-) -> (PgConnection, Session, bool) {
+) -> (Box<dyn Session>, bool) {
     let look = async || {
-        let (mut connection, session) = connect_anew(&database, former).await?;
-        let mut transaction = connection.begin().await?;
-        log::lock_head(&mut transaction).await?;
-        let there = log::event_id_at(&mut *transaction, known + 1).await?;
-        transaction.rollback().await?;
-        Ok::<_, sqlx::Error>((connection, session, first.is_some() && there == first))
+        let mut session = connect_anew(&*storage).await?;
+        session.lock_head().await?;
+        let there = session.event_id_at(known + 1).await?;
+        session.unlock_head().await?;
+        Ok::<_, sqlx::Error>((session, first.is_some() && there == first))
     };
     loop {
         let looked = tokio::time::timeout(RECOVERY_PATIENCE, look()).await;
@@ -780,14 +775,14 @@ impl Decided {
 }
 
 impl Loading {
-    fn set_aside(&mut self, job: Box<dyn Job>, missing: &Missing, streams: &Arc<Streams>) {
+    fn set_aside(&mut self, job: Box<dyn Job>, missing: &Missing, storage: &Arc<dyn Storage>) {
         let Missing { key, load } = *missing;
         let under_way = self.waiting.contains_key(&key);
         self.waiting.entry(key).or_default().jobs.push(job);
         if !under_way {
-            let (streams, tell) = (streams.clone(), self.tell.clone());
+            let (storage, tell) = (storage.clone(), self.tell.clone());
             tokio::spawn(async move {
-                let loaded = bring(&streams, key, load).await;
+                let loaded = bring(&*storage, key, load).await;
                 // The loop lives until nobody waits, or no longer cares.
                 let _ = tell.send((key, loaded));
             });
@@ -796,8 +791,8 @@ impl Loading {
 }
 
 /// Loads an aggregate. Says what is to be told to those who wait for it if that fails, takes too long or panics.
-async fn bring(streams: &Streams, key: StreamKey, load: Load) -> Loaded {
-    let loading = AssertUnwindSafe(async { load(streams, key.id).await }).catch_unwind();
+async fn bring(storage: &dyn Storage, key: StreamKey, load: Load) -> Loaded {
+    let loading = AssertUnwindSafe(async { load(storage, key.id).await }).catch_unwind();
     let (failure, reason) = match tokio::time::timeout(STATEMENT_PATIENCE, loading).await {
         Ok(Ok(Ok(entry))) => return Ok(entry),
         Ok(Ok(Err(error @ LoadError::Unreachable(_)))) => (CommandError::Unavailable, error.to_string()),

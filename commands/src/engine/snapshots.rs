@@ -1,15 +1,16 @@
 //! Snapshots of aggregates with long streams: taken by the loop, kept by a task of their own.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use eventstore::streams::{self, Snapshot};
-use sqlx::PgPool;
+use eventstore::streams::Snapshot;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::STATEMENT_PATIENCE;
 use super::cache::{Entry, StreamKey};
+use super::storage::Storage;
 
 /// So many events after its last snapshot an aggregate has the next.
 pub(crate) const EVERY: u64 = 100;
@@ -26,10 +27,10 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    /// Keeps them through `pool` until this is dropped.
-    pub(crate) fn start(pool: PgPool) -> Self {
+    /// Keeps them in `storage` until this is dropped.
+    pub(crate) fn start(storage: Arc<dyn Storage>) -> Self {
         let (taken, snapshots) = mpsc::channel(WAITING);
-        Self { taken, keeping: tokio::spawn(keep(pool, snapshots)) }
+        Self { taken, keeping: tokio::spawn(keep(storage, snapshots)) }
     }
 
     /// Ends at once: those that were taken may be of events that the log has lost.
@@ -59,12 +60,12 @@ impl Snapshots {
     }
 }
 
-async fn keep(pool: PgPool, mut taken: mpsc::Receiver<Snapshot>) {
+async fn keep(storage: Arc<dyn Storage>, mut taken: mpsc::Receiver<Snapshot>) {
     let mut snapshots = Vec::new();
     while taken.recv_many(&mut snapshots, WAITING).await > 0 {
         let by_aggregate = snapshots.drain(..).map(|snapshot| ((snapshot.aggregate_type, snapshot.id), snapshot));
         let last: Vec<_> = by_aggregate.collect::<HashMap<_, _>>().into_values().collect();
-        match tokio::time::timeout(STATEMENT_PATIENCE, streams::keep(&pool, &last)).await {
+        match tokio::time::timeout(STATEMENT_PATIENCE, storage.keep(&last)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "snapshots could not be kept"),
             Err(_) => tracing::debug!("snapshots could not be kept in time"),

@@ -21,17 +21,17 @@ use crate::payouts as sending;
 use crate::stores;
 use crate::timers::Kind;
 
-mod provider;
+pub(super) mod provider;
 
 use provider::{Fate, Kind as Moving, Line, Provider, Question};
 
-const BANK: &str = "bank";
+pub(super) const BANK: &str = "bank";
 /// A provider that cannot be asked is asked again after so long.
 const AGAIN_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// After so long everything has ended by itself, whatever it is.
 const ALL_OVER_DAYS: i64 = 420;
 
-fn card() -> PaymentMethod {
+pub(super) fn card() -> PaymentMethod {
     PaymentMethod { provider: BANK.to_owned(), token: "card".to_owned() }
 }
 
@@ -229,30 +229,10 @@ impl Town {
         }
     }
 
-    /// What must hold after every commit. Market looks at the trial balance, wallets, escrows, stock and points.
+    /// What must hold after every commit.
     fn check(&mut self) {
         self.market.check();
-        for (account, minor) in &self.market.books {
-            let may_be = match account {
-                LedgerAccount::ProviderClearing(_)
-                | LedgerAccount::FeeIncome
-                | LedgerAccount::MarketingExpense
-                | LedgerAccount::AffiliateExpense
-                | LedgerAccount::SubscriptionIncome
-                | LedgerAccount::ProviderFeeExpense
-                | LedgerAccount::ChargebackExpense => true,
-                LedgerAccount::Receivable(_) => *minor <= 0,
-                LedgerAccount::Available(_)
-                | LedgerAccount::Held(_)
-                | LedgerAccount::PayoutPending(_)
-                | LedgerAccount::Escrow(_)
-                | LedgerAccount::AffiliatePending(_)
-                | LedgerAccount::DeferredRevenue(_)
-                | LedgerAccount::Unapplied(_)
-                | LedgerAccount::RefundPending(_) => *minor >= 0,
-            };
-            assert!(may_be, "{account} is {minor}");
-        }
+        signs(&self.market);
     }
 
     /// Everything that is on its way gets there, and what the provider insists on is heard at last.
@@ -295,8 +275,33 @@ impl Town {
     }
 }
 
+/// No account of the books is on the wrong side. Market looks at the trial balance, wallets, escrows, stock and points.
+pub(super) fn signs(market: &Market) {
+    for (account, minor) in &market.books {
+        let may_be = match account {
+            LedgerAccount::ProviderClearing(_)
+            | LedgerAccount::FeeIncome
+            | LedgerAccount::MarketingExpense
+            | LedgerAccount::AffiliateExpense
+            | LedgerAccount::SubscriptionIncome
+            | LedgerAccount::ProviderFeeExpense
+            | LedgerAccount::ChargebackExpense => true,
+            LedgerAccount::Receivable(_) => *minor <= 0,
+            LedgerAccount::Available(_)
+            | LedgerAccount::Held(_)
+            | LedgerAccount::PayoutPending(_)
+            | LedgerAccount::Escrow(_)
+            | LedgerAccount::AffiliatePending(_)
+            | LedgerAccount::DeferredRevenue(_)
+            | LedgerAccount::Unapplied(_)
+            | LedgerAccount::RefundPending(_) => *minor >= 0,
+        };
+        assert!(may_be, "{account} is {minor}");
+    }
+}
+
 /// What the books say that the provider holds.
-fn clearing(market: &Market) -> i64 {
+pub(super) fn clearing(market: &Market) -> i64 {
     let accounts = market.books.iter().filter(|(account, _)| matches!(account, LedgerAccount::ProviderClearing(_)));
     -accounts.map(|(_, minor)| minor).sum::<i64>()
 }
@@ -318,7 +323,7 @@ fn asking(event: &DomainEvent) -> Option<Asked> {
 }
 
 /// What an event has brought about, and of which operation: the same never again.
-fn effect(event: &DomainEvent) -> Option<(&'static str, Uuid)> {
+pub(super) fn effect(event: &DomainEvent) -> Option<(&'static str, Uuid)> {
     use domain::charge::Event as C;
     use domain::escrow::Event as E;
     use wallet::Event as W;
@@ -389,7 +394,7 @@ fn any_fate() -> impl Strategy<Value = Fate> {
     prop_oneof![4 => Just(Fate::Done), 1 => Just(Fate::Refused), 2 => Just(Fate::Asks), 2 => Just(Fate::Waits)]
 }
 
-fn any_line() -> impl Strategy<Value = Line> {
+pub(super) fn any_line() -> impl Strategy<Value = Line> {
     prop_oneof![5 => Just(Line::Clear), 1 => Just(Line::Dead), 2 => Just(Line::Breaks)]
 }
 
@@ -397,7 +402,7 @@ fn any_line() -> impl Strategy<Value = Line> {
 fn any_deed() -> impl Strategy<Value = (Deed, i64, Vec<Line>)> {
     let which = any::<Index>;
     // Whoever funds a wallet here asks the provider for it.
-    let trade = any_act().prop_filter("it is a deposit", |act| act.kind != 4);
+    let trade = any_act().prop_filter("it is a deposit", |act| act.kind != FUND);
     let deed = prop_oneof![
         12 => trade.prop_map(Deed::Trade),
         3 => (0..OWNERS.len(), 1..20_000_i64).prop_map(|(who, minor)| Deed::Deposit(who, minor)),

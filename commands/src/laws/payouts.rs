@@ -3,7 +3,6 @@
 //! out on a day than may, and nothing goes where it was not said before that it may.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use chrono::NaiveDate;
 use domain::payee::{Payee, Plan, Schedule};

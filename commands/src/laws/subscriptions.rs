@@ -9,7 +9,7 @@ use domain::fee_rule;
 use domain::plan::{self, Definition};
 use domain::seller::{self, Seller};
 use domain::subscription::Subscription;
-use domain::{HoldId, PeriodId, SubscriptionId};
+use domain::{PeriodId, SubscriptionId};
 
 use super::*;
 use crate::categories;

@@ -268,6 +268,30 @@ pub struct Notice {
     pub what: What,
 }
 
+impl Notice {
+    /// Refuses what cannot have happened: a movement of nothing, or of less. Every provider's messages pass it.
+    pub(crate) fn possible(self) -> Result<Self, BadWebhook> {
+        let (moved, fee) = match &self.what {
+            What::ChargeSucceeded { amount, fee } => (Some(*amount), *fee),
+            What::DisputeOpened { amount, .. } => (Some(*amount), None),
+            What::ChargeFailed { .. }
+            | What::ChargeActionRequired
+            | What::RefundSucceeded
+            | What::RefundFailed { .. }
+            | What::PayoutPaid
+            | What::PayoutFailed { .. }
+            | What::DisputeWon { .. }
+            | What::DisputeLost { .. }
+            | What::MerchantChanged { .. }
+            | What::Other => (None, None),
+        };
+        if moved.is_some_and(|moved| !moved.is_positive()) || fee.is_some_and(|fee| fee.minor() < 0) {
+            return Err(BadWebhook::Unreadable("it tells of an amount that is not above zero".to_owned()));
+        }
+        Ok(self)
+    }
+}
+
 /// What a provider says has happened. Amounts are above zero; they are held against what was asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum What {

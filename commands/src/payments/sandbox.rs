@@ -221,7 +221,7 @@ impl PaymentProvider for Sandbox {
         signature::verify(headers.get(SIGNATURE_HEADER), body, &self.webhook_secrets, now)?;
         let read: Message = serde_json::from_slice(body).map_err(|error| BadWebhook::Unreadable(error.to_string()))?;
         let Message { id, at, operation, reference, news } = read;
-        Ok(vec![Notice { id, at, operation, reference, what: news.into() }])
+        Ok(vec![Notice { id, at, operation, reference, what: news.into() }.possible()?])
     }
 
     fn records(&self, _: Timestamp, _: Timestamp) -> Asked<'_, Vec<Record>> {

@@ -39,7 +39,7 @@ mod records;
 mod shapes;
 #[cfg(test)]
 mod tests;
-mod webhooks;
+pub(crate) mod webhooks;
 mod wire;
 
 pub use webhooks::SIGNATURE_HEADER;

@@ -102,3 +102,24 @@ async fn a_guest_is_forgotten_though_the_end_of_the_order_does_not_say_when() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_for_our_own_outage_fires_soon_after_it_and_what_failed_otherwise_waits_ever_longer() {
+    let timer = |number: u128| Timer {
+        kind: Kind::ChargeCheck,
+        aggregate_id: Uuid::from_u128(number),
+        subject: Uuid::from_u128(number),
+        due_at: day(1),
+        set_by: Uuid::nil(),
+    };
+    let (ours, theirs) = (timer(1), timer(2));
+    let mut under_way = UnderWay::default();
+    for _ in 0..12 {
+        under_way.put_off(ours);
+        under_way.put_off(theirs);
+        under_way.note(Ok((ours, Err(FollowError::Unavailable))));
+        under_way.note(Ok((theirs, Err(FollowError::Command("the provider cannot be reached".to_owned())))));
+    }
+    let rest = |timer: &Timer| under_way.put_off[timer].at - Instant::now();
+    assert_eq!((rest(&ours), rest(&theirs)), (OUTAGE_PAUSE, LONGEST_PAUSE));
+}

@@ -1,89 +1,15 @@
 //! What holds for every auction, whoever bids what and when.
-//!
-//! The oracle knows nothing of standings: it looks at the complete list of the maxima that were accepted, and at its
-//! own copy of the public increments, and says who must lead, at which price and what the next bid must be.
-
-use std::cmp::Reverse;
 
 use chrono::{TimeDelta, TimeZone, Utc};
 use proptest::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::oracle::{Oracle, TOP};
 use super::*;
-use crate::money::AMOUNT_LIMIT;
 
-const TOP: i64 = AMOUNT_LIMIT - 1;
 const SELLER: AccountId = AccountId(Uuid::from_u128(100));
 const STAFF: AccountId = AccountId(Uuid::from_u128(101));
-
-// The oracle.
-
-/// Everything it knows of an auction.
-struct Oracle<'a> {
-    scenario: &'a Scenario,
-    /// Who bid which maximum, in the order of acceptance.
-    accepted: &'a [(AccountId, i64)],
-}
-
-impl Oracle<'_> {
-    /// The highest maximum; of equal ones, the earliest.
-    fn leader(&self) -> Option<(AccountId, i64)> {
-        let by_rank = self.accepted.iter().enumerate().max_by_key(|&(order, &(_, maximum))| (maximum, Reverse(order)));
-        by_rank.map(|(_, &bid)| bid)
-    }
-
-    /// The highest maximum of anybody but the leader.
-    fn second(&self) -> Option<i64> {
-        let (leader, _) = self.leader()?;
-        self.accepted.iter().filter(|(bidder, _)| *bidder != leader).map(|&(_, maximum)| maximum).max()
-    }
-
-    fn reserve_met(&self) -> bool {
-        self.scenario.reserve().is_none_or(|reserve| self.leader().is_some_and(|(_, maximum)| maximum >= reserve))
-    }
-
-    /// The highest of all prices that were ever asked for: the start, the reserve once met, and after each bid what
-    /// it took to beat the second.
-    fn price(&self) -> i64 {
-        let prefixes = (1..=self.accepted.len()).map(|n| Oracle { accepted: &self.accepted[..n], ..*self });
-        let to_beat_the_second = |prefix: Oracle<'_>| {
-            let (second, (_, maximum)) = (prefix.second()?, prefix.leader()?);
-            Some((second + self.increment(second)).min(maximum))
-        };
-        let reserve = self.scenario.reserve().filter(|_| self.reserve_met());
-        let asked = prefixes.filter_map(to_beat_the_second);
-        asked.chain(reserve).chain([self.scenario.start]).max().unwrap()
-    }
-
-    /// The least that this bidder must offer now.
-    fn minimum(&self, bidder: AccountId) -> i64 {
-        let minimum = match self.leader() {
-            None => self.scenario.start,
-            Some((leader, maximum)) if leader == bidder => maximum + 1,
-            Some(_) => self.price() + self.increment(self.price()),
-        };
-        minimum.min(TOP)
-    }
-
-    /// The public table, as text has it.
-    fn increment(&self, amount: i64) -> i64 {
-        let scale = if self.scenario.currency == Currency::KWD { 10 } else { 1 };
-        scale
-            * match amount / scale {
-                ..100 => 5,
-                100..500 => 25,
-                500..2_500 => 50,
-                2_500..10_000 => 100,
-                10_000..25_000 => 250,
-                25_000..50_000 => 500,
-                50_000..100_000 => 1_000,
-                100_000..250_000 => 2_500,
-                250_000..500_000 => 5_000,
-                500_000.. => 10_000,
-            }
-    }
-}
 
 // Random auctions.
 
@@ -123,6 +49,10 @@ impl Scenario {
 
     fn reserve(&self) -> Option<i64> {
         self.reserve_above.map(|above| (self.start + above).min(TOP))
+    }
+
+    fn oracle<'a>(&self, accepted: &'a [(AccountId, i64)]) -> Oracle<'a> {
+        Oracle { currency: self.currency, start: self.start, reserve: self.reserve(), accepted }
     }
 
     fn terms(&self) -> Terms {
@@ -211,7 +141,7 @@ impl Course {
         let (mut steps, mut accepted) = (Vec::new(), Vec::new());
         for offer in &scenario.offers {
             let bidder = AccountId(Uuid::from_u128(offer.bidder));
-            let oracle = Oracle { scenario, accepted: &accepted };
+            let oracle = scenario.oracle(&accepted);
             let maximum = scenario.amount(&offer.amount, &oracle, bidder);
             now += TimeDelta::milliseconds(offer.pause_ms);
             let (before, accepted_before) = (last.clone(), accepted.clone());
@@ -279,7 +209,7 @@ proptest! {
     #[test]
     fn the_standing_is_what_all_accepted_maxima_say(scenario in any_scenario()) {
         let course = Course::of(&scenario);
-        let oracle = Oracle { scenario: &scenario, accepted: &course.accepted };
+        let oracle = scenario.oracle(&course.accepted);
         let live = live(&course.last);
         let standing = live.standing.map(|it| {
             prop_assert_eq!(it.price, scenario.money(oracle.price()));
@@ -348,7 +278,7 @@ proptest! {
     #[test]
     fn a_bid_in_time_is_refused_exactly_below_the_minimum(scenario in any_scenario()) {
         for step in Course::of(&scenario).steps {
-            let oracle = Oracle { scenario: &scenario, accepted: &step.accepted_before };
+            let oracle = scenario.oracle(&step.accepted_before);
             let (minimum, ended_at) = (scenario.money(oracle.minimum(step.bidder)), live(&step.before).ends_at);
             let refusal = step.answer.err();
             if step.now >= ended_at {
@@ -364,7 +294,7 @@ proptest! {
     #[test]
     fn the_winner_is_the_highest_valid_bid_at_the_price_or_nobody_below_the_reserve(scenario in any_scenario()) {
         let course = Course::of(&scenario);
-        let oracle = Oracle { scenario: &scenario, accepted: &course.accepted };
+        let oracle = scenario.oracle(&course.accepted);
         let expected = match oracle.leader() {
             Some((winner, _)) if oracle.reserve_met() => Outcome::Won { winner, price: scenario.money(oracle.price()) },
             leader => Outcome::Unsold { reserve_missed: leader.is_some() },

@@ -116,8 +116,11 @@ mod tests {
         Timestamp::default() + TimeDelta::hours(hours)
     }
 
-    /// Ann has won, before Bob at 30.00 and Cat at 20.00.
-    fn won(reserve: Option<i64>) -> Given<Auction> {
+    fn bid(bidder: AccountId, maximum: i64) -> Command {
+        Command::PlaceBid { bidder, maximum: usd(maximum), now: at(0) }
+    }
+
+    fn scheduled(reserve: Option<i64>) -> Given<Auction> {
         let terms = Terms {
             seller: SELLER,
             start_price: usd(1_000),
@@ -128,8 +131,12 @@ mod tests {
             soft_close_window_ms: 0,
             increments: Increments::standard(Currency::USD),
         };
-        let bid = |bidder, maximum| Command::PlaceBid { bidder, maximum: usd(maximum), now: at(0) };
         given::<Auction>([Event::AuctionScheduled { terms }])
+    }
+
+    /// Ann has won, before Bob at 30.00 and Cat at 20.00.
+    fn won(reserve: Option<i64>) -> Given<Auction> {
+        scheduled(reserve)
             .and(bid(BOB, 1_500))
             .and(bid(CAT, 2_000))
             .and(bid(BOB, 3_000))
@@ -155,6 +162,23 @@ mod tests {
         forfeited().when(offer(BOB, 25)).then([offered]);
         let accepted = Event::SecondChanceAccepted { bidder: BOB, price: usd(3_000), order: NEXT };
         forfeited().and(offer(BOB, 25)).when(accept(BOB, 48)).then([accepted]);
+    }
+
+    #[test]
+    fn of_many_underbidders_the_highest_are_kept_and_of_equal_ones_the_earlier() {
+        let bidder = |number: u128| AccountId(Uuid::from_u128(100 + number));
+        let bids = (1..=25).map(|number| (number, 10_000 * number)).chain([(26, 250_000)]);
+        let closed = bids
+            .fold(scheduled(None), |auction, (number, maximum)| {
+                auction.and(bid(bidder(number), i64::try_from(maximum).unwrap()))
+            })
+            .and(Command::Close { now: at(1) });
+        let Auction::Closed { outcome, underbidders, .. } = closed.state() else { panic!("not closed") };
+        assert_eq!(outcome.winner(), Some(bidder(25)));
+        let kept: Vec<AccountId> = underbidders.iter().map(|underbid| underbid.bidder).collect();
+        let expected: Vec<AccountId> =
+            [26].into_iter().chain((1..25).rev()).take(MOST_UNDERBIDDERS).map(bidder).collect();
+        assert_eq!(kept, expected);
     }
 
     #[test]

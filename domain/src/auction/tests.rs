@@ -782,3 +782,16 @@ fn dinars_are_counted_in_thousandths() {
     let outcome = Outcome::Won { winner: ANN, price: dinar("31.005") };
     auction.when(close_at(END_S)).then([closed(outcome)]);
 }
+
+#[test]
+fn a_plan_is_refused_for_its_prices_and_its_length_before_there_is_an_auction() {
+    let plan = |reserve: Option<&str>, duration_s| AuctionPlan {
+        start_price: usd("10.00"),
+        reserve_price: reserve.map(usd),
+        buy_now_price: None,
+        starts_at: None,
+        duration_s,
+    };
+    assert_eq!(check_plan(&plan(Some("12.00"), 3_600)), Ok(()));
+    assert!(check_plan(&plan(Some("9.00"), 3_600)).is_err() && check_plan(&plan(None, 0)).is_err());
+}

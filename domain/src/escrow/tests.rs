@@ -368,6 +368,31 @@ fn parts_of_points_that_did_not_come_back_when_refunds_were_still_divided_so_com
 }
 
 #[test]
+fn half_a_point_that_did_not_come_back_is_whole_with_the_other_half() {
+    let cause = RefundCause::Seller;
+    let terms = Terms { redeemed: Some(redeemed(5_000, 10_000)), ..terms(FORTNIGHT_S) };
+    let old = Event::EscrowPartlyRefunded {
+        refund: REFUND,
+        amount: usd(3_333),
+        cause,
+        from_points: Some(usd(3_333)),
+        postings: vec![posting(escrow(), LedgerAccount::MarketingExpense, 3_333)],
+    };
+    let opened =
+        given::<Escrow>([Event::EscrowOpened { terms }]).and(Command::Fund { source: Source::Wallet, now: begin() });
+    let mut state = opened.state().clone();
+    state.evolve(&old);
+    let other = Event::EscrowPartlyRefunded {
+        refund: REFUND,
+        amount: usd(1),
+        cause,
+        from_points: Some(usd(1)),
+        postings: vec![posting(escrow(), LedgerAccount::MarketingExpense, 1)],
+    };
+    assert_eq!(state.decide(refund(Some(1), cause, begin())), Ok(vec![other]));
+}
+
+#[test]
 fn points_of_what_was_released_come_back_from_the_seller_and_never_twice() {
     let released = || {
         let inspected = funded_with_points().and(Command::Inspect { now: begin() });
@@ -396,4 +421,22 @@ fn points_of_what_was_released_come_back_from_the_seller_and_never_twice() {
     assert_eq!(half.state().opened().unwrap().points_lost_with(usd(5_000), Some(usd(500))), 45);
     let nothing_left = half.and(refund_released(None, 0));
     nothing_left.when(refund_released(None, 0)).then_refused(Error::AmountNotPositive { offered: usd(0) });
+}
+
+#[test]
+fn statuses_have_the_names_of_json() {
+    let awaiting = [Status::AwaitingPayment, Status::Funded, Status::Inspection, Status::Disputed, Status::ChargedBack];
+    for status in awaiting.into_iter().chain([Status::Voided, Status::Released, Status::Refunded, Status::Split]) {
+        assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+        assert_eq!(status.to_string(), status.name());
+    }
+}
+
+#[test]
+fn nobody_is_reminded_at_the_end_of_an_inspection() {
+    let [first, second] = REMINDED_AFTER.map(|after| begin() + after);
+    let next = |now, ends_at| next_reminder(begin(), now, ends_at);
+    let moment = TimeDelta::milliseconds(1);
+    assert_eq!((next(begin(), first), next(begin(), first + moment)), (None, Some(first)));
+    assert_eq!((next(first, second), next(first, second + moment)), (None, Some(second)));
 }

@@ -167,3 +167,24 @@ fn what_has_ended_stays_so() {
     let cancelled = paid().and(cancel(by_buyer()));
     cancelled.when(ship()).then_refused(Error::WrongStage { status: Stage::Cancelled, needed: Stage::Paid });
 }
+
+#[test]
+fn an_order_out_of_an_auction_knows_which() {
+    let auction = AuctionId(Uuid::from_u128(7));
+    for origin in [Origin::AuctionWon(auction), Origin::BoughtNow(auction), Origin::SecondChance(auction)] {
+        assert_eq!(origin.auction(), Some(auction));
+    }
+    assert_eq!([Origin::Checkout, Origin::Storefront].map(Origin::auction), [None, None]);
+}
+
+#[test]
+fn roles_and_stages_have_the_names_of_json() {
+    assert_eq!([Role::Buyer, Role::Seller, Role::Staff].map(Role::name), ["buyer", "seller", "staff"]);
+    let going_on = [Stage::Placed, Stage::Paid, Stage::Confirmed, Stage::Shipped, Stage::Delivered];
+    let ended = [Stage::Completed, Stage::Cancelled, Stage::Refunded];
+    for stage in going_on.into_iter().chain(ended) {
+        assert_eq!(serde_json::to_value(stage).unwrap(), stage.name());
+        assert_eq!(stage.to_string(), stage.name());
+        assert_eq!(stage.has_ended(), ended.contains(&stage), "{stage}");
+    }
+}

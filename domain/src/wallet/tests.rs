@@ -573,3 +573,21 @@ fn what_a_bank_takes_back_is_given_or_owed_and_comes_back_if_the_payer_was_not_r
     let Wallet::Open(balance) = back.state() else { panic!("not open") };
     assert_eq!((balance.available, balance.owed), (usd(550), usd(50)));
 }
+
+#[test]
+fn a_wallet_is_settled_once_nothing_is_in_it_owed_or_under_way() {
+    let owing = given::<Wallet>([]).and(sale(500)).and(give_back(500, 300));
+    let unsettled = [
+        holding(500),
+        holding(500).and(place_hold(HOLD, usd(500))),
+        holding(500).and(request_withdrawal(WITHDRAWAL, usd(500))),
+        empty().and(request_deposit(DEPOSIT, usd(500))),
+        owing,
+    ];
+    for wallet in unsettled {
+        assert!(!balance(&wallet).is_settled(), "{:?}", wallet.state());
+    }
+    for wallet in [empty(), holding(500).and(request_withdrawal(WITHDRAWAL, usd(500))).and(confirm(WITHDRAWAL))] {
+        assert!(balance(&wallet).is_settled(), "{:?}", wallet.state());
+    }
+}

@@ -1,6 +1,7 @@
 //! P7: a timer fires once, not before its time and not much later.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use commands::timers::{SOLD_SHOWN_FOR, UNVERIFIED_FOR};
@@ -22,7 +23,8 @@ struct Fired<'a> {
     first: &'a Logged,
 }
 
-pub(super) fn check(log: &Log) -> Vec<String> {
+pub(super) fn check(log: &Log, unhealthy: Duration) -> Vec<String> {
+    let latest = PUNCTUAL + TimeDelta::from_std(unhealthy).unwrap_or_default();
     let mut broken = Vec::new();
     let mut seen = HashMap::new();
     for Fired { set_by, first } in all(log) {
@@ -37,7 +39,7 @@ pub(super) fn check(log: &Log) -> Vec<String> {
         };
         match due_at.map(|due_at| first.event.recorded_at - due_at) {
             Some(late) if late < TimeDelta::zero() => broken.push(format!("{what} at {position} is early by {late}")),
-            Some(late) if late > PUNCTUAL => broken.push(format!("{what} at {position} is late by {late}")),
+            Some(late) if late > latest => broken.push(format!("{what} at {position} is late by {late}")),
             Some(_) => {}
             None => broken.push(format!("{what} at {position} is not what {cause} has set a timer for")),
         }

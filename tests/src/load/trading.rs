@@ -93,7 +93,7 @@ impl Load {
         }
         let wishes =
             Trading { guest: first.clone(), shops, listings, auctions: auctions.clone(), orders: Mutex::default() };
-        Self { traders, auctions, nodes, workers, seed, wishes: Arc::new(wishes) }
+        Self::new(traders, auctions, nodes, workers, seed, Arc::new(wishes))
     }
 }
 

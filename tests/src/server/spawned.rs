@@ -73,9 +73,15 @@ pub struct Ended {
 impl Spawned {
     /// Starts the binary on a free port and waits until it is ready.
     pub async fn start(database_url: &str, arguments: &[&str]) -> Self {
+        Self::start_with(database_url, arguments, &[]).await
+    }
+
+    /// The same in these surroundings: names and values of its environment.
+    pub async fn start_with(database_url: &str, arguments: &[&str], surroundings: &[(String, String)]) -> Self {
         let folder = TempDir::new().or_fail("make a folder for the server");
         let mut command = Self::command(&["--bind", "127.0.0.1:0"]);
         command.args(arguments).current_dir(folder.path()).env("DATABASE_URL", database_url);
+        command.envs(surroundings.iter().map(|(name, value)| (name, value)));
         Self::ready(command, folder).await
     }
 
@@ -115,6 +121,11 @@ impl Spawned {
         command
     }
 
+    /// The id of its process, while it runs.
+    pub fn pid(&self) -> u32 {
+        self.child.id().or_fail("find the server running")
+    }
+
     /// Where it listens (`http://host:port`).
     pub fn address(&self) -> &str {
         &self.address
@@ -148,8 +159,13 @@ impl Spawned {
     }
 
     /// SIGTERM, and waits until it has ended by itself.
-    pub async fn terminate(mut self) -> Ended {
+    pub async fn terminate(self) -> Ended {
         self.tell_to_stop();
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself, having been told to.
+    pub async fn ended(mut self) -> Ended {
         let status = timeout(STOPS_WITHIN, self.child.wait()).await.or_fail("wait longer for the server to stop");
         let status = status.or_fail("wait for the server");
         let mut stdout = String::new();
@@ -160,8 +176,18 @@ impl Spawned {
 
     /// SIGTERM.
     pub fn tell_to_stop(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Any other signal.
+    pub fn signal(&self, signal: Signal) {
         // The id is only there while the child has not been waited for, so it is its own.
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).or_fail("find the server still running");
-        kill(Pid::from_raw(id), Signal::SIGTERM).or_fail("tell the server to stop");
+        kill(Pid::from_raw(id), signal).or_fail("send the server a signal");
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 }

@@ -175,6 +175,11 @@ impl<S: Show> Watcher<S> {
 
     async fn tell(&mut self, sequence: i64, text: Utf8Bytes) -> Result<(), Ended> {
         self.shown = sequence;
+        // PLANTED: and once more.
+        #[cfg(feature = "planted-bugs")]
+        if domain::planted::is(domain::planted::Bug::ShownTwice) {
+            self.send(Message::Text(text.clone())).await?;
+        }
         self.send(Message::Text(text)).await
     }
 

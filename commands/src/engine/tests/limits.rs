@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use domain::Aggregate;
 use eventstore::log::{self, AppendError};
-use eventstore::streams::{LoadError, Streams};
+use eventstore::streams::{LoadError, Steps};
 use futures::future::{BoxFuture, pending};
 use futures::poll;
 use sqlx::Connection;
@@ -20,11 +20,11 @@ async fn over_what_is_loaded_by(engine: &Engine, load: Load) -> Result<Accepted<
     engine.submit(once(), move |_| Err(Halt::Missing(Missing { key, load }))).await
 }
 
-fn never(_: &Streams, _: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
+fn never(_: &dyn Steps, _: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
     Box::pin(pending())
 }
 
-fn panics(_: &Streams, _: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
+fn panics(_: &dyn Steps, _: Uuid) -> BoxFuture<'_, Result<Entry, LoadError>> {
     panic!("a defect, on purpose")
 }
 

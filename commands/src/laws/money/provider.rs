@@ -19,7 +19,7 @@ const FEE_BPS: u32 = 290;
 
 /// What is to be moved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(in crate::laws) enum Kind {
     /// From a card.
     Charge,
     /// Back to one.
@@ -30,17 +30,17 @@ pub(super) enum Kind {
 
 /// What it is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Question {
-    pub(super) kind: Kind,
-    pub(super) operation: Uuid,
-    pub(super) amount: Money,
+pub(in crate::laws) struct Question {
+    pub(in crate::laws) kind: Kind,
+    pub(in crate::laws) operation: Uuid,
+    pub(in crate::laws) amount: Money,
     /// Of a refund: its name for the charge.
-    pub(super) charge: Option<String>,
+    pub(in crate::laws) charge: Option<String>,
 }
 
 /// What becomes of something that it has not been asked before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Fate {
+pub(in crate::laws) enum Fate {
     /// It is done at once.
     Done,
     /// It is refused at once.
@@ -53,7 +53,7 @@ pub(super) enum Fate {
 
 /// How a question fares on its way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Line {
+pub(in crate::laws) enum Line {
     /// It is heard and answered.
     Clear,
     /// It is not heard.
@@ -64,7 +64,7 @@ pub(super) enum Line {
 
 /// How far something is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum State {
+pub(in crate::laws) enum State {
     Waits,
     Asks,
     Done,
@@ -84,9 +84,9 @@ struct Dispute {
 
 /// Something that it was asked to move.
 #[derive(Clone, Debug)]
-pub(super) struct Movement {
-    pub(super) question: Question,
-    pub(super) state: State,
+pub(in crate::laws) struct Movement {
+    pub(in crate::laws) question: Question,
+    pub(in crate::laws) state: State,
     name: String,
     /// What of a charge has gone back.
     refunded: i64,
@@ -134,23 +134,23 @@ impl Movement {
 
 /// Something that it has said.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
-    pub(super) notice: Notice,
+pub(in crate::laws) struct Said {
+    pub(in crate::laws) notice: Notice,
     /// Whether nobody would ever know without it: such a message it repeats until it is taken.
-    pub(super) insists: bool,
+    pub(in crate::laws) insists: bool,
 }
 
 /// All of it.
 #[derive(Debug, Default)]
-pub(super) struct Provider {
-    pub(super) movements: BTreeMap<Uuid, Movement>,
-    pub(super) said: Vec<Said>,
+pub(in crate::laws) struct Provider {
+    pub(in crate::laws) movements: BTreeMap<Uuid, Movement>,
+    pub(in crate::laws) said: Vec<Said>,
     named: u64,
 }
 
 impl Provider {
     /// Moves what it is asked for, if it has not, and says what has become of it.
-    pub(super) fn ask(
+    pub(in crate::laws) fn ask(
         &mut self,
         question: &Question,
         fate: Fate,
@@ -189,7 +189,7 @@ impl Provider {
     }
 
     /// What has not ended ends, well or not.
-    pub(super) fn go_on(&mut self, operation: Uuid, well: bool, now: Timestamp) {
+    pub(in crate::laws) fn go_on(&mut self, operation: Uuid, well: bool, now: Timestamp) {
         let movement = self.movements[&operation].clone();
         if !matches!(movement.state, State::Waits | State::Asks) {
             return;
@@ -221,7 +221,7 @@ impl Provider {
     }
 
     /// What was sent out, or back, comes back.
-    pub(super) fn send_back(&mut self, operation: Uuid, now: Timestamp) {
+    pub(in crate::laws) fn send_back(&mut self, operation: Uuid, now: Timestamp) {
         let Movement { question, state, .. } = self.movements[&operation].clone();
         let reason = "It has come back.".to_owned();
         let what = match question.kind {
@@ -240,7 +240,7 @@ impl Provider {
     }
 
     /// The payer disputes a charge: what has not gone back is taken from us.
-    pub(super) fn dispute(&mut self, operation: Uuid, now: Timestamp) {
+    pub(in crate::laws) fn dispute(&mut self, operation: Uuid, now: Timestamp) {
         let movement = self.movements[&operation].clone();
         let amount = movement.minor() - movement.refunded;
         let is_charged = (movement.state, movement.question.kind) == (State::Done, Kind::Charge);
@@ -262,7 +262,7 @@ impl Provider {
     }
 
     /// A dispute ends.
-    pub(super) fn decide(&mut self, operation: Uuid, won: bool, now: Timestamp) {
+    pub(in crate::laws) fn decide(&mut self, operation: Uuid, won: bool, now: Timestamp) {
         let open = self.movements[&operation].dispute.clone().filter(|dispute| dispute.won.is_none());
         let Some(Dispute { name, .. }) = open else { return };
         self.change(operation, |movement| {
@@ -274,7 +274,7 @@ impl Provider {
     }
 
     /// What it holds for us by its own books, in cents.
-    pub(super) fn holds(&self) -> i64 {
+    pub(in crate::laws) fn holds(&self) -> i64 {
         self.movements.values().map(Movement::brought).sum()
     }
 

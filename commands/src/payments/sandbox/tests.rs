@@ -88,6 +88,28 @@ fn a_webhook_is_read_if_it_is_signed_and_says_nothing_unknown() {
     assert_eq!(silent, Err(BadWebhook::NotTaken));
 }
 
+/// A signature says who tells it, not that it can be so.
+#[test]
+fn a_webhook_of_an_amount_that_is_not_above_zero_is_not_taken() {
+    let secret = Secret::new("whsec_1");
+    let sandbox = Sandbox { webhook_secrets: vec![secret.clone()] };
+    let usd = |minor| Money::new(minor, Currency::USD).unwrap();
+    let charged = |minor, fee: Option<i64>| News::ChargeSucceeded { amount: usd(minor), fee: fee.map(usd) };
+    let disputed =
+        |minor| News::DisputeOpened { dispute: "dp_1".to_owned(), amount: usd(minor), reason: String::new() };
+    let possible = [charged(1, None), charged(1, Some(0)), disputed(1)].map(|news| (news, true));
+    let impossible = [charged(0, None), charged(-1, None), charged(1, Some(-1)), disputed(0), disputed(-1)]
+        .map(|news| (news, false));
+    for (news, taken) in possible.into_iter().chain(impossible) {
+        let message =
+            Message { id: "evt_1".to_owned(), at: now(), operation: None, reference: "ch_1".to_owned(), news };
+        let body = serde_json::to_string(&message).unwrap();
+        let header = signature::sign(body.as_bytes(), &secret, now());
+        let read = sandbox.read_webhook(&Headers::from_iter([("Tradepost-Signature", header)]), body.as_bytes(), now());
+        assert!(if taken { read.is_ok() } else { matches!(read, Err(BadWebhook::Unreadable(_))) }, "{body}: {read:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_charged_is_not_named() {
     let Outcome::Declined { reason } = charged(&charge("acct_1")) else { panic!("it was charged") };

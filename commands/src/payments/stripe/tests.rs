@@ -627,6 +627,28 @@ mod webhooks {
     }
 
     #[test]
+    fn what_tells_of_an_amount_that_is_not_above_zero_is_not_taken() {
+        let scene = Scene::new(a_minute_later, &[]);
+        for (event, amount, taken) in [
+            ("event.intent.succeeded", 1, true),
+            ("event.intent.succeeded", 0, false),
+            ("event.intent.succeeded", -1_099, false),
+            ("event.dispute.created", 1, true),
+            ("event.dispute.created", 0, false),
+            ("event.dispute.created", -1_099, false),
+        ] {
+            let mut body: serde_json::Value = serde_json::from_slice(&shape(event)).unwrap();
+            body["data"]["object"]["amount"] = amount.into();
+            let body = body.to_string();
+            let signed = sign(body.as_bytes(), &Secret::new("whsec_platform"), at(0));
+            let headers: Headers = [(SIGNATURE_HEADER, signed)].into_iter().collect();
+            let told = scene.stripe.read_webhook(&headers, body.as_bytes(), at(0));
+            let refused = matches!(told, Err(BadWebhook::Unreadable(_)));
+            assert_eq!((told.is_ok(), refused), (taken, !taken), "{event} of {amount}: {told:?}");
+        }
+    }
+
+    #[test]
     fn only_what_is_signed_lately_by_one_of_the_secrets_is_listened_to() {
         let (scene, body) = (Scene::new(a_minute_later, &[]), shape("event.payout.paid"));
         let listen = |signature: &str, body: &[u8], now: Timestamp| {

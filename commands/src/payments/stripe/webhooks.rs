@@ -25,7 +25,7 @@ use super::{Stripe, amounts, charges, shown};
 /// The header with the signature.
 pub const SIGNATURE_HEADER: &str = "stripe-signature";
 
-pub(super) fn read(
+pub(crate) fn read(
     headers: &Headers,
     body: &[u8],
     secrets: &[Secret],
@@ -42,7 +42,7 @@ pub(super) fn read(
         what: said.what,
     };
     let said = said(&event)?;
-    Ok(said.into_iter().map(notice).collect())
+    said.into_iter().map(|said| notice(said).possible()).collect()
 }
 
 impl Stripe {

@@ -1,6 +1,7 @@
 //! Of what was paid by card, and what the card's bank takes back.
 
 use super::*;
+use crate::order::DISPUTED_AFTER;
 
 const CHARGE: ChargeId = ChargeId(Uuid::from_u128(30));
 const DISPUTE: DisputeId = DisputeId(Uuid::from_u128(31));
@@ -65,6 +66,14 @@ fn nothing_moves_while_the_bank_decides() {
 }
 
 #[test]
+fn what_is_said_of_another_dispute_is_about_another_chargeback() {
+    let taken = || paid_by(false).and(charge_back(2_500));
+    let (dispute, now) = (DisputeId(Uuid::from_u128(32)), days(1));
+    taken().when(Command::ReturnChargeback { dispute, sent: false, now }).then_nothing();
+    taken().when(Command::SettleChargeback { dispute, sent: false, now }).then_nothing();
+}
+
+#[test]
 fn what_is_taken_comes_back_with_time_of_its_own_or_counts_as_gone_back() {
     let taken = paid_by(false).and(Command::Inspect { now: begin() });
     taken.when(charge_back(2_500)).then([Event::EscrowChargedBack {
@@ -93,4 +102,28 @@ fn an_escrow_of_which_all_is_lost_has_ended() {
     let lost = paid_by(true).and(charge_back(10_000)).and(Command::SettleChargeback { dispute, sent: false, now });
     assert_eq!(lost.state().opened().unwrap().status(), Status::Refunded);
     lost.when(refund(None, RefundCause::Seller, now)).then_refused(Error::WrongStatus { status: Status::Refunded });
+}
+
+#[test]
+fn what_comes_back_waits_anew_for_what_it_has_waited_for() {
+    let disputed = paid_by(false).and(dispute(days(1)));
+    let (dispute, amount) = (DISPUTE, usd(2_500));
+    for (before, sent, course) in [
+        (paid_by(false), false, Course::Funded { ship_by: days(30) + SHIPPED_WITHIN, sent: false }),
+        (paid_by(false), true, Course::Funded { ship_by: days(30) + DISPUTED_AFTER, sent: true }),
+        (disputed, true, Course::Disputed { expires_at: days(30) + RESOLVED_WITHIN }),
+    ] {
+        let won = Command::ReturnChargeback { dispute, sent, now: days(30) };
+        let postings = vec![posting(clearing(), escrow(), 2_500)];
+        let back = Event::ChargebackReturned { dispute, amount, course, postings };
+        before.and(charge_back(2_500)).when(won).then([back]);
+    }
+}
+
+#[test]
+fn an_inspection_that_goes_on_is_reminded_of_as_if_it_began_then() {
+    let won = Command::ReturnChargeback { dispute: DISPUTE, sent: false, now: days(30) };
+    let goes_on = paid_by(false).and(Command::Inspect { now: begin() }).and(charge_back(2_500)).and(won);
+    let remind = Command::Remind { now: days(33) };
+    goes_on.when(remind).then([Event::InspectionReminded { remind_at: Some(days(42)) }]);
 }

@@ -1,5 +1,5 @@
-//! A rebuild that is killed at any point, and one under load: readers see the live model as it is the whole time, and
-//! nothing is left over. `TRADEPOST_REBUILD_KILLS` says how often it is killed, 9 times unless told.
+//! F14: a rebuild that is killed at any point, and one under load. Readers see the live model as it is the whole time, and
+//! nothing is left over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,19 +15,18 @@ use tokio::task::JoinHandle;
 use tradepost_tests::client::Client;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
-use tradepost_tests::load::{Load, seed};
+use tradepost_tests::load::Load;
 use tradepost_tests::market::listing;
 use tradepost_tests::models;
 use tradepost_tests::server::{InProcess, tradepost};
+
+use super::{Plan, Tried};
+use crate::results::Figures;
 
 /// Listings that are there before anything is rebuilt.
 const LISTINGS: usize = 30;
 /// Longer than one page of the log, so that a rebuild can be caught in the middle.
 const ENOUGH_EVENTS: i64 = 12_000;
-
-fn kills() -> i64 {
-    std::env::var("TRADEPOST_REBUILD_KILLS").map_or(9, |kills| kills.parse().or_fail("read TRADEPOST_REBUILD_KILLS"))
-}
 
 /// How many listings a reader is shown.
 async fn listings(reader: &Client) -> usize {
@@ -95,8 +94,17 @@ async fn reached(connection: &mut PgConnection, rebuild: &mut Child, share: i64,
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_rebuild_leaves_the_live_model_as_it_is_and_nothing_over() {
+/// First it is killed at 10 to 90 % of its way, then done under load.
+pub(crate) async fn kills(plan: Plan) -> Tried {
+    let caught = killed_again_and_again(&plan).await;
+    under_load(plan.seed).await;
+    let mut figures = Figures::default();
+    figures.count("kills", plan.times);
+    figures.count("caught_half_way", caught);
+    Ok(figures)
+}
+
+async fn killed_again_and_again(plan: &Plan) -> usize {
     let server = InProcess::start().await;
     let seller = server.client().register_seller("seller").await;
     for number in 1..=LISTINGS {
@@ -105,19 +113,21 @@ async fn a_killed_rebuild_leaves_the_live_model_as_it_is_and_nothing_over() {
     let mut connection = server.database.connect().await;
     lengthen(&mut connection).await;
     let head = server.database.log_head().await;
-    server.app.progress.wait_for("catalogue", head, Duration::from_mins(1)).await.unwrap();
-    let all: i64 =
-        sqlx::query_scalar("select count(*) from catalogue.listings").fetch_one(&mut connection).await.unwrap();
+    server.app.progress.wait_for("catalogue", head, Duration::from_mins(1)).await.or_fail("follow the log");
+    let all: i64 = sqlx::query_scalar("select count(*) from catalogue.listings")
+        .fetch_one(&mut connection)
+        .await
+        .or_fail("count listings");
     let before = models::digests(&server.database).await;
 
     let reading = Arc::new(AtomicBool::new(true));
     let readers: Vec<_> = (0..2).map(|_| reader(seller.clone(), reading.clone())).collect();
     let mut caught = 0;
-    for number in 0..kills() {
-        let share = 10 + number % 9 * 10;
+    for number in 0..plan.times {
+        let share = 10 + i64::try_from(number % 9).or_fail("choose a share") * 10;
         let arguments = ["projections", "rebuild", "catalogue", "--json"];
         let mut rebuild = tradepost(server.database.url(), &arguments).spawn().or_fail("start a rebuild");
-        caught += i64::from(reached(&mut connection, &mut rebuild, share, all).await);
+        caught += usize::from(reached(&mut connection, &mut rebuild, share, all).await);
         // Whether it is killed or told to stop, the live model stays.
         if number % 3 == 2 {
             let id = rebuild.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
@@ -129,9 +139,9 @@ async fn a_killed_rebuild_leaves_the_live_model_as_it_is_and_nothing_over() {
             rebuild.kill().await.or_fail("kill the rebuild");
         }
         assert_eq!(models::digests(&server.database).await, before, "after {number} kills");
+        plan.done.inc(1);
     }
-    eprintln!("{caught} of {} were caught in the middle", kills());
-    assert!(caught * 2 >= kills(), "only {caught} were caught in the middle");
+    assert!(caught * 2 >= plan.times, "only {caught} were caught in the middle");
 
     let arguments = ["projections", "rebuild", "catalogue", "--json"];
     let output = tradepost(server.database.url(), &arguments).output().await.or_fail("rebuild");
@@ -145,19 +155,19 @@ async fn a_killed_rebuild_leaves_the_live_model_as_it_is_and_nothing_over() {
     }
     assert_eq!(models::digests(&server.database).await, before);
     assert_eq!(left_over(&mut connection).await, 0);
+    caught
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_catalogue_is_rebuilt_under_load_and_nobody_notices() {
+async fn under_load(seed: u64) {
     let server = InProcess::start().await;
     let seller = server.client().register_seller("offers-much").await;
     for _ in 0..LISTINGS {
         seller.offer(&listing(500)).await;
     }
     let head = server.database.log_head().await;
-    server.app.progress.wait_for("catalogue", head, Duration::from_mins(1)).await.unwrap();
+    server.app.progress.wait_for("catalogue", head, Duration::from_mins(1)).await.or_fail("follow the log");
     let address = watch::Sender::new(server.address().to_owned());
-    let running = Load::prepare(&server.client(), vec![address.subscribe()], 4, seed()).await.start();
+    let running = Load::prepare(&server.client(), vec![address.subscribe()], 4, seed).await.start();
     let (reading, writing) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
     let readers: Vec<_> = (0..2).map(|_| reader(seller.clone(), reading.clone())).collect();
     let writer = {

@@ -1,5 +1,5 @@
-//! A backup that is taken while people trade, restored into a fresh cluster: log, read models and money are right, and
-//! trading goes on. `TRADEPOST_BACKUPS` says how often, once unless told.
+//! F20: a backup that is taken while people trade, restored into a fresh cluster. Log, read models and money are right,
+//! and trading goes on.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,21 +13,19 @@ use tokio::sync::watch;
 use tradepost_tests::checker::{Log, assert_kept};
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
-use tradepost_tests::load::{Load, Running, seed};
+use tradepost_tests::load::{Load, Running};
 use tradepost_tests::models;
 use tradepost_tests::real::open_folder;
 use tradepost_tests::server::Spawned;
+
+use super::{Plan, Tried};
+use crate::results::Figures;
 
 const WORKERS: usize = 16;
 /// Commands that are accepted before the backup begins.
 const BEFORE: usize = 300;
 /// How soon to look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
-fn backups() -> usize {
-    let named = std::env::var("TRADEPOST_BACKUPS");
-    named.map_or(1, |backups| backups.parse().or_fail("read TRADEPOST_BACKUPS"))
-}
 
 /// A program of the installed PostgreSQL.
 fn program(name: &str) -> PathBuf {
@@ -73,11 +71,14 @@ async fn restore(database: &TestDatabase, file: &Path) {
     run(command, "restore a backup").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backup_under_load_restores_to_a_marketplace_that_is_right() {
-    for number in 1..=backups() {
-        back_up_and_restore(seed().wrapping_add(number as u64)).await;
+pub(crate) async fn backups(plan: Plan) -> Tried {
+    for number in 1..=plan.times {
+        back_up_and_restore(plan.seed.wrapping_add(number as u64)).await;
+        plan.done.inc(1);
     }
+    let mut figures = Figures::default();
+    figures.count("backups", plan.times);
+    Ok(figures)
 }
 
 async fn back_up_and_restore(seed: u64) {

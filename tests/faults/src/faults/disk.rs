@@ -1,0 +1,115 @@
+//! F10: no byte is free any more, for a while.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::process::Command;
+use tradepost_tests::fail::OrFail;
+use tradepost_tests::market::usd;
+use tradepost_tests::nats::NatsServer;
+
+use super::{Plan, Tried};
+use crate::cluster::Cluster;
+use crate::promises::close;
+use crate::results::Figures;
+use crate::scene::{LOOK_AGAIN, PATIENCE, Scene, Setup, SmallDisk};
+
+/// Enough for a marketplace that is small.
+const DISK_MIB: usize = 768;
+const BACK_WITHIN: Duration = Duration::from_mins(1);
+
+pub(crate) async fn full(plan: Plan) -> Tried {
+    plan.done.set_length(3 * plan.times as u64);
+    let mut figures = of_postgres(&plan.part(plan.times), false).await?;
+    if !plan.short {
+        figures = figures.and(of_postgres(&plan.part(plan.times), true).await?);
+    }
+    Ok(figures.and(of_nats(&plan.part(plan.times)).await?))
+}
+
+async fn of_postgres(plan: &Plan, of_wal: bool) -> Tried {
+    let disk = SmallDisk::mount(DISK_MIB)?;
+    let (cluster, _folder) = if of_wal {
+        let folder = crate::cluster::folder();
+        let mut cluster = Cluster::start_in(folder.path().join("postgres"), true).await;
+        cluster.pause().await;
+        move_away(&cluster.home().join("data/pg_wal"), &disk.folder.path().join("pg_wal")).await;
+        cluster.start_again().await;
+        (cluster, Some(folder))
+    } else {
+        (Cluster::start_in(disk.folder.path().join("postgres"), true).await, None)
+    };
+    let scene = Scene::open_on(Setup::one(plan.seed), cluster).await;
+    Ok(fill_again_and_again(scene, &disk, plan).await)
+}
+
+async fn of_nats(plan: &Plan) -> Tried {
+    let disk = SmallDisk::mount(DISK_MIB / 4)?;
+    let folder = tempfile::TempDir::new_in(disk.folder.path()).or_fail("make a folder for NATS");
+    let mut scene = Scene::open(Setup::one(plan.seed)).await;
+    scene.nats = Some(crate::scene::nats(NatsServer::start_in(folder).await).await);
+    scene.kill(0).await;
+    scene.restart(0).await;
+    Ok(fill_again_and_again(scene, &disk, plan).await)
+}
+
+async fn fill_again_and_again(mut scene: Scene, disk: &SmallDisk, plan: &Plan) -> Figures {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..plan.times {
+        if !scene.works(20).await {
+            break;
+        }
+        let began = Instant::now();
+        disk.fill();
+        if scene.nats.is_some() {
+            // Nobody who trades notices.
+            scene.works(20).await;
+        } else if !is_felt(&scene).await {
+            scene.found.push("target: the full disk was not noticed".to_owned());
+        }
+        disk.free();
+        // It stores nothing more until it is started again.
+        if let Some((nats, _)) = &mut scene.nats {
+            nats.kill().await;
+            nats.restart().await;
+        }
+        match scene.recovers(began, BACK_WITHIN).await {
+            Some(took) => slowest = slowest.max(took),
+            None => break,
+        }
+        plan.done.inc(1);
+    }
+    let mut figures = close(scene).await;
+    figures.count("times", plan.tried());
+    figures.took("slowest_recovery_ms", Some(slowest));
+    figures
+}
+
+/// Waits until a command is told that there is no room for it, or not now. A log that has been made longer in advance has
+/// some left, which is used up.
+async fn is_felt(scene: &Scene) -> bool {
+    let (began, trader) = (Instant::now(), scene.traders[0].at(scene.client(0).address()));
+    while began.elapsed() < PATIENCE {
+        if let Ok(mut connection) = PgConnection::connect(scene.database.url()).await {
+            // It may be refused as well.
+            let _ = connection.execute("select pg_switch_wal()").await;
+        }
+        let asked = json!({ "amount": usd(100), "payment_method": "sandbox-succeeds" });
+        if trader.post("/payments/deposit", &asked).attempt().await.is_ok_and(|answer| answer.status == 503) {
+            return true;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    false
+}
+
+/// Moves a folder to another disk and leaves a link where it was.
+async fn move_away(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().await.or_fail("copy a folder");
+    assert!(copied.success(), "a folder could not be copied");
+    fs::remove_dir_all(from).or_fail("remove a folder");
+    std::os::unix::fs::symlink(to, from).or_fail("make a link");
+}

@@ -1,0 +1,223 @@
+//! What every fault ends with: the marketplace settles, and each promise is looked at. It is told from the database and
+//! the log of clients alone; P5 by rebuilding the read models, P8 by reading the stream.
+
+use std::time::{Duration, Instant};
+
+use eventstore::event::Interest;
+use eventstore::nats::{STREAM, jetstream, read};
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+use tradepost_tests::checker::{self, Log};
+use tradepost_tests::database::TestDatabase;
+use tradepost_tests::fail::OrFail;
+use tradepost_tests::history::History;
+use tradepost_tests::journal::Line;
+use tradepost_tests::models;
+use tradepost_tests::nats::NatsServer;
+
+use crate::results::Figures;
+use crate::scene::{ALL, LOOK_AGAIN, PATIENCE, Scene, Trade};
+
+/// Until then every auction of the load has ended, and every order.
+const BIDS_OVER_MS: i64 = 25 * 3_600 * 1_000;
+const ORDERS_OVER_MS: i64 = 130 * 86_400 * 1_000;
+/// What the stream lacks it has this soon.
+pub(crate) const CONVERGES_WITHIN: Duration = Duration::from_secs(10);
+
+/// Ends a scene and tells what was counted and what was broken.
+pub(crate) async fn close(mut scene: Scene) -> Figures {
+    if let Some(load) = scene.load.take() {
+        load.stop().await;
+    }
+    if scene.nodes.iter().any(|node| node.roles != ALL) {
+        // Only they have a clock that can be set to the end.
+        scene.divide(&[ALL]).await;
+    }
+    match settle(&scene).await {
+        Ok(()) => {
+            let unseen = shown(&scene).await;
+            scene.found.extend(unseen);
+        }
+        Err(why) => scene.found.push(why),
+    }
+    let silent =
+        rested(&scene.database, "state like 'idle in transaction%'", "say nothing in the midst of a transaction").await;
+    scene.found.extend(silent);
+    scene.look_away().await;
+    if let Some((nats, _)) = &scene.nats
+        && let Err(why) = copied(&scene.database, nats).await
+    {
+        scene.found.push(format!("P8: {why}"));
+    }
+    for node in &mut scene.nodes {
+        if let Some(mut server) = node.server.take() {
+            let status = if server.is_running() { server.terminate().await.status.success() } else { false };
+            if !status {
+                scene.found.push("target: a server did not end as it should".to_owned());
+            }
+        }
+    }
+    let (lines, history) = (scene.journal.lines(), scene.journal.history());
+    let mut figures = counted(&history);
+    match PgConnection::connect(scene.database.url()).await {
+        Ok(mut connection) => {
+            let log = Log::read(&mut connection).await;
+            figures.count("events", log.events.len());
+            figures.broken.extend(checker::check(&log, &history).iter().map(ToString::to_string));
+            figures.broken.extend(checker::check_timers(&log, scene.unwell).iter().map(ToString::to_string));
+            figures.broken.extend(left(&mut connection).await);
+            figures.broken.extend(parked(&mut connection).await);
+            let busy = rested(&scene.database, "state <> 'idle'", "are at work after all servers have ended").await;
+            figures.broken.extend(busy);
+            if scene.setup.trade == Trade::Orders {
+                figures.broken.extend(open(&mut connection).await);
+            }
+            let different = models::differences(&scene.database).await;
+            figures.broken.extend(different.into_iter().map(|what| format!("P5: {what}")));
+        }
+        Err(error) => figures.broken.push(format!("target: the database cannot be reached: {error}")),
+    }
+    figures.broken.extend(checker::check_lines(&lines).iter().map(ToString::to_string));
+    figures.broken.append(&mut scene.found);
+    if !figures.broken.is_empty() {
+        let kept = std::env::temp_dir().join(format!("tradepost-journal-{}.jsonl", scene.setup.seed));
+        if std::fs::copy(scene.journal.path(), &kept).is_ok() {
+            figures.broken.push(format!("the log of clients is kept in {}", kept.display()));
+        }
+    }
+    scene.cluster.stop().await;
+    figures
+}
+
+fn counted(history: &History) -> Figures {
+    let (mut figures, counts) = (Figures::default(), history.counts(None));
+    figures.count("commands", history.commands.len());
+    figures.count("accepted", counts.accepted);
+    figures.count("refused", counts.refused);
+    figures.count("unknown_attempts", counts.unknown_attempts);
+    figures.count("answers_lost", history.lost_answers());
+    figures
+}
+
+/// Has everything come to its end that is due at some time, and waits until it shows.
+async fn settle(scene: &Scene) -> Result<(), String> {
+    let over = match scene.setup.trade {
+        Trade::Bids => BIDS_OVER_MS,
+        Trade::Orders => ORDERS_OVER_MS,
+    };
+    let began = Instant::now();
+    loop {
+        let advanced = scene.client(0).post("/sandbox/clock", &json!({ "advance_ms": over })).attempt().await;
+        match advanced {
+            Ok(answer) if answer.status == 200 => break,
+            _ if began.elapsed() > PATIENCE => return Err("target: the clock could not be set to the end".to_owned()),
+            _ => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    }
+    scene
+        .shows_everything()
+        .await
+        .map(|_| ())
+        .ok_or_else(|| "P5: read models did not follow the log to its end".to_owned())
+}
+
+/// P7: nothing that is due is left in the table of timers.
+async fn left(connection: &mut PgConnection) -> Vec<String> {
+    let look = "select kind, count(*) from timers where due_at <= (select max(recorded_at) from events) group by kind";
+    let left: Vec<(String, i64)> =
+        sqlx::query_as(look).fetch_all(connection).await.or_fail("look for timers that are due");
+    left.into_iter().map(|(kind, count)| format!("P7: {count} timers are due and have not fired: {kind}")).collect()
+}
+
+/// P5: nothing waits to be taken.
+async fn parked(connection: &mut PgConnection) -> Option<String> {
+    let look = "select count(*) from parked_events";
+    let parked: i64 = sqlx::query_scalar(look).fetch_one(connection).await.or_fail("look for parked events");
+    (parked > 0).then(|| format!("P5: {parked} events are parked"))
+}
+
+/// P6: sockets have shown the auctions that are watched to their ends.
+async fn shown(scene: &Scene) -> Vec<String> {
+    let (began, mut connection) = (Instant::now(), scene.database.connect().await);
+    let mut broken = Vec::new();
+    for auction in scene.watched() {
+        let look = "select max(sequence) from events where aggregate_type = 'auction' and aggregate_id = $1";
+        let last: Option<i64> = sqlx::query_scalar(look)
+            .bind(auction.to_string())
+            .fetch_one(&mut connection)
+            .await
+            .or_fail("look where an auction has ended");
+        loop {
+            let seen = scene.journal.lines().into_iter().filter_map(|line| match line {
+                Line::Seen { auction: shown, sequence, .. } if shown == *auction => Some(sequence),
+                _ => None,
+            });
+            let seen = seen.max();
+            if seen == last {
+                break;
+            }
+            if began.elapsed() > CONVERGES_WITHIN {
+                broken.push(format!("P6: auction {auction} was shown up to {seen:?}, and ends at {last:?}"));
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN * 10).await;
+        }
+    }
+    broken
+}
+
+/// P7: no order is under way that clocks should have ended. What a guest has confirmed waits for its seller, who alone knows
+/// whether it was sent and paid at the door.
+async fn open(connection: &mut PgConnection) -> Option<String> {
+    let look = "select aggregate_id from events where aggregate_type = 'order' group by 1
+                having not bool_or(event_type in ('OrderCompleted', 'OrderCancelled', 'OrderRefunded', 'OrderConfirmed'))";
+    let open: Vec<String> =
+        sqlx::query_scalar(look).fetch_all(connection).await.or_fail("look for orders that have not ended");
+    let first = open.first()?;
+    Some(format!("P7: {} orders have not ended, {first} among them", open.len()))
+}
+
+/// P9: soon there is a moment at which no session of ours is like this.
+async fn rested(database: &TestDatabase, like: &str, told: &str) -> Option<String> {
+    let look = format!("select count(*) from pg_stat_activity where application_name = 'tradepost' and {like}");
+    let (began, mut connection) = (Instant::now(), database.connect().await);
+    loop {
+        let sessions: i64 = sqlx::query_scalar(&look).fetch_one(&mut connection).await.or_fail("look at the sessions");
+        match sessions {
+            0 => return None,
+            sessions if began.elapsed() > CONVERGES_WITHIN => return Some(format!("P9: {sessions} sessions {told}")),
+            _ => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+/// P8: the stream holds the log, message for message.
+async fn copied(database: &TestDatabase, nats: &NatsServer) -> Result<(), String> {
+    let context = jetstream(&nats.client().await);
+    let began = Instant::now();
+    let (stream, head) = loop {
+        // Processes go on writing, so the head is looked up each time.
+        let head = database.log_head().await;
+        let last = match context.get_stream(STREAM).await {
+            Ok(stream) if stream.cached_info().state.last_sequence == head.unsigned_abs() => break (stream, head),
+            Ok(stream) => stream.cached_info().state.last_sequence,
+            Err(_) => 0,
+        };
+        if began.elapsed() > CONVERGES_WITHIN {
+            return Err(format!("the stream ends at {last} and the log at {head}"));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    };
+    let mut connection = database.connect().await;
+    let log = eventstore::log::read_range(&mut connection, 0, head, Interest::Everything).await;
+    for event in log.map_err(|error| error.to_string())? {
+        let position = event.position;
+        let message = stream.get_raw_message(position.unsigned_abs()).await;
+        let message = message.map_err(|error| format!("message {position}: {error}"))?;
+        let relayed = read(Some(&message.headers), &message.payload).map_err(|error| error.to_string())?;
+        if relayed.event_id != event.event_id || relayed.payload != event.payload {
+            return Err(format!("message {position} is not the event at {position}"));
+        }
+    }
+    Ok(())
+}

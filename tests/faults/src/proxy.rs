@@ -1,0 +1,275 @@
+//! A TCP proxy that does what networks do: delays, keeps silent, cuts; and that knows enough of what it carries to do so
+//! at one exact moment, such as between a commit and its reply.
+
+use std::future::pending;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tradepost_tests::fail::OrFail;
+
+mod nats;
+mod postgres;
+mod spoil;
+
+pub(crate) use spoil::{Deliveries, Spoil};
+
+/// Whose words are carried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Protocol {
+    Postgres,
+    Nats,
+}
+
+/// What somebody asks for, or is told, that a moment can be named after.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Step {
+    /// A transaction begins.
+    Begin,
+    /// Events are appended.
+    Append,
+    /// A transaction is committed.
+    Commit,
+    /// A checkpoint moves.
+    Checkpoint,
+    /// An event is published.
+    Publish,
+    /// The stream says that it has taken an event.
+    Ack,
+}
+
+/// Before a step has been asked for, or after it was done and before whoever asked knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Moment {
+    Before(Step),
+    After(Step),
+}
+
+/// What a connection does now.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    upstream: SocketAddr,
+    open: bool,
+    /// Nothing is passed on, and nobody is told.
+    silent: bool,
+    delay: Duration,
+    /// Each ends the connections that there are.
+    cuts: u64,
+}
+
+/// The next moment of a kind, and who waits for it.
+#[derive(Debug)]
+struct Trap {
+    at: Moment,
+    /// How often the moment passes before it counts.
+    passes: usize,
+    tell: oneshot::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    protocol: Protocol,
+    line: watch::Sender<Line>,
+    trap: Mutex<Option<Trap>>,
+    spoil: Mutex<Option<Spoil>>,
+}
+
+/// A proxy on a port of its own. Ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listening: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(protocol: Protocol, upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.or_fail("listen as a proxy");
+        let address = listener.local_addr().or_fail("tell the port of a proxy");
+        let line = Line { upstream, open: true, silent: false, delay: Duration::ZERO, cuts: 0 };
+        let line = watch::Sender::new(line);
+        let shared = Arc::new(Shared { protocol, line, trap: Mutex::default(), spoil: Mutex::default() });
+        let carried = shared.clone();
+        let listening = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if carried.line.borrow().open {
+                    tokio::spawn(carry(client, carried.clone()));
+                }
+            }
+        });
+        Self { address, shared, listening }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// New connections lead there.
+    pub(crate) fn lead_to(&self, upstream: SocketAddr) {
+        self.shared.line.send_modify(|line| line.upstream = upstream);
+    }
+
+    /// Ends every connection; `open` says whether there may be new ones.
+    pub(crate) fn cut(&self, open: bool) {
+        self.shared.line.send_modify(|line| (line.open, line.cuts) = (open, line.cuts + 1));
+    }
+
+    /// Connections stay, and nothing arrives.
+    pub(crate) fn keep_silent(&self) {
+        self.shared.line.send_modify(|line| line.silent = true);
+    }
+
+    /// Everything takes so much longer in either direction.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.shared.line.send_modify(|line| line.delay = delay);
+    }
+
+    /// Everything is well again.
+    pub(crate) fn mend(&self) {
+        self.shared.line.send_modify(|line| (line.open, line.silent, line.delay) = (true, false, Duration::ZERO));
+    }
+
+    /// Holds its connection still at this moment, once it has passed so often, and tells. It stays so until the next
+    /// [`Self::cut`].
+    pub(crate) fn trap(&self, at: Moment, passes: usize) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        *locked(&self.shared.trap) = Some(Trap { at, passes, tell });
+        told
+    }
+
+    /// Nothing is held still any more that was not yet.
+    pub(crate) fn disarm(&self) {
+        *locked(&self.shared.trap) = None;
+    }
+
+    /// From now on deliveries are spoilt in this way, or no more.
+    pub(crate) fn spoil(&self, spoil: Option<Spoil>) {
+        *locked(&self.shared.spoil) = spoil;
+    }
+
+    /// How many were spoilt so far, and how.
+    pub(crate) fn deliveries(&self) -> Deliveries {
+        locked(&self.shared.spoil).as_ref().map(Spoil::deliveries).unwrap_or_default()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+        self.cut(false);
+    }
+}
+
+fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Whether this is where the connection is to be held. Whoever waits for that is told.
+    fn springs(&self, at: Moment) -> bool {
+        let mut trap = locked(&self.trap);
+        match trap.as_mut() {
+            Some(set) if set.at == at && set.passes > 0 => set.passes -= 1,
+            Some(set) if set.at == at => {
+                if let Some(sprung) = trap.take() {
+                    // Nobody may wait any more.
+                    let _ = sprung.tell.send(());
+                }
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
+/// What is on its way over a connection.
+trait Talk: Send {
+    /// What a message of the client is about, and when it is to be held.
+    fn asks(&mut self, message: &[u8]) -> Passing;
+
+    /// The same of a message of the server.
+    fn answers(&mut self, message: &[u8]) -> Passing;
+}
+
+/// The moments just before and just after a message is passed on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passing {
+    before: Option<Moment>,
+    after: Option<Moment>,
+}
+
+async fn carry(client: TcpStream, shared: Arc<Shared>) {
+    let mut line = shared.line.subscribe();
+    let Line { upstream, cuts, .. } = *line.borrow_and_update();
+    let Ok(server) = TcpStream::connect(upstream).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let talk: Arc<Mutex<dyn Talk>> = match shared.protocol {
+        Protocol::Postgres => Arc::new(Mutex::new(postgres::Session::default())),
+        Protocol::Nats => Arc::new(Mutex::new(nats::Connection)),
+    };
+    let cut = line.wait_for(|line| line.cuts != cuts);
+    tokio::select! {
+        _ = cut => {}
+        _ = pump(from_client, to_server, &shared, &talk, true) => {}
+        _ = pump(from_server, to_client, &shared, &talk, false) => {}
+    }
+}
+
+/// Carries one direction until its end.
+async fn pump(
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    shared: &Arc<Shared>,
+    talk: &Arc<Mutex<dyn Talk>>,
+    asking: bool,
+) -> io::Result<()> {
+    let (mut from, mut to) = (BufReader::new(from), BufWriter::new(to));
+    let mut line = shared.line.subscribe();
+    let mut first = asking;
+    loop {
+        let message = match shared.protocol {
+            Protocol::Postgres => postgres::read(&mut from, first).await?,
+            Protocol::Nats => nats::read(&mut from).await?,
+        };
+        let passing = match (first && shared.protocol == Protocol::Postgres, asking) {
+            // How a session begins says nothing.
+            (true, _) => Passing::default(),
+            (false, true) => locked(talk).asks(&message),
+            (false, false) => locked(talk).answers(&message),
+        };
+        first = false;
+        if passing.before.is_some_and(|moment| shared.springs(moment)) {
+            return pending().await;
+        }
+        let delay = line.borrow().delay;
+        if delay > Duration::ZERO {
+            tokio::time::sleep(delay).await;
+        }
+        if line.wait_for(|line| !line.silent).await.is_err() {
+            return Ok(());
+        }
+        let spoilt = match (&mut *locked(&shared.spoil), asking) {
+            (Some(spoil), false) => spoil.pass(message),
+            _ => vec![message],
+        };
+        for message in spoilt {
+            to.write_all(&message).await?;
+        }
+        let holds = passing.after.is_some_and(|moment| shared.springs(moment));
+        if holds || from.buffer().is_empty() {
+            to.flush().await?;
+        }
+        if holds {
+            return pending().await;
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Deliveries of events that come twice, late or never.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::nats::is_event;
+
+/// Spoils one delivery in ten by repeating it, two by letting others pass, and one in twenty by losing it.
+#[derive(Debug)]
+pub(crate) struct Spoil {
+    rng: StdRng,
+    /// What others are let pass before.
+    aside: Option<Vec<u8>>,
+    deliveries: Deliveries,
+}
+
+/// How many deliveries came to what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deliveries {
+    pub(crate) all: usize,
+    pub(crate) twice: usize,
+    pub(crate) late: usize,
+    pub(crate) never: usize,
+}
+
+impl Spoil {
+    pub(crate) fn new(rng: StdRng) -> Self {
+        Self { rng, aside: None, deliveries: Deliveries::default() }
+    }
+
+    pub(super) fn deliveries(&self) -> Deliveries {
+        self.deliveries
+    }
+
+    /// What is passed on in the place of a message.
+    pub(super) fn pass(&mut self, message: Vec<u8>) -> Vec<Vec<u8>> {
+        if !is_event(&message, "HMSG") {
+            return vec![message];
+        }
+        self.deliveries.all += 1;
+        let mut passed = match self.rng.random_range(0..100) {
+            0..10 => {
+                self.deliveries.twice += 1;
+                vec![message.clone(), message]
+            }
+            10..30 if self.aside.is_none() => {
+                self.deliveries.late += 1;
+                self.aside = Some(message);
+                return Vec::new();
+            }
+            30..35 => {
+                self.deliveries.never += 1;
+                Vec::new()
+            }
+            _ => vec![message],
+        };
+        passed.extend(self.aside.take());
+        passed
+    }
+}

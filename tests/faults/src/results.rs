@@ -1,0 +1,190 @@
+//! What is kept of a run: a line of JSON for each fault, added to a file.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use eventstore::clock::Clock;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What was counted, and what was broken.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Figures {
+    #[serde(flatten)]
+    pub(crate) counted: BTreeMap<String, Value>,
+    #[serde(skip)]
+    pub(crate) broken: Vec<String>,
+}
+
+impl Figures {
+    pub(crate) fn count(&mut self, name: &str, count: usize) {
+        self.counted.insert(name.to_owned(), count.into());
+    }
+
+    /// A time in milliseconds, under a name that says so.
+    pub(crate) fn took(&mut self, name: &str, longest: Option<Duration>) {
+        if let Some(longest) = longest {
+            self.counted.insert(name.to_owned(), u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).into());
+        }
+    }
+
+    /// Adds up what two scenes have counted: numbers are added, the longest times are kept.
+    #[must_use]
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        for (name, value) in other.counted {
+            let sum = match (self.counted.get(&name).and_then(Value::as_u64), value.as_u64()) {
+                (Some(here), Some(there)) if name.ends_with("_ms") => here.max(there).into(),
+                (Some(here), Some(there)) => (here + there).into(),
+                _ => value,
+            };
+            self.counted.insert(name, sum);
+        }
+        self.broken.extend(other.broken);
+        self
+    }
+}
+
+/// What has come of a fault.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Every promise was kept.
+    Kept,
+    /// Some were not: the first of what shows it.
+    Broken { violations: Vec<String> },
+    /// It could not be tried here, and why.
+    Skipped { because: String },
+}
+
+/// A line of the file of results.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Line {
+    pub(crate) fault: String,
+    pub(crate) date: String,
+    pub(crate) machine: String,
+    pub(crate) seed: u64,
+    pub(crate) times: usize,
+    pub(crate) seconds: u64,
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+    pub(crate) figures: Figures,
+}
+
+/// Today, as results name it.
+pub(crate) fn date() -> String {
+    Clock::real_now().format("%Y-%m-%d").to_string()
+}
+
+/// What the machine is, as far as the system tells.
+pub(crate) fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let cpu = line.map_or("unknown processor", |(_, name)| name.trim()).to_owned();
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{cores} cores of {cpu}")
+}
+
+/// Adds a line to the file.
+pub(crate) fn add(file: &Path, line: &Line) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+    writeln!(file, "{}", serde_json::to_string(line)?)
+}
+
+/// What all runs of a fault on one machine have come to, as a row of a table.
+#[derive(Debug, Default)]
+struct Sum {
+    kept: usize,
+    broken: usize,
+    skipped: usize,
+    seconds: u64,
+    /// The first and the last day.
+    days: Option<(String, String)>,
+    figures: Figures,
+}
+
+impl Sum {
+    fn add(&mut self, line: Line) {
+        match line.outcome {
+            Outcome::Kept => self.kept += 1,
+            Outcome::Broken { .. } => self.broken += 1,
+            Outcome::Skipped { .. } => self.skipped += 1,
+        }
+        self.seconds += line.seconds;
+        let first = self.days.take().map_or_else(|| line.date.clone(), |(first, _)| first.min(line.date.clone()));
+        self.days = Some((first, line.date));
+        self.figures = std::mem::take(&mut self.figures).and(line.figures);
+    }
+
+    fn row(&self, fault: &str, machine: &str) -> String {
+        let counted: Vec<_> = self.figures.counted.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let outcomes = [(self.kept, "kept"), (self.broken, "broken"), (self.skipped, "skipped")];
+        let outcomes = outcomes.iter().filter(|(runs, _)| *runs > 0).map(|(runs, what)| format!("{runs} {what}"));
+        let days = match &self.days {
+            Some((first, last)) if first != last => format!("{first} to {last}"),
+            Some((day, _)) => day.clone(),
+            None => String::new(),
+        };
+        let runs = outcomes.collect::<Vec<_>>().join(", ");
+        format!("| {fault} | {runs} | {} | {} | {days} | {machine} |", counted.join(", "), self.seconds)
+    }
+}
+
+/// The table of everything in a file of results: counts are sums, times the longest.
+pub(crate) fn table(file: &Path) -> io::Result<String> {
+    let mut sums: BTreeMap<(usize, String, String), Sum> = BTreeMap::new();
+    for (number, line) in std::fs::read_to_string(file)?.lines().enumerate() {
+        let line: Line = serde_json::from_str(line)
+            .map_err(|error| io::Error::other(format!("{}, line {}: {error}", file.display(), number + 1)))?;
+        let number = line.fault.trim_start_matches('F').parse().unwrap_or(usize::MAX);
+        sums.entry((number, line.fault.clone(), line.machine.clone())).or_default().add(line);
+    }
+    let rows = sums.iter().map(|((_, fault, machine), sum)| sum.row(fault, machine));
+    let head = ["| | runs | counted in all | seconds | days | machine |", "| --- | --- | --- | ---: | --- | --- |"];
+    Ok(head.into_iter().map(str::to_owned).chain(rows).collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_added_and_of_times_the_longest_is_kept() {
+        let figures = |events: usize, ms: u64| {
+            let mut figures = Figures::default();
+            figures.count("events", events);
+            figures.took("ready_ms", Some(Duration::from_millis(ms)));
+            figures
+        };
+        let both = figures(1, 20).and(figures(2, 10));
+        assert_eq!((both.counted["events"].as_u64(), both.counted["ready_ms"].as_u64()), (Some(3), Some(20)));
+    }
+
+    #[test]
+    fn the_table_adds_up_what_was_done_in_shares() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (machine, outcome) = ("2 cores".to_owned(), Outcome::Kept);
+        for (fault, date, kills) in [("F10", "2026-11-23", 1), ("F9", "2026-11-22", 2), ("F9", "2026-11-23", 3)] {
+            let (fault, date) = (fault.to_owned(), date.to_owned());
+            let (machine, outcome) = (machine.clone(), outcome.clone());
+            let mut figures = Figures::default();
+            figures.count("kills", kills);
+            let line = Line { fault, date, machine, seed: 1, times: kills, seconds: 10, outcome, figures };
+            add(file.path(), &line).unwrap();
+        }
+        let table = table(file.path()).unwrap();
+        let rows: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "| F9 | 2 kept | kills 5 | 20 | 2026-11-22 to 2026-11-23 | 2 cores |",
+                "| F10 | 1 kept | kills 1 | 10 | 2026-11-23 | 2 cores |",
+            ]
+        );
+    }
+}

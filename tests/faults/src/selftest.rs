@@ -1,0 +1,115 @@
+//! The harness proves itself: bugs are planted in the server, one at a time, and each must be found as a broken promise.
+//!
+//! The server is one that was built with the feature `planted-bugs`, which `TRADEPOST_BIN` names; which bug is planted
+//! the variable `PLANTED_BUG` says. What the harness itself is made of has none.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use crate::faults::{ALL, Plan};
+
+/// A planted bug, the fault under which it shows, how often that happens, and the promise that it breaks.
+struct Planted {
+    bug: &'static str,
+    fault: &'static str,
+    times: usize,
+    promise: &'static str,
+}
+
+macro_rules! planted {
+    ($($bug:literal shows under $fault:literal x $times:literal as $promise:literal;)+) => {
+        const PLANTED: &[Planted] =
+            &[$(Planted { bug: $bug, fault: $fault, times: $times, promise: $promise }),+];
+    };
+}
+
+planted! {
+    "acknowledged-early" shows under "F1" x 4 as "P1";
+    "keys-not-unique" shows under "F2" x 1 as "P1";
+    "dedupe-off" shows under "F1" x 1 as "P5";
+    "checkpoint-first" shows under "F2" x 2 as "P5";
+    "commits-not-synced" shows under "F4" x 3 as "P1";
+    "commits-not-synced" shows under "F3" x 3 as "P1";
+    "change-without-key" shows under "F1" x 2 as "P1";
+    "timers-early" shows under "F1" x 1 as "P7";
+    "stale-read" shows under "F8" x 4 as "P0";
+    "position-gap" shows under "F1" x 1 as "P2";
+    "balance-unchecked" shows under "F1" x 4 as "P3";
+    "stock-unchecked" shows under "F1" x 2 as "P3";
+    "second-bid-wins" shows under "F1" x 1 as "P4";
+    "shown-twice" shows under "F1" x 1 as "P6";
+    "relay-alters" shows under "F6" x 1 as "P8";
+    "transaction-left-open" shows under "F7" x 3 as "P9";
+}
+
+/// What is planted now.
+static NOW: Mutex<Option<&'static str>> = Mutex::new(None);
+
+fn now() -> Option<&'static str> {
+    *NOW.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What every server is told of a bug.
+pub(crate) fn surroundings() -> Vec<(String, String)> {
+    now().map(|bug| ("PLANTED_BUG".to_owned(), bug.to_owned())).into_iter().collect()
+}
+
+/// How long anything is waited for: not as long with a bug, which may be what it is waited for in vain.
+pub(crate) fn patience() -> Duration {
+    Duration::from_secs(if now().is_some() { 15 } else { 120 })
+}
+
+/// Plants them all, or those that are named, and tells what found each. Whether all were found.
+pub(crate) async fn run(only: &[String]) -> io::Result<bool> {
+    if std::env::var_os("TRADEPOST_BIN").is_none() {
+        return Err(io::Error::other(
+            "TRADEPOST_BIN does not name a server with bugs: `make faults-selftest` builds one",
+        ));
+    }
+    if let Some(unknown) = only.iter().find(|name| PLANTED.iter().all(|planted| planted.bug != name.as_str())) {
+        return Err(io::Error::other(format!("no bug is called `{unknown}`")));
+    }
+    let mut all_found = true;
+    let chosen = PLANTED.iter().filter(|planted| only.is_empty() || only.iter().any(|name| name == planted.bug));
+    for Planted { bug, fault, times, promise } in chosen {
+        *NOW.lock().unwrap_or_else(PoisonError::into_inner) = Some(*bug);
+        let found = found(fault, *times).await;
+        *NOW.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match found {
+            Ok(broken) => {
+                let of = |violation: &&String| violation.starts_with(&format!("{promise}:"));
+                let shown = broken.iter().find(of).or_else(|| broken.first());
+                let is_found = broken.iter().any(|violation| of(&violation));
+                all_found &= is_found;
+                let word = if is_found { "found" } else { "NOT FOUND" };
+                let shown: String = shown.map_or("everything was kept", String::as_str).chars().take(200).collect();
+                println!("{bug:<22} {fault:<4} {word} by {promise} ({} violations): {shown}", broken.len());
+            }
+            Err(because) => println!("{bug:<22} {fault:<4} skipped: {because}"),
+        }
+    }
+    Ok(all_found)
+}
+
+/// What is broken under a fault. A harness that stumbles over a bug has found nothing.
+async fn found(id: &str, times: usize) -> Result<Vec<String>, String> {
+    let fault = ALL.iter().find(|fault| fault.id == id).ok_or("there is no such fault")?;
+    let plan = Plan::new(times, true, 1, ProgressBar::hidden());
+    fault.attempt(plan).await.map(|figures| figures.broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_bug_shows_under_a_fault_that_there_is_and_there_are_at_least_ten() {
+        assert!(PLANTED.iter().all(|planted| ALL.iter().any(|fault| fault.id == planted.fault)));
+        assert!(PLANTED.iter().map(|planted| planted.bug).collect::<BTreeSet<_>>().len() >= 10);
+    }
+}

@@ -1,0 +1,55 @@
+//! P4: an auction's winner is the highest valid bid accepted before its close. Told from what bidders were told, without
+//! the rules of the domain: whoever was told that their bid counts, and has offered the most, wins.
+
+use std::collections::HashMap;
+
+use domain::{AccountId, AuctionId, auction};
+use eventstore::event::DomainEvent;
+
+use super::Log;
+use crate::history::{History, Intent, Outcome};
+
+pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
+    let mut highest = HashMap::<AuctionId, (i64, i64, Option<AccountId>)>::new();
+    for command in &history.commands {
+        let Intent::Bid { auction, maximum } = &command.intent else { continue };
+        let accepted = command.attempts.iter().find_map(|attempt| match attempt.outcome {
+            Outcome::Accepted { position, .. } => Some(position),
+            _ => None,
+        });
+        let Some(position) = accepted else { continue };
+        // Of equal ones the first counts.
+        let bid = (maximum.minor(), -position, command.actor);
+        let best = highest.entry(*auction).or_insert(bid);
+        if (bid.0, bid.1) > (best.0, best.1) {
+            *best = bid;
+        }
+    }
+    let mut broken = Vec::new();
+    for logged in &log.events {
+        let closed = match logged.event.decode() {
+            Ok(DomainEvent::Auction(id, auction::Event::AuctionClosed { outcome, .. })) => (id, outcome),
+            _ => continue,
+        };
+        let (auction, auction::Outcome::Won { winner, .. }) = closed else { continue };
+        // What was bid before the load began is not written down; nor is anything that is lower then.
+        if let Some((maximum, _, Some(bidder))) = highest.get(&auction)
+            && *bidder != winner
+            && !bid_more(log, auction, winner, *maximum)
+        {
+            broken.push(format!("auction {auction} went to {winner}, and {bidder} had bid up to {maximum}"));
+        }
+    }
+    broken
+}
+
+/// Whether somebody has bid at least as much without its being written down.
+fn bid_more(log: &Log, auction: AuctionId, winner: AccountId, least: i64) -> bool {
+    log.events.iter().filter(|logged| logged.event.aggregate_id.0 == auction.0).any(|logged| {
+        matches!(
+            logged.event.decode(),
+            Ok(DomainEvent::Auction(_, auction::Event::BidPlaced { bidder, maximum, .. }))
+                if bidder == winner && maximum.minor() >= least && logged.command().is_none_or(|(_, key)| key.is_empty())
+        )
+    })
+}

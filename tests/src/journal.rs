@@ -2,7 +2,7 @@
 //! that what was known is known after a crash too; with the database it is all that the [`checker`](crate::checker) reads.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ pub struct Journal {
     path: PathBuf,
     attempts: AtomicU64,
     /// Goes with the journal, unless its file was named by somebody.
-    _temporary: Option<TempPath>,
+    _temporary: TempPath,
 }
 
 /// One line.
@@ -88,13 +88,7 @@ impl Journal {
     /// One that goes when it is dropped.
     pub fn temporary() -> Self {
         let (file, path) = NamedTempFile::new().or_fail("make a journal").into_parts();
-        Self { file: Mutex::new(file), path: path.to_path_buf(), attempts: AtomicU64::new(0), _temporary: Some(path) }
-    }
-
-    /// One that stays, in a new file.
-    pub fn at(path: &Path) -> Self {
-        let file = OpenOptions::new().create_new(true).write(true).open(path).or_fail("make a journal");
-        Self { file: Mutex::new(file), path: path.to_owned(), attempts: AtomicU64::new(0), _temporary: None }
+        Self { file: Mutex::new(file), path: path.to_path_buf(), attempts: AtomicU64::new(0), _temporary: path }
     }
 
     /// Where it is.

@@ -39,7 +39,7 @@ const TOLD: usize = 20;
 ///
 /// Each fault sets up a marketplace of its own, lets 32 clients trade on it, does its worst again and again, and at the
 /// end holds what clients were told against the database. `make faults` provides what it takes (servers, Postgres,
-/// nats-server); the README says what is promised.
+/// nats-server); docs/reliability.md says what is promised.
 #[derive(Debug, Parser)]
 #[command(name = "faults")]
 struct Arguments {

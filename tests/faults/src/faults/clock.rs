@@ -31,7 +31,7 @@ pub(crate) async fn jumps(plan: Plan) -> Tried {
         ("LD_PRELOAD", library.display().to_string()),
         ("FAKETIME_TIMESTAMP_FILE", shown.display().to_string()),
         ("FAKETIME_NO_CACHE", "1".to_owned()),
-        // It counts on; only what it shows as the time of day jumps.
+        // It counts on; only what it shows as the time of day jumps. Later versions of the library know the first name.
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ("DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];

@@ -616,7 +616,8 @@ impl Decider {
         self.loading.waiting.values_mut().flat_map(|waiting| waiting.jobs.drain(..)).for_each(unavailable);
     }
 
-    /// Reads what other nodes have written and evolves the states that are in memory.
+    /// Reads what other nodes have written and evolves the states that are in memory. What they write meanwhile is left:
+    /// whoever waits for the last word of somebody who goes on talking never comes to do anything.
     async fn catch_up(&mut self) -> Result<(), AppendError> {
         loop {
             let known = self.known;
@@ -624,10 +625,10 @@ impl Decider {
                 Box::pin(async move { Ok(session.read_range(known, known + CATCH_UP_EVENTS).await?) })
             });
             let events = read.await?;
-            if events.is_empty() {
+            self.take_in(&events);
+            if self.known < known + CATCH_UP_EVENTS {
                 return Ok(());
             }
-            self.take_in(&events);
         }
     }
 

@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 
+mod chasing;
 mod limits;
 mod lost_answers;
 mod snapshots;

@@ -283,13 +283,8 @@ impl Log {
         Ok(*checkpoint)
     }
 
-    /// Carries a statement out, now or never.
-    async fn execute(&self, statement: &Statement) -> Result<Appended, AppendError> {
-        let _locked = self.lock.lock().await;
-        self.execute_locked(statement)
-    }
-
-    fn execute_locked(&self, statement: &Statement) -> Result<Appended, AppendError> {
+    /// Carries a statement out, now or never. Whoever asks has the lock.
+    fn execute(&self, statement: &Statement) -> Result<Appended, AppendError> {
         let appended = self.state().append(statement, self.bug);
         self.grown.iter().for_each(|grown| grown.seen_at(self.head()));
         appended
@@ -405,14 +400,24 @@ impl Connection {
         Statement { session: self.session, known, events, unit_ends, keys }
     }
 
-    /// Sends a statement, which arrives after some milliseconds whatever becomes of whoever waits for its answer.
-    fn send(&self, statement: Statement, arrives_after_ms: u64) -> oneshot::Receiver<Result<Appended, AppendError>> {
+    /// Sends a statement, which arrives after some milliseconds whatever becomes of whoever waits for its answer. A lock
+    /// that there is goes with it, and is given up there.
+    fn send(
+        &mut self,
+        statement: Statement,
+        arrives_after_ms: u64,
+    ) -> oneshot::Receiver<Result<Appended, AppendError>> {
         let (reply, answer) = oneshot::channel();
-        let log = self.log.clone();
+        let (log, locked) = (self.log.clone(), self.locked.take());
         tokio::spawn(async move {
             sleep(Duration::from_millis(arrives_after_ms)).await;
             log.lag().await;
-            let appended = log.execute(&statement).await;
+            let locked = match locked {
+                Some(locked) => locked,
+                None => log.lock.clone().lock_owned().await,
+            };
+            let appended = log.execute(&statement);
+            drop(locked);
             log.lag().await;
             // Nobody may wait for it any more.
             let _ = reply.send(appended);
@@ -420,7 +425,7 @@ impl Connection {
         answer
     }
 
-    async fn append(&self, statement: Statement) -> Result<Appended, AppendError> {
+    async fn append(&mut self, statement: Statement) -> Result<Appended, AppendError> {
         let lost = || AppendError::Unknown(gone());
         if self.log.bug == Some(Bug::AnsweredEarly) {
             let fits = self.log.head() == statement.known;
@@ -431,7 +436,10 @@ impl Connection {
         let arrives_after_ms = match fate {
             None | Some(Fate::AnswerLost | Fate::CrashCommitted) => 0,
             Some(Fate::Slow(ms) | Fate::Cut(ms) | Fate::CrashSent(ms)) => ms,
-            Some(Fate::Unsent) => return Err(lost()),
+            Some(Fate::Unsent) => {
+                self.locked = None;
+                return Err(lost());
+            }
             Some(Fate::CrashUnsent) => {
                 self.chaos.crash(self.node).await;
                 0
@@ -505,14 +513,8 @@ impl Session for Connection {
         known: Position,
         batch: &'a Batch,
     ) -> BoxFuture<'a, Result<Appended, AppendError>> {
-        let statement = self.statement(known, batch);
-        Box::pin(async move {
-            self.log.lag().await;
-            let appended = self.log.execute_locked(&statement);
-            self.locked = None;
-            self.log.lag().await;
-            appended
-        })
+        // The lock makes the difference.
+        Session::append(self, known, batch)
     }
 }
 

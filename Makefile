@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real faults faults-selftest long simulate hostile fuzz fuzz-api fuzz-api-short mutants check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats faketime python schemathesis
+.PHONY: help run test real faults faults-selftest long simulate hostile fuzz fuzz-api fuzz-api-short mutants check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats faketime iproute python schemathesis
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -10,6 +10,8 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_MUTANTS_VERSION := 27.1.0
 TOOLS := $(CURDIR)/target/tools
 TESTBED := target/debug/testbed --
+# With the tests, so that what both take is compiled once.
+BUILD := cargo build --workspace --bins --tests
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -18,19 +20,19 @@ run: postgres ## Build and serve a sample marketplace; prints the address and lo
 	cargo build --release --package tradepost
 	exec target/release/tradepost demo
 
-test: postgres nats faketime python tools ## Run all tests, with a Postgres and NATS of their own.
-	cargo build --workspace --bins
+test: postgres nats faketime iproute python tools ## Run all tests, with a Postgres and NATS of their own.
+	$(BUILD)
 	$(TESTBED) cargo nextest run --workspace
 
-# All of it takes days, so it can be done in shares, which add to docs/faults.jsonl:
+# All of it takes hours, so it can be done in shares, which add to docs/faults.jsonl:
 # make faults FAULTS="--only F1 --times 50"
 FAULTS ?=
-faults: postgres nats faketime ## Kills, cuts, full disks, lost power, under load: make faults FAULTS="--only F1 --times 50"
-	cargo build --workspace --bins
+faults: postgres nats faketime iproute ## Kills, cuts, full disks, lost power, under load: make faults FAULTS="--only F1 --times 50"
+	$(BUILD)
 	$(TESTBED) target/debug/faults run $(FAULTS)
 
 # A target folder of its own, so that nothing with bugs in it is ever where another target looks.
-faults-selftest: postgres nats faketime ## Plant bugs, one after another, and show that each is found.
+faults-selftest: postgres nats faketime iproute ## Plant bugs, one after another, and show that each is found.
 	cargo build --package tradepost --features planted-bugs --target-dir target/planted
 	cargo build --package tradepost-tests --package tradepost-faults --bins
 	$(TESTBED) env TRADEPOST_BIN=$(CURDIR)/target/planted/debug/tradepost target/debug/faults selftest
@@ -40,7 +42,7 @@ long: export TRADEPOST_NODES_SECONDS = 600
 long: export TRADEPOST_TWO_NODES_SECONDS = 600
 long: export PROPTEST_CASES = 3000
 long: postgres nats tools ## The tests of several nodes, of payments that are killed, and of the feed, for longer.
-	cargo build --workspace --bins
+	$(BUILD)
 	$(TESTBED) cargo nextest run --workspace -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|feed)::/)'
 
 # Needs neither Postgres nor NATS. A seed that fails is named, with the least that has to happen.
@@ -50,7 +52,7 @@ simulate: tools ## Simulate everything that can go wrong, by so many seeds: make
 	    -E 'test(simulation::every_promise_is_kept_whatever_goes_wrong)'
 
 real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>
-	cargo build --workspace --bins
+	$(BUILD)
 	$(TESTBED) target/debug/real $(if $(DATA),--data "$(DATA)")
 
 CASES ?= 20000
@@ -82,11 +84,11 @@ mutants: $(TOOLS)/bin/cargo-mutants postgres ## Change the code a little, time a
 
 # What is sent, and what of it is no finding, tests/fuzz tells. The short form sends the same again each time.
 fuzz-api: postgres schemathesis ## Send what the OpenAPI document admits and what it forbids, for ten minutes.
-	cargo build --workspace --bins
+	$(BUILD)
 	$(TESTBED) $(PYTHON) tests/fuzz/run.py --seconds 600
 
 fuzz-api-short: postgres schemathesis ## The same for a minute, always with the same seed.
-	cargo build --workspace --bins
+	$(BUILD)
 	$(TESTBED) $(PYTHON) tests/fuzz/run.py --seconds 60 --seed 1
 
 check: fmt clippy doc deny test fuzz-api-short schemas ## Everything that CI checks.
@@ -182,6 +184,11 @@ postgres:
 faketime:
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || \
 	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq libfaketime; } || true
+
+# Without it, no node is cut off from everybody, which the faults say.
+iproute:
+	@command -v ip >/dev/null || \
+	    { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq iproute2; } || true
 
 # Only tests need it here: a marketplace runs without NATS too.
 nats:

@@ -15,7 +15,7 @@ pub mod damage;
 /// The address of the throw-away server, as somebody who may create databases.
 pub const SERVER: &str = "TEST_DATABASE_URL";
 
-/// A fresh, migrated database. It goes with the server.
+/// A fresh, migrated database. It goes with this process, or with the server.
 ///
 /// # Panics
 ///
@@ -34,7 +34,8 @@ pub async fn database() -> Database {
 /// Without a server, with a sentence that says how to get one.
 pub async fn fresh_url() -> String {
     let server = env::var(SERVER).unwrap_or_else(|_| panic!("{SERVER} is not set: run the tests with `make test`"));
-    let name = format!("test_{}", mint::id().simple());
+    // The server drops what was made by processes that have ended.
+    let name = format!("test_{}_{}", std::process::id(), mint::id().simple());
     let connection = Database::at(&server).unwrap_or_else(|error| panic!("{error}")).connect_as_owner().await;
     let mut connection = connection.unwrap_or_else(|error| panic!("{error}"));
     let create = format!("create database {name}");

@@ -15,7 +15,7 @@ pub const URL_VARIABLE: &str = "TEST_DATABASE_URL";
 /// The lock under which the template is made and copied: nobody copies what is half made.
 const TEMPLATE_LOCK: i64 = 0x7465_6d70_6c61_7465;
 
-/// A database that one test has for itself. It goes with the server, which is thrown away.
+/// A database that one test has for itself. It goes with the process of the test, or with the server.
 #[derive(Clone, Debug)]
 pub struct TestDatabase {
     url: String,
@@ -37,7 +37,8 @@ impl TestDatabase {
         let mut connection = PgConnection::connect(server).await.or_fail("connect to the Postgres of the tests");
         lock(&mut connection).await;
         let template = ensure_template(&mut connection, server).await;
-        let name = format!("test_{}", mint::id().simple());
+        // The `testbed` drops what was made by processes that have ended.
+        let name = format!("test_{}_{}", std::process::id(), mint::id().simple());
         run(&mut connection, &format!("create database {name} template {template}")).await;
         connection.close().await.or_fail("leave the Postgres of the tests");
         Self { url: with_database(server, &name) }

@@ -1,16 +1,19 @@
 //! `testbed -- <command>`: runs a command beside a Postgres of its own.
 //!
 //! Postgres is made anew in a folder under `/tmp`, does not care for durability, and is gone afterwards, whatever the
-//! command did. Only a SIGKILL of this process leaves it: Postgres ends by itself within a minute of its folder
+//! command did. Databases of tests bear the id of the process that has made them, and go soon after it has ended: two
+//! thousand tests would leave a million files. Only a SIGKILL of this process leaves it: Postgres ends by itself within a minute of its folder
 //! (`/tmp/tradepost-testbed-*`) being removed.
 
 use std::{
+    convert::Infallible,
     error::Error,
     ffi::OsString,
-    fs::Permissions,
+    fs::{self, Permissions},
     io::{self, IsTerminal as _},
     os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     process::{ExitCode, ExitStatus},
+    time::Duration,
 };
 
 use api::embedded::{EmbeddedPostgres, EmbeddedSettings};
@@ -19,6 +22,7 @@ use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
@@ -30,6 +34,9 @@ const URL_VARIABLE: &str = "TEST_DATABASE_URL";
 
 /// Many tests run at a time, each with a pool.
 const MAX_CONNECTIONS: u32 = 300;
+
+/// How often databases are dropped whose tests have ended.
+const SWEPT_EVERY: Duration = Duration::from_secs(2);
 
 /// What a shell answers for a command that cannot be run.
 const CANNOT_RUN: u8 = 127;
@@ -66,7 +73,10 @@ async fn provide_and_run(command: &[OsString]) -> Result<ExitCode, Box<dyn Error
     let settings = EmbeddedSettings { dir, durable: false, max_connections: MAX_CONNECTIONS };
     let postgres = EmbeddedPostgres::start(settings).await?;
     eprintln!("testbed: {URL_VARIABLE} leads to an empty PostgreSQL in {}", folder.path().display());
-    let code = run(command, postgres.url(), &mut signals).await;
+    let code = tokio::select! {
+        code = run(command, postgres.url(), &mut signals) => code,
+        never = sweep(postgres.url()) => match never {},
+    };
     let stopped = postgres.stop().await;
     let code = code?;
     stopped?;
@@ -78,6 +88,26 @@ async fn provide_and_run(command: &[OsString]) -> Result<ExitCode, Box<dyn Error
 fn folder() -> io::Result<TempDir> {
     let mode = Permissions::from_mode(0o711);
     tempfile::Builder::new().prefix("tradepost-testbed-").permissions(mode).tempdir_in("/tmp")
+}
+
+/// Drops the databases of processes that have ended, again and again. What cannot be dropped now is looked at again.
+async fn sweep(url: &str) -> Infallible {
+    let look = "select datname from pg_database where datname ~ '^test_[0-9]+_'";
+    loop {
+        tokio::time::sleep(SWEPT_EVERY).await;
+        let Ok(mut connection) = PgConnection::connect(url).await else { continue };
+        let names: Vec<String> = sqlx::query_scalar(look).fetch_all(&mut connection).await.unwrap_or_default();
+        let is_over = |name: &&String| {
+            let process = name.split('_').nth(1).unwrap_or_default();
+            !fs::exists(format!("/proc/{process}")).unwrap_or(true)
+        };
+        for name in names.iter().filter(is_over) {
+            let drop = format!("drop database if exists {name} with (force)");
+            if let Err(error) = connection.execute(drop.as_str()).await {
+                eprintln!("testbed: {name} could not be dropped: {error}");
+            }
+        }
+    }
 }
 
 /// On a terminal the command stays in our process group, so that it may use the terminal, and Ctrl-C reaches it without

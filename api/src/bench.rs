@@ -41,7 +41,7 @@ mod http;
 mod live;
 mod load;
 mod login;
-mod machine;
+pub mod machine;
 mod market;
 mod nats_server;
 mod nodes;

@@ -15,7 +15,6 @@
 //! It shares nothing with the decision loop but the pure rules of the domain.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::fail::fail;
 use crate::history::History;
@@ -45,6 +44,7 @@ mod timers;
 mod watching;
 
 pub use log::{Log, Logged, StoredKey};
+pub use timers::Outages;
 
 /// Which promise of reliability.md is broken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,9 +102,9 @@ pub fn check(log: &Log, history: &History) -> Vec<Violation> {
 
 /// Everything that timers have done twice, too early or too late. For a marketplace whose clock stood still whenever it
 /// was not running: otherwise nobody can tell from the log how late a timer was.
-/// What happened while it was `unhealthy` for so long may be as late.
-pub fn check_timers(log: &Log, unhealthy: Duration) -> Vec<Violation> {
-    timers::check(log, unhealthy).into_iter().map(|what| Violation { promise: Promise::P7, what }).collect()
+/// What was due in an outage may be as late.
+pub fn check_timers(log: &Log, outages: &Outages) -> Vec<Violation> {
+    timers::check(log, outages).into_iter().map(|what| Violation { promise: Promise::P7, what }).collect()
 }
 
 /// What sockets and the sessions of the database have shown that they must not.
@@ -117,7 +117,7 @@ pub fn check_lines(lines: &[Line]) -> Vec<Violation> {
 /// Ends the test if a timer has fired twice, too early or too late. Tells how many have fired, by kind.
 #[track_caller]
 pub fn assert_timers_kept(log: &Log) -> std::collections::BTreeMap<String, usize> {
-    let violations = check_timers(log, Duration::ZERO);
+    let violations = check_timers(log, &Outages::default());
     if let Some(first) = violations.first() {
         fail(&format!("{} violations, the first: {first}", violations.len()));
     }

@@ -350,12 +350,15 @@ impl History {
         counts
     }
 
-    /// How many commands were carried out at an attempt that got no answer, as a later attempt was told.
+    /// How many commands were carried out at an attempt whose answer never came, as the next that had one was told.
     pub fn lost_answers(&self) -> usize {
         let lost = |command: &&Command| {
-            let unanswered = command.attempts.iter().any(|attempt| attempt.outcome.is_unanswered());
-            let replayed = |attempt: &Attempt| matches!(attempt.outcome, Outcome::Accepted { replayed: true, .. });
-            unanswered && command.attempts.iter().any(replayed)
+            let first = command.attempts.iter().position(|attempt| attempt.outcome.is_definite());
+            first.is_some_and(|first| {
+                let (before, rest) = command.attempts.split_at(first);
+                matches!(rest[0].outcome, Outcome::Accepted { replayed: true, .. })
+                    && before.iter().any(|attempt| attempt.outcome.is_unanswered())
+            })
         };
         self.commands.iter().filter(lost).count()
     }
@@ -372,5 +375,36 @@ impl History {
         let text = serde_json::to_string_pretty(self).or_fail("write the history down");
         fs::write(&path, text).or_fail("write the history down");
         path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_lost_if_the_first_that_came_says_that_it_is_told_again() {
+        let unanswered = || Outcome::Unknown { why: format!("{NO_ANSWER}: connection reset") };
+        let accepted = |replayed| Outcome::Accepted { position: 7, replayed, body: Value::Null };
+        let lost = |outcomes: Vec<Outcome>| {
+            let attempt = |outcome| Attempt {
+                node: 0,
+                began: Duration::ZERO,
+                ended: Duration::ZERO,
+                ended_at: Timestamp::default(),
+                outcome,
+            };
+            let attempts = outcomes.into_iter().map(attempt).collect();
+            let intent = Intent::OfferSecondChance { auction: AuctionId(Uuid::nil()) };
+            let command = Command { actor: None, key: "key".to_owned(), intent, attempts };
+            History { commands: vec![command] }.lost_answers()
+        };
+        assert_eq!(lost(vec![unanswered(), accepted(true)]), 1);
+        // It came to nothing, and was asked once more when it had an answer.
+        assert_eq!(lost(vec![unanswered(), accepted(false), accepted(true)]), 0);
+        // It was said that nobody knows.
+        assert_eq!(lost(vec![Outcome::Unknown { why: "503".to_owned() }, accepted(true)]), 0);
     }
 }

@@ -6,4 +6,4 @@ mod spawned;
 
 pub use in_process::InProcess;
 pub(crate) use in_process::SECRET;
-pub use spawned::{Ended, Spawned, binary, tradepost};
+pub use spawned::{Ended, Place, Spawned, binary, tradepost};

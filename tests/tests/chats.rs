@@ -291,7 +291,7 @@ async fn a_socket_opens_for_the_parties_alone() {
 async fn whoever_is_suspended_reads_and_writes_nothing() {
     let server = InProcess::start().await;
     let (seller, buyer, chat) = talking(&server).await;
-    write(&seller, &chat, "Still interested?").await.expect(201);
+    let written = write(&seller, &chat, "Still interested?").await.expect(201).at();
     let mut socket = socket_of(&buyer, &chat, "").await;
     socket.next().await;
     let account = buyer.account();
@@ -309,7 +309,7 @@ async fn whoever_is_suspended_reads_and_writes_nothing() {
     write(&buyer, &chat, "Yes").await.problem(403, "account-suspended");
     let other = seller.offer(&listing(2_000)).await;
     open(&buyer, "listing", &other).await.problem(403, "account-suspended");
-    let messages = buyer.get(&format!("/chats/{chat}/messages")).send().await.expect(200).body;
+    let messages = buyer.get(&format!("/chats/{chat}/messages")).since(written).send().await.expect(200).body;
     assert_eq!(messages["items"][0]["text"], "Still interested?");
     buyer.post(&format!("/chats/{chat}/read"), &json!({})).send().await.expect(200);
 }

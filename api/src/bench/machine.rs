@@ -41,7 +41,7 @@ impl Machine {
 }
 
 /// The processor's name, where the system tells it.
-fn cpu() -> String {
+pub fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     line.map_or("unknown processor".to_owned(), |(_, name)| name.trim().to_owned())

@@ -21,6 +21,7 @@ use crate::results::{Figures, Line, Outcome};
 mod cluster;
 mod faults;
 mod forgetful;
+mod node;
 mod promises;
 mod proxy;
 mod results;

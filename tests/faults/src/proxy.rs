@@ -4,6 +4,7 @@
 use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ struct Shared {
     spoil: Mutex<Option<Spoil>>,
 }
 
-/// A proxy on a port of its own. Ends when it is dropped.
+/// A proxy on a port of its own, of one address of this machine. Ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -89,8 +90,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn start(protocol: Protocol, upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.or_fail("listen as a proxy");
+    pub(crate) async fn start(here: Ipv4Addr, protocol: Protocol, upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind((here, 0)).await.or_fail("listen as a proxy");
         let address = listener.local_addr().or_fail("tell the port of a proxy");
         let line = Line { upstream, open: true, silent: false, delay: Duration::ZERO, cuts: 0 };
         let line = watch::Sender::new(line);
@@ -206,7 +207,11 @@ struct Passing {
     after: Option<Moment>,
 }
 
+/// How many connections there were so far.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+
 async fn carry(client: TcpStream, shared: Arc<Shared>) {
+    let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
     let mut line = shared.line.subscribe();
     let Line { upstream, cuts, .. } = *line.borrow_and_update();
     let Ok(server) = TcpStream::connect(upstream).await else { return };
@@ -219,21 +224,22 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
     let cut = line.wait_for(|line| line.cuts != cuts);
     tokio::select! {
         _ = cut => {}
-        _ = pump(from_client, to_server, &shared, &talk, true) => {}
-        _ = pump(from_server, to_client, &shared, &talk, false) => {}
+        _ = pump(from_client, to_server, &shared, &talk, None) => {}
+        _ = pump(from_server, to_client, &shared, &talk, Some(connection)) => {}
     }
 }
 
-/// Carries one direction until its end.
+/// Carries one direction until its end: that of the questions, or that of the answers of a connection, which has a number.
 async fn pump(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     shared: &Arc<Shared>,
     talk: &Arc<Mutex<dyn Talk>>,
-    asking: bool,
+    answers: Option<u64>,
 ) -> io::Result<()> {
     let (mut from, mut to) = (BufReader::new(from), BufWriter::new(to));
     let mut line = shared.line.subscribe();
+    let asking = answers.is_none();
     let mut first = asking;
     loop {
         let message = match shared.protocol {
@@ -257,8 +263,8 @@ async fn pump(
         if line.wait_for(|line| !line.silent).await.is_err() {
             return Ok(());
         }
-        let spoilt = match (&mut *locked(&shared.spoil), asking) {
-            (Some(spoil), false) => spoil.pass(message),
+        let spoilt = match (&mut *locked(&shared.spoil), answers) {
+            (Some(spoil), Some(connection)) => spoil.pass(connection, message),
             _ => vec![message],
         };
         for message in spoilt {

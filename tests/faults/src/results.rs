@@ -6,9 +6,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use api::bench::machine;
 use eventstore::clock::Clock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::faults;
 
 /// What was counted, and what was broken.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -28,6 +31,13 @@ impl Figures {
     pub(crate) fn took(&mut self, name: &str, longest: Option<Duration>) {
         if let Some(longest) = longest {
             self.counted.insert(name.to_owned(), u64::try_from(longest.as_millis()).unwrap_or(u64::MAX).into());
+        }
+    }
+
+    /// A fault that nobody has felt has shown nothing.
+    pub(crate) fn was_felt(&mut self) {
+        if self.counted.get("unknown_attempts").and_then(Value::as_u64).unwrap_or(0) == 0 {
+            self.broken.push("target: no client has noticed anything".to_owned());
         }
     }
 
@@ -80,11 +90,8 @@ pub(crate) fn date() -> String {
 
 /// What the machine is, as far as the system tells.
 pub(crate) fn machine() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let cpu = line.map_or("unknown processor", |(_, name)| name.trim()).to_owned();
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    format!("{cores} cores of {cpu}")
+    format!("{cores} cores of {}", machine::cpu())
 }
 
 /// Adds a line to the file.
@@ -102,6 +109,8 @@ struct Sum {
     kept: usize,
     broken: usize,
     skipped: usize,
+    /// How often it was tried in the runs in which every promise was kept.
+    times: usize,
     seconds: u64,
     /// The first and the last day.
     days: Option<(String, String)>,
@@ -111,7 +120,10 @@ struct Sum {
 impl Sum {
     fn add(&mut self, line: Line) {
         match line.outcome {
-            Outcome::Kept => self.kept += 1,
+            Outcome::Kept => {
+                self.kept += 1;
+                self.times += line.times;
+            }
             Outcome::Broken { .. } => self.broken += 1,
             Outcome::Skipped { .. } => self.skipped += 1,
         }
@@ -131,7 +143,10 @@ impl Sum {
             None => String::new(),
         };
         let runs = outcomes.collect::<Vec<_>>().join(", ");
-        format!("| {fault} | {runs} | {} | {} | {days} | {machine} |", counted.join(", "), self.seconds)
+        let wanted = faults::ALL.iter().find(|known| known.id == fault);
+        let kept =
+            wanted.map_or_else(String::new, |wanted| format!("{} of {} {}", self.times, wanted.times, wanted.of));
+        format!("| {fault} | {kept} | {runs} | {} | {} | {days} | {machine} |", counted.join(", "), self.seconds)
     }
 }
 
@@ -145,7 +160,10 @@ pub(crate) fn table(file: &Path) -> io::Result<String> {
         sums.entry((number, line.fault.clone(), line.machine.clone())).or_default().add(line);
     }
     let rows = sums.iter().map(|((_, fault, machine), sum)| sum.row(fault, machine));
-    let head = ["| | runs | counted in all | seconds | days | machine |", "| --- | --- | --- | ---: | --- | --- |"];
+    let head = [
+        "| | kept, of the target | runs | counted in all | seconds | days | machine |",
+        "| --- | --- | --- | --- | ---: | --- | --- |",
+    ];
     Ok(head.into_iter().map(str::to_owned).chain(rows).collect::<Vec<_>>().join("\n"))
 }
 
@@ -182,8 +200,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "| F9 | 2 kept | kills 5 | 20 | 2026-11-22 to 2026-11-23 | 2 cores |",
-                "| F10 | 1 kept | kills 1 | 10 | 2026-11-23 | 2 cores |",
+                "| F9 | 5 of 1000 replies | 2 kept | kills 5 | 20 | 2026-11-22 to 2026-11-23 | 2 cores |",
+                "| F10 | 1 of 20 times each | 1 kept | kills 1 | 10 | 2026-11-23 | 2 cores |",
             ]
         );
     }

@@ -1,28 +1,27 @@
 //! What faults happen to: a Postgres and a NATS of their own, behind proxies, and nodes of the real server, under load.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::AuctionId;
-use nix::sys::signal::Signal;
+use eventstore::clock::Clock;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tempfile::TempDir;
-use tokio::sync::watch;
+use serde_json::json;
 use tokio::task::JoinSet;
+use tradepost_tests::checker::Outages;
 use tradepost_tests::client::Client;
 use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::journal::Journal;
 use tradepost_tests::load::{Load, Running};
+use tradepost_tests::market::usd;
 use tradepost_tests::nats::NatsServer;
-use tradepost_tests::server::Spawned;
 
 use crate::cluster::Cluster;
-use crate::proxy::{Protocol, Proxy};
+use crate::node::{Network, Node};
+use crate::proxy::Proxy;
 use crate::watchers;
 
 /// How soon to look again.
@@ -35,6 +34,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Setup {
     /// The roles of each node.
     pub(crate) roles: Vec<&'static str>,
+    /// The network of the last of them, if it is not in ours.
+    pub(crate) apart: Option<Arc<Network>>,
     /// Whether there is a NATS.
     pub(crate) nats: bool,
     /// Whether Postgres keeps what it has committed through a crash.
@@ -64,6 +65,7 @@ impl Setup {
         let surroundings = crate::selftest::surroundings();
         Self {
             roles: vec![ALL],
+            apart: None,
             nats: false,
             durable: false,
             surroundings,
@@ -102,30 +104,21 @@ pub(crate) const ALL: &str = "api,relay,projections,processes";
 pub(crate) struct Scene {
     pub(crate) setup: Setup,
     pub(crate) cluster: Cluster,
-    pub(crate) to_postgres: Proxy,
-    pub(crate) nats: Option<(NatsServer, Proxy)>,
+    pub(crate) nats: Option<NatsServer>,
     pub(crate) nodes: Vec<Node>,
-    /// The database, past the proxy.
+    /// The database, past all proxies.
     pub(crate) database: TestDatabase,
     pub(crate) load: Option<Running>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) traders: Vec<Client>,
     pub(crate) auctions: Vec<AuctionId>,
     pub(crate) rng: StdRng,
-    /// How long in all it was not well, as far as timers are concerned.
-    pub(crate) unwell: Duration,
+    /// From when to when it was not well, as far as timers are concerned.
+    unwell: Vec<(Instant, Instant)>,
     /// What was found on the way.
     pub(crate) found: Vec<String>,
     watching: JoinSet<()>,
     name: String,
-}
-
-/// A place where there is a server most of the time.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) server: Option<Spawned>,
-    address: watch::Sender<String>,
-    pub(crate) roles: &'static str,
 }
 
 impl Scene {
@@ -139,13 +132,11 @@ impl Scene {
     pub(crate) async fn open_on(setup: Setup, cluster: Cluster) -> Self {
         let made = TestDatabase::fresh_on(cluster.url()).await;
         let name = made.url().rsplit('/').next().unwrap_or_default().to_owned();
-        let to_postgres = Proxy::start(Protocol::Postgres, cluster.address()).await;
-        let nats = if setup.nats { Some(nats(NatsServer::start().await).await) } else { None };
+        let nats = if setup.nats { Some(NatsServer::start().await) } else { None };
         let database = TestDatabase::at(&cluster.at(cluster.address(), &name));
         let journal = Arc::new(Journal::temporary());
         let mut scene = Self {
             cluster,
-            to_postgres,
             nats,
             nodes: Vec::new(),
             database,
@@ -154,25 +145,40 @@ impl Scene {
             traders: Vec::new(),
             auctions: Vec::new(),
             rng: StdRng::seed_from_u64(setup.seed),
-            unwell: Duration::ZERO,
+            unwell: Vec::new(),
             found: Vec::new(),
             watching: JoinSet::new(),
             name,
             setup,
         };
-        for roles in scene.setup.roles.clone() {
-            let server = scene.start(roles).await;
-            let address = watch::Sender::new(server.address().to_owned());
-            scene.nodes.push(Node { server: Some(server), address, roles });
+        let (roles, apart) = (scene.setup.roles.clone(), scene.setup.apart.clone());
+        for (number, role) in roles.iter().copied().enumerate() {
+            let network = apart.clone().filter(|_| number + 1 == roles.len());
+            scene.add(role, network).await;
         }
         scene.trade().await;
         scene
     }
 
+    /// One more node.
+    async fn add(&mut self, roles: &'static str, network: Option<Arc<Network>>) {
+        let (postgres, nats) = (self.cluster.address(), self.nats.as_ref().map(address));
+        self.nodes.push(Node::new(roles, network, postgres, nats).await);
+        self.restart(self.nodes.len() - 1).await;
+    }
+
+    /// From their next servers on, all nodes have this NATS.
+    pub(crate) async fn add_nats(&mut self, nats: NatsServer) {
+        for node in &mut self.nodes {
+            node.lead_to_nats(address(&nats)).await;
+        }
+        self.nats = Some(nats);
+    }
+
     async fn trade(&mut self) {
         let first = self.client(0);
         let apis = self.nodes.iter().filter(|node| node.roles.contains("api"));
-        let nodes: Vec<_> = apis.map(|node| node.address.subscribe()).collect();
+        let nodes: Vec<_> = apis.map(Node::address).collect();
         let seed = self.setup.seed;
         let mut load = match self.setup.trade {
             Trade::Bids => Load::prepare_crowd(&first, nodes, seed).await,
@@ -186,7 +192,7 @@ impl Scene {
         load.leaves_percent = self.setup.leaves_percent;
         self.traders.clone_from(&load.traders);
         self.auctions.clone_from(&load.auctions);
-        let address = self.address(0);
+        let address = self.nodes[0].address();
         for auction in self.auctions.iter().take(WATCHED) {
             self.watching.spawn(watchers::sockets(address.clone(), *auction, self.journal.clone()));
         }
@@ -194,23 +200,9 @@ impl Scene {
         self.load = Some(load.start());
     }
 
-    /// Starts a server with these roles, on the database and NATS as they are reached through the proxies.
-    pub(crate) async fn start(&self, roles: &str) -> Spawned {
-        let url = self.cluster.at(self.to_postgres.address(), &self.name);
-        let nats = self.nats.as_ref().map(|(_, proxy)| format!("nats://{}", proxy.address()));
-        let mut arguments = vec!["--roles", roles];
-        if roles == ALL {
-            // Its clock is that of a node that does everything.
-            arguments.push("--sandbox");
-        }
-        if let Some(nats) = &nats {
-            arguments.extend(["--nats-url", nats.as_str()]);
-        }
-        Spawned::start_with(&url, &arguments, &self.setup.surroundings).await
-    }
-
     /// Ends every node, and has nodes of these roles in their places.
     pub(crate) async fn divide(&mut self, roles: &[&'static str]) {
+        let began = Instant::now();
         for node in &mut self.nodes {
             if let Some(server) = node.server.take() {
                 server.terminate().await;
@@ -220,21 +212,22 @@ impl Scene {
         for (number, roles) in roles.iter().copied().enumerate() {
             if let Some(node) = self.nodes.get_mut(number) {
                 node.roles = roles;
+                self.restart(number).await;
             } else {
-                self.nodes.push(Node { server: None, address: watch::Sender::default(), roles });
+                self.add(roles, None).await;
             }
-            self.restart(number).await;
         }
+        self.unwell.push((began, Instant::now()));
     }
 
     /// Nobody in particular at a node.
     pub(crate) fn client(&self, node: usize) -> Client {
-        Client::anonymous(&self.nodes[node].address.borrow())
+        Client::anonymous(&self.nodes[node].address().borrow())
     }
 
-    /// Where a node is at any time.
-    pub(crate) fn address(&self, node: usize) -> watch::Receiver<String> {
-        self.nodes[node].address.subscribe()
+    /// The lines of all nodes to Postgres.
+    pub(crate) fn to_postgres(&self) -> impl Iterator<Item = &Proxy> {
+        self.nodes.iter().map(|node| &node.to_postgres)
     }
 
     /// SIGKILL of a node, without waiting for anything else.
@@ -247,22 +240,11 @@ impl Scene {
     /// Starts the server of a node again. Tells how long it took until it was ready.
     pub(crate) async fn restart(&mut self, node: usize) -> Duration {
         let began = Instant::now();
-        let server = self.start(self.nodes[node].roles).await;
-        self.nodes[node].address.send_replace(server.address().to_owned());
-        self.nodes[node].server = Some(server);
-        self.unwell = self.unwell.max(began.elapsed());
+        let place = &mut self.nodes[node];
+        let database = self.cluster.at(place.to_postgres.address(), &self.name);
+        place.start(&database, &self.setup.surroundings).await;
+        self.unwell.push((began, Instant::now()));
         began.elapsed()
-    }
-
-    /// Sends the process of a node a signal.
-    pub(crate) fn signal(&self, node: usize, signal: Signal) {
-        self.nodes[node].server.as_ref().or_fail("find the node running").signal(signal);
-    }
-
-    /// What the process of a node has in its memory.
-    pub(crate) fn maps(&self, node: usize) -> String {
-        let server = self.nodes[node].server.as_ref().or_fail("find the node running");
-        std::fs::read_to_string(format!("/proc/{}/maps", server.pid())).or_fail("read what a process has loaded")
     }
 
     /// The auctions that somebody watches at sockets.
@@ -308,8 +290,29 @@ impl Scene {
             Some(_) => {}
             None => self.found.push("target: commands were not accepted again".to_owned()),
         }
-        self.unwell = self.unwell.max(unwell_since.elapsed());
+        self.unwell.push((unwell_since, Instant::now()));
         recovered
+    }
+
+    /// Asks for a deposit at a node, under no key that anybody would use again. Tells how that was answered.
+    pub(crate) async fn ask(&self, node: usize) -> Option<u16> {
+        let trader = self.traders[0].at(self.client(node).address());
+        let asked = json!({ "amount": usd(100), "payment_method": "sandbox-succeeds" });
+        trader.post("/payments/deposit", &asked).attempt().await.ok().map(|answer| answer.status)
+    }
+
+    /// Waits until this node accepts a command again that was cut off. Tells how long that took; says so if it is too long.
+    pub(crate) async fn is_back(&mut self, node: usize, within: Duration) -> Option<Duration> {
+        let began = Instant::now();
+        while began.elapsed() < within {
+            // It may take as long as a client waits.
+            if tokio::time::timeout(ASKED_AGAIN_AFTER, self.ask(node)).await == Ok(Some(202)) {
+                return Some(began.elapsed());
+            }
+            tokio::time::sleep(LOOK_AGAIN * 10).await;
+        }
+        self.found.push(format!("target: node {node} accepted no commands {within:?} after it was cut off"));
+        None
     }
 
     /// Waits until every read model and process has taken in what is in the log now. Tells how long that took; nothing if it took too long.
@@ -332,6 +335,19 @@ impl Scene {
         None
     }
 
+    /// When it was not well, by its own clock as far as that can be told: of orders it is far ahead, and stands still
+    /// while no server runs.
+    pub(crate) fn outages(&self) -> Outages {
+        if self.setup.trade == Trade::Orders {
+            let longest = self.unwell.iter().map(|(from, to)| *to - *from).max();
+            return Outages { untimed: longest.unwrap_or_default(), ..Outages::default() };
+        }
+        let at = |moment: Instant| Clock::real_now() - moment.elapsed();
+        let mut spans: Vec<_> = self.unwell.iter().map(|(from, to)| (at(*from), at(*to))).collect();
+        spans.sort();
+        Outages { spans, ..Outages::default() }
+    }
+
     /// Waits a moment that is drawn.
     pub(crate) async fn moment(&mut self, most_ms: u64) {
         let moment = self.rng.random_range(0..=most_ms);
@@ -341,7 +357,7 @@ impl Scene {
     /// Has Postgres run again, wherever it is now.
     pub(crate) async fn postgres_again(&mut self) {
         self.cluster.start_again().await;
-        self.to_postgres.lead_to(self.cluster.address());
+        self.to_postgres().for_each(|proxy| proxy.lead_to(self.cluster.address()));
         self.database = TestDatabase::at(&self.cluster.at(self.cluster.address(), &self.name));
     }
 
@@ -350,6 +366,9 @@ impl Scene {
         self.watching.shutdown().await;
     }
 }
+
+/// A node that has not answered by then is asked again.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Auctions that are watched at sockets.
 const WATCHED: usize = 2;
@@ -360,48 +379,7 @@ const WORKERS: usize = 32;
 /// A clock that is so far ahead stands still while no server runs: it starts where the log ends.
 const AHEAD_MS: i64 = 86_400_000;
 
-/// A proxy before a NATS.
-pub(crate) async fn nats(server: NatsServer) -> (NatsServer, Proxy) {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
-    let proxy = Proxy::start(Protocol::Nats, address).await;
-    (server, proxy)
-}
-
-/// A file system in memory of this many MiB, mounted on a new folder until it is dropped; or why there is none.
-#[derive(Debug)]
-pub(crate) struct SmallDisk {
-    pub(crate) folder: TempDir,
-}
-
-impl SmallDisk {
-    pub(crate) fn mount(mib: usize) -> Result<Self, String> {
-        let folder = crate::cluster::folder();
-        let (none, options) = (None::<&Path>, format!("size={mib}m,mode=0711"));
-        nix::mount::mount(none, folder.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some(options.as_str()))
-            .map_err(|error| format!("no file system can be mounted here ({error}): it takes CAP_SYS_ADMIN"))?;
-        Ok(Self { folder })
-    }
-
-    /// Leaves no byte free.
-    pub(crate) fn fill(&self) {
-        let block = vec![0_u8; 1 << 16];
-        let mut file = std::fs::File::create(self.ballast()).or_fail("make a file that fills the disk");
-        while file.write(&block).is_ok_and(|written| written > 0) {}
-    }
-
-    /// Takes off what filled it.
-    pub(crate) fn free(&self) {
-        std::fs::remove_file(self.ballast()).or_fail("free the disk");
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.folder.path().join("ballast")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // What still writes there goes with it.
-        let _ = nix::mount::umount2(self.folder.path(), nix::mount::MntFlags::MNT_DETACH);
-    }
+/// Where a NATS listens.
+fn address(nats: &NatsServer) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, nats.port()))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use domain::{AccountId, AuctionId, auction};
+use domain::{AccountId, AuctionId, Money, auction};
 use eventstore::event::DomainEvent;
 
 use super::Log;
@@ -25,19 +25,27 @@ pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
             *best = bid;
         }
     }
-    let mut broken = Vec::new();
+    let (mut broken, mut reserves) = (Vec::new(), HashMap::new());
     for logged in &log.events {
-        let closed = match logged.event.decode() {
+        let (auction, outcome) = match logged.event.decode() {
+            Ok(DomainEvent::Auction(id, auction::Event::AuctionScheduled { terms })) => {
+                reserves.insert(id, terms.reserve_price.map_or(0, Money::minor));
+                continue;
+            }
             Ok(DomainEvent::Auction(id, auction::Event::AuctionClosed { outcome, .. })) => (id, outcome),
             _ => continue,
         };
-        let (auction, auction::Outcome::Won { winner, .. }) = closed else { continue };
         // What was bid before the load began is not written down; nor is anything that is lower then.
-        if let Some((maximum, _, Some(bidder))) = highest.get(&auction)
-            && *bidder != winner
-            && !bid_more(log, auction, winner, *maximum)
-        {
-            broken.push(format!("auction {auction} went to {winner}, and {bidder} had bid up to {maximum}"));
+        let Some((maximum, _, Some(bidder))) = highest.get(&auction) else { continue };
+        match outcome {
+            auction::Outcome::Won { winner, .. } if *bidder != winner && !bid_more(log, auction, winner, *maximum) => {
+                broken.push(format!("auction {auction} went to {winner}, and {bidder} had bid up to {maximum}"));
+            }
+            auction::Outcome::Unsold { .. } if *maximum >= reserves.get(&auction).copied().unwrap_or_default() => {
+                broken.push(format!("auction {auction} went to nobody, and {bidder} had bid up to {maximum}"));
+            }
+            // Whoever buys it now has bid nothing.
+            _ => {}
         }
     }
     broken

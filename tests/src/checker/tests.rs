@@ -369,6 +369,28 @@ fn a_balance_below_zero_is_found() {
 }
 
 #[test]
+fn an_auction_that_the_highest_bid_does_not_win_is_found() {
+    let closed = |marketplace: &mut Marketplace, outcome: [&str; 2]| {
+        marketplace.seconds += 86_400;
+        let won = auction::Outcome::Won { winner: BOB, price: usd(2_050) };
+        let ended_at = marketplace.now();
+        marketplace.cause(&[DomainEvent::Auction(SALE, auction::Event::AuctionClosed { outcome: won, ended_at })]);
+        let event = &mut marketplace.log.events.last_mut().unwrap().event;
+        assert!(event.payload.contains(outcome[0]), "{}", event.payload);
+        event.payload = event.payload.replacen(outcome[0], outcome[1], 1);
+    };
+    let [ann, bob] = [ANN, BOB].map(|account| account.to_string());
+    let mut marketplace = a_day();
+    closed(&mut marketplace, [&bob, &bob]);
+    assert_eq!(check(&marketplace.log, &marketplace.history), []);
+    planted(Promise::P4, &format!("went to {ann}"), |marketplace| closed(marketplace, [&bob, &ann]));
+    let won = format!(r#""result":"won","winner":"{bob}","price":{{"amount":2050,"currency":"USD"}}"#);
+    planted(Promise::P4, "went to nobody", |marketplace| {
+        closed(marketplace, [&won, r#""result":"unsold","reserve_missed":false"#]);
+    });
+}
+
+#[test]
 fn a_decision_against_the_rules_is_found() {
     planted(Promise::P0, "is not what was decided", |marketplace| {
         let event = marketplace.event("bid-2");

@@ -17,14 +17,30 @@ use super::{Log, Logged};
 /// No timer fires later than this, while the system is healthy.
 const PUNCTUAL: TimeDelta = TimeDelta::seconds(10);
 
+/// When a marketplace was not well, so that timers may be late.
+#[derive(Clone, Debug, Default)]
+pub struct Outages {
+    /// From when to when, one after another.
+    pub spans: Vec<(Timestamp, Timestamp)>,
+    /// How long at the most at times that nobody can tell, because the marketplace's clock was another.
+    pub untimed: Duration,
+}
+
+impl Outages {
+    /// When all was well that was needed at `due_at`: an outage that begins before a timer had its time to fire counts too.
+    fn well(&self, due_at: Timestamp) -> Timestamp {
+        self.spans.iter().fold(due_at, |well, (from, to)| if *from <= well + PUNCTUAL { well.max(*to) } else { well })
+    }
+}
+
 /// What a timer has done: the first event of its unit of work, and the event that had set it.
 struct Fired<'a> {
     set_by: &'a Logged,
     first: &'a Logged,
 }
 
-pub(super) fn check(log: &Log, unhealthy: Duration) -> Vec<String> {
-    let latest = PUNCTUAL + TimeDelta::from_std(unhealthy).unwrap_or_default();
+pub(super) fn check(log: &Log, outages: &Outages) -> Vec<String> {
+    let latest = PUNCTUAL + TimeDelta::from_std(outages.untimed).unwrap_or_default();
     let mut broken = Vec::new();
     let mut seen = HashMap::new();
     for Fired { set_by, first } in all(log) {
@@ -37,9 +53,15 @@ pub(super) fn check(log: &Log, unhealthy: Duration) -> Vec<String> {
             (Ok(event), Ok(first)) => due_at(&event, set_by.event.recorded_at, &first),
             _ => None,
         };
-        match due_at.map(|due_at| first.event.recorded_at - due_at) {
-            Some(late) if late < TimeDelta::zero() => broken.push(format!("{what} at {position} is early by {late}")),
-            Some(late) if late > latest => broken.push(format!("{what} at {position} is late by {late}")),
+        let late =
+            due_at.map(|due_at| (first.event.recorded_at - due_at, first.event.recorded_at - outages.well(due_at)));
+        match late {
+            Some((late, _)) if late < TimeDelta::zero() => {
+                broken.push(format!("{what} at {position} is early by {late}"));
+            }
+            Some((late, since)) if since > latest => {
+                broken.push(format!("{what} at {position} is late by {late}, of which all was well for {since}"));
+            }
             Some(_) => {}
             None => broken.push(format!("{what} at {position} is not what {cause} has set a timer for")),
         }
@@ -173,4 +195,17 @@ fn due_at(set_by: &DomainEvent, set_at: Timestamp, first: &DomainEvent) -> Optio
         _ => return None,
     };
     Some(due_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outages_that_leave_a_timer_no_time_between_them_count_as_one() {
+        let at = |second: i64| Timestamp::default() + TimeDelta::seconds(second);
+        let outages =
+            Outages { spans: vec![(at(0), at(20)), (at(25), at(40)), (at(60), at(70))], ..Outages::default() };
+        assert_eq!([5, 22, 45, 55, 65].map(|second| outages.well(at(second))), [40, 40, 45, 70, 70].map(at));
+    }
 }

@@ -1,6 +1,7 @@
 //! The binary `tradepost serve` as a process of its own.
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -47,6 +48,21 @@ fn kept_logs() -> Option<PathBuf> {
     Some(folder.join(format!("server-{}.log", eventstore::mint::id())))
 }
 
+/// Where a server is to run.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The program that starts it there, with its arguments; nothing to start it here.
+    pub through: Vec<String>,
+    /// The address at which it listens, on a free port.
+    pub bind: Ipv4Addr,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { through: Vec::new(), bind: Ipv4Addr::LOCALHOST }
+    }
+}
+
 /// A running `tradepost serve`. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Spawned {
@@ -78,8 +94,18 @@ impl Spawned {
 
     /// The same in these surroundings: names and values of its environment.
     pub async fn start_with(database_url: &str, arguments: &[&str], surroundings: &[(String, String)]) -> Self {
+        Self::start_at(&Place::default(), database_url, arguments, surroundings).await
+    }
+
+    /// The same somewhere else.
+    pub async fn start_at(
+        place: &Place,
+        database_url: &str,
+        arguments: &[&str],
+        surroundings: &[(String, String)],
+    ) -> Self {
         let folder = TempDir::new().or_fail("make a folder for the server");
-        let mut command = Self::command(&["--bind", "127.0.0.1:0"]);
+        let mut command = Self::command_through(&place.through, &["--bind", &format!("{}:0", place.bind)]);
         command.args(arguments).current_dir(folder.path()).env("DATABASE_URL", database_url);
         command.envs(surroundings.iter().map(|(name, value)| (name, value)));
         Self::ready(command, folder).await
@@ -109,7 +135,18 @@ impl Spawned {
 
     /// `tradepost serve` with these arguments, the tests' secret, and nothing of our environment but where programs are.
     pub fn command(arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        Self::command_through(&[], arguments)
+    }
+
+    fn command_through(program: &[String], arguments: &[&str]) -> Command {
+        let mut command = match program {
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(binary());
+                command
+            }
+            [] => Command::new(binary()),
+        };
         command.arg("serve").args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("TRADEPOST_AUTH__SECRET", SECRET).env("TRADEPOST_AUTH__ACCESS_TOKEN_TTL_S", "86400");
         // A test asks more at once than anybody else.

@@ -37,7 +37,7 @@ pub(crate) async fn jumps(plan: Plan) -> Tried {
     ];
     setup.surroundings.extend(surroundings.map(|(name, value)| (name.to_owned(), value)));
     let mut scene = Scene::open(setup).await;
-    if !scene.maps(0).contains("libfaketime") {
+    if !scene.nodes[0].maps().contains("libfaketime") {
         return Err("libfaketime cannot be put before the server here".to_owned());
     }
     for number in 0..plan.times {

@@ -55,7 +55,7 @@ pub(crate) async fn one_key(plan: Plan) -> Tried {
         figures.broken.push(format!("P1: {keys} keys led to {requested} deposits and {} events", after - before));
     }
     server.stop().await;
-    figures.count("keys", plan.times);
+    figures.count("keys", plan.tried());
     Ok(figures)
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn races(plan: Plan) -> Tried {
         figures.broken.extend(buyers().await);
         plan.done.inc(1);
     }
-    figures.count("rounds", plan.times);
+    figures.count("rounds", plan.tried());
     Ok(figures)
 }
 

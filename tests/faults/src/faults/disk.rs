@@ -1,21 +1,21 @@
 //! F10: no byte is free any more, for a while.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
+use tempfile::TempDir;
 use tokio::process::Command;
 use tradepost_tests::fail::OrFail;
-use tradepost_tests::market::usd;
 use tradepost_tests::nats::NatsServer;
 
 use super::{Plan, Tried};
 use crate::cluster::Cluster;
 use crate::promises::close;
 use crate::results::Figures;
-use crate::scene::{LOOK_AGAIN, PATIENCE, Scene, Setup, SmallDisk};
+use crate::scene::{LOOK_AGAIN, PATIENCE, Scene, Setup};
 
 /// Enough for a marketplace that is small.
 const DISK_MIB: usize = 768;
@@ -48,9 +48,9 @@ async fn of_postgres(plan: &Plan, of_wal: bool) -> Tried {
 
 async fn of_nats(plan: &Plan) -> Tried {
     let disk = SmallDisk::mount(DISK_MIB / 4)?;
-    let folder = tempfile::TempDir::new_in(disk.folder.path()).or_fail("make a folder for NATS");
+    let folder = TempDir::new_in(disk.folder.path()).or_fail("make a folder for NATS");
     let mut scene = Scene::open(Setup::one(plan.seed)).await;
-    scene.nats = Some(crate::scene::nats(NatsServer::start_in(folder).await).await);
+    scene.add_nats(NatsServer::start_in(folder).await).await;
     scene.kill(0).await;
     scene.restart(0).await;
     Ok(fill_again_and_again(scene, &disk, plan).await)
@@ -72,7 +72,7 @@ async fn fill_again_and_again(mut scene: Scene, disk: &SmallDisk, plan: &Plan) -
         }
         disk.free();
         // It stores nothing more until it is started again.
-        if let Some((nats, _)) = &mut scene.nats {
+        if let Some(nats) = &mut scene.nats {
             nats.kill().await;
             nats.restart().await;
         }
@@ -91,14 +91,13 @@ async fn fill_again_and_again(mut scene: Scene, disk: &SmallDisk, plan: &Plan) -
 /// Waits until a command is told that there is no room for it, or not now. A log that has been made longer in advance has
 /// some left, which is used up.
 async fn is_felt(scene: &Scene) -> bool {
-    let (began, trader) = (Instant::now(), scene.traders[0].at(scene.client(0).address()));
+    let began = Instant::now();
     while began.elapsed() < PATIENCE {
         if let Ok(mut connection) = PgConnection::connect(scene.database.url()).await {
             // It may be refused as well.
             let _ = connection.execute("select pg_switch_wal()").await;
         }
-        let asked = json!({ "amount": usd(100), "payment_method": "sandbox-succeeds" });
-        if trader.post("/payments/deposit", &asked).attempt().await.is_ok_and(|answer| answer.status == 503) {
+        if scene.ask(0).await == Some(503) {
             return true;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -112,4 +111,43 @@ async fn move_away(from: &Path, to: &Path) {
     assert!(copied.success(), "a folder could not be copied");
     fs::remove_dir_all(from).or_fail("remove a folder");
     std::os::unix::fs::symlink(to, from).or_fail("make a link");
+}
+
+/// A file system in memory of this many MiB, mounted on a new folder until it is dropped; or why there is none.
+#[derive(Debug)]
+struct SmallDisk {
+    folder: TempDir,
+}
+
+impl SmallDisk {
+    fn mount(mib: usize) -> Result<Self, String> {
+        let folder = crate::cluster::folder();
+        let (none, options) = (None::<&Path>, format!("size={mib}m,mode=0711"));
+        nix::mount::mount(none, folder.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some(options.as_str()))
+            .map_err(|error| format!("no file system can be mounted here ({error}): it takes CAP_SYS_ADMIN"))?;
+        Ok(Self { folder })
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        let block = vec![0_u8; 1 << 16];
+        let mut file = std::fs::File::create(self.ballast()).or_fail("make a file that fills the disk");
+        while file.write(&block).is_ok_and(|written| written > 0) {}
+    }
+
+    /// Takes off what filled it.
+    fn free(&self) {
+        std::fs::remove_file(self.ballast()).or_fail("free the disk");
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.folder.path().join("ballast")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What still writes there goes with it.
+        let _ = nix::mount::umount2(self.folder.path(), nix::mount::MntFlags::MNT_DETACH);
+    }
 }

@@ -36,7 +36,7 @@ async fn lose(plan: Plan, wiped: bool) -> Tried {
             break;
         }
         scene.moment(200).await;
-        let Some((nats, _)) = &mut scene.nats else { break };
+        let Some(nats) = &mut scene.nats else { break };
         nats.kill().await;
         if wiped {
             nats.wipe();
@@ -44,7 +44,7 @@ async fn lose(plan: Plan, wiped: bool) -> Tried {
         if scene.accepts(BETWEEN).await.is_none() {
             scene.found.push("target: commands were not accepted without NATS".to_owned());
         }
-        let Some((nats, _)) = &mut scene.nats else { break };
+        let Some(nats) = &mut scene.nats else { break };
         nats.restart().await;
         let within = if wiped { HEALED_WITHIN_S } else { plan.longest(BACK_WITHIN_S, HEALED_WITHIN_S) };
         match healed(&scene, Duration::from_secs(within)).await {
@@ -68,7 +68,7 @@ async fn lose(plan: Plan, wiped: bool) -> Tried {
 
 /// How long it takes until the stream holds what the log holds now.
 async fn healed(scene: &Scene, within: Duration) -> Option<Duration> {
-    let (nats, _) = scene.nats.as_ref()?;
+    let nats = scene.nats.as_ref()?;
     let (began, head) = (Instant::now(), scene.database.log_head().await);
     let context = jetstream(&nats.client().await);
     while began.elapsed() < within {
@@ -88,7 +88,8 @@ pub(crate) async fn spoilt(plan: Plan) -> Tried {
     scene.divide(&["api,relay,processes", "projections"]).await;
     let wanted = plan.times * 1_000;
     let mut all = 0;
-    let Some((_, proxy)) = &scene.nats else { return Err("there is no NATS".to_owned()) };
+    // Whoever reads from the stream.
+    let Some(proxy) = &scene.nodes[1].to_nats else { return Err("there is no NATS".to_owned()) };
     proxy.spoil(Some(Spoil::new(StdRng::seed_from_u64(plan.seed))));
     let began = Instant::now();
     let patience = PATIENCE * u32::try_from(plan.times * 2).unwrap_or(u32::MAX);

@@ -30,9 +30,12 @@ pub(crate) async fn kills(plan: Plan) -> Tried {
             Ok(refused) => outages += refused,
             Err(why) => scene.found.push(why),
         }
-        if scene.recovers(began, Duration::from_secs(plan.longest(BACK_WITHIN_S, BACK_WITHIN_SHORT_S))).await.is_none()
-        {
+        let within = Duration::from_secs(plan.longest(BACK_WITHIN_S, BACK_WITHIN_SHORT_S));
+        if scene.recovers(began, within).await.is_none() {
             break;
+        }
+        if began.elapsed() > within {
+            scene.found.push(format!("target: everything was back only after {:?}", began.elapsed()));
         }
         slowest = slowest.max(began.elapsed());
         plan.done.inc(1);
@@ -72,15 +75,15 @@ pub(crate) async fn lost_replies(plan: Plan) -> Tried {
     let (mut lost, mut slowest) = (0, Duration::ZERO);
     for _ in 0..plan.times {
         let passes = scene.rng.random_range(0..4);
-        let held = scene.to_postgres.trap(After(Step::Append), passes);
+        let held = scene.nodes[0].to_postgres.trap(After(Step::Append), passes);
         if tokio::time::timeout(PATIENCE, held).await.is_err() {
             scene.found.push("target: no reply to an append was met".to_owned());
-            scene.to_postgres.disarm();
+            scene.nodes[0].to_postgres.disarm();
             break;
         }
         lost += 1;
         let began = Instant::now();
-        scene.to_postgres.cut(true);
+        scene.nodes[0].to_postgres.cut(true);
         if scene.recovers(began, Duration::from_secs(10)).await.is_none() {
             break;
         }

@@ -77,7 +77,7 @@ pub(crate) async fn backups(plan: Plan) -> Tried {
         plan.done.inc(1);
     }
     let mut figures = Figures::default();
-    figures.count("backups", plan.times);
+    figures.count("backups", plan.tried());
     Ok(figures)
 }
 

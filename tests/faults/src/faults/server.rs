@@ -13,7 +13,7 @@ use tradepost_tests::socket::Socket;
 use super::{Plan, Tried};
 use crate::promises::close;
 use crate::proxy::Moment::{After, Before};
-use crate::proxy::Step;
+use crate::proxy::{Proxy, Step};
 use crate::results::Figures;
 use crate::scene::{LOOK_AGAIN, PATIENCE, Scene, Setup};
 
@@ -44,7 +44,7 @@ async fn kill_again_and_again(setup: Setup, plan: &Plan) -> Figures {
     let with_orders = setup.trade == crate::scene::Trade::Orders;
     let mut scene = Scene::open(setup).await;
     let jumping = if with_orders {
-        let (nobody, address) = (scene.client(0), scene.address(0));
+        let (nobody, address) = (scene.client(0), scene.nodes[0].address());
         Some(tokio::spawn(jump(nobody, address, StdRng::seed_from_u64(plan.seed))))
     } else {
         None
@@ -68,6 +68,7 @@ async fn kill_again_and_again(setup: Setup, plan: &Plan) -> Figures {
         scene.found.push(format!("target: a server was ready again only after {slowest:?}"));
     }
     let mut figures = close(scene).await;
+    figures.was_felt();
     figures.count("kills", plan.tried());
     figures.took("slowest_start_ms", Some(slowest));
     figures
@@ -92,32 +93,28 @@ pub(crate) async fn kills_at_steps(plan: Plan) -> Tried {
     for moment in steps.into_iter().flat_map(|step| [Before(step), After(step)]) {
         for _ in 0..plan.times {
             let passes = scene.rng.random_range(0..4);
-            let reached = match (moment, &scene.nats) {
-                (Before(Step::Publish | Step::Ack) | After(Step::Publish | Step::Ack), Some((_, proxy))) => {
+            let node = &scene.nodes[0];
+            let reached = match (moment, &node.to_nats) {
+                (Before(Step::Publish | Step::Ack) | After(Step::Publish | Step::Ack), Some(proxy)) => {
                     proxy.trap(moment, passes)
                 }
-                _ => scene.to_postgres.trap(moment, passes),
+                _ => node.to_postgres.trap(moment, passes),
             };
             if tokio::time::timeout(PATIENCE, reached).await.is_ok() {
                 met += 1;
             } else {
                 scene.found.push(format!("target: {moment:?} was not met"));
-                scene.to_postgres.disarm();
-                if let Some((_, proxy)) = &scene.nats {
-                    proxy.disarm();
-                }
+                scene.nodes[0].lines().for_each(Proxy::disarm);
             }
             scene.kill(0).await;
             // What was held ends as it does when a process dies.
-            scene.to_postgres.cut(true);
-            if let Some((_, proxy)) = &scene.nats {
-                proxy.cut(true);
-            }
+            scene.nodes[0].lines().for_each(|proxy| proxy.cut(true));
             scene.restart(0).await;
             plan.done.inc(1);
         }
     }
     let mut figures = close(scene).await;
+    figures.was_felt();
     figures.count("kills", met);
     Ok(figures)
 }
@@ -153,10 +150,16 @@ pub(crate) async fn terminations(plan: Plan) -> Tried {
         }
         let Some(auction) = scene.auctions.first().copied() else { break };
         let path = format!("/api/v1/ws/auctions/{auction}");
-        let mut socket = Socket::open(scene.client(0).address(), &path).await;
+        // A read model may not show the auction yet.
+        let mut socket = loop {
+            match Socket::reach(scene.client(0).address(), &path).await {
+                Some(socket) => break socket,
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        };
         scene.moment(50).await;
         let began = Instant::now();
-        scene.signal(0, Signal::SIGTERM);
+        scene.nodes[0].signal(Signal::SIGTERM);
         let code = socket.close_code().await;
         if code != 1001 {
             scene.found.push(format!("target: a socket was closed with {code}"));
@@ -174,7 +177,12 @@ pub(crate) async fn terminations(plan: Plan) -> Tried {
     if slowest > ENDS_WITHIN {
         scene.found.push(format!("target: a server took {slowest:?} to end"));
     }
+    let journal = scene.journal.clone();
     let mut figures = close(scene).await;
+    let dropped = journal.history().lost_answers();
+    if dropped > 0 {
+        figures.broken.push(format!("target: {dropped} commands were carried out and their answers dropped"));
+    }
     figures.count("stops", plan.tried());
     figures.took("slowest_end_ms", Some(slowest));
     Ok(figures)

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use api::config::Config;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tradepost_tests::client::Client;
+use tradepost_tests::database::TestDatabase;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::market::listing;
-use tradepost_tests::server::InProcess;
+use tradepost_tests::server::Spawned;
 use tradepost_tests::socket::Socket;
 
 use super::{Plan, Tried};
@@ -30,12 +30,13 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// An empty pong, masked with zeros.
 const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
 
-/// The memory that this process takes, in bytes.
-fn memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").or_fail("read how much memory this takes");
+/// The memory that the server takes, in bytes.
+fn memory(server: &Spawned) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()));
+    let status = status.or_fail("read how much memory the server takes");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    kib.or_fail("read how much memory this takes") * 1_024
+    kib.or_fail("read how much memory the server takes") * 1_024
 }
 
 async fn path(client: &Client, chat: &str) -> String {
@@ -78,9 +79,9 @@ pub(crate) async fn slow(plan: Plan) -> Tried {
 }
 
 async fn round() -> Figures {
-    let mut settings = Config::default();
-    settings.http.connections_per_sender = 2 * SLOW;
-    let server = InProcess::start_with(settings).await;
+    let database = TestDatabase::fresh().await;
+    let many = ("TRADEPOST_HTTP__CONNECTIONS_PER_SENDER".to_owned(), (2 * SLOW).to_string());
+    let server = Spawned::start_with(database.url(), &[], &[many]).await;
     let (seller, buyer) = (server.client().register_seller("seller").await, server.client().register("buyer").await);
     let item = seller.offer(&listing(1_000)).await;
     let opened = buyer.post("/chats", &json!({ "about": "listing", "id": item })).send().await.expect(201);
@@ -94,7 +95,7 @@ async fn round() -> Figures {
     for _ in 0..SLOW {
         streams.push(open_slow(&seller, &chat).await);
     }
-    let before = memory();
+    let before = memory(&server);
     let mut slow: JoinSet<()> = streams.into_iter().map(read_slowly).collect();
     let long = "☂".repeat(4_000);
     let mut most = 0;
@@ -109,7 +110,7 @@ async fn round() -> Figures {
             due.tick().await;
             let text = json!({ "text": long });
             author.post(&format!("/chats/{chat}/messages"), &text).send().await.expect(201);
-            most = most.max(memory());
+            most = most.max(memory(&server));
         }
     };
     let mut figures = Figures::default();
@@ -129,6 +130,9 @@ async fn round() -> Figures {
     }
     figures.count("sockets_cut", SLOW - slow.len());
     figures.count("memory_bytes", most.saturating_sub(before));
-    server.stop().await;
+    let ended = server.terminate().await;
+    if !ended.status.success() {
+        figures.broken.push(format!("target: the server ended with {}", ended.status));
+    }
     figures
 }

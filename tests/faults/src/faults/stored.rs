@@ -100,7 +100,7 @@ pub(crate) async fn poisons(plan: Plan) -> Tried {
     figures.broken.extend(models::differences(&server.database).await.into_iter().map(|what| format!("P5: {what}")));
     reader.kill().await;
     server.stop().await;
-    figures.count("events", plan.times);
+    figures.count("events", plan.tried());
     Ok(figures)
 }
 
@@ -148,7 +148,7 @@ pub(crate) async fn bytes(plan: Plan) -> Tried {
         sqlx::query(put).bind(position).bind(whole).execute(&mut connection).await.or_fail("restore an event");
         plan.done.inc(1);
     }
-    figures.count("bytes", plan.times);
+    figures.count("bytes", plan.tried());
     Ok(figures)
 }
 

@@ -1,5 +1,7 @@
 //! Deliveries of events that come twice, late or never.
 
+use std::collections::HashMap;
+
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -9,8 +11,8 @@ use super::nats::is_event;
 #[derive(Debug)]
 pub(crate) struct Spoil {
     rng: StdRng,
-    /// What others are let pass before.
-    aside: Option<Vec<u8>>,
+    /// What others of the same connection are let pass before.
+    aside: HashMap<u64, Vec<u8>>,
     deliveries: Deliveries,
 }
 
@@ -25,15 +27,15 @@ pub(crate) struct Deliveries {
 
 impl Spoil {
     pub(crate) fn new(rng: StdRng) -> Self {
-        Self { rng, aside: None, deliveries: Deliveries::default() }
+        Self { rng, aside: HashMap::new(), deliveries: Deliveries::default() }
     }
 
     pub(super) fn deliveries(&self) -> Deliveries {
         self.deliveries
     }
 
-    /// What is passed on in the place of a message.
-    pub(super) fn pass(&mut self, message: Vec<u8>) -> Vec<Vec<u8>> {
+    /// What a connection carries in the place of a message.
+    pub(super) fn pass(&mut self, connection: u64, message: Vec<u8>) -> Vec<Vec<u8>> {
         if !is_event(&message, "HMSG") {
             return vec![message];
         }
@@ -43,9 +45,9 @@ impl Spoil {
                 self.deliveries.twice += 1;
                 vec![message.clone(), message]
             }
-            10..30 if self.aside.is_none() => {
+            10..30 if !self.aside.contains_key(&connection) => {
                 self.deliveries.late += 1;
-                self.aside = Some(message);
+                self.aside.insert(connection, message);
                 return Vec::new();
             }
             30..35 => {
@@ -54,7 +56,7 @@ impl Spoil {
             }
             _ => vec![message],
         };
-        passed.extend(self.aside.take());
+        passed.extend(self.aside.remove(&connection));
         passed
     }
 }

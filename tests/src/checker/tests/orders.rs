@@ -242,7 +242,7 @@ fn timers_at_work(expiry_late_s: u32, twice: bool) -> Marketplace {
 #[test]
 fn a_timer_that_fires_in_time_and_once_breaks_no_promise() {
     let market = timers_at_work(9, false);
-    assert_eq!(check_timers(&market.log, Duration::ZERO), []);
+    assert_eq!(check_timers(&market.log, &Outages::default()), []);
     let fired = assert_timers_kept(&market.log);
     assert_eq!(fired, [("EscrowReleased".to_owned(), 1), ("OrderGroupExpired".to_owned(), 1)].into());
 }
@@ -250,7 +250,7 @@ fn a_timer_that_fires_in_time_and_once_breaks_no_promise() {
 #[test]
 fn a_timer_that_fires_twice_or_late_is_found() {
     for (market, words) in [(timers_at_work(0, true), "repeats what"), (timers_at_work(11, false), "is late by")] {
-        let found = check_timers(&market.log, Duration::ZERO);
+        let found = check_timers(&market.log, &Outages::default());
         let hit = |violation: &Violation| violation.promise == Promise::P7 && violation.what.contains(words);
         assert!(found.iter().any(hit), "not found: {found:#?}");
     }

@@ -148,7 +148,7 @@ fn a_period_that_ends_twice_early_or_late_is_found() {
     kept.seconds += DAY_S;
     // The event that has set it is the second of its unit.
     kept.renew(Outlook::Payable, Some(renewed + 1));
-    assert_eq!(check_timers(&kept.log, Duration::ZERO), []);
+    assert_eq!(check_timers(&kept.log, &Outages::default()), []);
     let (mut late, bought) = at(30 * DAY_S + 20);
     late.renew(Outlook::Payable, Some(bought));
     let mut twice = kept;
@@ -156,7 +156,7 @@ fn a_period_that_ends_twice_early_or_late_is_found() {
     again.event.commit_position = i64::MAX;
     twice.log.events.push(again);
     for (market, words) in [(late, "is late by"), (twice, "repeats what")] {
-        let found = check_timers(&market.log, Duration::ZERO);
+        let found = check_timers(&market.log, &Outages::default());
         assert!(found.iter().any(|violation| violation.what.contains(words)), "not found: {found:#?}");
     }
 }

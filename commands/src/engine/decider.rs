@@ -619,6 +619,7 @@ impl Decider {
     /// Reads what other nodes have written and evolves the states that are in memory. What they write meanwhile is left:
     /// whoever waits for the last word of somebody who goes on talking never comes to do anything.
     async fn catch_up(&mut self) -> Result<(), AppendError> {
+        let mut end = None;
         loop {
             let known = self.known;
             let read = self.statement(move |session| {
@@ -626,8 +627,12 @@ impl Decider {
             });
             let events = read.await?;
             self.take_in(&events);
-            if self.known < known + CATCH_UP_EVENTS {
+            if self.known < known + CATCH_UP_EVENTS || end.is_some_and(|end| self.known >= end) {
                 return Ok(());
+            }
+            // More than is read at once: how much more is asked once.
+            if end.is_none() {
+                end = Some(self.statement(|session| Box::pin(async move { Ok(session.head().await?) })).await?);
             }
         }
     }

@@ -25,12 +25,15 @@ struct Busy {
     log: Postgres,
     other: Engine,
     begun: Arc<AtomicBool>,
+    /// How many commands somebody else has accepted whenever this node has read.
+    between: usize,
 }
 
 struct BusySession {
     session: Box<dyn Session>,
     other: Engine,
     begun: Arc<AtomicBool>,
+    between: usize,
     locked: bool,
 }
 
@@ -49,7 +52,8 @@ impl Storage for Busy {
     fn connect(&self) -> BoxFuture<'_, Result<Box<dyn Session>, DatabaseError>> {
         Box::pin(async move {
             let (session, other, begun) = (self.log.connect().await?, self.other.clone(), self.begun.clone());
-            Ok(Box::new(BusySession { session, other, begun, locked: false }) as Box<dyn Session>)
+            Ok(Box::new(BusySession { session, other, begun, between: self.between, locked: false })
+                as Box<dyn Session>)
         })
     }
 
@@ -79,7 +83,7 @@ impl Session for BusySession {
         Box::pin(async move {
             // Under the lock nobody else can write.
             if self.begun.load(Ordering::Relaxed) && !self.locked {
-                fund(&self.other, somebody(), 1).await;
+                join_all((0..self.between).map(|_| fund(&self.other, somebody(), 1))).await;
             }
             self.session.read_range(from, to).await
         })
@@ -115,9 +119,19 @@ impl Session for BusySession {
 
 #[tokio::test]
 async fn a_node_decides_beside_one_that_never_stops_writing() {
+    decides_beside(1).await;
+}
+
+#[tokio::test]
+async fn a_node_decides_beside_one_that_writes_more_than_it_reads_at_once() {
+    decides_beside(1_100).await;
+}
+
+async fn decides_beside(between: usize) {
     let database = database().await;
     let (other, begun) = (plain_node(&database).await, Arc::new(AtomicBool::new(false)));
-    let storage = Arc::new(Busy { log: Postgres::at(&database), other: other.clone(), begun: begun.clone() });
+    let log = Postgres::at(&database);
+    let storage = Arc::new(Busy { log, other: other.clone(), begun: begun.clone(), between });
     let engine = Engine::over(storage, EngineSettings::default(), Clock::new(), Head::at(0), Feed::default());
     let engine = engine.await.unwrap().0;
     fund(&other, somebody(), 1).await;

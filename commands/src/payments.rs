@@ -237,16 +237,15 @@ impl Payments {
         let unreachable = |error: ProviderUnreachable| FollowError::Command(error.to_string());
         match question {
             Question::Charge => {
-                let charge = ChargeId(aggregate);
-                let Some(asked) = self.open_charge(charge).await? else { return Ok(()) };
+                let Some(asked) = self.open_charge(ChargeId(aggregate)).await? else { return Ok(()) };
                 let outcome = self.ask_charge(&asked).await.map_err(unreachable)?;
-                self.report_charge(charge, outcome, cause).await
+                self.report_charge(&asked, outcome, cause).await
             }
             Question::Refund => {
                 let (charge, refund) = (ChargeId(aggregate), RefundId(subject));
                 let Some((provider, asked)) = self.open_refund(charge, refund).await? else { return Ok(()) };
                 let outcome = self.providers.refund(&provider, &asked).await.map_err(unreachable)?;
-                self.report_refund(charge, refund, asked.operation, outcome, cause).await
+                self.report_refund(charge, refund, &asked, outcome, cause).await
             }
             Question::Withdrawal => {
                 let (wallet, withdrawal) = (WalletId(aggregate), WithdrawalId(subject));
@@ -276,11 +275,11 @@ impl Payments {
     /// Asks for the first time; what has been answered before is not asked again.
     async fn begin_charge(&self, charge: ChargeId, cause: &str) -> Result<(), FollowError> {
         let Some(asked) = self.open_charge(charge).await? else { return Ok(()) };
-        if matches!(asked.phase, Phase::Open { check_at: Some(_), .. }) {
+        if asked.phase.check_at().is_some() {
             return Ok(());
         }
         let outcome = self.or_later(charge.0, self.ask_charge(&asked).await);
-        self.report_charge(charge, outcome, cause).await
+        self.report_charge(&asked, outcome, cause).await
     }
 
     /// How far a charge is, for its payer, who may have something to do: what that is, only the provider's answer to a
@@ -305,10 +304,7 @@ impl Payments {
 
     async fn ask_charge(&self, asked: &Requested) -> Result<Outcome, ProviderUnreachable> {
         let charge::Terms { charge, amount, method, requested_at, .. } = asked.terms.clone();
-        let (reference, check_at) = match &asked.phase {
-            Phase::Open { reference, check_at, .. } => (reference.clone(), *check_at),
-            Phase::Succeeded { .. } | Phase::Failed { .. } => (asked.phase.reference().map(str::to_owned), None),
-        };
+        let (reference, check_at) = (asked.phase.reference().map(str::to_owned), asked.phase.check_at());
         let (operation, token, now) = (charge.0, method.token, self.clock.now());
         let charge = Charge { operation, amount, token, reference, requested_at, now, check_at };
         self.providers.charge(&method.provider, &charge).await
@@ -320,8 +316,12 @@ impl Payments {
         Ok(Some(state).filter(|state| matches!(state.phase, Phase::Open { .. })))
     }
 
-    async fn report_charge(&self, charge: ChargeId, outcome: Outcome, cause: &str) -> Result<(), FollowError> {
-        let report = move |world: &mut World<'_>| charges::report(world, charge, outcome.clone());
+    async fn report_charge(&self, asked: &Requested, outcome: Outcome, cause: &str) -> Result<(), FollowError> {
+        let (charge, check_at) = (asked.terms.charge, asked.phase.check_at());
+        let report = move |world: &mut World<'_>| {
+            let known = charge_state(world, charge)?.phase.check_at();
+            if outcome.is_news(check_at, known) { charges::report(world, charge, outcome.clone()) } else { Ok(()) }
+        };
         self.report(charge.0, cause, None, report).await
     }
 
@@ -330,7 +330,7 @@ impl Payments {
     async fn look_for_fee(&self, charge: ChargeId, cause: &str) -> Result<(), FollowError> {
         let known = self.engine.read(move |world| charge_state(world, charge)).await.map_err(failed)?;
         match self.ask_charge(&known).await {
-            Ok(outcome @ Outcome::Succeeded { fee: Some(_), .. }) => self.report_charge(charge, outcome, cause).await,
+            Ok(outcome @ Outcome::Succeeded { fee: Some(_), .. }) => self.report_charge(&known, outcome, cause).await,
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::warn!(%charge, %error, "what a provider has kept is not known");
@@ -369,7 +369,7 @@ impl Payments {
             return Ok(());
         }
         let outcome = self.or_later(asked.operation, self.providers.refund(&provider, &asked).await);
-        self.report_refund(charge, refund, asked.operation, outcome, cause).await
+        self.report_refund(charge, refund, &asked, outcome, cause).await
     }
 
     /// A refund whose end is not known, as it is asked for, and of whom.
@@ -396,12 +396,19 @@ impl Payments {
         &self,
         charge: ChargeId,
         refund: RefundId,
-        operation: Uuid,
+        asked: &Refund,
         outcome: Outcome,
         cause: &str,
     ) -> Result<(), FollowError> {
-        let report =
-            move |world: &mut World<'_>| charges::report_refund(world, charge, refund, operation, outcome.clone());
+        let (operation, check_at) = (asked.operation, asked.check_at);
+        let report = move |world: &mut World<'_>| {
+            let known = charge_state(world, charge)?.refunds.get(&refund).and_then(|refund| refund.state.check_at());
+            if outcome.is_news(check_at, known) {
+                charges::report_refund(world, charge, refund, operation, outcome.clone())
+            } else {
+                Ok(())
+            }
+        };
         self.report(refund.0, cause, None, report).await
     }
 
@@ -425,12 +432,7 @@ impl Payments {
         wallet: WalletId,
         withdrawal: WithdrawalId,
     ) -> Result<Option<(String, Payout)>, FollowError> {
-        let look = move |world: &mut World<'_>| {
-            Ok(match world.get::<Wallet>(wallet)? {
-                Wallet::Open(balance) => balance.pending_withdrawal(withdrawal).cloned(),
-                Wallet::Unopened => None,
-            })
-        };
+        let look = move |world: &mut World<'_>| pending_withdrawal(world, wallet, withdrawal);
         let pending = self.engine.read(look).await.map_err(failed)?;
         Ok(pending.map(|pending| {
             let (amount, PaymentMethod { provider, token }) = (pending.amount, pending.method);
@@ -439,7 +441,7 @@ impl Payments {
         }))
     }
 
-    /// Reports what a provider says. How it ends is reported once; that it takes longer, as often as it is said.
+    /// Reports what a provider says. How it ends is reported once; that it takes longer, once for each time it is asked.
     async fn report_withdrawal(
         &self,
         wallet: WalletId,
@@ -448,11 +450,18 @@ impl Payments {
         outcome: Outcome,
         cause: &str,
     ) -> Result<(), FollowError> {
-        let (operation, succeeded) = (asked.operation, matches!(outcome, Outcome::Succeeded { .. }));
+        let (operation, check_at) = (asked.operation, asked.check_at);
+        let succeeded = matches!(outcome, Outcome::Succeeded { .. });
         let key = outcome.is_final().then(|| CommandKey::of_process(NAME, &operation.to_string(), "report"));
         let report = move |world: &mut World<'_>| {
-            let outcome = outcome.clone().not_before(world.now() + charges::SHORTEST_DELAY);
-            payouts::report(world, wallet, WithdrawalId(operation), outcome)
+            let withdrawal = WithdrawalId(operation);
+            let known = pending_withdrawal(world, wallet, withdrawal)?.and_then(|pending| pending.check_at);
+            if outcome.is_news(check_at, known) {
+                let outcome = outcome.clone().not_before(world.now() + charges::SHORTEST_DELAY);
+                payouts::report(world, wallet, withdrawal, outcome)
+            } else {
+                Ok(())
+            }
         };
         self.report(operation, cause, key, report).await?;
         if succeeded { self.follow(provider, operation, &asked.destination, asked.amount).await } else { Ok(()) }
@@ -500,4 +509,15 @@ pub struct Progress {
 
 fn charge_state(world: &mut World<'_>, charge: ChargeId) -> Result<Requested, Halt> {
     Ok(world.get::<charge::Charge>(charge)?.requested()?.clone())
+}
+
+fn pending_withdrawal(
+    world: &mut World<'_>,
+    wallet: WalletId,
+    withdrawal: WithdrawalId,
+) -> Result<Option<wallet::Pending>, Halt> {
+    Ok(match world.get::<Wallet>(wallet)? {
+        Wallet::Open(balance) => balance.pending_withdrawal(withdrawal).cloned(),
+        Wallet::Unopened => None,
+    })
 }

@@ -478,6 +478,14 @@ impl Phase {
             Self::Succeeded { reference, .. } => Some(reference),
         }
     }
+
+    /// When the provider is asked again how the charge ends, if it has said that it does not know yet.
+    pub fn check_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Open { check_at, .. } => *check_at,
+            Self::Succeeded { .. } | Self::Failed { .. } => None,
+        }
+    }
 }
 
 impl Charge {

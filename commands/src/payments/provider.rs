@@ -147,6 +147,12 @@ impl Outcome {
         }
     }
 
+    /// Whether this says more than is known: that it takes longer does not, if another node has asked the same meanwhile,
+    /// so that it is asked again at another time than when the question was asked.
+    pub(crate) fn is_news(&self, when_asked: Option<Timestamp>, known: Option<Timestamp>) -> bool {
+        self.is_final() || when_asked == known
+    }
+
     /// Whether this is how it ends.
     pub fn is_final(&self) -> bool {
         match self {

@@ -196,9 +196,10 @@ async fn a_provider_is_not_asked_again_at_once_whatever_it_wishes() {
 async fn an_answer_that_is_overtaken_by_the_clock_counts_from_when_it_arrives() {
     let waiting = Waiting::begin([Err(away())]).await;
     let Waiting { payments, deposit, .. } = &waiting;
+    let asked = payments.open_charge(ChargeId::from(*deposit)).await.unwrap().unwrap();
     let pause = payments.engine.pause().await.unwrap();
     let soon = Outcome::Pending { reference: None, check_at: payments.clock.now() };
-    let answer = payments.report_charge(ChargeId::from(*deposit), soon, "timer");
+    let answer = payments.report_charge(&asked, soon, "timer");
     tokio::pin!(answer);
     assert!(futures::poll!(&mut answer).is_pending());
     let later = payments.clock.now() + TimeDelta::hours(1);
@@ -206,6 +207,21 @@ async fn an_answer_that_is_overtaken_by_the_clock_counts_from_when_it_arrives() 
     drop(pause);
     answer.await.unwrap();
     assert!(waiting.state().await.1.is_some_and(|check_at| check_at >= later + charges::SHORTEST_DELAY));
+}
+
+/// Two nodes may ask at the same time.
+#[tokio::test]
+async fn one_question_that_is_asked_twice_delays_once_and_is_heard_however_it_ends() {
+    let waiting = Waiting::begin([Err(away())]).await;
+    let Waiting { payments, deposit, .. } = &waiting;
+    let asked = payments.open_charge(ChargeId::from(*deposit)).await.unwrap().unwrap();
+    let times = [1, 2].map(|hours| payments.clock.now() + TimeDelta::hours(hours));
+    for check_at in times {
+        payments.report_charge(&asked, Outcome::Pending { reference: None, check_at }, "timer").await.unwrap();
+    }
+    assert_eq!(waiting.state().await, (0, Some(times[0])));
+    payments.report_charge(&asked, succeeded(), "timer").await.unwrap();
+    assert_eq!(waiting.state().await, (1_000, None));
 }
 
 fn later() -> Outcome {

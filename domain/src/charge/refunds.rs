@@ -55,6 +55,16 @@ pub enum Refunding {
     TakenBack,
 }
 
+impl Refunding {
+    /// When the provider is asked again how it ends, if it has said that it does not know yet.
+    pub fn check_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Asked { check_at, .. } => *check_at,
+            Self::Refunded { .. } | Self::Failed { .. } | Self::TakenBack => None,
+        }
+    }
+}
+
 impl Refund {
     pub(super) fn new(order: Option<OrderId>, amount: Money) -> Self {
         Self { order, amount, attempt: 1, state: Refunding::Asked { reference: None, check_at: None } }

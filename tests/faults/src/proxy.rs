@@ -6,12 +6,12 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tradepost_tests::fail::OrFail;
 
@@ -207,6 +207,9 @@ struct Passing {
     after: Option<Moment>,
 }
 
+/// How many messages are on their way over a slow line at a time, in one direction.
+const ON_THE_WAY: usize = 4_096;
+
 /// How many connections there were so far.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -229,6 +232,14 @@ async fn carry(client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
+/// What has arrived, and when.
+struct Arrived {
+    message: Vec<u8>,
+    at: Instant,
+    /// How a session begins says nothing.
+    opens: bool,
+}
+
 /// Carries one direction until its end: that of the questions, or that of the answers of a connection, which has a number.
 async fn pump(
     from: OwnedReadHalf,
@@ -237,28 +248,53 @@ async fn pump(
     talk: &Arc<Mutex<dyn Talk>>,
     answers: Option<u64>,
 ) -> io::Result<()> {
-    let (mut from, mut to) = (BufReader::new(from), BufWriter::new(to));
-    let mut line = shared.line.subscribe();
-    let asking = answers.is_none();
-    let mut first = asking;
+    let (arrive, arrived) = mpsc::channel(ON_THE_WAY);
+    let opens = answers.is_none() && shared.protocol == Protocol::Postgres;
+    let take = async {
+        // At its end, what has arrived is passed on.
+        let _ = take(from, shared.protocol, opens, arrive).await;
+        Ok(())
+    };
+    tokio::try_join!(take, pass(arrived, to, shared, talk, answers)).map(drop)
+}
+
+/// Takes messages from a connection, while others are still on their way.
+async fn take(from: OwnedReadHalf, protocol: Protocol, opens: bool, arrive: mpsc::Sender<Arrived>) -> io::Result<()> {
+    let (mut from, mut opens) = (BufReader::new(from), opens);
     loop {
-        let message = match shared.protocol {
-            Protocol::Postgres => postgres::read(&mut from, first).await?,
+        let message = match protocol {
+            Protocol::Postgres => postgres::read(&mut from, opens).await?,
             Protocol::Nats => nats::read(&mut from).await?,
         };
-        let passing = match (first && shared.protocol == Protocol::Postgres, asking) {
-            // How a session begins says nothing.
+        if arrive.send(Arrived { message, at: Instant::now(), opens }).await.is_err() {
+            return Ok(());
+        }
+        opens = false;
+    }
+}
+
+/// Passes on what has arrived, each message so long after its arrival as the line is slow.
+async fn pass(
+    mut arrived: mpsc::Receiver<Arrived>,
+    to: OwnedWriteHalf,
+    shared: &Arc<Shared>,
+    talk: &Arc<Mutex<dyn Talk>>,
+    answers: Option<u64>,
+) -> io::Result<()> {
+    let (mut to, mut line) = (BufWriter::new(to), shared.line.subscribe());
+    while let Some(Arrived { message, at, opens }) = arrived.recv().await {
+        let passing = match (opens, answers) {
             (true, _) => Passing::default(),
-            (false, true) => locked(talk).asks(&message),
-            (false, false) => locked(talk).answers(&message),
+            (false, None) => locked(talk).asks(&message),
+            (false, Some(_)) => locked(talk).answers(&message),
         };
-        first = false;
         if passing.before.is_some_and(|moment| shared.springs(moment)) {
             return pending().await;
         }
         let delay = line.borrow().delay;
-        if delay > Duration::ZERO {
-            tokio::time::sleep(delay).await;
+        if delay > at.elapsed() {
+            to.flush().await?;
+            tokio::time::sleep_until((at + delay).into()).await;
         }
         if line.wait_for(|line| !line.silent).await.is_err() {
             return Ok(());
@@ -271,11 +307,12 @@ async fn pump(
             to.write_all(&message).await?;
         }
         let holds = passing.after.is_some_and(|moment| shared.springs(moment));
-        if holds || from.buffer().is_empty() {
+        if holds || arrived.is_empty() {
             to.flush().await?;
         }
         if holds {
             return pending().await;
         }
     }
+    Ok(())
 }

@@ -303,15 +303,19 @@ impl Scene {
 
     /// Waits until this node accepts a command again that was cut off. Tells how long that took; says so if it is too long.
     pub(crate) async fn is_back(&mut self, node: usize, within: Duration) -> Option<Duration> {
-        let began = Instant::now();
+        let (began, mut answers) = (Instant::now(), Vec::new());
         while began.elapsed() < within {
             // It may take as long as a client waits.
-            if tokio::time::timeout(ASKED_AGAIN_AFTER, self.ask(node)).await == Ok(Some(202)) {
+            let answer = tokio::time::timeout(ASKED_AGAIN_AFTER, self.ask(node)).await.ok().flatten();
+            if answer == Some(202) {
                 return Some(began.elapsed());
             }
+            answers.push(answer);
             tokio::time::sleep(LOOK_AGAIN * 10).await;
         }
-        self.found.push(format!("target: node {node} accepted no commands {within:?} after it was cut off"));
+        answers.dedup();
+        let why = format!("node {node} accepted no commands {within:?} after it was cut off; it answered {answers:?}");
+        self.found.push(format!("target: {why}"));
         None
     }
 

@@ -75,7 +75,8 @@ async fn a_rebuild_changes_places_with_a_live_model_that_goes_on_following_and_s
         }
         reached = test.append(&history.units[told..]).await;
         head.seen_at(reached);
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        // No faster than it is followed: a rebuild that has to catch up with the more the slower it is hardly ends.
+        progress.wait_for(ALL[0].name, reached, PATIENCE).await.unwrap();
     }
     rebuilds.await.unwrap();
     rebuilding.store(false, Ordering::Relaxed);

@@ -349,9 +349,14 @@ impl Nats {
         let Some(url) = &settings.nats.url else { return Ok(None) };
         let client = nats::connect(url.expose()).await?;
         let (id, roles, context) = (mint::id(), settings.node.roles, nats::jetstream(&client));
+        // Whoever cannot be reached over NATS neither fills the stream nor decides for others.
+        let reachable = || {
+            let client = client.clone();
+            move || nats::is_connected(&client)
+        };
         let relayed = roles.relay.then(|| {
             let wanted = Lease { name: relay::LEASE, node: id, priority: 0, ttl: relay::LEASE_TTL };
-            let (turn, keeping) = wanted.keep(pool.clone(), tasks.stop.clone());
+            let (turn, keeping) = wanted.keep_while(reachable(), pool.clone(), tasks.stop.clone());
             tasks.tracker.spawn(keeping);
             let (reached, relayed) = watch::channel(None);
             let replicas = settings.nats.replicas;
@@ -364,7 +369,7 @@ impl Nats {
             // Where processes run, their commands are decided: best where all others are.
             let priority = i32::from(roles.processes);
             let wanted = Lease { name: forward::LEASE, node: id, priority, ttl: forward::LEASE_TTL };
-            let (deciding, keeping) = wanted.keep(pool.clone(), leave.clone());
+            let (deciding, keeping) = wanted.keep_while(reachable(), pool.clone(), leave.clone());
             tasks.tracker.spawn(keeping);
             let (forwarding, sending) = Forwarding::new(client.clone(), deciding);
             tasks.until_stop(sending);

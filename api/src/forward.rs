@@ -125,8 +125,11 @@ async fn carry_out(client: Client, api: Api, message: Message) {
         tracing::warn!("the answers to another node's requests are too large for a message");
         answers.iter_mut().for_each(Vec::clear);
     }
-    if let Err(error) = client.publish(reply, wire::together(&answers).into()).await {
-        tracing::warn!(%error, "an answer could not be given to the node that asked");
+    let published = client.publish(reply, wire::together(&answers).into());
+    match tokio::time::timeout(LEASE_TTL, published).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "an answer could not be given to the node that asked"),
+        Err(_) => tracing::warn!("an answer could not be given to the node that asked: NATS takes nothing"),
     }
 }
 

@@ -86,20 +86,43 @@ impl Holder {
 impl Lease {
     /// Asks for the lease again and again until `stop`, and gives it up then.
     pub fn keep(self, pool: PgPool, stop: CancellationToken) -> (Holder, impl Future<Output = ()> + Send) {
+        self.keep_while(|| true, pool, stop)
+    }
+
+    /// The same, but asks only while the node is `fit` to do what the lease is for, and gives it up when it is not.
+    pub fn keep_while(
+        self,
+        fit: impl Fn() -> bool + Send + Sync,
+        pool: PgPool,
+        stop: CancellationToken,
+    ) -> (Holder, impl Future<Output = ()> + Send) {
         let (tell, holder) = watch::channel(None);
         let seen = Holder { node: self.node, holder };
         let keeping = async move {
-            stop.run_until_cancelled(self.ask_again_and_again(&pool, &tell)).await;
+            stop.run_until_cancelled(self.ask_again_and_again(fit, &pool, &tell)).await;
             tell.send_replace(None);
             self.give_up(&pool).await;
         };
         (seen, keeping)
     }
 
-    async fn ask_again_and_again(&self, pool: &PgPool, tell: &watch::Sender<Option<Uuid>>) {
+    async fn ask_again_and_again(
+        &self,
+        fit: impl Fn() -> bool,
+        pool: &PgPool,
+        tell: &watch::Sender<Option<Uuid>>,
+    ) {
         let mut good_until = Instant::now();
         loop {
             let asked_at = Instant::now();
+            if !fit() {
+                if tell.send_replace(None) == Some(self.node) {
+                    tracing::warn!(lease = self.name, "this node gives a lease up that it is not fit to hold now");
+                    let _ = tokio::time::timeout(self.ttl, self.give_up(pool)).await;
+                }
+                tokio::time::sleep_until(asked_at + self.ttl / QUESTIONS_PER_LEASE).await;
+                continue;
+            }
             match tokio::time::timeout(self.ttl, self.take(pool)).await {
                 Ok(Ok(holder)) => {
                     good_until = asked_at + self.ttl;
@@ -230,6 +253,22 @@ mod tests {
         one.holder.until_not(mine).await;
         assert_eq!(one.holder.other(), Some(better.node));
         assert!(two.holder.is_mine());
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_fit_for_it_gives_it_up_and_takes_it_again_when_it_is() {
+        let pool = database().await.pool(4);
+        let (fit, seen) = watch::channel(true);
+        let (mut one, keeping) =
+            lease(1).keep_while(move || *seen.borrow(), pool.clone(), CancellationToken::new());
+        tokio::spawn(keeping);
+        one.until_mine().await;
+        let mut two = Node::start(lease(0), &pool);
+        fit.send_replace(false);
+        one.until_not_mine().await;
+        two.holder.until_mine().await;
+        fit.send_replace(true);
+        one.until_mine().await;
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
 use async_nats::jetstream::consumer::{DeliverPolicy, push};
 use async_nats::jetstream::context::{CreateStreamError, GetStreamError};
@@ -30,6 +31,8 @@ pub const SUBJECT: &str = "tradepost.events";
 const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 /// How long the server may take to answer a question.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a line on which nothing comes is asked whether it is still there. Three times in vain, and it is cut.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long until the first attempt to connect again, and the longest pause between two.
 const FIRST_RECONNECT: Duration = Duration::from_millis(20);
 const LAST_RECONNECT: Duration = Duration::from_millis(500);
@@ -50,6 +53,7 @@ pub async fn connect(url: &str) -> Result<Client, NatsError> {
         .name("tradepost")
         .retry_on_initial_connect()
         .request_timeout(Some(PATIENCE))
+        .ping_interval(ASK_EVERY)
         .reconnect_delay_callback(|attempts| {
             let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
             FIRST_RECONNECT.saturating_mul(attempts).min(LAST_RECONNECT)
@@ -60,6 +64,12 @@ pub async fn connect(url: &str) -> Result<Client, NatsError> {
             event => tracing::debug!(%event, "NATS"),
         });
     Ok(options.connect(url).await?)
+}
+
+/// Whether messages get through, as far as this client knows.
+#[must_use]
+pub fn is_connected(client: &Client) -> bool {
+    client.connection_state() == State::Connected
 }
 
 /// Connects, or says why that cannot be done now.

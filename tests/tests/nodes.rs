@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use image::ImageFormat;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::sync::watch;
 use tradepost_tests::checker::{Log, assert_kept};
@@ -192,6 +193,30 @@ async fn without_nats_every_node_decides_by_itself() {
     assert!(again.replayed());
     for node in [deciding, other] {
         assert!(node.terminate().await.status.success());
+    }
+    models::assert_equal_their_rebuild(&database).await;
+}
+
+/// A NATS that is frozen takes connections, and answers nothing.
+#[tokio::test]
+async fn while_nats_is_silent_every_node_soon_decides_by_itself_and_stops_when_told_to() {
+    let (database, nats) = tokio::join!(TestDatabase::fresh(), NatsServer::start());
+    let deciding = node(&database, &nats, "api,relay,projections,processes").await;
+    decider(&database, None).await;
+    let other = node(&database, &nats, "api").await;
+    let seller = other.client().register_seller("seller").await;
+    nats.signal(Signal::SIGSTOP);
+    let accepted = async {
+        // Of what was on its way nobody knows what has become.
+        while seller.post("/auctions", &auction(1_000)).send().await.status != 201 {}
+    };
+    tokio::time::timeout(PATIENCE, accepted).await.or_fail("wait longer for the node that does not decide");
+    for node in [&other, &deciding, &other] {
+        seller.at(node.address()).post("/auctions", &auction(1_000)).send().await.expect(201);
+    }
+    for node in [deciding, other] {
+        let ended = node.terminate().await;
+        assert!(ended.status.success() && !ended.stderr.contains("in time"), "{}", ended.stderr);
     }
     models::assert_equal_their_rebuild(&database).await;
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::client::{Request as NatsRequest, RequestErrorKind};
-use async_nats::connection::State;
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::response::Response;
 use eventstore::lease::Holder;
+use eventstore::nats::is_connected;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
@@ -141,7 +141,7 @@ impl Post {
     }
 
     async fn ask(&self, node: Uuid, requests: Bytes) -> Result<Bytes, Undelivered> {
-        if !self.is_connected() {
+        if !is_connected(&self.client) {
             return Err(Undelivered::NotSent);
         }
         let message = NatsRequest::new().payload(requests).timeout(None);
@@ -157,12 +157,8 @@ impl Post {
         })
     }
 
-    fn is_connected(&self) -> bool {
-        self.client.connection_state() == State::Connected
-    }
-
-    /// Waits until NATS is away, nobody listens as `node` any more, or it has kept silent since it lost the lease: NATS
-    /// knows at once of a node that was killed, and never of one that is frozen.
+    /// Waits until NATS is away, nobody listens as `node` any more, it does not say that it does, or it has kept silent
+    /// since it lost the lease: NATS knows at once of a node that was killed, and never of one that is frozen.
     async fn until_gone(&self, node: Uuid) {
         let mut deciding = self.deciding.clone();
         let silent = async {
@@ -172,11 +168,8 @@ impl Post {
         let unheard = async {
             loop {
                 tokio::time::sleep(LOOK_AFTER).await;
-                if !self.is_connected() {
-                    return;
-                }
                 let asked = self.client.request(format!("{SUBJECT}.{node}"), Bytes::new()).await;
-                if asked.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders) {
+                if asked.is_err() || !is_connected(&self.client) {
                     return;
                 }
             }

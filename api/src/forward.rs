@@ -7,7 +7,8 @@
 //! bid or a message, which is no request.
 //!
 //! A request whose answer is lost is carried out here if it has an idempotency key: either it is found to have been
-//! carried out, or it is now. Without a key nobody can tell, and the client is told so.
+//! carried out, or it is now; and if it is refused now, that is stored under the key, since the message may still be on
+//! its way. Without a key nobody can tell, and the client is told so.
 
 use std::time::Duration;
 
@@ -65,12 +66,15 @@ pub(crate) async fn forward(app: &App, request: Request, next: impl AsyncFnOnce(
         Ok(bytes) => bytes,
         Err(problem) => return problem.into_response(),
     };
-    let here = Request::from_parts(parts, Body::from(bytes.clone()));
+    let mut here = Request::from_parts(parts, Body::from(bytes.clone()));
     let keyed = here.headers().contains_key("idempotency-key");
     match forwarding.outbox.hand_on(node, &here, &bytes).await {
         Handed::Answered(response) => response,
         Handed::NotSent => next(here).await,
-        Handed::Lost if keyed => next(here).await,
+        Handed::Lost if keyed => {
+            here.extensions_mut().insert(InDoubt);
+            next(here).await
+        }
         Handed::Lost => Problem::unavailable(
             "The node that decides is gone. Whether this was carried out, only a retry with an Idempotency-Key could tell.",
         )
@@ -87,6 +91,10 @@ fn is_command(request: &Request) -> bool {
 /// Marks a request that another node has handed on: it goes no further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Forwarded;
+
+/// Marks a request that another node may still carry out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InDoubt;
 
 impl Forwarding {
     /// The way there, which is open as long as the future runs that comes with it.

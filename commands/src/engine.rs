@@ -106,17 +106,20 @@ pub struct Request {
     pub metadata: Metadata,
     /// Present if the command may be sent again.
     pub key: Option<CommandKey>,
+    /// Whether an earlier attempt under the key may still be carried out elsewhere. Then a refusal is remembered under the
+    /// key: whoever was refused must not find out later that it has happened after all.
+    pub in_doubt: bool,
 }
 
 impl Request {
     /// A command that is not sent again.
     pub fn once(metadata: Metadata) -> Self {
-        Self { metadata, key: None }
+        Self { metadata, key: None, in_doubt: false }
     }
 
     /// A command that may be sent again under `key`.
     pub fn keyed(metadata: Metadata, key: CommandKey) -> Self {
-        Self { metadata, key: Some(key) }
+        Self { metadata, key: Some(key), in_doubt: false }
     }
 }
 
@@ -145,6 +148,12 @@ pub enum CommandError {
     /// The key was used before for something else.
     #[error("this idempotency key was used before for something else")]
     KeyReused,
+    /// It was refused before under this key, when an earlier attempt was in doubt.
+    #[error("this was refused before under the same idempotency key")]
+    RefusedBefore {
+        /// That refusal rests on all events up to here.
+        position: Position,
+    },
     /// A command with this key is being decided on this node.
     #[error("a command with this idempotency key is being carried out")]
     InFlight,

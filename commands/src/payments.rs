@@ -475,7 +475,7 @@ impl Payments {
         report: impl FnMut(&mut World<'_>) -> Result<(), Halt> + Send + 'static,
     ) -> Result<(), FollowError> {
         let metadata = Metadata::by_process(NAME).with("causation", cause.to_owned());
-        match self.engine.submit(Request { metadata, key }, report).await {
+        match self.engine.submit(Request { metadata, key, in_doubt: false }, report).await {
             Ok(_) => Ok(()),
             Err(CommandError::Refused { refusal, .. }) => {
                 tracing::warn!(%operation, %refusal, "a provider's report came too late");

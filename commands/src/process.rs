@@ -86,7 +86,9 @@ where
 /// Whether a command that failed may be sent again.
 pub(crate) fn failed(error: CommandError) -> FollowError {
     match error {
-        CommandError::KeyReused | CommandError::Defect => FollowError::Defect(error.to_string()),
+        CommandError::KeyReused | CommandError::RefusedBefore { .. } | CommandError::Defect => {
+            FollowError::Defect(error.to_string())
+        }
         CommandError::Refused { .. } | CommandError::InFlight | CommandError::Overloaded => {
             FollowError::Command(error.to_string())
         }

@@ -27,6 +27,7 @@ use super::fields::is_slug;
 use super::fresh::Known;
 use super::problem::{FieldError, Problem};
 use crate::app::App;
+use crate::forward::InDoubt;
 
 /// The longest `Idempotency-Key`, in characters.
 const LONGEST_KEY: usize = 255;
@@ -183,6 +184,7 @@ pub(super) struct SentBy {
     id: RequestId,
     /// What the route takes: who is let in by it acts in that capacity.
     capacity: Option<Capability>,
+    in_doubt: bool,
     method: String,
     path: String,
 }
@@ -208,13 +210,19 @@ pub(super) fn sent_by(request: &Request) -> Result<SentBy, Problem> {
         Some(Access::Capability(capability)) => Some(capability),
         Some(Access::Open | Access::Account) | None => None,
     };
-    Ok(SentBy { caller, expected_version, key, id, capacity, method, path })
+    let in_doubt = is_in_doubt(request);
+    Ok(SentBy { caller, expected_version, key, id, capacity, in_doubt, method, path })
+}
+
+/// Whether another node may still carry a request out.
+fn is_in_doubt(request: &Request) -> bool {
+    request.extensions().get::<InDoubt>().is_some()
 }
 
 impl SentBy {
     /// The command. `canonical` says the same for every way to send the same body.
     pub(super) fn command<T>(self, app: &App, body: T, canonical: &str) -> Command<T> {
-        let Self { caller, expected_version, key, id, capacity, method, path } = self;
+        let Self { caller, expected_version, key, id, capacity, in_doubt, method, path } = self;
         let metadata = id.stamp(Metadata::by_account(caller.account));
         let metadata = match capacity {
             Some(capability) => metadata.in_capacity(capability),
@@ -224,7 +232,8 @@ impl SentBy {
             None => commands::Request::once(metadata),
             Some(text) => {
                 let key = account_key(app, caller.account, &text, &[&method, &path, canonical]);
-                commands::Request::keyed(metadata.with("command_key", text), key)
+                let keyed = commands::Request::keyed(metadata.with("command_key", text), key);
+                commands::Request { in_doubt, ..keyed }
             }
         };
         Command { caller, body, expected_version, request }
@@ -275,6 +284,7 @@ pub struct Unnamed<T> {
     key: Option<String>,
     asked: [String; 3],
     metadata: Metadata,
+    in_doubt: bool,
 }
 
 /// What stands for a guest's key among those of `scope`.
@@ -292,7 +302,8 @@ impl<T> Unnamed<T> {
             key: guest_key(&app.secret, scope, text),
             fingerprint: app.secret.digest(FINGERPRINTS, &asked),
         };
-        commands::Request::keyed(self.metadata.clone().with("command_key", text.clone()), key)
+        let keyed = commands::Request::keyed(self.metadata.clone().with("command_key", text.clone()), key);
+        commands::Request { in_doubt: self.in_doubt, ..keyed }
     }
 }
 
@@ -310,9 +321,11 @@ where
         let key = idempotency_key(headers)?;
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let in_doubt = is_in_doubt(&request);
         let bytes = read_body(request, state).await?;
         let (body, canonical) = parse(&bytes)?;
-        Ok(Self { body, key, asked: [method, path, canonical], metadata: id.stamp(Metadata::anonymous()) })
+        let (asked, metadata) = ([method, path, canonical], id.stamp(Metadata::anonymous()));
+        Ok(Self { body, key, asked, metadata, in_doubt })
     }
 }
 

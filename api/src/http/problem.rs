@@ -225,6 +225,13 @@ impl From<CommandError> for Problem {
                 "Idempotency-Key used before",
                 "This Idempotency-Key was used before for another request.",
             ),
+            CommandError::RefusedBefore { position } => Self::new(
+                StatusCode::CONFLICT,
+                "refused-before",
+                "Refused before",
+                "This was refused when it was sent before, and stays refused under this Idempotency-Key. Send it under another.",
+            )
+            .at(position),
             CommandError::InFlight => Self::new(
                 StatusCode::CONFLICT,
                 "idempotency-key-in-flight",

@@ -135,3 +135,50 @@ pub(crate) type Cache = LruCache<StreamKey, Entry>;
 pub(crate) fn cache(aggregates: usize) -> Cache {
     LruCache::new(NonZeroUsize::new(aggregates).unwrap_or(NonZeroUsize::MIN))
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::wallet::Wallet;
+    use domain::{AccountId, Currency, DepositId, Money, Timestamp, WalletId, wallet};
+    use eventstore::event::NewEvent;
+    use eventstore::mint;
+
+    use super::*;
+
+    /// An event of a wallet, the first of which opens it.
+    fn event(sequence: u64, payload: &str) -> RecordedEvent {
+        let id = WalletId(mint::id());
+        let event = NewEvent {
+            event_id: mint::id(),
+            aggregate_type: Wallet::TYPE,
+            aggregate_id: id.into(),
+            sequence,
+            event_type: "DepositRequested",
+            event_version: "1.0",
+            payload: payload.to_owned(),
+            metadata: "{}".to_owned(),
+            recorded_at: Timestamp::UNIX_EPOCH,
+        };
+        RecordedEvent::committed(event, 1, 1)
+    }
+
+    #[test]
+    fn an_entry_takes_in_the_next_event_and_tells_when_it_has_missed_one() {
+        let (owner, amount) = (AccountId(mint::id()), Money::new(1, Currency::USD).unwrap());
+        let source = wallet::PaymentMethod { provider: String::new(), token: String::new() };
+        let command = wallet::Command::RequestDeposit { deposit: DepositId(mint::id()), owner, amount, source };
+        let opening = Wallet::default().decide(command).unwrap();
+        let payload = serde_json::to_string(&opening[0]).unwrap();
+        let mut entry = Entry::new(Wallet::default(), 0);
+        let first = event(1, &payload);
+        assert!(entry.catch_up(&first));
+        assert_eq!((entry.version, entry.last_event), (1, first.event_id));
+        assert!(matches!(entry.state::<Wallet>(), Some(Wallet::Open(_))));
+        // What it has already changes nothing, whatever it says.
+        assert!(entry.catch_up(&event(1, "no JSON")));
+        assert_eq!((entry.version, entry.last_event), (1, first.event_id));
+        assert!(!entry.clone().catch_up(&event(3, &payload)), "the second is missing");
+        assert!(!entry.clone().catch_up(&event(2, "no JSON")));
+        assert!(entry.catch_up(&event(2, &payload)));
+    }
+}

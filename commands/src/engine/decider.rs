@@ -16,6 +16,7 @@
 //! Nothing is answered before what it rests on is committed. If a batch misses, what was decided upon it is decided again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -45,7 +46,7 @@ use super::measures::Measures;
 use super::snapshots::Snapshots;
 use super::storage::{Session, Storage};
 use super::world::{Changes, Halt, Layer, Missing, World};
-use super::{CommandError, EngineSettings, IDLE, OUTAGE_PATIENCE, RECOVERY_PATIENCE, STATEMENT_PATIENCE};
+use super::{CommandError, CommandKey, EngineSettings, IDLE, OUTAGE_PATIENCE, RECOVERY_PATIENCE, STATEMENT_PATIENCE};
 
 type Jobs = Vec<Box<dyn Job>>;
 
@@ -57,6 +58,8 @@ const AT_A_TIME: usize = 32;
 const CATCH_UP_EVENTS: Position = 1_000;
 /// How often the head may be found elsewhere before it is locked first.
 const MISSES_BEFORE_LOCK: u32 = 2;
+/// How soon a batch is tried again of which it is known that it was lost.
+const LOST_PAUSE: Duration = Duration::from_millis(10);
 /// Pauses between attempts to reach a database that is away.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -235,7 +238,9 @@ impl Decider {
                 }
                 self.ready.extend(waiting.jobs);
             }
-            Err(failure) => waiting.jobs.into_iter().for_each(|job| job.fail(failure)),
+            Err(failure) => {
+                self.fail_unless_accepted(waiting.jobs.into_iter().map(|job| (job, failure)).collect());
+            }
         }
     }
 
@@ -266,7 +271,7 @@ impl Decider {
 
     /// A batch has missed: tries again, without deciding ahead, until everybody in it has an answer or waits.
     async fn settle(&mut self, mut decided: Decided, mut why: Missed) {
-        let mut moved = 0;
+        let (mut moved, began) = (0, Instant::now());
         loop {
             let jobs = match why {
                 Missed::HeadMoved => {
@@ -281,7 +286,13 @@ impl Decider {
                 Missed::Refused => return self.process_singly(decided.into_jobs()).await,
                 Missed::Lost => {
                     let first = decided.batch.events.first().map(|event| event.event_id);
-                    self.recover(Some(decided), first).await
+                    let jobs = self.recover(Some(decided), first).await;
+                    // It answers everything but this, as a database does whose disk is full.
+                    if began.elapsed() > OUTAGE_PATIENCE {
+                        return jobs.into_iter().for_each(unavailable);
+                    }
+                    tokio::time::sleep(LOST_PAUSE).await;
+                    jobs
                 }
                 Missed::CutShort => {
                     decided.into_jobs().into_iter().for_each(unavailable);
@@ -356,6 +367,8 @@ impl Decider {
                 biased;
                 appended = &mut appending => return appended,
                 Some((key, loaded)) = done.recv(), if is_next && !waiting.is_empty() => self.loaded(key, loaded),
+                // Those that have waited come before new ones.
+                () = future::ready(()), if room > 0 && !is_next => {}
                 taken = self.submitted.recv_many(&mut jobs, room), if room > 0 => {
                     if taken == 0 {
                         // All handles are gone.
@@ -438,10 +451,7 @@ impl Decider {
             found += changes.found;
             match verdict {
                 Ok(Ok(())) => decided.accept(job, changes),
-                Ok(Err(Halt::Refused(refusal))) => {
-                    let offset = decided.batch.events.len();
-                    decided.verdicts.push((job, Verdict::Refused { refusal, offset }));
-                }
+                Ok(Err(Halt::Refused(refusal))) => decided.refuse(job, refusal),
                 Ok(Err(Halt::Missing(missing))) => {
                     self.measures.cache_misses.increment(1);
                     self.loading.set_aside(job, &missing, &self.storage);
@@ -505,13 +515,23 @@ impl Decider {
                 Verdict::Accepted { offset } => job.accept(at(offset)),
                 Verdict::Refused { refusal, offset } => {
                     let error = CommandError::Refused { refusal, position: at(offset) };
-                    if job.key().is_some() { refused.push((job, error)) } else { job.fail(error) }
+                    // What was stored under the key just now is that it is refused.
+                    if job.in_doubt().is_some() { job.fail(error) } else { refused.push((job, error)) }
                 }
-                Verdict::Panicked => job.fail(CommandError::Defect),
+                Verdict::Panicked => refused.push((job, CommandError::Defect)),
             }
         }
-        if !refused.is_empty() {
-            tokio::spawn(answer_refused(self.storage.clone(), refused));
+        self.fail_unless_accepted(refused);
+    }
+
+    /// Fails commands, except those that were accepted before under their keys: they get that answer again.
+    fn fail_unless_accepted(&self, failed: Vec<(Box<dyn Job>, CommandError)>) {
+        let (keyed, others): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(job, _)| job.key().is_some());
+        for (job, error) in others {
+            job.fail(error);
+        }
+        if !keyed.is_empty() {
+            tokio::spawn(answer_refused(self.storage.clone(), keyed));
         }
     }
 
@@ -764,15 +784,24 @@ impl Decided {
         }
         self.states.extend(states);
         if let Some(key) = job.key() {
-            self.batch.keys.push(AcceptedKey {
-                key: key.key,
-                fingerprint: key.fingerprint,
-                offset: end,
-                answer: job.answer(),
-                recorded_at: self.last_recorded_at,
-            });
+            self.remember(key, job.answer());
         }
         self.verdicts.push((job, Verdict::Accepted { offset: end }));
+    }
+
+    fn refuse(&mut self, job: Box<dyn Job>, refusal: Refusal) {
+        if let Some((key, refused)) = job.in_doubt() {
+            self.remember(key, refused.to_owned());
+        }
+        let offset = self.batch.events.len();
+        self.verdicts.push((job, Verdict::Refused { refusal, offset }));
+    }
+
+    /// Stores under a key what came of the command that was decided last.
+    fn remember(&mut self, key: CommandKey, answer: String) {
+        let CommandKey { key, fingerprint } = key;
+        let (offset, recorded_at) = (self.batch.events.len(), self.last_recorded_at);
+        self.batch.keys.push(AcceptedKey { key, fingerprint, offset, answer, recorded_at });
     }
 
     fn into_jobs(self) -> Jobs {

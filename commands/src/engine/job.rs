@@ -14,9 +14,14 @@ use super::measures::Results;
 use super::world::{Halt, World};
 use super::{Accepted, CommandError, CommandKey, InFlight, Request};
 
+/// What is stored under a key instead of an answer, where a command was refused that was in doubt.
+const REFUSED: &str = r#""refused in doubt""#;
+
 /// A command whose answer's type the loop need not know.
 pub(crate) trait Job: Send + fmt::Debug {
     fn key(&self) -> Option<CommandKey>;
+    /// [`Request::in_doubt`], of one that has a key: the key, and what is stored under it if the command is refused.
+    fn in_doubt(&self) -> Option<(CommandKey, &'static str)>;
     fn metadata(&self) -> &str;
     fn traced(&self) -> Option<&Traced>;
     /// Runs the function. A decision that succeeds is kept until the job is accepted or decided again.
@@ -30,6 +35,7 @@ pub(crate) trait Job: Send + fmt::Debug {
 
 pub(crate) struct TypedJob<T, F> {
     key: Option<CommandKey>,
+    in_doubt: bool,
     metadata: String,
     decide: F,
     decided: Option<T>,
@@ -56,8 +62,8 @@ impl<T, F> fmt::Debug for TypedJob<T, F> {
 
 impl<T, F> TypedJob<T, F> {
     pub(crate) fn new(request: &Request, decide: F, answering: Answering<T>) -> Self {
-        let (key, metadata) = (request.key, request.metadata.to_json());
-        Self { key, metadata, decide, decided: None, answering }
+        let (key, in_doubt, metadata) = (request.key, request.in_doubt, request.metadata.to_json());
+        Self { key, in_doubt, metadata, decide, decided: None, answering }
     }
 
     fn reply(self, answer: Result<Accepted<T>, CommandError>) {
@@ -76,6 +82,10 @@ where
 {
     fn key(&self) -> Option<CommandKey> {
         self.key
+    }
+
+    fn in_doubt(&self) -> Option<(CommandKey, &'static str)> {
+        self.key.filter(|_| self.in_doubt).map(|key| (key, REFUSED))
     }
 
     fn metadata(&self) -> &str {
@@ -104,6 +114,9 @@ where
     fn replay(self: Box<Self>, stored: &StoredAnswer) {
         if self.key.is_none_or(|key| key.fingerprint != stored.fingerprint) {
             return self.reply(Err(CommandError::KeyReused));
+        }
+        if stored.answer == REFUSED {
+            return self.reply(Err(CommandError::RefusedBefore { position: stored.position }));
         }
         let value = serde_json::from_str(&stored.answer).map_err(|error| {
             tracing::error!(position = stored.position, %error, "a stored answer cannot be read");

@@ -40,7 +40,7 @@ impl Results {
         let counter = match answer {
             Ok(accepted) if accepted.replayed => &self.replayed,
             Ok(_) => &self.accepted,
-            Err(CommandError::Refused { .. }) => &self.refused,
+            Err(CommandError::Refused { .. } | CommandError::RefusedBefore { .. }) => &self.refused,
             Err(CommandError::KeyReused) => &self.key_reused,
             Err(CommandError::InFlight) => &self.in_flight,
             Err(CommandError::Overloaded) => &self.overloaded,

@@ -2,25 +2,31 @@
 
 use std::collections::BTreeSet;
 
+use domain::account::Capability;
 use domain::wallet::{Command, PaymentMethod, Wallet};
 use domain::{AccountId, Currency, DepositId, HoldId, Money, WalletId, wallet};
 use eventstore::database::Database;
+use eventstore::event::{Interest, RecordedEvent};
 use eventstore::feed::Feed;
 use eventstore::log::Head;
 use eventstore::mint;
 use eventstore::sealing::PersonKey;
 use eventstore::testing::database;
 use eventstore::wrapping::Wrapping;
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
 use sqlx::Executor;
 
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
 
+mod ahead;
 mod chasing;
 mod limits;
 mod lost_answers;
+mod measured;
+mod overheard;
 mod snapshots;
 
 /// A node: an engine on a database.
@@ -120,6 +126,91 @@ async fn commands_at_once_on_one_aggregate_are_decided_one_after_another() {
 }
 
 #[tokio::test]
+async fn what_was_decided_upon_another_version_than_the_caller_has_seen_is_refused() {
+    let database = database().await;
+    let engine = plain_node(&database).await;
+    let (ann, bob) = (somebody(), somebody());
+    fund(&engine, ann, 10).await;
+    for (owner, seen, is) in [(ann, 3, 3), (ann, 2, 3), (ann, 4, 3), (bob, 0, 0), (bob, 1, 0)] {
+        let wallet = WalletId::of(owner, Currency::USD);
+        let expecting = engine.submit(once(), move |world| world.expect_version::<Wallet>(wallet, Some(seen)));
+        let refusal = domain::Refusal::VersionMismatch { expected: seen, actual: is };
+        let refused = CommandError::Refused { refusal, position: 3 };
+        assert_eq!(expecting.await.map(drop), if seen == is { Ok(()) } else { Err(refused) });
+        let whichever = engine.submit(once(), move |world| world.expect_version::<Wallet>(wallet, None));
+        assert!(whichever.await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_in_a_capacity_says_so_in_each_of_its_events() {
+    let database = database().await;
+    let (engine, ann) = (plain_node(&database).await, somebody());
+    engine
+        .submit(once(), move |world| {
+            let (wallet, deposit) = (WalletId::of(ann, Currency::USD), DepositId(mint::id()));
+            let source = PaymentMethod { provider: "test".to_owned(), token: "test".to_owned() };
+            world.execute::<Wallet>(wallet, Command::RequestDeposit { deposit, owner: ann, amount: usd(1), source })?;
+            world.act_as(Capability::Staff);
+            world.execute::<Wallet>(wallet, Command::SettleDeposit { deposit, provider_reference: String::new() })
+        })
+        .await
+        .unwrap();
+    fund(&engine, somebody(), 1).await;
+    let capacities: Vec<Option<String>> =
+        sqlx::query_scalar("select metadata ->> 'capacity' from events order by position")
+            .fetch_all(&database.pool(1))
+            .await
+            .unwrap();
+    assert_eq!(capacities.len(), 6);
+    let said = Some(Capability::Staff.name());
+    assert!(capacities[..3].iter().all(|capacity| capacity.as_deref() == said), "{capacities:?}");
+    assert!(capacities[3..].iter().all(Option::is_none), "{capacities:?}");
+}
+
+#[tokio::test]
+async fn somebodys_key_comes_and_goes_with_the_commands_that_say_so() {
+    let database = database().await;
+    let (engine, ann, bob) = (plain_node(&database).await, somebody(), somebody());
+    let keys = async || -> Vec<uuid::Uuid> {
+        let look = "select account_id from person_keys order by account_id";
+        sqlx::query_scalar(look).fetch_all(&database.pool(1)).await.unwrap()
+    };
+    for owner in [ann, bob] {
+        let introduce = engine.submit(once(), move |world| {
+            world.introduce(Wrapping::default().wrap(&PersonKey::mint(owner)));
+            world.execute::<Wallet>(WalletId::of(owner, Currency::USD), deposit_of(owner)).map(drop)
+        });
+        introduce.await.unwrap();
+    }
+    assert_eq!(keys().await.len(), 2);
+    let forget = engine.submit(once(), move |world| {
+        world.forget(ann);
+        world.execute::<Wallet>(WalletId::of(ann, Currency::USD), deposit_of(ann)).map(drop)
+    });
+    forget.await.unwrap();
+    assert_eq!(keys().await, [bob.0]);
+}
+
+#[tokio::test]
+async fn what_followers_are_handed_is_what_the_log_holds() {
+    let (database, feed) = (database().await, Feed::default());
+    let starting = Engine::start(&database, EngineSettings::default(), Clock::new(), Head::at(0), feed.clone());
+    let (engine, ann) = (starting.await.unwrap().0, somebody());
+    join_all([(ann, 10), (somebody(), 10)].map(|(owner, minor)| fund(&engine, owner, minor))).await;
+    hold(&engine, once(), ann, 1).await.unwrap();
+    let mut connection = database.pool(1).acquire().await.unwrap();
+    let logged = eventstore::log::read_range(&mut connection, 0, 7, Interest::Everything).await.unwrap();
+    let handed = feed.after(0, 100, Interest::Everything).unwrap();
+    let parts = |events: &[Arc<RecordedEvent>]| {
+        let part = |event: &Arc<RecordedEvent>| (event.position, event.commit_position, event.event_id, event.sequence);
+        events.iter().map(part).collect::<Vec<_>>()
+    };
+    assert_eq!((parts(&handed.events), handed.reaches), (parts(&logged), 7));
+    assert_eq!(logged.iter().map(|event| event.commit_position).collect::<Vec<_>>(), [3, 3, 3, 6, 6, 6, 7]);
+}
+
+#[tokio::test]
 async fn a_refused_command_leaves_nothing() {
     let database = database().await;
     let engine = plain_node(&database).await;
@@ -156,6 +247,33 @@ async fn the_same_key_gets_the_same_answer_even_from_a_node_that_would_refuse_it
     assert_eq!(hold(&other, keyed("a"), ann, 10).await, Ok(again));
     let third = plain_node(&database).await;
     assert_eq!(hold(&third, keyed("a"), ann, 10).await, Ok(again));
+    assert_gapless(&database).await;
+}
+
+#[tokio::test]
+async fn what_is_refused_in_doubt_stays_refused_however_late_the_other_attempt_comes() {
+    let database = database().await;
+    let (here, there) = (plain_node(&database).await, plain_node(&database).await);
+    let ann = somebody();
+    fund(&here, ann, 10).await;
+    let in_doubt = |key| Request { in_doubt: true, ..keyed(key) };
+    let refusal = wallet::Error::InsufficientFunds { available: usd(10), requested: usd(11) }.into();
+    assert_eq!(
+        hold(&here, in_doubt("a"), ann, 11).await,
+        Err(CommandError::Refused { refusal, position: 3 }),
+        "the first is told why"
+    );
+    fund(&there, ann, 10).await;
+    for node in [&there, &here, &plain_node(&database).await] {
+        let late = hold(node, keyed("a"), ann, 11).await;
+        assert_eq!(late, Err(CommandError::RefusedBefore { position: 3 }));
+    }
+    // If the other attempt comes first, its answer counts. One that nobody doubts is simply decided again.
+    let accepted = hold(&there, keyed("b"), ann, 15).await.unwrap();
+    assert_eq!(hold(&here, in_doubt("b"), ann, 15).await, Ok(Accepted { replayed: true, ..accepted }));
+    assert!(matches!(hold(&here, keyed("c"), ann, 6).await, Err(CommandError::Refused { .. })));
+    fund(&here, ann, 10).await;
+    assert_eq!(hold(&here, keyed("c"), ann, 6).await.unwrap().value, usd(9));
     assert_gapless(&database).await;
 }
 
@@ -210,6 +328,19 @@ async fn a_decision_that_panics_fails_alone() {
     let (failed, held) = tokio::join!(panicking, hold(&engine, once(), ann, 1));
     assert_eq!(failed, Err(CommandError::Defect));
     assert_eq!(held.unwrap().value, usd(9));
+}
+
+#[tokio::test]
+async fn what_was_accepted_elsewhere_is_answered_so_even_where_the_decision_panics() {
+    let database = database().await;
+    let (engine, ann) = (plain_node(&database).await, somebody());
+    fund(&engine, ann, 10).await;
+    let accepted = hold(&engine, keyed("a"), ann, 1).await.unwrap();
+    let panicking = |_: &mut World<'_>| -> Result<Money, Halt> { panic!("a defect, on purpose") };
+    let other = plain_node(&database).await;
+    let again = other.submit(keyed("a"), panicking).await;
+    assert_eq!(again, Ok(Accepted { replayed: true, ..accepted }));
+    assert_eq!(other.submit(keyed("b"), panicking).await, Err(CommandError::Defect));
 }
 
 #[tokio::test]

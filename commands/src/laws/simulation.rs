@@ -219,7 +219,9 @@ impl Stage {
                         sleep(Duration::from_millis(100)).await;
                         continue;
                     }
-                    Err(error @ (CommandError::KeyReused | CommandError::Defect)) => {
+                    Err(
+                        error @ (CommandError::KeyReused | CommandError::RefusedBefore { .. } | CommandError::Defect),
+                    ) => {
                         cluster.chaos.fail(format!("P1: call {number} is answered: {error}"));
                         return;
                     }
@@ -247,7 +249,7 @@ impl Stage {
                 let (position, refused, replayed) = match taken {
                     Ok(accepted) => (accepted.position, false, accepted.replayed),
                     Err(CommandError::Refused { position, .. }) => (position, true, false),
-                    Err(CommandError::KeyReused | CommandError::Defect) => {
+                    Err(CommandError::KeyReused | CommandError::RefusedBefore { .. } | CommandError::Defect) => {
                         cluster.chaos.fail(format!("P1: {notice:?} is a defect"));
                         return;
                     }

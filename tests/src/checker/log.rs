@@ -11,6 +11,9 @@ use sqlx::{FromRow, PgConnection};
 use crate::fail::OrFail;
 use crate::history::NOBODY;
 
+/// What is stored under a key in place of an answer if the command was refused while an earlier attempt was in doubt.
+const REFUSED: &str = r#""refused in doubt""#;
+
 /// Everything that was ever written.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
@@ -50,10 +53,12 @@ impl Log {
              from events order by position",
         );
         let events = events.fetch_all(&mut *connection).await.or_fail("read the log");
-        let keys: Vec<(Vec<u8>, i64)> = sqlx::query_as("select key, position from command_keys")
-            .fetch_all(&mut *connection)
-            .await
-            .or_fail("read the keys");
+        let keys: Vec<(Vec<u8>, i64)> =
+            sqlx::query_as("select key, position from command_keys where answer::text <> $1")
+                .bind(REFUSED)
+                .fetch_all(&mut *connection)
+                .await
+                .or_fail("read the keys");
         let key = |(key, position): (Vec<u8>, i64)| {
             let key = Digest::try_from(key.as_slice()).or_fail("read a key");
             StoredKey { key, position }

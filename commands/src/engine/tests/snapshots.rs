@@ -3,7 +3,9 @@
 use domain::Aggregate;
 use eventstore::streams::Streams;
 
-use super::super::snapshots::EVERY;
+use super::super::cache::{Entry, StreamKey};
+use super::super::snapshots::{EVERY, Snapshots};
+use super::overheard::{Asked, Heard, Overheard};
 use super::*;
 
 /// Holds a cent of Ann's `times` at a node of its own, and waits until it has ended.
@@ -59,4 +61,38 @@ async fn a_stream_that_was_never_snapshotted_is_when_it_is_loaded() {
         .await
         .unwrap();
     assert_eq!(kept.unsigned_abs(), EVERY + 3);
+}
+
+/// What keeps them, whom it asks, and of what they are.
+async fn keeping() -> (Snapshots, Heard, StreamKey, Entry) {
+    let heard = Heard::with(|_| Box::pin(async {}));
+    let snapshots = Snapshots::start(Arc::new(Overheard::at(&database().await, &heard)));
+    let key = StreamKey::of::<Wallet>(WalletId::of(somebody(), Currency::USD));
+    (snapshots, heard, key, Entry::new(Wallet::default(), 0))
+}
+
+#[tokio::test]
+async fn a_snapshot_is_taken_so_many_events_after_the_last_and_kept_before_the_end() {
+    let (snapshots, heard, key, mut entry) = keeping().await;
+    let versions = [EVERY - 1, EVERY, EVERY + 1, 2 * EVERY - 1, 2 * EVERY, 3 * EVERY + 5];
+    let last_taken = versions.map(|version| {
+        entry.version = version;
+        snapshots.offer(key, &mut entry);
+        entry.in_snapshot
+    });
+    assert_eq!(last_taken, [0, EVERY, EVERY, EVERY, 2 * EVERY, 3 * EVERY + 5]);
+    snapshots.end().await;
+    assert_eq!(heard.take(), [Asked::Keep]);
+}
+
+#[tokio::test]
+async fn snapshots_of_what_the_log_has_lost_are_not_kept() {
+    let (snapshots, heard, key, mut entry) = keeping().await;
+    entry.version = EVERY;
+    snapshots.offer(key, &mut entry);
+    snapshots.abandon();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(heard.take(), []);
 }

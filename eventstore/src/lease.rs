@@ -106,12 +106,7 @@ impl Lease {
         (seen, keeping)
     }
 
-    async fn ask_again_and_again(
-        &self,
-        fit: impl Fn() -> bool,
-        pool: &PgPool,
-        tell: &watch::Sender<Option<Uuid>>,
-    ) {
+    async fn ask_again_and_again(&self, fit: impl Fn() -> bool, pool: &PgPool, tell: &watch::Sender<Option<Uuid>>) {
         let mut good_until = Instant::now();
         loop {
             let asked_at = Instant::now();
@@ -259,8 +254,7 @@ mod tests {
     async fn a_node_that_is_not_fit_for_it_gives_it_up_and_takes_it_again_when_it_is() {
         let pool = database().await.pool(4);
         let (fit, seen) = watch::channel(true);
-        let (mut one, keeping) =
-            lease(1).keep_while(move || *seen.borrow(), pool.clone(), CancellationToken::new());
+        let (mut one, keeping) = lease(1).keep_while(move || *seen.borrow(), pool.clone(), CancellationToken::new());
         tokio::spawn(keeping);
         one.until_mine().await;
         let mut two = Node::start(lease(0), &pool);

@@ -363,6 +363,16 @@ impl History {
         self.commands.iter().filter(lost).count()
     }
 
+    /// How many commands were carried out at an attempt of which nobody knew what had become, until it was tried again.
+    pub fn settled_by_retry(&self) -> usize {
+        let settled = |command: &&Command| {
+            let first = command.attempts.iter().position(|attempt| attempt.outcome.is_definite());
+            let told = first.and_then(|first| command.attempts.get(first)).map(|attempt| &attempt.outcome);
+            matches!(told, Some(Outcome::Accepted { replayed: true, .. }))
+        };
+        self.commands.iter().filter(settled).count()
+    }
+
     /// How many attempts got no answer at all.
     pub fn unanswered(&self) -> usize {
         let attempts = self.commands.iter().flat_map(|command| &command.attempts);

@@ -21,7 +21,8 @@ pub(crate) struct Cluster {
     postgres: Option<EmbeddedPostgres>,
     settings: EmbeddedSettings,
     url: String,
-    _folder: Option<TempDir>,
+    /// Goes with it.
+    folder: Option<TempDir>,
 }
 
 /// A new folder that the user may pass through as whom Postgres runs when we are root.
@@ -33,14 +34,16 @@ impl Cluster {
     /// In this folder, which goes with it.
     pub(crate) async fn start(folder: TempDir, durable: bool) -> Self {
         let dir = folder.path().join("postgres");
-        Self { _folder: Some(folder), ..Self::start_in(dir, durable).await }
+        let mut cluster = Self::start_in(dir, durable).await;
+        cluster.folder = Some(folder);
+        cluster
     }
 
     /// In this folder, which is somebody else's.
     pub(crate) async fn start_in(dir: PathBuf, durable: bool) -> Self {
         let settings = EmbeddedSettings { dir, durable, max_connections: MAX_CONNECTIONS };
         let postgres = EmbeddedPostgres::start(settings.clone()).await.or_fail("start Postgres");
-        Self { url: postgres.url().to_owned(), postgres: Some(postgres), settings, _folder: None }
+        Self { url: postgres.url().to_owned(), postgres: Some(postgres), settings, folder: None }
     }
 
     /// Where the owner connects.
@@ -81,12 +84,17 @@ impl Cluster {
     /// Sends all its processes a signal.
     pub(crate) fn signal_all(&self, signal: Signal) {
         if let Some(postmaster) = self.postmaster() {
-            // So that it starts no others meanwhile.
-            send(postmaster, Signal::SIGSTOP);
-            for pid in children(postmaster) {
-                send(pid, signal);
-            }
-            send(postmaster, signal);
+            send_to_all(postmaster, signal);
+        }
+    }
+
+    /// Freezes all its processes, and waits until each stands still.
+    pub(crate) async fn freeze(&self) {
+        self.signal_all(Signal::SIGSTOP);
+        let Some(postmaster) = self.postmaster() else { return };
+        // One that waits for the disk stands still when it has been answered.
+        while children(postmaster).into_iter().any(runs) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -122,6 +130,29 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// Whatever ends what waited for it: nothing of it goes on.
+    fn drop(&mut self) {
+        if let Some(postmaster) = self.postmaster() {
+            self.let_go();
+            send_to_all(postmaster, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Sends a Postgres, by its first process, a signal.
+fn send_to_all(postmaster: u32, signal: Signal) {
+    // So that it starts no others meanwhile.
+    send(postmaster, Signal::SIGSTOP);
+    while runs(postmaster) {
+        std::thread::yield_now();
+    }
+    for pid in children(postmaster) {
+        send(pid, signal);
+    }
+    send(postmaster, signal);
+}
+
 fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).or_fail("read the id of a process"));
     // It may have ended in the meantime.
@@ -148,6 +179,16 @@ pub(crate) async fn gone(pid: u32) {
 }
 
 fn is_zombie(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
+    state(pid) == Some('Z')
+}
+
+/// Whether a process does anything, or will.
+fn runs(pid: u32) -> bool {
+    state(pid).is_some_and(|state| state != 'T' && state != 'Z')
+}
+
+/// What a process does, by the letter that the system has for it; nothing of one that is gone.
+fn state(pid: u32) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("State:"))?.trim_start().chars().next()
 }

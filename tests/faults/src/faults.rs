@@ -125,7 +125,7 @@ faults! {
         => power::losses;
     "F5": "the store of NATS is wiped", "healed within 30 s", 10 "wipes", 1 => messages::wipes;
     "F6": "SIGKILL of NATS", "every command is answered meanwhile", 200 "kills", 2 => messages::kills;
-    "F7": "SIGSTOP of the server, of Postgres, of NATS for 1 to 30 s", "answers again within 60 s", 100 "stops", 3
+    "F7": "SIGSTOP of a server, of Postgres, of NATS for 1 to 30 s", "answers again within 60 s; without NATS within 10 s", 100 "stops", 3
         => network::stops;
     "F8": "the network is cut, or falls silent, between servers and Postgres or NATS", "answers again within 60 s",
         100 "cuts", 2 => network::cuts;

@@ -5,6 +5,7 @@
 //! looked at when it is over, from the database and the log of clients alone; [`results`] are kept in a file. That
 //! broken promises are found is shown by [`selftest`], with bugs that are planted.
 
+use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Parser, Subcommand};
 use eventstore::clock::Clock;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 use tradepost_tests::database::URL_VARIABLE;
 
 use crate::faults::{ALL, Fault, Plan};
@@ -62,7 +64,8 @@ enum Command {
     ///
     /// A seed repeats what is drawn, though not the moments at which processes do what.
     Run(Run),
-    /// Tell what all runs in a file of results have come to, as a table of Markdown: counts are sums, times the longest.
+    /// Tell what all runs in a file of results have come to, as a table of Markdown: counts are sums over the runs in which
+    /// every promise was kept, times and sizes the largest.
     Report {
         /// The results.
         #[arg(long, default_value = RESULTS)]
@@ -99,7 +102,23 @@ struct Run {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let told = match Arguments::parse().command {
+    // What was started ends with what waits for it.
+    let told = tokio::select! {
+        told = carry_out(Arguments::parse().command) => told,
+        () = told_to_stop() => Err(io::Error::other("told to stop")),
+    };
+    match told {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("faults: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn carry_out(command: Command) -> io::Result<bool> {
+    match command {
         Command::List => {
             list();
             Ok(true)
@@ -110,14 +129,15 @@ async fn main() -> ExitCode {
             true
         }),
         Command::Selftest { only } => selftest::run(&only).await,
-    };
-    match told {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("faults: {error}");
-            ExitCode::from(2)
-        }
+    }
+}
+
+/// Waits for Ctrl-C, or SIGTERM.
+async fn told_to_stop() {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return pending().await };
+    tokio::select! {
+        _ = terminated.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { pending().await },
     }
 }
 
@@ -164,7 +184,7 @@ pub(crate) async fn try_one(
     let began = Instant::now();
     let plan = Plan::new(times, short, seed, bar(fault.id, times));
     let done = plan.done.clone();
-    let (figures, outcome) = match fault.attempt(plan).await {
+    let (mut figures, mut outcome) = match fault.attempt(plan).await {
         Ok(figures) if figures.broken.is_empty() => (figures, Outcome::Kept),
         Ok(figures) => {
             let violations = figures.broken.iter().take(TOLD).cloned().collect();
@@ -172,6 +192,13 @@ pub(crate) async fn try_one(
         }
         Err(because) => (Figures::default(), Outcome::Skipped { because }),
     };
+    let tried = figures.tried(times);
+    for (times, why) in std::mem::take(&mut figures.untried) {
+        println!("{:<4} {times} times not tried: {why}", fault.id);
+        if tried == 0 && matches!(outcome, Outcome::Kept) {
+            outcome = Outcome::Skipped { because: why };
+        }
+    }
     done.finish_and_clear();
     let counted = serde_json::to_string(&figures)?;
     match &outcome {
@@ -188,7 +215,8 @@ pub(crate) async fn try_one(
         let (date, machine, seconds) = (results::date(), results::machine(), began.elapsed().as_secs());
         let outcome = outcome.clone();
         let fault = fault.id.to_owned();
-        results::add(file, &Line { fault, date, machine, seed, times, seconds, outcome, figures })?;
+        let (code, times) = (results::code(), tried);
+        results::add(file, &Line { fault, date, machine, seed, times, short, code, seconds, outcome, figures })?;
     }
     Ok(outcome)
 }

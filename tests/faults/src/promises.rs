@@ -77,7 +77,7 @@ pub(crate) async fn close(mut scene: Scene) -> Figures {
     figures.broken.extend(checker::check_lines(&lines).iter().map(ToString::to_string));
     figures.broken.append(&mut scene.found);
     if !figures.broken.is_empty() {
-        let kept = std::env::temp_dir().join(format!("tradepost-journal-{}.jsonl", scene.setup.seed));
+        let kept = std::env::temp_dir().join(format!("tradepost-journal-{}-{}.jsonl", scene.setup.seed, scene.name));
         if std::fs::copy(scene.journal.path(), &kept).is_ok() {
             figures.broken.push(format!("the log of clients is kept in {}", kept.display()));
         }
@@ -93,6 +93,7 @@ fn counted(history: &History) -> Figures {
     figures.count("refused", counts.refused);
     figures.count("unknown_attempts", counts.unknown_attempts);
     figures.count("answers_lost", history.lost_answers());
+    figures.count("settled_by_retry", history.settled_by_retry());
     figures
 }
 

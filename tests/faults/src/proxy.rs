@@ -99,8 +99,9 @@ impl Proxy {
         let carried = shared.clone();
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if carried.line.borrow().open {
-                    tokio::spawn(carry(client, carried.clone()));
+                let line = *carried.line.borrow();
+                if line.open {
+                    tokio::spawn(carry(client, carried.clone(), line));
                 }
             }
         });
@@ -213,10 +214,11 @@ const ON_THE_WAY: usize = 4_096;
 /// How many connections there were so far.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
-async fn carry(client: TcpStream, shared: Arc<Shared>) {
+/// Carries a connection that has come while the line was like this.
+async fn carry(client: TcpStream, shared: Arc<Shared>, line: Line) {
     let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    let Line { upstream, cuts, .. } = line;
     let mut line = shared.line.subscribe();
-    let Line { upstream, cuts, .. } = *line.borrow_and_update();
     let Ok(server) = TcpStream::connect(upstream).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use api::bench::machine;
@@ -20,6 +21,9 @@ pub(crate) struct Figures {
     pub(crate) counted: BTreeMap<String, Value>,
     #[serde(skip)]
     pub(crate) broken: Vec<String>,
+    /// How many of the times could not be tried here, and why.
+    #[serde(skip)]
+    pub(crate) untried: Vec<(usize, String)>,
 }
 
 impl Figures {
@@ -41,18 +45,45 @@ impl Figures {
         }
     }
 
-    /// Adds up what two scenes have counted: numbers are added, the longest times are kept.
+    /// Nobody's command was carried out without an answer: then nothing was shown of what becomes of one.
+    pub(crate) fn had_to_be_settled(&mut self) {
+        if self.counted.get("settled_by_retry").and_then(Value::as_u64).unwrap_or(0) == 0 {
+            self.broken.push("target: no client's command was carried out without an answer".to_owned());
+        }
+    }
+
+    /// How many of so many times were tried.
+    pub(crate) fn tried(&self, times: usize) -> usize {
+        times.saturating_sub(self.untried.iter().map(|(times, _)| times).sum())
+    }
+
+    /// Adds what came of another part. One that could not be tried undoes nothing of this.
+    #[must_use]
+    pub(crate) fn and_part(mut self, times: usize, part: Result<Self, String>) -> Self {
+        match part {
+            Ok(part) => self.and(part),
+            Err(why) => {
+                self.untried.push((times, why));
+                self
+            }
+        }
+    }
+
+    /// Adds up what two scenes have counted: numbers are added, of times and sizes the largest are kept.
     #[must_use]
     pub(crate) fn and(mut self, other: Self) -> Self {
         for (name, value) in other.counted {
             let sum = match (self.counted.get(&name).and_then(Value::as_u64), value.as_u64()) {
-                (Some(here), Some(there)) if name.ends_with("_ms") => here.max(there).into(),
+                (Some(here), Some(there)) if name.ends_with("_ms") || name.ends_with("_bytes") => {
+                    here.max(there).into()
+                }
                 (Some(here), Some(there)) => (here + there).into(),
                 _ => value,
             };
             self.counted.insert(name, sum);
         }
         self.broken.extend(other.broken);
+        self.untried.extend(other.untried);
         self
     }
 }
@@ -76,7 +107,14 @@ pub(crate) struct Line {
     pub(crate) date: String,
     pub(crate) machine: String,
     pub(crate) seed: u64,
+    /// How often it was tried.
     pub(crate) times: usize,
+    /// Whether as in the short mix, whose limits are wider: this counts for no target.
+    #[serde(default)]
+    pub(crate) short: bool,
+    /// Of which state of the code.
+    #[serde(default)]
+    pub(crate) code: String,
     pub(crate) seconds: u64,
     #[serde(flatten)]
     pub(crate) outcome: Outcome,
@@ -86,6 +124,13 @@ pub(crate) struct Line {
 /// Today, as results name it.
 pub(crate) fn date() -> String {
     Clock::real_now().format("%Y-%m-%d").to_string()
+}
+
+/// The state of the code that is tried, as far as git can tell.
+pub(crate) fn code() -> String {
+    let asked = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let told = asked.ok().filter(|asked| asked.status.success()).map(|asked| asked.stdout);
+    told.map_or_else(String::new, |told| String::from_utf8_lossy(&told).trim().to_owned())
 }
 
 /// What the machine is, as far as the system tells.
@@ -123,6 +168,7 @@ impl Sum {
             Outcome::Kept => {
                 self.kept += 1;
                 self.times += line.times;
+                self.figures = std::mem::take(&mut self.figures).and(line.figures);
             }
             Outcome::Broken { .. } => self.broken += 1,
             Outcome::Skipped { .. } => self.skipped += 1,
@@ -130,7 +176,6 @@ impl Sum {
         self.seconds += line.seconds;
         let first = self.days.take().map_or_else(|| line.date.clone(), |(first, _)| first.min(line.date.clone()));
         self.days = Some((first, line.date));
-        self.figures = std::mem::take(&mut self.figures).and(line.figures);
     }
 
     fn row(&self, fault: &str, machine: &str) -> String {
@@ -150,18 +195,22 @@ impl Sum {
     }
 }
 
-/// The table of everything in a file of results: counts are sums, times the longest.
+/// The table of everything in a file of results but what was tried as in the short mix. Counts are sums over the runs in
+/// which every promise was kept, times and sizes the largest of them.
 pub(crate) fn table(file: &Path) -> io::Result<String> {
     let mut sums: BTreeMap<(usize, String, String), Sum> = BTreeMap::new();
     for (number, line) in std::fs::read_to_string(file)?.lines().enumerate() {
         let line: Line = serde_json::from_str(line)
             .map_err(|error| io::Error::other(format!("{}, line {}: {error}", file.display(), number + 1)))?;
+        if line.short {
+            continue;
+        }
         let number = line.fault.trim_start_matches('F').parse().unwrap_or(usize::MAX);
         sums.entry((number, line.fault.clone(), line.machine.clone())).or_default().add(line);
     }
     let rows = sums.iter().map(|((_, fault, machine), sum)| sum.row(fault, machine));
     let head = [
-        "| | kept, of the target | runs | counted in all | seconds | days | machine |",
+        "| | kept, of the target | runs | counted where kept | seconds | days | machine |",
         "| --- | --- | --- | --- | ---: | --- | --- |",
     ];
     Ok(head.into_iter().map(str::to_owned).chain(rows).collect::<Vec<_>>().join("\n"))
@@ -192,15 +241,22 @@ mod tests {
             let (machine, outcome) = (machine.clone(), outcome.clone());
             let mut figures = Figures::default();
             figures.count("kills", kills);
-            let line = Line { fault, date, machine, seed: 1, times: kills, seconds: 10, outcome, figures };
+            let (code, short) = ("1234567".to_owned(), false);
+            let line = Line { fault, date, machine, seed: 1, times: kills, short, code, seconds: 10, outcome, figures };
             add(file.path(), &line).unwrap();
+            // Neither what was tried under wider limits counts, nor what was counted where a promise was broken.
+            add(file.path(), &Line { short: true, ..line.clone() }).unwrap();
+            if line.fault == "F9" {
+                let outcome = Outcome::Broken { violations: vec!["P1".to_owned()] };
+                add(file.path(), &Line { outcome, ..line }).unwrap();
+            }
         }
         let table = table(file.path()).unwrap();
         let rows: Vec<_> = table.lines().skip(2).collect();
         assert_eq!(
             rows,
             [
-                "| F9 | 5 of 1000 replies | 2 kept | kills 5 | 20 | 2026-11-22 to 2026-11-23 | 2 cores |",
+                "| F9 | 5 of 1000 replies | 2 kept, 2 broken | kills 5 | 40 | 2026-11-22 to 2026-11-23 | 2 cores |",
                 "| F10 | 1 of 20 times each | 1 kept | kills 1 | 10 | 2026-11-23 | 2 cores |",
             ]
         );

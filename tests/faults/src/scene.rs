@@ -118,7 +118,7 @@ pub(crate) struct Scene {
     /// What was found on the way.
     pub(crate) found: Vec<String>,
     watching: JoinSet<()>,
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Scene {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,9 +59,12 @@ pub(crate) fn surroundings() -> Vec<(String, String)> {
     now().map(|bug| ("PLANTED_BUG".to_owned(), bug.to_owned())).into_iter().collect()
 }
 
-/// How long anything is waited for: not as long with a bug, which may be what it is waited for in vain.
+/// Whether bugs are planted in turn; also while none is, since only that may be another between those runs.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// How long anything is waited for: not as long where a bug may be what it is waited for in vain.
 pub(crate) fn patience() -> Duration {
-    Duration::from_secs(if now().is_some() { 15 } else { 120 })
+    Duration::from_secs(if RUNNING.load(Ordering::Relaxed) { 30 } else { 120 })
 }
 
 /// Shows first that the same server keeps every promise under each fault while nothing is planted. Then plants them all, or
@@ -76,8 +80,13 @@ pub(crate) async fn run(only: &[String]) -> io::Result<bool> {
     }
     let chosen: Vec<_> =
         PLANTED.iter().filter(|planted| only.is_empty() || only.iter().any(|name| name == planted.bug)).collect();
+    RUNNING.store(true, Ordering::Relaxed);
     let mut all_found = true;
-    let faults: BTreeMap<_, _> = chosen.iter().map(|planted| (planted.fault, planted.times)).collect();
+    let mut faults = BTreeMap::new();
+    for planted in &chosen {
+        let times: &mut usize = faults.entry(planted.fault).or_default();
+        *times = planted.times.max(*times);
+    }
     for (fault, times) in faults {
         let (word, shown) = match found(fault, times).await {
             Ok(broken) if broken.is_empty() => ("kept", String::new()),

@@ -41,7 +41,10 @@ pub(crate) async fn jumps(plan: Plan) -> Tried {
         return Err("libfaketime cannot be put before the server here".to_owned());
     }
     for number in 0..plan.times {
-        set(JUMPS[number % JUMPS.len()])?;
+        if let Err(why) = set(JUMPS[number % JUMPS.len()]) {
+            scene.found.push(format!("target: {why}"));
+            break;
+        }
         if !scene.works(BETWEEN).await {
             break;
         }

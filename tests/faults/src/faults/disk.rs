@@ -11,6 +11,7 @@ use tokio::process::Command;
 use tradepost_tests::fail::OrFail;
 use tradepost_tests::nats::NatsServer;
 
+use super::messages::{healed, last_copied};
 use super::{Plan, Tried};
 use crate::cluster::Cluster;
 use crate::promises::close;
@@ -25,9 +26,9 @@ pub(crate) async fn full(plan: Plan) -> Tried {
     plan.done.set_length(3 * plan.times as u64);
     let mut figures = of_postgres(&plan.part(plan.times), false).await?;
     if !plan.short {
-        figures = figures.and(of_postgres(&plan.part(plan.times), true).await?);
+        figures = figures.and_part(plan.times, of_postgres(&plan.part(plan.times), true).await);
     }
-    Ok(figures.and(of_nats(&plan.part(plan.times)).await?))
+    Ok(figures.and_part(plan.times, of_nats(&plan.part(plan.times)).await))
 }
 
 async fn of_postgres(plan: &Plan, of_wal: bool) -> Tried {
@@ -64,10 +65,9 @@ async fn fill_again_and_again(mut scene: Scene, disk: &SmallDisk, plan: &Plan) -
         }
         let began = Instant::now();
         disk.fill();
-        if scene.nats.is_some() {
-            // Nobody who trades notices.
-            scene.works(20).await;
-        } else if !is_felt(&scene).await {
+        // Of NATS's nobody who trades notices.
+        let felt = if scene.nats.is_some() { is_not_copied(&mut scene).await } else { is_felt(&scene).await };
+        if !felt {
             scene.found.push("target: the full disk was not noticed".to_owned());
         }
         disk.free();
@@ -75,6 +75,9 @@ async fn fill_again_and_again(mut scene: Scene, disk: &SmallDisk, plan: &Plan) -
         if let Some(nats) = &mut scene.nats {
             nats.kill().await;
             nats.restart().await;
+            if healed(&scene, BACK_WITHIN).await.is_none() {
+                scene.found.push(format!("P8: the stream was not whole again within {BACK_WITHIN:?}"));
+            }
         }
         match scene.recovers(began, BACK_WITHIN).await {
             Some(took) => slowest = slowest.max(took),
@@ -101,6 +104,18 @@ async fn is_felt(scene: &Scene) -> bool {
             return true;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    false
+}
+
+/// Waits until commands are accepted and nothing of them comes to the stream.
+async fn is_not_copied(scene: &mut Scene) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        let before = last_copied(scene).await;
+        if scene.works(50).await && last_copied(scene).await == before {
+            return true;
+        }
     }
     false
 }

@@ -67,19 +67,21 @@ async fn lose(plan: Plan, wiped: bool) -> Tried {
 }
 
 /// How long it takes until the stream holds what the log holds now.
-async fn healed(scene: &Scene, within: Duration) -> Option<Duration> {
-    let nats = scene.nats.as_ref()?;
+pub(super) async fn healed(scene: &Scene, within: Duration) -> Option<Duration> {
     let (began, head) = (Instant::now(), scene.database.log_head().await);
-    let context = jetstream(&nats.client().await);
     while began.elapsed() < within {
-        if let Ok(stream) = context.get_stream(STREAM).await
-            && stream.cached_info().state.last_sequence >= head.unsigned_abs()
-        {
+        if last_copied(scene).await.is_some_and(|last| last >= head.unsigned_abs()) {
             return Some(began.elapsed());
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     None
+}
+
+/// Where the stream ends, if there is one that answers.
+pub(super) async fn last_copied(scene: &Scene) -> Option<u64> {
+    let context = jetstream(&scene.nats.as_ref()?.client().await);
+    context.get_stream(STREAM).await.ok().map(|stream| stream.cached_info().state.last_sequence)
 }
 
 /// F12. The read models are another node's, which hears of events by NATS.

@@ -17,9 +17,13 @@ use crate::scene::{ALL, Scene, Setup};
 /// Longer than the server waits for anything.
 const BACK_WITHIN: Duration = Duration::from_mins(1);
 
-/// F7: each process in turn.
+/// A silent NATS is done without this soon.
+const WITHOUT_NATS_WITHIN: Duration = Duration::from_secs(10);
+
+/// F7: a server, Postgres and NATS in turn. There are two servers, of which one decides for both over NATS; while that
+/// stands still, each does for itself.
 pub(crate) async fn stops(plan: Plan) -> Tried {
-    let mut scene = Scene::open(Setup::one(plan.seed).with_nats()).await;
+    let mut scene = Scene::open(Setup::one(plan.seed).roles(&[ALL, ALL]).with_nats()).await;
     let mut slowest = Duration::ZERO;
     for number in 0..plan.times {
         if !scene.works(20).await {
@@ -28,7 +32,7 @@ pub(crate) async fn stops(plan: Plan) -> Tried {
         let most = plan.longest(30_000, 3_000);
         let still = Duration::from_millis(scene.rng.random_range(1_000..=most));
         let signal = |scene: &Scene, signal| match (number % 3, &scene.nats) {
-            (0, _) => scene.nodes[0].signal(signal),
+            (0, _) => scene.nodes[number / 3 % 2].signal(signal),
             (1, _) => scene.cluster.signal_all(signal),
             (_, Some(nats)) => nats.signal(signal),
             (_, None) => {}
@@ -36,6 +40,11 @@ pub(crate) async fn stops(plan: Plan) -> Tried {
         let began = Instant::now();
         signal(&scene, Signal::SIGSTOP);
         tokio::time::sleep(still).await;
+        if number % 3 == 2 {
+            for node in 0..scene.nodes.len() {
+                scene.is_back(node, WITHOUT_NATS_WITHIN).await;
+            }
+        }
         signal(&scene, Signal::SIGCONT);
         match scene.recovers(began, BACK_WITHIN).await {
             Some(took) => slowest = slowest.max(took),
@@ -43,7 +52,12 @@ pub(crate) async fn stops(plan: Plan) -> Tried {
         }
         plan.done.inc(1);
     }
+    let journal = scene.journal.clone();
     let mut figures = close(scene).await;
+    let unanswered = journal.history().unanswered();
+    if unanswered > 0 {
+        figures.broken.push(format!("target: {unanswered} requests got no answer, not even that there is none now"));
+    }
     figures.count("stops", plan.tried());
     figures.took("slowest_recovery_ms", Some(slowest));
     Ok(figures)
@@ -62,9 +76,8 @@ pub(crate) async fn cuts(plan: Plan) -> Tried {
     match Network::make() {
         Ok(network) => Ok(figures.and(part(two, Arc::new(network), &plan.part(third)).await)),
         Err(why) => {
-            eprintln!("F8: no node could be given a network of its own: {why}");
-            plan.done.inc(third as u64);
-            Ok(figures)
+            let why = format!("no node could be given a network of its own: {why}");
+            Ok(figures.and_part(third, Err(why)))
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) async fn losses(plan: Plan) -> Tried {
         let began = Instant::now();
         // Frozen at one moment, so that nothing is written or synced after the power has gone.
         let postmaster = scene.cluster.postmaster();
-        scene.cluster.signal_all(Signal::SIGSTOP);
+        scene.cluster.freeze().await;
         pages += disk.lose_power(&mut scene.rng);
         scene.cluster.signal_all(Signal::SIGKILL);
         scene.cluster.let_go();

@@ -132,6 +132,7 @@ pub(crate) async fn leaving_clients(plan: Plan) -> Tried {
         left = now;
     }
     let mut figures = close(scene).await;
+    figures.had_to_be_settled();
     figures.count("clients_left", left);
     if left < plan.times {
         figures.broken.push(format!("target: only {left} clients have gone away"));

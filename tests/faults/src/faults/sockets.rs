@@ -91,11 +91,11 @@ async fn round() -> Figures {
     let mut reading = Socket::open(server.address(), &path(&buyer, &chat).await).await;
     reading.next().await;
     let seen = tokio::spawn(async move { reading.until("read").await });
+    let before = memory(&server);
     let mut streams = Vec::with_capacity(SLOW);
     for _ in 0..SLOW {
         streams.push(open_slow(&seller, &chat).await);
     }
-    let before = memory(&server);
     let mut slow: JoinSet<()> = streams.into_iter().map(read_slowly).collect();
     let long = "☂".repeat(4_000);
     let mut most = 0;

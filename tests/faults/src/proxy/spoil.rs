@@ -45,12 +45,13 @@ impl Spoil {
                 self.deliveries.twice += 1;
                 vec![message.clone(), message]
             }
-            10..30 if !self.aside.contains_key(&connection) => {
+            // One in four of those that find none aside is one in five of all.
+            10..35 if !self.aside.contains_key(&connection) => {
                 self.deliveries.late += 1;
                 self.aside.insert(connection, message);
                 return Vec::new();
             }
-            30..35 => {
+            35..40 => {
                 self.deliveries.never += 1;
                 Vec::new()
             }

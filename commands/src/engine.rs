@@ -210,7 +210,7 @@ impl Drop for PauseFlag {
 
 impl Engine {
     /// Starts the loop at the head of the log. What it commits goes into `feed`. The task ends when the last handle is
-    /// dropped, or when the log turns out to end before what this node has seen of it.
+    /// dropped, or when the log turns out not to hold what this node has seen of it.
     pub async fn start(
         database: &Database,
         settings: EngineSettings,

@@ -11,7 +11,7 @@
 //! | a key was seen before | gives its stored answer, decides the others again |
 //! | refused by the database | decides one command at a time, and fails the one that is refused alone |
 //! | lost | ends its session on the server, so that nothing sent over it runs any more, and looks whether the batch is there, before it does anything else |
-//! | the head is behind what was seen | the log has lost events that decisions rest on: ends, and says so |
+//! | the log holds something else than was seen | it has lost events that decisions rest on: ends, and says so |
 //!
 //! Nothing is answered before what it rests on is committed. If a batch misses, what was decided upon it is decided again.
 
@@ -77,10 +77,12 @@ pub(crate) struct Decider {
     /// Commands that were set aside and whose aggregates are in memory now.
     ready: VecDeque<Box<dyn Job>>,
     available: Arc<AtomicBool>,
-    /// Whether the log has turned out to end before `known`: nothing can be decided any more.
+    /// Whether the log has turned out not to hold what was seen of it: nothing can be decided any more.
     cut_short: bool,
     /// Where this loop believes the head to be. The cache is the fold of the events up to here.
     known: Position,
+    /// The id of the event there, by which a log is known again that was away; nothing while the log is empty.
+    known_id: Option<Uuid>,
     last_recorded_at: Option<Timestamp>,
     cache: Cache,
     answers: LruCache<Digest, StoredAnswer>,
@@ -132,6 +134,15 @@ enum Missed {
     KeySeen,
     Refused,
     Lost,
+}
+
+/// What a look at the log has shown, after an answer was lost.
+enum Found {
+    /// The batch is there.
+    Committed,
+    /// It is not, and never will be.
+    Nothing,
+    /// Nor is what was seen before.
     CutShort,
 }
 
@@ -147,6 +158,7 @@ impl Decider {
     ) -> Result<Self, DatabaseError> {
         let mut session = storage.connect().await?;
         let known = session.head().await?;
+        let known_id = session.event_id_at(known).await?;
         let last_recorded_at = session.last_recorded_at().await?;
         head.seen_at(known);
         let (tell, done) = mpsc::unbounded_channel();
@@ -164,6 +176,7 @@ impl Decider {
             available,
             cut_short: false,
             known,
+            known_id,
             last_recorded_at,
             cache: cache(settings.cache_aggregates),
             answers: LruCache::new(NonZeroUsize::new(REMEMBERED_KEYS).unwrap_or(NonZeroUsize::MIN)),
@@ -197,7 +210,7 @@ impl Decider {
     async fn take(&mut self) -> Option<Jobs> {
         let mut jobs = Jobs::new();
         let limit = self.settings.batch_max;
-        while self.ready.is_empty() && jobs.is_empty() {
+        while self.ready.is_empty() && jobs.is_empty() && !self.cut_short {
             let Loading { waiting, done, .. } = &mut self.loading;
             tokio::select! {
                 biased;
@@ -293,10 +306,6 @@ impl Decider {
                     }
                     tokio::time::sleep(LOST_PAUSE).await;
                     jobs
-                }
-                Missed::CutShort => {
-                    decided.into_jobs().into_iter().for_each(unavailable);
-                    return self.give_up();
                 }
             };
             let outcome;
@@ -399,7 +408,7 @@ impl Decider {
             return (self.decide_all(jobs), Err(Missed::Lost));
         };
         if head < known {
-            return (self.decide_all(jobs), Err(Missed::CutShort));
+            return (self.decide_all(jobs), Err(Missed::Lost));
         }
         self.take_in(&events);
         let decided = self.decide_all(jobs);
@@ -480,8 +489,9 @@ impl Decider {
         self.measures.decide.record(decided.deciding);
         self.measures.batch_commands.record(f64::from(u32::try_from(decided.verdicts.len()).unwrap_or(u32::MAX)));
         self.measures.events.increment(decided.batch.events.len() as u64);
-        if !decided.batch.events.is_empty() {
+        if let Some(last) = decided.batch.events.last() {
             self.known += i64::try_from(decided.batch.events.len()).unwrap_or(i64::MAX);
+            self.known_id = Some(last.event_id);
             self.last_recorded_at = Some(decided.last_recorded_at);
         }
         for (key, mut entry) in decided.states {
@@ -575,14 +585,16 @@ impl Decider {
         }
     }
 
-    /// The database holds less than this node has answered for: it was restored, or a standby that lagged took over.
-    /// What is in memory is no longer so, and decisions upon it would be wrong once the log has grown as long again.
+    /// The database does not hold what this node has answered for: it was restored, or a standby that lagged took over,
+    /// and it may have grown as long again since. What is in memory is no longer so, and decisions upon it would be wrong.
     fn give_up(&mut self) {
-        tracing::error!(
-            seen = self.known,
-            "the log ends before what this node has seen of it: the database was restored, or failed over to a standby \
-             that had not received everything; nothing is decided here any more: restart this node"
-        );
+        if !self.cut_short {
+            tracing::error!(
+                seen = self.known,
+                "the log does not hold what this node has seen of it: the database was restored, or failed over to a \
+                 standby that had not received everything; nothing is decided here any more: restart this node"
+            );
+        }
         self.cut_short = true;
         self.available.store(false, Ordering::Relaxed);
     }
@@ -591,16 +603,25 @@ impl Decider {
     /// with `first` is there; gives back its commands if it is not. Whoever waits longer than is polite is told so.
     async fn recover(&mut self, mut in_doubt: Option<Decided>, first: Option<Uuid>) -> Jobs {
         self.session = None;
-        let found = find_out(self.storage.clone(), self.available.clone(), self.known, first);
+        let found = find_out(self.storage.clone(), self.available.clone(), self.known, self.known_id, first);
         tokio::pin!(found);
         let mut patience = OUTAGE_PATIENCE;
-        let (session, committed) = loop {
+        let (session, found) = loop {
             if let Ok(found) = tokio::time::timeout(patience, &mut found).await {
                 break found;
             }
             in_doubt.take().into_iter().flat_map(Decided::into_jobs).for_each(unavailable);
             self.turn_away();
             patience = RETRY_PAUSE;
+        };
+        let committed = match found {
+            Found::Committed => true,
+            Found::Nothing => false,
+            Found::CutShort => {
+                in_doubt.into_iter().flat_map(Decided::into_jobs).for_each(unavailable);
+                self.give_up();
+                return Jobs::new();
+            }
         };
         self.session = Some(session);
         if !self.available.swap(true, Ordering::Relaxed) {
@@ -659,7 +680,7 @@ impl Decider {
 
     fn take_in(&mut self, events: &[Arc<RecordedEvent>]) {
         for event in events {
-            self.known = event.position;
+            (self.known, self.known_id) = (event.position, Some(event.event_id));
             self.last_recorded_at = self.last_recorded_at.max(Some(event.recorded_at));
             // PLANTED: what is in memory stays as it was.
             #[cfg(feature = "planted-bugs")]
@@ -698,8 +719,13 @@ impl Decider {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
-        let connecting = tokio::time::timeout(RECOVERY_PATIENCE, connect_anew(&*self.storage));
-        connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        let connecting = async {
+            let mut session = connect_anew(&*self.storage).await?;
+            // What was appended to a log that is not the same any more would rest on nothing.
+            let there = session.event_id_at(self.known).await?;
+            if there == self.known_id { Ok(session) } else { Err(sqlx::Error::RowNotFound) }
+        };
+        tokio::time::timeout(RECOVERY_PATIENCE, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 }
 
@@ -742,21 +768,27 @@ async fn connect_anew(storage: &dyn Storage) -> Result<Box<dyn Session>, sqlx::E
     })
 }
 
-/// Whether the event after `known` is `first`, however long it takes to learn that, with the session that was made
-/// for it. The session over which it may have been sent has ended before the head is locked and looked behind, so
-/// what is not there then will never be.
+/// Whether the event at `known` is still the one with `known_id`, and the one after it is `first`, however long it takes
+/// to learn that, with the session that was made for it. The session over which it may have been sent has ended before
+/// the head is locked and looked behind, so what is not there then will never be.
 async fn find_out(
     storage: Arc<dyn Storage>,
     available: Arc<AtomicBool>,
     known: Position,
+    known_id: Option<Uuid>,
     first: Option<Uuid>,
-) -> (Box<dyn Session>, bool) {
+) -> (Box<dyn Session>, Found) {
     let look = async || {
         let mut session = connect_anew(&*storage).await?;
         session.lock_head().await?;
-        let there = session.event_id_at(known + 1).await?;
+        let (here, there) = (session.event_id_at(known).await?, session.event_id_at(known + 1).await?);
         session.unlock_head().await?;
-        Ok::<_, sqlx::Error>((session, first.is_some() && there == first))
+        let found = match (here == known_id, there == first && first.is_some()) {
+            (true, true) => Found::Committed,
+            (true, false) => Found::Nothing,
+            (false, _) => Found::CutShort,
+        };
+        Ok::<_, sqlx::Error>((session, found))
     };
     loop {
         let looked = tokio::time::timeout(RECOVERY_PATIENCE, look()).await;

@@ -201,3 +201,38 @@ async fn a_node_that_has_seen_more_than_the_log_holds_decides_nothing_any_more()
     // One that is started again goes on from what there is.
     assert_eq!(hold(&plain_node(&database).await, once(), ann, 1).await.unwrap().value, usd(9));
 }
+
+#[tokio::test]
+async fn nor_does_one_whose_log_was_cut_short_and_has_grown_as_long_again() {
+    for grown in 1..=3 {
+        let database = database().await;
+        let mut owner = database.connect_as_owner().await.unwrap();
+        let before = sessions(&mut owner).await;
+        let engine = plain_node(&database).await;
+        let its_own = sessions(&mut owner).await.into_iter().filter(|session| !before.contains(session));
+        let ann = somebody();
+        fund(&engine, ann, 10).await;
+        hold(&engine, once(), ann, 1).await.unwrap();
+        hold(&engine, once(), ann, 1).await.unwrap();
+        // As a restore does, for which everybody must go.
+        for session in its_own {
+            sqlx::query("select pg_terminate_backend($1, 5000)").bind(session).execute(&mut owner).await.unwrap();
+        }
+        owner.execute("delete from events where position > 3; update log_head set position = 3").await.unwrap();
+        let other = plain_node(&database).await;
+        for _ in 0..grown {
+            hold(&other, once(), ann, 1).await.unwrap();
+        }
+        let held = tokio::time::timeout(Duration::from_secs(5), hold(&engine, once(), ann, 1)).await;
+        assert_eq!(held, Ok(Err(CommandError::Unavailable)), "after {grown}");
+        assert!(!engine.is_available());
+        assert_eq!(log::head(&mut owner).await.unwrap(), 3 + grown);
+        assert_eq!(hold(&other, once(), ann, 1).await.unwrap().value, usd(9 - grown));
+    }
+}
+
+/// Who is connected to the database of this session.
+async fn sessions(owner: &mut sqlx::PgConnection) -> Vec<i32> {
+    let sessions = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    sqlx::query_scalar(sessions).fetch_all(owner).await.unwrap()
+}

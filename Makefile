@@ -43,12 +43,12 @@ long: export TRADEPOST_TWO_NODES_SECONDS = 600
 long: export PROPTEST_CASES = 3000
 long: postgres nats tools ## The tests of several nodes, of payments that are killed, and of the feed, for longer.
 	$(BUILD)
-	$(TESTBED) cargo nextest run --workspace -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|feed)::/)'
+	$(TESTBED) cargo nextest run --profile long --workspace -E 'test(/(^|::)(kill_\w+|nats|nodes|two_nodes|feed)::/)'
 
 # Needs neither Postgres nor NATS. A seed that fails is named, with the least that has to happen.
 SEEDS ?= 10000
 simulate: tools ## Simulate everything that can go wrong, by so many seeds: make simulate SEEDS=10000
-	TRADEPOST_SIMULATIONS=$(SEEDS) cargo nextest run --package commands --no-capture \
+	TRADEPOST_SIMULATIONS=$(SEEDS) cargo nextest run --profile long --package commands --no-capture \
 	    -E 'test(simulation::every_promise_is_kept_whatever_goes_wrong)'
 
 real: postgres ## Replay real auctions and orders through HTTP and compare: make real DATA=<folder>
@@ -59,14 +59,14 @@ CASES ?= 20000
 hostile: export TRADEPOST_HOSTILE = $(CASES)
 hostile: postgres tools ## Send bytes, frames, files and commands that nobody should: make hostile CASES=<of each kind>
 	cargo build --package tradepost-tests --bin testbed
-	$(TESTBED) cargo nextest run --package tradepost-tests -E 'test(/^hostile::/)'
+	$(TESTBED) cargo nextest run --profile long --package tradepost-tests -E 'test(/^hostile::/)'
 
 # As `make test` builds them, so that nothing else is to be installed; a failure names the seed that brings it again.
 TARGET ?= \w+
 INPUTS ?= 1000000
 fuzz: export BOLERO_RANDOM_ITERATIONS = $(INPUTS)
 fuzz: tools ## Try more inputs than tests do: make fuzz TARGET=<name> INPUTS=<how many>; without a name, all targets.
-	cargo nextest run --package domain --package eventstore --package commands --package tradepost --lib -E 'test(/^fuzz::$(TARGET)$$/)'
+	cargo nextest run --profile long --package domain --package eventstore --package commands --package tradepost --lib -E 'test(/^fuzz::$(TARGET)$$/)'
 
 # The rules about money by their unit tests, unless told otherwise; the decision loop:
 # make mutants PACKAGE=commands FILES='commands/src/engine/*.rs'. One after the other in a copy of the tree, so with SHARD=0/8

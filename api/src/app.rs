@@ -680,7 +680,7 @@ fn mailer(settings: &crate::config::Mail) -> Result<Arc<dyn Mailer>, StartError>
 
 fn engine_settings(settings: &Config) -> EngineSettings {
     let crate::config::Engine { batch_max, cache_aggregates, queue } = settings.engine;
-    EngineSettings { batch_max, cache_aggregates, queue }
+    EngineSettings { batch_max, cache_aggregates, queue, ..EngineSettings::default() }
 }
 
 async fn check_readable(pool: &PgPool) -> Result<(), StartError> {

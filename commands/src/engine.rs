@@ -55,6 +55,8 @@ pub struct EngineSettings {
     /// The most aggregates whose states stay in memory. Far more than one command touches: it is decided only when all
     /// of them are there at once.
     pub cache_aggregates: usize,
+    /// So many events after its last snapshot an aggregate has the next.
+    pub snapshot_every: u64,
     /// The most commands that may be under way, from when they are sent until they are answered; further ones are
     /// turned away.
     pub queue: usize,
@@ -62,7 +64,7 @@ pub struct EngineSettings {
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        Self { batch_max: 256, cache_aggregates: 100_000, queue: 4_096 }
+        Self { batch_max: 256, cache_aggregates: 100_000, snapshot_every: 100, queue: 4_096 }
     }
 }
 

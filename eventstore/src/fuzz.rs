@@ -80,7 +80,10 @@ fn events() {
                 reread(&damaged, next);
             }
             // It names the event, and stored JSON is not in it.
-            Err(error) => assert!(error.to_string().contains(&event.event_type)),
+            Err(error) => {
+                assert!(error.to_string().contains(&event.event_type));
+                assert_ne!(damaged.payload, value.to_string(), "what is whole is read");
+            }
         }
     });
 }

@@ -167,7 +167,7 @@ impl Decider {
             clock,
             head,
             feed,
-            snapshots: Snapshots::start(storage.clone()),
+            snapshots: Snapshots::start(storage.clone(), settings.snapshot_every),
             storage,
             session: Some(session),
             submitted,

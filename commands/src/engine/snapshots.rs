@@ -12,8 +12,6 @@ use super::STATEMENT_PATIENCE;
 use super::cache::{Entry, StreamKey};
 use super::storage::Storage;
 
-/// So many events after its last snapshot an aggregate has the next.
-pub(crate) const EVERY: u64 = 100;
 /// How many may wait to be kept. One that finds no place is taken at a later event.
 const WAITING: usize = 1_024;
 /// How soon after some were kept the next are: of a busy aggregate only the last counts.
@@ -22,15 +20,17 @@ const PACE: Duration = Duration::from_millis(100);
 /// Takes snapshots. Nothing waits for them, and any may be lost.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
+    /// After so many events there is another.
+    every: u64,
     taken: mpsc::Sender<Snapshot>,
     keeping: JoinHandle<()>,
 }
 
 impl Snapshots {
     /// Keeps them in `storage` until this is dropped.
-    pub(crate) fn start(storage: Arc<dyn Storage>) -> Self {
+    pub(crate) fn start(storage: Arc<dyn Storage>, every: u64) -> Self {
         let (taken, snapshots) = mpsc::channel(WAITING);
-        Self { taken, keeping: tokio::spawn(keep(storage, snapshots)) }
+        Self { every, taken, keeping: tokio::spawn(keep(storage, snapshots)) }
     }
 
     /// Ends at once: those that were taken may be of events that the log has lost.
@@ -47,7 +47,7 @@ impl Snapshots {
 
     /// Takes a snapshot of a state that the log has, if it is time.
     pub(crate) fn offer(&self, key: StreamKey, entry: &mut Entry) {
-        if entry.version < entry.in_snapshot + EVERY {
+        if entry.version < entry.in_snapshot + self.every {
             return;
         }
         if let Ok(place) = self.taken.try_reserve()

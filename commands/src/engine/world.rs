@@ -105,6 +105,12 @@ impl<'a> World<'a> {
         changes
     }
 
+    /// How many events the command has caused so far.
+    #[cfg(test)]
+    pub(crate) fn decided(&self) -> usize {
+        self.changes.events.len()
+    }
+
     /// Says that the actor does this because of a capability of theirs and not for themselves, as staff do: every event
     /// of the unit of work tells of it, for the record of what staff have done. The highest capability counts.
     pub(crate) fn act_as(&mut self, capability: Capability) {

@@ -88,7 +88,7 @@ pub struct EventsQuery {
 /// How far a search has come.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct LogCursor {
+pub(crate) struct LogCursor {
     position: u64,
     newest: bool,
 }
@@ -234,7 +234,7 @@ pub struct StreamQuery {
 /// How far a page has come.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct StreamCursor {
+pub(crate) struct StreamCursor {
     sequence: u64,
 }
 

@@ -4,13 +4,16 @@ use domain::Aggregate;
 use eventstore::streams::Streams;
 
 use super::super::cache::{Entry, StreamKey};
-use super::super::snapshots::{EVERY, Snapshots};
+use super::super::snapshots::Snapshots;
 use super::overheard::{Asked, Heard, Overheard};
 use super::*;
 
+/// As far as snapshots are apart.
+const EVERY: u64 = 100;
+
 /// Holds a cent of Ann's `times` at a node of its own, and waits until it has ended.
 async fn hold_at_a_node(database: &Database, ann: AccountId, times: u64) -> Money {
-    let settings = EngineSettings::default();
+    let settings = EngineSettings { snapshot_every: EVERY, ..EngineSettings::default() };
     let starting = Engine::start(database, settings, Clock::new(), Head::at(0), Feed::default());
     let (engine, task) = starting.await.unwrap();
     for held in join_all((0..times).map(|_| hold(&engine, once(), ann, 1))).await {
@@ -66,7 +69,7 @@ async fn a_stream_that_was_never_snapshotted_is_when_it_is_loaded() {
 /// What keeps them, whom it asks, and of what they are.
 async fn keeping() -> (Snapshots, Heard, StreamKey, Entry) {
     let heard = Heard::with(|_| Box::pin(async {}));
-    let snapshots = Snapshots::start(Arc::new(Overheard::at(&database().await, &heard)));
+    let snapshots = Snapshots::start(Arc::new(Overheard::at(&database().await, &heard)), EVERY);
     let key = StreamKey::of::<Wallet>(WalletId::of(somebody(), Currency::USD));
     (snapshots, heard, key, Entry::new(Wallet::default(), 0))
 }

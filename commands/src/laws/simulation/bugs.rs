@@ -14,6 +14,8 @@ pub(super) enum Bug {
     HeadUnchecked,
     /// What timers do is written twice.
     TimerTwice,
+    /// Timers are taken for due three days before they are.
+    TimersEarly,
     /// A follower that was overtaken takes its batch all the same.
     NoDedupe,
     /// The checkpoint of a process moves before it has done what the batch calls for.
@@ -68,6 +70,11 @@ fn an_append_that_does_not_look_at_the_head_is_caught() {
 #[test]
 fn a_timer_that_fires_twice_is_caught() {
     is_caught(Bug::TimerTwice, &["P7"]);
+}
+
+#[test]
+fn a_timer_that_fires_early_is_caught() {
+    is_caught(Bug::TimersEarly, &["P7"]);
 }
 
 #[test]

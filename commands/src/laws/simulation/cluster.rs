@@ -51,8 +51,10 @@ pub(super) struct Cluster {
     pub(super) chaos: Arc<Chaos>,
     pub(super) bank: Arc<Bank>,
     pub(super) bug: Option<Bug>,
-    /// About how many events go into one batch.
+    /// About how many events go into one batch of a follower.
     batch_events: i64,
+    /// How much the loop of every node decides at once and has in memory.
+    settings: EngineSettings,
     begun: Instant,
     ahead: Mutex<TimeDelta>,
     nodes: Mutex<[Option<Arc<Node>>; NODES]>,
@@ -207,12 +209,12 @@ fn write(table: &mut BTreeMap<Name, (Timestamp, Uuid)>, changes: Changes) {
 
 impl Cluster {
     /// A database and a provider in which nothing has happened, and no node.
-    pub(super) fn new(log: Arc<Log>, bug: Option<Bug>, batch_events: i64) -> Arc<Self> {
+    pub(super) fn new(log: Arc<Log>, bug: Option<Bug>, batch_events: i64, settings: EngineSettings) -> Arc<Self> {
         let chaos = Arc::default();
         let bank = Bank::new(&chaos);
         let (begun, ahead, nodes, model) =
             (Instant::now(), Mutex::default(), Mutex::default(), Mutex::new(Market::empty()));
-        Arc::new(Self { log, chaos, bank, bug, batch_events, begun, ahead, nodes, model })
+        Arc::new(Self { log, chaos, bank, bug, batch_events, settings, begun, ahead, nodes, model })
     }
 
     /// The marketplace's time.
@@ -268,8 +270,7 @@ impl Cluster {
         let head = Head::at(self.log.head());
         let (feed, progress, clock) = (Feed::default(), Progress::default(), Clock::starting_at(self.now()));
         let link = Link::new(&self.log, &self.chaos, number);
-        let settings = EngineSettings { cache_aggregates: 5_000, ..EngineSettings::default() };
-        let (engine, deciding) = Engine::over(link, settings, clock.clone(), head.clone(), feed.clone()).await?;
+        let (engine, deciding) = Engine::over(link, self.settings, clock.clone(), head.clone(), feed.clone()).await?;
         self.guard(number, "the decisions", deciding);
         let providers = Providers::new([self.bank.clone() as Arc<dyn payments::PaymentProvider>]);
         let payments = Payments { engine: engine.clone(), providers, clock: clock.clone() };

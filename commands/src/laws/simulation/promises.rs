@@ -1,5 +1,7 @@
 //! What is promised, held against the log and what callers were answered.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use domain::auction::{Event, Outcome as Closing};
 use domain::{AuctionId, ChargeId};
 use eventstore::Position;
@@ -8,12 +10,15 @@ use eventstore::log::Digest;
 use super::super::money::effect;
 use super::super::*;
 use super::log::{Log, Stored};
+use crate::timers::{Change, Changes};
 
 /// Something that was asked for.
 #[derive(Debug, Default)]
 pub(super) struct Call {
-    /// Whether it is a message of the provider, whose events do not tell of it.
-    pub(super) is_message: bool,
+    /// The key under which it was asked for; none of a message of the provider, whose events do not tell of it.
+    pub(super) key: Option<Digest>,
+    /// To how many events it was decided, each time that it was.
+    pub(super) decided: Arc<Mutex<BTreeSet<usize>>>,
     /// What came of it, once that is known.
     pub(super) ended: Option<Ended>,
 }
@@ -38,6 +43,8 @@ pub(super) struct Promises {
     answered: BTreeSet<usize>,
     seen_keys: usize,
     keys: BTreeSet<Digest>,
+    /// From when on an event lets a timer fire: the earliest that it has set.
+    due: BTreeMap<String, Timestamp>,
     /// What timers have done: because of which event, what, to whom.
     fired: BTreeSet<(String, String, Uuid)>,
     /// Everything that has had an effect: what kind, of which operation.
@@ -78,11 +85,19 @@ impl Promises {
         let first = &unit[0];
         if first.metadata.get("actor").is_some_and(|actor| actor == "process:timers") {
             let cause = first.metadata["causation"].clone();
+            let due_at = self.due.get(&cause).expect("P7: a timer that nothing has set");
+            assert!(first.event.recorded_at >= *due_at, "P7: a timer fires early: {cause} is due at {due_at}");
             let what = (cause, first.event.event_type.clone(), first.event.aggregate_id.0);
             assert!(self.fired.insert(what.clone()), "P7: a timer has fired twice: {what:?}");
         }
-        for stored in unit {
-            let recorded = read(&stored.event);
+        let recorded: Vec<_> = unit.iter().map(|stored| read(&stored.event)).collect();
+        for change in Changes::of(&recorded).0.into_values() {
+            if let Change::Set(due_at, set_by) | Change::Hastened(due_at, set_by) = change {
+                let earliest = self.due.entry(set_by.to_string()).or_insert(due_at);
+                *earliest = due_at.min(*earliest);
+            }
+        }
+        for recorded in recorded {
             if let Some((what, operation)) = effect(&recorded.event) {
                 assert!(self.effects.insert((what, operation)), "P1: {what} twice: {operation}");
             }
@@ -139,22 +154,28 @@ impl Promises {
     }
 }
 
-/// P1: what was accepted is in the log once, as its answer says, and what was refused is not.
-pub(super) fn kept(calls: &[Call], log: &[Stored]) {
-    let mut units: BTreeMap<usize, BTreeSet<Position>> = BTreeMap::new();
-    for stored in log {
+/// P1: what was accepted is in the log once, whole, under its key and where its answer says, and what was refused is not.
+pub(super) fn kept(calls: &[Call], log: &Log) {
+    let mut units: BTreeMap<usize, Vec<Position>> = BTreeMap::new();
+    for stored in log.after(0) {
         if let Some(call) = stored.metadata.get("correlation") {
-            units.entry(call.parse().unwrap()).or_default().insert(stored.event.commit_position);
+            units.entry(call.parse().unwrap()).or_default().push(stored.event.commit_position);
         }
     }
-    for (number, call) in calls.iter().enumerate().filter(|(_, call)| !call.is_message) {
-        let there: Vec<Position> = units.remove(&number).unwrap_or_default().into_iter().collect();
+    for (number, call) in calls.iter().enumerate() {
+        let Some(key) = call.key else { continue };
+        let mut there = units.remove(&number).unwrap_or_default();
+        let (events, known) = (there.len(), log.accepted_at(&key));
+        there.dedup();
         let ended = call.ended.expect("an answer");
         if ended.refused {
             assert!(there.is_empty(), "P1: call {number} was refused and is there: {there:?}");
+            assert_eq!(known, None, "P1: call {number} was refused, and its key is known");
         } else {
-            let right = there.is_empty() || there == [ended.position];
-            assert!(right, "P1: call {number} is at {there:?}: {ended:?}");
+            assert!(there.is_empty() || there == [ended.position], "P1: call {number} is at {there:?}: {ended:?}");
+            assert_eq!(known, Some(ended.position), "P1: call {number} is known as another: {ended:?}");
+            let decided = call.decided.lock().unwrap_or_else(PoisonError::into_inner);
+            assert!(decided.contains(&events), "P1: of call {number} there are {events} events: {decided:?}");
         }
     }
     assert!(units.is_empty(), "P1: of calls that nobody made: {units:?}");

@@ -104,6 +104,9 @@ def _picture():
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+# What only somebody sees who looks behind the answers.
+LEAKS = ("select ", "sqlx", "panicked", "/src/", ".rs:")
+
 # What is uploaded instead of three in four files that are only bytes.
 PICTURE = _picture()
 
@@ -334,6 +337,14 @@ def _use_reached_position(container, name):
         return
     if MARKET["head"] < position < 2**63 and position % 16:
         container[name] = type(container[name])(position % MARKET["head"])
+
+
+@schemathesis.check
+def tells_nothing_of_what_is_behind(context, response, case):
+    """No refusal shows SQL, a path or a trace."""
+    if response.status_code >= 400:
+        shown = [leak for leak in LEAKS if leak in response.text]
+        assert not shown, f"the answer shows {shown[0]!r}"
 
 
 @schemathesis.hook

@@ -287,7 +287,7 @@ async fn too_many_are_told_to_come_again_and_so_is_who_asks_for_two_things_at_on
     while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&mut blocker).await.unwrap() {}
     let again = seller.get(&format!("/events/listing/{lot}?version=1"));
     let (second, again) = tokio::join!(clerk.get(&path).send(), again.send());
-    let (second, again) = (second.problem(503, "unavailable"), again.problem(503, "unavailable"));
+    let (second, again) = (second.problem(503, "unavailable"), again.problem(429, "too-many-requests"));
     assert_eq!(second.header("retry-after"), Some("3"));
     assert!(second.text.contains("Too many ask") && again.text.contains("already"), "{} {}", second.text, again.text);
     let first = first.await.unwrap().problem(503, "unavailable");

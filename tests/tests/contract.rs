@@ -217,7 +217,7 @@ async fn commands_describe_their_headers_and_their_problems() {
         assert_eq!(takes(&operation, "Idempotency-Key"), keyed, "{method} {path}");
         assert_eq!(takes(&operation, "If-Match"), conditional, "{method} {path}");
         let statuses = |statuses: &[&str]| statuses.iter().all(|status| operation["responses"][status].is_object());
-        assert!(statuses(&["400", "413", "415", "422", "500", "503"]), "{method} {path}");
+        assert!(statuses(&["400", "408", "413", "415", "422", "500", "503"]), "{method} {path}");
         assert_eq!(keyed, statuses(&["401", "403", "409"]), "{method} {path}");
         assert_eq!(conditional, statuses(&["412"]), "{method} {path}");
     }

@@ -131,13 +131,13 @@ async fn a_body_that_is_too_large_is_413_also_if_it_does_not_say_so() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_503_and_the_connection_ends() {
+async fn a_body_that_does_not_come_is_408_and_the_connection_ends() {
     let server = InProcess::start_with(http(|http| http.request_timeout_ms = SOON_MS)).await;
     let mut raw = Raw::connect(&server).await;
     raw.send("POST /api/v1/auth/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n").await;
     raw.send("content-length: 100\r\n\r\n{\"email\":").await;
     let answer = raw.until_closed().await.expect("the connection is closed");
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 1"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("/problems/body-too-slow"), "{answer}");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ impl Past {
     async fn place<'a>(&'a self, asker: &'a str) -> Result<Place<'a>, Problem> {
         if !self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(asker.to_owned()) {
             let detail = "You are being told of the past already: ask one thing after another.";
-            return Err(Problem::unavailable(detail));
+            return Err(Problem::too_many_requests(detail, 1));
         }
         let mut place = Place { past: self, asker, permit: None };
         let permit = tokio::time::timeout(READ_PATIENCE, self.places.acquire()).await;

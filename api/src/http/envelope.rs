@@ -2,8 +2,13 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -78,6 +83,7 @@ pub(super) async fn wrap(app: &App, mut request: Request, next: impl AsyncFnOnce
         request.headers_mut().insert(TRACEPARENT, place);
     }
     let span = tracing::info_span!("request", id, method = %request.method(), path = told(uri.path()), trace_id);
+    let (request, awaited) = Awaited::of(request);
     let began = Instant::now();
     let limit = Duration::from_millis(app.settings.http.request_timeout_ms);
     let context = traced.as_ref().map(Traced::context).unwrap_or_default();
@@ -89,6 +95,7 @@ pub(super) async fn wrap(app: &App, mut request: Request, next: impl AsyncFnOnce
             tracing::error!(parent: &span, "a handler panicked");
             Problem::internal().into_response()
         }
+        Err(_) if awaited.load(Ordering::Relaxed) => body_too_slow().into_response(),
         Err(_) => Problem::unavailable("The answer took too long.").into_response(),
     };
     let mut response = as_problem(response, &uri, &id);
@@ -99,6 +106,47 @@ pub(super) async fn wrap(app: &App, mut request: Request, next: impl AsyncFnOnce
     tracing::debug!(parent: &span, status = response.status().as_u16(), took_us = began.elapsed().as_micros(), "answered");
     response.headers_mut().extend(HeaderValue::from_str(&id).map(|id| (HeaderName::from_static("x-request-id"), id)));
     response
+}
+
+/// The body of a request, and whether more of it is waited for just now.
+struct Awaited {
+    body: Body,
+    awaited: Arc<AtomicBool>,
+}
+
+impl Awaited {
+    fn of(request: Request) -> (Request, Arc<AtomicBool>) {
+        let awaited = Arc::<AtomicBool>::default();
+        let told = awaited.clone();
+        (request.map(|body| Body::new(Self { body, awaited })), told)
+    }
+}
+
+impl HttpBody for Awaited {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.awaited.store(polled.is_pending(), Ordering::Relaxed);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn body_too_slow() -> Problem {
+    let detail = "The rest of the body has not come in time.";
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "Too slow", detail)
 }
 
 /// Gives a request an id and finds out who sends it, unless another node has done that.

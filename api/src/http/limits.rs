@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{Method, StatusCode, header};
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use domain::AccountId;
 use governor::clock::{Clock, DefaultClock};
@@ -189,8 +189,7 @@ fn too_many(wait: Duration) -> Problem {
     // Rounded up: whoever comes back then is admitted.
     let seconds = wait.as_nanos().div_ceil(Duration::from_secs(1).as_nanos()).max(1);
     let detail = "So many requests are not answered; Retry-After tells when the next will be.";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", detail)
-        .with_header(header::RETRY_AFTER, &seconds.to_string())
+    Problem::too_many_requests(detail, seconds)
 }
 
 /// Answers no more of a sender than the limits allow.
@@ -225,7 +224,7 @@ mod tests {
     }
 
     fn retry_after(problem: &Problem) -> String {
-        problem.render("").headers()[header::RETRY_AFTER].to_str().unwrap().to_owned()
+        problem.render("").headers()[axum::http::header::RETRY_AFTER].to_str().unwrap().to_owned()
     }
 
     #[test]

@@ -200,11 +200,12 @@ pub(super) use words;
 const NO_NUL: &str = r"^[^\u0000]*$";
 
 /// The problems that the document names. Which of them a route may answer, [`usual_problems`] tells.
-const PROBLEMS: [(u16, &str, &str); 12] = [
+const PROBLEMS: [(u16, &str, &str); 13] = [
     (400, "BadRequest", "The request cannot be read"),
     (401, "Unauthenticated", "The access token is missing, or not good"),
     (403, "Forbidden", "The account may not do this"),
     (404, "NotFound", "There is no such thing, or it is not the caller's to see"),
+    (408, "TooSlow", "The body has not come in time"),
     (409, "Conflict", "Somebody or something else was first, or a request with this Idempotency-Key is under way"),
     (412, "PreconditionFailed", "The thing has changed since the ETag of If-Match"),
     (413, "TooLarge", "The body is too large"),
@@ -400,7 +401,7 @@ fn usual_problems(method: &str, operation: &Operation) -> BTreeSet<u16> {
         (keyed || security.contains("staff") || security.contains("audit"), &[403]),
         (takes_in(operation, &ParameterIn::Path), &[404]),
         (has_query, &[400, 422]),
-        (method != "GET", &[400, 413, 415, 422]),
+        (method != "GET", &[400, 408, 413, 415, 422]),
         (keyed, &[409]),
         (takes(operation, "If-Match"), &[412]),
     ];

@@ -97,6 +97,12 @@ impl Problem {
             .with_header(header::RETRY_AFTER, "1")
     }
 
+    /// The sender or the account has asked too much, and may ask again after so many seconds.
+    pub fn too_many_requests(detail: impl Into<String>, seconds: u128) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", detail)
+            .with_header(header::RETRY_AFTER, &seconds.to_string())
+    }
+
     /// A defect of the server. The cause goes to the log, never to the caller.
     pub fn internal() -> Self {
         let detail = "Something went wrong on our side; the request id finds it in the log.";

@@ -116,9 +116,7 @@ fn fault(answer: &[u8]) -> Option<String> {
         return Some("it is no answer".to_owned());
     };
     let head = head.to_ascii_lowercase();
-    // A body that does not come is waited for, and then the server is not to blame.
-    let gave_up = status == 503 && head.contains("retry-after: ");
-    if status >= 500 && !gave_up {
+    if status >= 500 {
         return Some(format!("its status is {status}"));
     }
     // What is no HTTP at all is answered below the API: without a body, and the connection is closed.

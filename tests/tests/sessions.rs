@@ -62,7 +62,7 @@ async fn logging_out_ends_the_tokens_of_the_session_and_its_sockets_and_no_other
     let (ann, id) = ann_at_an_auction(&server).await;
     let elsewhere = server.client().login("ann").await;
     let (mut socket, mut other) = (socket_of(&ann, &id).await, socket_of(&elsewhere, &id).await);
-    ann.get("/auth/me").send().await.expect(200);
+    ann.get("/auth/me").since(server.database.log_head().await).send().await.expect(200);
     ann.post("/auth/logout", &json!({})).send().await.expect(204);
     let began = Instant::now();
     assert_eq!(socket.close_code().await, POLICY);

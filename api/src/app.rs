@@ -1,7 +1,7 @@
 //! A running node: the decision loop, the followers of the log, the timers, and what the HTTP API needs of them.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -317,9 +317,29 @@ pub struct Notarizing {
 struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// The names of those that have not ended.
+    running: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Tasks {
+    fn new() -> Self {
+        Self { tracker: TaskTracker::new(), stop: CancellationToken::new(), running: Arc::default() }
+    }
+
+    /// Runs what ends by itself some time after the node is to stop.
+    fn run(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let running = self.running.clone();
+        running.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        self.tracker.spawn(async move {
+            task.await;
+            let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(place) = running.iter().position(|running| *running == name) {
+                running.swap_remove(place);
+            }
+        });
+    }
+
+    /// Runs what may end anywhere.
     fn until_stop(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(task));
     }
@@ -357,11 +377,11 @@ impl Nats {
         let relayed = roles.relay.then(|| {
             let wanted = Lease { name: relay::LEASE, node: id, priority: 0, ttl: relay::LEASE_TTL };
             let (turn, keeping) = wanted.keep_while(reachable(), pool.clone(), tasks.stop.clone());
-            tasks.tracker.spawn(keeping);
+            tasks.run("the lease of the relay", keeping);
             let (reached, relayed) = watch::channel(None);
             let replicas = settings.nats.replicas;
             let relay = Relay { pool: pool.clone(), context, replicas, head: head.clone(), turn, reached };
-            tasks.tracker.spawn(relay.run(tasks.stop.clone()));
+            tasks.run("the relay", relay.run(tasks.stop.clone()));
             relayed
         });
         let leave = tasks.stop.child_token();
@@ -370,7 +390,7 @@ impl Nats {
             let priority = i32::from(roles.processes);
             let wanted = Lease { name: forward::LEASE, node: id, priority, ttl: forward::LEASE_TTL };
             let (deciding, keeping) = wanted.keep_while(reachable(), pool.clone(), leave.clone());
-            tasks.tracker.spawn(keeping);
+            tasks.run("the lease of who decides", keeping);
             let (forwarding, sending) = Forwarding::new(client.clone(), deciding);
             tasks.until_stop(sending);
             forwarding
@@ -395,7 +415,7 @@ impl Nats {
         let (closing, leave) = (app.closing.clone(), self.leave);
         let api = crate::http::api(app.clone());
         let serving = forward::serve(self.client, self.id, api, leave.clone());
-        tasks.tracker.spawn(serving);
+        tasks.run("other nodes' commands", serving);
         tasks.until_stop(async move {
             closing.cancelled().await;
             leave.cancel();
@@ -440,7 +460,7 @@ impl Node {
         let (engine, deciding) = Engine::start(database, sizes, clock.clone(), head.clone(), feed.clone()).await?;
         let (providers, roles) = (providers(&settings)?, settings.node.roles);
         let payments = Payments { engine: engine.clone(), providers: providers.clone(), clock: clock.clone() };
-        let tasks = Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() };
+        let tasks = Tasks::new();
         let hints = Arc::default();
         let nats = Nats::connect(&settings, &pool, &head, &feed, &hints, &tasks).await?;
 
@@ -451,7 +471,7 @@ impl Node {
         let own = own_followers(&settings, &payments, media.as_ref(), &called, offers);
         let others: Vec<_> = followers().filter(|name| own.iter().all(|own| own.name() != *name)).collect();
         for follower in own {
-            tasks.tracker.spawn(runner.clone().run(follower, tasks.stop.clone()));
+            tasks.run(follower.name(), runner.clone().run(follower, tasks.stop.clone()));
         }
         if !others.is_empty() {
             tasks.until_stop(progress.clone().watch(others, pool.clone(), head.clone()));
@@ -460,7 +480,7 @@ impl Node {
         tasks.until_stop(clock.clone().follow(pool.clone()));
         tasks.until_stop(observe::metrics::keep_up(counting));
         let (unfound, counting) = Unfound::new(pool.clone(), clock.clone());
-        tasks.tracker.spawn(counting.run(tasks.stop.clone()));
+        tasks.run("what nobody finds", counting.run(tasks.stop.clone()));
         let (live, sessions) = (Live::at(mint::id()), LiveSessions::new(head.position()));
         // Nodes with processes too: others hand them requests.
         tasks.until_stop(sessions.clone().follow(pool.clone(), head.clone()));
@@ -470,7 +490,7 @@ impl Node {
         }
         if roles.processes {
             let post = post(&settings, database, &pool, &secret, (&progress, called))?;
-            tasks.tracker.spawn(post.run(tasks.stop.clone()));
+            tasks.run("the post", post.run(tasks.stop.clone()));
         }
         let time_travel = roles.processes.then(|| {
             let leaving = Leaving {
@@ -525,7 +545,11 @@ impl Node {
     pub async fn stop(self) {
         self.tasks.stop.cancel();
         if tokio::time::timeout(STOP_PATIENCE, self.tasks.tracker.wait()).await.is_err() {
-            tracing::warn!("a follower did not end in time; it goes on from its checkpoint at the next start");
+            let running = self.tasks.running.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
+            tracing::warn!(
+                running,
+                "not everything has ended in time; followers go on from their checkpoints at the next start"
+            );
         }
         drop(self.app);
         if tokio::time::timeout(STOP_PATIENCE, self.deciding).await.is_err() {
@@ -560,7 +584,7 @@ fn start_timers(
         head,
     };
     let (time_travel, firing) = timers.start(tasks.stop.clone());
-    tasks.tracker.spawn(firing);
+    tasks.run("the timers", async { drop(firing.await) });
     time_travel
 }
 
@@ -577,13 +601,13 @@ fn start_notary(
     }
     let wanted = Lease { name: notary::LEASE, node: mint::id(), priority: 0, ttl: notary::LEASE_TTL };
     let (turn, keeping) = wanted.keep(pool.clone(), tasks.stop.clone());
-    tasks.tracker.spawn(keeping);
+    tasks.run("the lease of the notary", keeping);
     let (standing, seen) = watch::channel(Standing::default());
     let (database, head, clock) = (database.clone(), head.clone(), clock.clone());
     let (keys, rules, (ask, asked)) = (keys.clone(), settings.proof.rules(), watch::channel(0));
     let known = anchors::newest(&settings.proof, &keys).map(Into::into);
     let notary = Notary { database, head, turn, clock, keys, rules, known, asked, standing };
-    tasks.tracker.spawn(notary.run(tasks.stop.clone()));
+    tasks.run("the notary", notary.run(tasks.stop.clone()));
     if let Some(anchors) = Anchors::of(&settings.proof)? {
         tasks.until_stop(anchors.run(seen.clone()));
     }

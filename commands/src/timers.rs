@@ -384,6 +384,11 @@ async fn write(connection: &mut PgConnection, changes: Changes) -> Result<(), Fo
             Change::Off => off.push(name),
         }
     }
+    // PLANTED: half of them are nowhere.
+    #[cfg(feature = "planted-bugs")]
+    if domain::planted::is(domain::planted::Bug::TimersLost) {
+        set.retain(|((_, aggregate, _), ..): &(Name, Timestamp, Uuid)| aggregate.as_bytes()[15] % 2 == 0);
+    }
     if !off.is_empty() {
         sqlx::query(
             "delete from timers using unnest($1::text[], $2::uuid[], $3::uuid[]) as off (kind, aggregate_id, subject)

@@ -41,6 +41,8 @@ bugs! {
     ChangeWithoutKey = "change-without-key",
     /// Timers fire an hour before their time.
     TimersEarly = "timers-early",
+    /// Half of all timers are never set.
+    TimersLost = "timers-lost",
     /// What another node has written changes no state that is in memory.
     StaleRead = "stale-read",
     /// The log leaves positions out.

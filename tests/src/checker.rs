@@ -6,13 +6,15 @@
 //! | P0 | no answer rests on less than what anybody had been told before it was asked for | [`order`] |
 //! | P1 | an accepted command's events are in the log once, a refused one left nothing, every retry got the same answer | [`answers`] |
 //! | P2 | sequences, positions and commit positions have no gap, and time does not run back | [`sequence`] |
-//! | P3 | the books balance, no balance and no stock is negative at any position, and wallets, escrows and orders agree | [`books`] |
-//! | P4 | an auction's winner has bid the most of all who were told that they had bid, the first of them if there are several | [`auctions`] |
+//! | P3 | no balance and no stock is negative at any position, and books, wallets, escrows and orders agree | [`books`] |
+//! | P4 | an auction's winner has bid the most of all who were told that they had bid, the first of them if there are several, and nobody at its end or later | [`auctions`] |
 //! | P6 | each socket has shown every event of its auction once and in order; looked at on its own, by [`check_lines`] | [`watching`] |
 //! | P9 | no transaction said nothing for long; likewise | [`watching`] |
-//! | P7 | no timer has fired twice, early or late; looked at on its own, by [`check_timers`] | [`timers`] |
+//! | P7 | no timer has fired twice, early or late, or of itself; looked at on its own, by [`check_timers`] | [`timers`] |
+//! | P7 | once all times are over, nothing waits for a clock or a provider any more; likewise, by [`check_ended`] | [`endings`] |
 //!
-//! It shares nothing with the decision loop but the pure rules of the domain.
+//! Its verdict rests on the pure rules of the domain, and on nothing that decides, stores or follows in the product; what
+//! it has of that is names and numbers: settings, problem types, how a key is hashed.
 
 use std::fmt;
 
@@ -26,6 +28,7 @@ mod books;
 mod causes;
 mod charges;
 mod decisions;
+mod endings;
 mod guests;
 mod intents;
 mod log;
@@ -55,7 +58,7 @@ pub enum Promise {
     P1,
     /// No gaps.
     P2,
-    /// Balanced books, nothing negative.
+    /// Books that agree with all else, nothing negative.
     P3,
     /// The highest bid wins.
     P4,
@@ -105,6 +108,11 @@ pub fn check(log: &Log, history: &History) -> Vec<Violation> {
 /// What was due in an outage may be as late.
 pub fn check_timers(log: &Log, outages: &Outages) -> Vec<Violation> {
     timers::check(log, outages).into_iter().map(|what| Violation { promise: Promise::P7, what }).collect()
+}
+
+/// Everything that has not come to its end. For a marketplace whose clock was set past all times that anything waits for.
+pub fn check_ended(log: &Log) -> Vec<Violation> {
+    endings::check(log).into_iter().map(|what| Violation { promise: Promise::P7, what }).collect()
 }
 
 /// What sockets and the sessions of the database have shown that they must not.

@@ -64,8 +64,6 @@ pub enum Line {
     },
     /// How the sessions of the database were.
     Sessions {
-        /// How many of ours there were.
-        open: i64,
         /// How long a transaction has said nothing, at the most, in milliseconds.
         idle_ms: i64,
     },

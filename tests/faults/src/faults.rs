@@ -25,6 +25,8 @@ mod stored;
 
 /// Nothing takes longer, beside so much for each time.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// Nothing in the short mix takes longer: before whoever runs tests ends it, so that it is told what was found.
+const SHORT_PATIENCE: Duration = Duration::from_mins(8);
 const PATIENCE_EACH: Duration = Duration::from_mins(3);
 
 /// How long, and from which seed.
@@ -82,7 +84,11 @@ pub(crate) struct Fault {
 impl Fault {
     /// Tries it. What it stumbles over ends it and nothing else, and is told as what is broken.
     pub(crate) async fn attempt(&self, plan: Plan) -> Tried {
-        let patience = PATIENCE + PATIENCE_EACH * u32::try_from(plan.times).unwrap_or(u32::MAX);
+        let patience = if plan.short {
+            SHORT_PATIENCE
+        } else {
+            PATIENCE + PATIENCE_EACH * u32::try_from(plan.times).unwrap_or(u32::MAX)
+        };
         let tried = AssertUnwindSafe((self.run)(plan)).catch_unwind();
         let why = match tokio::time::timeout(patience, tried).await {
             Ok(Ok(tried)) => return tried,

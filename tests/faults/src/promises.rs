@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use eventstore::event::Interest;
+use eventstore::event::{Interest, RecordedEvent};
 use eventstore::nats::{STREAM, jetstream, read};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -16,11 +16,10 @@ use tradepost_tests::models;
 use tradepost_tests::nats::NatsServer;
 
 use crate::results::Figures;
-use crate::scene::{ALL, LOOK_AGAIN, PATIENCE, Scene, Trade};
+use crate::scene::{ALL, LOOK_AGAIN, PATIENCE, Scene};
 
 /// Until then every auction of the load has ended, and every order.
-const BIDS_OVER_MS: i64 = 25 * 3_600 * 1_000;
-const ORDERS_OVER_MS: i64 = 130 * 86_400 * 1_000;
+const OVER_MS: i64 = 130 * 86_400 * 1_000;
 /// What the stream lacks it has this soon.
 pub(crate) const CONVERGES_WITHIN: Duration = Duration::from_secs(10);
 
@@ -63,12 +62,10 @@ pub(crate) async fn close(mut scene: Scene) -> Figures {
             figures.count("events", log.events.len());
             figures.broken.extend(checker::check(&log, &history).iter().map(ToString::to_string));
             figures.broken.extend(checker::check_timers(&log, &scene.outages()).iter().map(ToString::to_string));
+            figures.broken.extend(checker::check_ended(&log).iter().map(ToString::to_string));
             figures.broken.extend(left(&mut connection).await);
             figures.broken.extend(parked(&mut connection).await);
             figures.broken.extend(rested(&scene.database, "are at work after all servers have ended").await);
-            if scene.setup.trade == Trade::Orders {
-                figures.broken.extend(open(&mut connection).await);
-            }
             let different = models::differences(&scene.database).await;
             figures.broken.extend(different.into_iter().map(|what| format!("P5: {what}")));
         }
@@ -99,13 +96,9 @@ fn counted(history: &History) -> Figures {
 
 /// Has everything come to its end that is due at some time, and waits until it shows.
 async fn settle(scene: &Scene) -> Result<(), String> {
-    let over = match scene.setup.trade {
-        Trade::Bids => BIDS_OVER_MS,
-        Trade::Orders => ORDERS_OVER_MS,
-    };
     let began = Instant::now();
     loop {
-        let advanced = scene.client(0).post("/sandbox/clock", &json!({ "advance_ms": over })).attempt().await;
+        let advanced = scene.client(0).post("/sandbox/clock", &json!({ "advance_ms": OVER_MS })).attempt().await;
         match advanced {
             Ok(answer) if answer.status == 200 => break,
             // What is due in months takes its time, longer than a client waits.
@@ -167,17 +160,6 @@ async fn shown(scene: &Scene) -> Vec<String> {
     broken
 }
 
-/// P7: no order is under way that clocks should have ended. What a guest has confirmed waits for its seller, who alone knows
-/// whether it was sent and paid at the door.
-async fn open(connection: &mut PgConnection) -> Option<String> {
-    let look = "select aggregate_id from events where aggregate_type = 'order' group by 1
-                having not bool_or(event_type in ('OrderCompleted', 'OrderCancelled', 'OrderRefunded', 'OrderConfirmed'))";
-    let open: Vec<String> =
-        sqlx::query_scalar(look).fetch_all(connection).await.or_fail("look for orders that have not ended");
-    let first = open.first()?;
-    Some(format!("P7: {} orders have not ended, {first} among them", open.len()))
-}
-
 /// P9: soon there is a moment at which every session of ours is idle, and in no transaction.
 async fn rested(database: &TestDatabase, told: &str) -> Option<String> {
     let look = "select count(*) from pg_stat_activity where application_name = 'tradepost' and state <> 'idle'";
@@ -216,9 +198,17 @@ async fn copied(database: &TestDatabase, nats: &NatsServer) -> Result<(), String
         let message = stream.get_raw_message(position.unsigned_abs()).await;
         let message = message.map_err(|error| format!("message {position}: {error}"))?;
         let relayed = read(Some(&message.headers), &message.payload).map_err(|error| error.to_string())?;
-        if relayed.event_id != event.event_id || relayed.payload != event.payload {
+        if fields(&relayed) != fields(&event) {
             return Err(format!("message {position} is not the event at {position}"));
         }
     }
     Ok(())
+}
+
+/// All of an event that a message has to say.
+fn fields(event: &RecordedEvent) -> impl PartialEq + use<'_> {
+    let RecordedEvent { position, commit_position, event_id, aggregate_type, aggregate_id, .. } = event;
+    let RecordedEvent { sequence, event_type, event_version, payload, recorded_at, .. } = event;
+    let place = (position, commit_position, event_id, aggregate_type, aggregate_id, sequence);
+    (place, event_type, event_version, payload, recorded_at)
 }

@@ -358,6 +358,14 @@ impl Scene {
         tokio::time::sleep(Duration::from_millis(moment)).await;
     }
 
+    /// After every so many of a long row of faults, leaves it in peace for long enough that a timer that is late then is
+    /// late without a reason.
+    pub(crate) async fn rests_after(&mut self, number: usize, short: bool) {
+        if !short && number % REST_EVERY == REST_EVERY - 1 {
+            tokio::time::sleep(REST).await;
+        }
+    }
+
     /// Has Postgres run again, wherever it is now.
     pub(crate) async fn postgres_again(&mut self) {
         self.cluster.start_again().await;
@@ -373,6 +381,10 @@ impl Scene {
 
 /// A node that has not answered by then is asked again.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// How often there is a rest in a row of faults, and how long: longer than a timer may be late.
+const REST_EVERY: usize = 10;
+const REST: Duration = Duration::from_secs(15);
 
 /// Auctions that are watched at sockets.
 const WATCHED: usize = 2;

@@ -49,12 +49,12 @@ pub(crate) async fn sessions(database: TestDatabase, journal: Arc<Journal>) {
             None => PgConnection::connect(database.url()).await.ok(),
         };
         let Some(mut connected) = connected else { continue };
-        let look = "select count(*), coalesce(max(extract(epoch from clock_timestamp() - state_change) * 1000)
+        let look = "select coalesce(max(extract(epoch from clock_timestamp() - state_change) * 1000)
                 filter (where state like 'idle in transaction%'), 0)::bigint
             from pg_stat_activity where application_name = 'tradepost'";
-        let seen: Result<(i64, i64), _> = sqlx::query_as(look).fetch_one(&mut connected).await;
-        if let Ok((open, idle_ms)) = seen {
-            journal.write(&Line::Sessions { open, idle_ms });
+        let seen: Result<i64, _> = sqlx::query_scalar(look).fetch_one(&mut connected).await;
+        if let Ok(idle_ms) = seen {
+            journal.write(&Line::Sessions { idle_ms });
             connection = Some(connected);
         }
     }

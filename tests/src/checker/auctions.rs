@@ -1,5 +1,6 @@
 //! P4: an auction's winner is the highest valid bid accepted before its close. Told from what bidders were told, without
-//! the rules of the domain: whoever was told that their bid counts, and has offered the most, wins.
+//! the rules of the domain: whoever was told that their bid counts, and has offered the most, wins; and no bid counts that
+//! was placed at its end or later.
 
 use std::collections::HashMap;
 
@@ -25,11 +26,24 @@ pub(super) fn check(log: &Log, history: &History) -> Vec<String> {
             *best = bid;
         }
     }
-    let (mut broken, mut reserves) = (Vec::new(), HashMap::new());
+    let (mut broken, mut reserves, mut ends) = (Vec::new(), HashMap::new(), HashMap::new());
     for logged in &log.events {
         let (auction, outcome) = match logged.event.decode() {
             Ok(DomainEvent::Auction(id, auction::Event::AuctionScheduled { terms })) => {
                 reserves.insert(id, terms.reserve_price.map_or(0, Money::minor));
+                ends.insert(id, terms.ends_at);
+                continue;
+            }
+            Ok(DomainEvent::Auction(id, auction::Event::AuctionExtended { ends_at })) => {
+                ends.insert(id, ends_at);
+                continue;
+            }
+            Ok(DomainEvent::Auction(id, auction::Event::BidPlaced { .. })) => {
+                let (position, placed_at) = (logged.event.position, logged.event.recorded_at);
+                if let Some(ended_at) = ends.get(&id).filter(|ends_at| placed_at >= **ends_at) {
+                    broken
+                        .push(format!("the bid at {position} was placed at {placed_at}, and {id} ended at {ended_at}"));
+                }
                 continue;
             }
             Ok(DomainEvent::Auction(id, auction::Event::AuctionClosed { outcome, .. })) => (id, outcome),

@@ -391,6 +391,46 @@ fn an_auction_that_the_highest_bid_does_not_win_is_found() {
 }
 
 #[test]
+fn a_bid_that_counts_after_the_end_is_found() {
+    planted(Promise::P4, "ended at", |marketplace| {
+        marketplace.event("bid-3").recorded_at += TimeDelta::days(1);
+    });
+}
+
+#[test]
+fn what_has_not_ended_is_found() {
+    let open = |marketplace: &Marketplace| -> Vec<String> {
+        let found = check_ended(&marketplace.log);
+        assert!(found.iter().all(|violation| violation.promise == Promise::P7));
+        found.iter().filter_map(|violation| violation.what.split(' ').next()).map(str::to_owned).collect()
+    };
+    let mut marketplace = a_day();
+    assert_eq!(open(&marketplace), ["auction", "withdrawal"]);
+    let requested = marketplace.log.events.iter().find_map(|logged| match logged.event.decode() {
+        Ok(DomainEvent::Wallet(id, wallet::Event::WithdrawalRequested { withdrawal, .. })) => Some((id, withdrawal)),
+        _ => None,
+    });
+    let ((wallet, withdrawal), provider_reference) = (requested.unwrap(), "po_1".to_owned());
+    let paid = wallet::Event::WithdrawalPaid { withdrawal, provider_reference, fee: None, postings: Vec::new() };
+    marketplace.cause(&[DomainEvent::Wallet(wallet, paid)]);
+    assert_eq!(open(&marketplace), ["auction"]);
+    marketplace.seconds += 86_400;
+    let (outcome, ended_at) = (auction::Outcome::Won { winner: BOB, price: usd(2_050) }, marketplace.now());
+    marketplace.cause(&[DomainEvent::Auction(SALE, auction::Event::AuctionClosed { outcome, ended_at })]);
+    assert_eq!(open(&marketplace), [""; 0]);
+}
+
+#[test]
+fn what_a_timer_does_of_itself_is_found() {
+    let mut marketplace = a_day();
+    assert_eq!(check_timers(&marketplace.log, &Outages::default()), []);
+    let place = marketplace.place("bid-3");
+    marketplace.log.events[place].metadata.insert("actor".to_owned(), "process:timers".to_owned());
+    let found = check_timers(&marketplace.log, &Outages::default());
+    assert!(found.iter().any(|violation| violation.what.contains("was set by nothing")), "{found:#?}");
+}
+
+#[test]
 fn a_decision_against_the_rules_is_found() {
     planted(Promise::P0, "is not what was decided", |marketplace| {
         let event = marketplace.event("bid-2");

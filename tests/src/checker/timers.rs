@@ -1,6 +1,6 @@
 //! P7: a timer fires once, not before its time and not much later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -43,6 +43,12 @@ pub(super) fn check(log: &Log, outages: &Outages) -> Vec<String> {
     let latest = PUNCTUAL + TimeDelta::from_std(outages.untimed).unwrap_or_default();
     let mut broken = Vec::new();
     let mut seen = HashMap::new();
+    let known = log.events.iter().map(|logged| logged.event.event_id.to_string()).collect::<HashSet<_>>();
+    for first in log.units().filter_map(<[Logged]>::first).filter(|first| by_timer(first)) {
+        if first.metadata.get("causation").is_none_or(|cause| !known.contains(cause)) {
+            broken.push(format!("{} at {} was set by nothing", first.event.event_type, first.event.position));
+        }
+    }
     for Fired { set_by, first } in all(log) {
         let (cause, position) = (set_by.event.position, first.event.position);
         let what = first.event.event_type.as_str();
@@ -84,17 +90,21 @@ fn all(log: &Log) -> impl Iterator<Item = Fired<'_>> {
     log.units().filter_map(move |unit| {
         let first = unit.first()?;
         let set_by = first.metadata.get("causation").and_then(|cause| by_id.get(cause)).copied()?;
-        let by_timer = match first.metadata.get("actor").map(String::as_str) {
-            Some("process:timers") => true,
-            // A provider that is asked again answers through the payments.
-            Some("process:payments") => {
-                let set_by = set_by.event.event_type.as_str();
-                set_by.ends_with("Delayed") || set_by == "ChargeActionRequired"
-            }
-            _ => false,
+        // A provider that is asked again answers through the payments.
+        let asked_again = || {
+            let set_by = set_by.event.event_type.as_str();
+            is_by(first, "process:payments") && (set_by.ends_with("Delayed") || set_by == "ChargeActionRequired")
         };
-        by_timer.then_some(Fired { set_by, first })
+        (by_timer(first) || asked_again()).then_some(Fired { set_by, first })
     })
+}
+
+fn by_timer(first: &Logged) -> bool {
+    is_by(first, "process:timers")
+}
+
+fn is_by(first: &Logged, actor: &str) -> bool {
+    first.metadata.get("actor").is_some_and(|by| by == actor)
 }
 
 /// When a timer was due that this event had set, at that time, and that has led to that one.

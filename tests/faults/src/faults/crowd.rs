@@ -98,9 +98,9 @@ async fn bidders() -> Vec<String> {
         Command::asked_once(bidder, format!("bid-{number}"), Intent::Bid { auction, maximum }, epoch)
     });
     let history = History { commands: future::join_all(bids).await };
-    let mut broken = violations(&server, &history).await;
     let counts = history.counts(None);
     let closed = seller.advance(3_600_000).await;
+    let mut broken = violations(&server, &history).await;
     let shown = bidders[117].auction(&id, closed).await;
     // No accepted bid of anybody else is above the price, and it is one increment above the best of them.
     let rivals = history.commands.iter().filter_map(|command| match (&command.intent, &command.attempts[0].outcome) {

@@ -20,8 +20,9 @@ const BACK_WITHIN_SHORT_S: u64 = 30;
 pub(crate) async fn kills(plan: Plan) -> Tried {
     let mut scene = Scene::open(Setup::one(plan.seed).durable()).await;
     let (mut slowest, mut outages) = (Duration::ZERO, 0);
-    for _ in 0..plan.times {
+    for number in 0..plan.times {
         scene.moment(1_200).await;
+        scene.rests_after(number, plan.short).await;
         let began = Instant::now();
         let killed = scene.cluster.signal(Signal::SIGKILL);
         let reader = scene.traders[0].at(scene.client(0).address());

@@ -50,11 +50,12 @@ async fn kill_again_and_again(setup: Setup, plan: &Plan) -> Figures {
         None
     };
     let mut slowest = Duration::ZERO;
-    for _ in 0..plan.times {
+    for number in 0..plan.times {
         let more = scene.rng.random_range(1..=plan.longest(MOST_BETWEEN_KILLS, FEW_BETWEEN_KILLS));
         if !scene.works(more).await {
             break;
         }
+        scene.rests_after(number, plan.short).await;
         // Right after an answer it would always be the same moment of a commit.
         scene.moment(50).await;
         scene.kill(0).await;

@@ -1,5 +1,6 @@
 //! The log of clients: what was asked and what came of it, a line of JSON for each as it happens. A file of its own, so
-//! that what was known is known after a crash too; with the database it is all that the [`checker`](crate::checker) reads.
+//! that what was known is known after a crash too. With the database, and the times at which all was not well, it is all
+//! that the [`checker`](crate::checker) reads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help run test real faults faults-selftest long simulate hostile fuzz fuzz-api fuzz-api-short mutants check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats faketime iproute python schemathesis
+.PHONY: help run test real faults faults-selftest long simulate hostile fuzz fuzz-led fuzz-api fuzz-api-short mutants check fmt clippy doc deny tidy schemas stripe-shapes bench tools postgres nats faketime iproute python schemathesis
 
 DATA ?=
 # The newest that this toolchain builds; checked against the lock file that it ships.
@@ -68,6 +68,18 @@ fuzz: export BOLERO_RANDOM_ITERATIONS = $(INPUTS)
 fuzz: tools ## Try more inputs than tests do: make fuzz TARGET=<name> INPUTS=<how many>; without a name, all targets.
 	cargo nextest run --profile long --package domain --package eventstore --package commands --package tradepost --lib -E 'test(/^fuzz::$(TARGET)$$/)'
 
+# By libFuzzer, which builds the crate of a target anew, with counters of what is reached; inputs that have reached
+# something new are kept for the next time.
+CARGO_BOLERO_VERSION := 0.13.5
+FOR ?= 60s
+fuzz-led: $(TOOLS)/bin/cargo-bolero ## Try inputs that are led by what others have reached: make fuzz-led TARGET=<name> FOR=60s
+	crate=$$(grep -l '^fn $(TARGET)()' */src/fuzz.rs | cut -d/ -f1); \
+	[ "$$(wc -w <<< "$$crate")" = 1 ] || { echo "TARGET must name one of the targets in docs/reliability.md" >&2; exit 1; }; \
+	kept=$(CURDIR)/target/fuzz/$(TARGET) && mkdir -p $$kept/corpus $$kept/crashes && \
+	$(TOOLS)/bin/cargo-bolero bolero test --manifest-path $$crate/Cargo.toml --profile dev --sanitizer NONE \
+	    --target-dir $(CURDIR)/target/fuzz/build --corpus-dir $$kept/corpus --crashes-dir $$kept/crashes \
+	    -T $(FOR) fuzz::$(TARGET)
+
 # The rules about money by their unit tests, unless told otherwise; the decision loop:
 # make mutants PACKAGE=commands FILES='commands/src/engine/*.rs'. One after the other in a copy of the tree, so with SHARD=0/8
 # every eighth of them. What was found is added to docs/mutants.jsonl, and explained in docs/mutants.md.
@@ -127,6 +139,10 @@ bench: postgres nats ## Measure everything, beside what people would otherwise p
 # A build for use here, not for speed: it runs for a second.
 $(TOOLS)/bin/cargo-deny:
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --target-dir target/tools/build
+	rm -rf target/tools/build
+
+$(TOOLS)/bin/cargo-bolero:
+	cargo install cargo-bolero --version $(CARGO_BOLERO_VERSION) --locked --no-default-features --debug --root $(TOOLS) --target-dir target/tools/build
 	rm -rf target/tools/build
 
 $(TOOLS)/bin/cargo-mutants:

@@ -84,7 +84,7 @@ pub(crate) struct Fault {
 impl Fault {
     /// Tries it. What it stumbles over ends it and nothing else, and is told as what is broken.
     pub(crate) async fn attempt(&self, plan: Plan) -> Tried {
-        let patience = if plan.short {
+        let patience = if plan.short && !crate::selftest::is_running() {
             SHORT_PATIENCE
         } else {
             PATIENCE + PATIENCE_EACH * u32::try_from(plan.times).unwrap_or(u32::MAX)

@@ -63,9 +63,19 @@ pub(crate) fn surroundings() -> Vec<(String, String)> {
 /// Whether bugs are planted in turn; also while none is, since only that may be another between those runs.
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
+/// Whether this is what is going on.
+pub(crate) fn is_running() -> bool {
+    RUNNING.load(Ordering::Relaxed)
+}
+
 /// How long anything is waited for: not as long where a bug may be what it is waited for in vain.
 pub(crate) fn patience() -> Duration {
-    Duration::from_secs(if RUNNING.load(Ordering::Relaxed) { 30 } else { 120 })
+    Duration::from_secs(if is_running() { 30 } else { 120 })
+}
+
+/// The same for everything that is due in months.
+pub(crate) fn patience_of_months() -> Duration {
+    Duration::from_secs(if is_running() { 60 } else { 600 })
 }
 
 /// Shows first that the same server keeps every promise under each fault while nothing is planted. Then plants them all, or

@@ -186,9 +186,7 @@ impl Decider {
 
     /// Whoever waits, or comes, when this has ended finds nobody there, which means that the node is unavailable.
     pub(crate) async fn run(mut self) {
-        while !self.cut_short
-            && let Some(jobs) = self.take().await
-        {
+        while let Some(jobs) = self.take().await {
             self.process(jobs).await;
         }
         let is_whole = !self.cut_short;
@@ -206,7 +204,7 @@ impl Decider {
     }
 
     /// Waits for commands: those that were set aside first, then new ones, up to a full batch. Nothing once all handles
-    /// are dropped and nobody waits.
+    /// are dropped and nobody waits, or nothing can be decided any more.
     async fn take(&mut self) -> Option<Jobs> {
         let mut jobs = Jobs::new();
         let limit = self.settings.batch_max;
@@ -224,6 +222,9 @@ impl Decider {
                 }
                 () = tokio::time::sleep(IDLE) => self.read_on().await,
             }
+        }
+        if self.cut_short {
+            return None;
         }
         while jobs.len() < limit {
             if let Some(job) = self.ready.pop_front() {

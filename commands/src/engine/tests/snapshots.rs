@@ -3,6 +3,8 @@
 use domain::Aggregate;
 use eventstore::streams::Streams;
 
+use tokio::sync::watch;
+
 use super::super::cache::{Entry, StreamKey};
 use super::super::snapshots::Snapshots;
 use super::overheard::{Asked, Heard, Overheard};
@@ -64,6 +66,33 @@ async fn a_stream_that_was_never_snapshotted_is_when_it_is_loaded() {
         .await
         .unwrap();
     assert_eq!(kept.unsigned_abs(), EVERY + 3);
+}
+
+#[tokio::test]
+async fn a_node_ends_once_its_snapshots_are_kept() {
+    let (database, ann) = (database().await, somebody());
+    let (answer, answered) = watch::channel(false);
+    let heard = Heard::with(move |asked| {
+        let mut answered = answered.clone();
+        Box::pin(async move {
+            if asked == Asked::Keep {
+                answered.wait_for(|answered| *answered).await.unwrap();
+            }
+        })
+    });
+    let settings = EngineSettings { snapshot_every: 1, ..EngineSettings::default() };
+    let storage = Arc::new(Overheard::at(&database, &heard));
+    let (engine, task) = Engine::over(storage, settings, Clock::new(), Head::at(0), Feed::default()).await.unwrap();
+    fund(&engine, ann, 1).await;
+    heard.until(|asked| asked == Asked::Keep).await;
+    drop(engine);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    answer.send_replace(true);
+    task.await.unwrap();
+    let kept: i64 = sqlx::query_scalar("select count(*) from snapshots").fetch_one(&database.pool(1)).await.unwrap();
+    assert!(kept > 0);
 }
 
 /// What keeps them, whom it asks, and of what they are.

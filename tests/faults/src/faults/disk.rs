@@ -1,10 +1,12 @@
 //! F10: no byte is free any more, for a while.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statvfs::statvfs;
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -18,8 +20,8 @@ use crate::promises::close;
 use crate::results::Figures;
 use crate::scene::{LOOK_AGAIN, PATIENCE, Scene, Setup};
 
-/// Enough for a marketplace that is small.
-const DISK_MIB: usize = 768;
+/// For whatever is written between one fault and the next.
+const ROOM: &str = "size=8g";
 const BACK_WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) async fn full(plan: Plan) -> Tried {
@@ -32,7 +34,7 @@ pub(crate) async fn full(plan: Plan) -> Tried {
 }
 
 async fn of_postgres(plan: &Plan, of_wal: bool) -> Tried {
-    let disk = SmallDisk::mount(DISK_MIB)?;
+    let disk = Disk::mount()?;
     let (cluster, _folder) = if of_wal {
         let folder = crate::cluster::folder();
         let mut cluster = Cluster::start_in(folder.path().join("postgres"), true).await;
@@ -48,7 +50,7 @@ async fn of_postgres(plan: &Plan, of_wal: bool) -> Tried {
 }
 
 async fn of_nats(plan: &Plan) -> Tried {
-    let disk = SmallDisk::mount(DISK_MIB / 4)?;
+    let disk = Disk::mount()?;
     let folder = TempDir::new_in(disk.folder.path()).or_fail("make a folder for NATS");
     let mut scene = Scene::open(Setup::one(plan.seed)).await;
     scene.add_nats(NatsServer::start_in(folder).await).await;
@@ -57,7 +59,7 @@ async fn of_nats(plan: &Plan) -> Tried {
     Ok(fill_again_and_again(scene, &disk, plan).await)
 }
 
-async fn fill_again_and_again(mut scene: Scene, disk: &SmallDisk, plan: &Plan) -> Figures {
+async fn fill_again_and_again(mut scene: Scene, disk: &Disk, plan: &Plan) -> Figures {
     let mut slowest = Duration::ZERO;
     for _ in 0..plan.times {
         if !scene.works(20).await {
@@ -128,41 +130,45 @@ async fn move_away(from: &Path, to: &Path) {
     std::os::unix::fs::symlink(to, from).or_fail("make a link");
 }
 
-/// A file system in memory of this many MiB, mounted on a new folder until it is dropped; or why there is none.
+/// A file system in memory, mounted on a new folder until it is dropped; or why there is none.
 #[derive(Debug)]
-struct SmallDisk {
+struct Disk {
     folder: TempDir,
 }
 
-impl SmallDisk {
-    fn mount(mib: usize) -> Result<Self, String> {
-        let folder = crate::cluster::folder();
-        let (none, options) = (None::<&Path>, format!("size={mib}m,mode=0711"));
-        nix::mount::mount(none, folder.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some(options.as_str()))
+impl Disk {
+    fn mount() -> Result<Self, String> {
+        let disk = Self { folder: crate::cluster::folder() };
+        disk.set(MsFlags::empty(), &format!("{ROOM},mode=0711"))
             .map_err(|error| format!("no file system can be mounted here ({error}): it takes CAP_SYS_ADMIN"))?;
-        Ok(Self { folder })
+        Ok(disk)
     }
 
     /// Leaves no byte free.
     fn fill(&self) {
-        let block = vec![0_u8; 1 << 16];
-        let mut file = std::fs::File::create(self.ballast()).or_fail("make a file that fills the disk");
-        while file.write(&block).is_ok_and(|written| written > 0) {}
+        loop {
+            let there = statvfs(self.folder.path()).or_fail("look how full the disk is");
+            let used = (there.blocks() - there.blocks_free()) * there.fragment_size();
+            match self.set(MsFlags::MS_REMOUNT, &format!("size={used}")) {
+                // Something was written meanwhile.
+                Err(Errno::EINVAL) => {}
+                set => return set.or_fail("fill the disk"),
+            }
+        }
     }
 
-    /// Takes off what filled it.
     fn free(&self) {
-        std::fs::remove_file(self.ballast()).or_fail("free the disk");
+        self.set(MsFlags::MS_REMOUNT, ROOM).or_fail("free the disk");
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.folder.path().join("ballast")
+    fn set(&self, flags: MsFlags, options: &str) -> nix::Result<()> {
+        mount(None::<&Path>, self.folder.path(), Some("tmpfs"), flags, Some(options))
     }
 }
 
-impl Drop for SmallDisk {
+impl Drop for Disk {
     fn drop(&mut self) {
         // What still writes there goes with it.
-        let _ = nix::mount::umount2(self.folder.path(), nix::mount::MntFlags::MNT_DETACH);
+        let _ = umount2(self.folder.path(), MntFlags::MNT_DETACH);
     }
 }

@@ -69,7 +69,7 @@ pub(crate) struct Decider {
     head: Head,
     feed: Feed,
     storage: Arc<dyn Storage>,
-    /// The loop's own; dropped whenever an answer was lost on it.
+    /// The loop's own; dropped whenever an answer was lost on it, until [`Self::recover`] has the next.
     session: Option<Box<dyn Session>>,
     snapshots: Snapshots,
     submitted: mpsc::UnboundedReceiver<Box<dyn Job>>,
@@ -334,7 +334,7 @@ impl Decider {
         next: Option<(&'a mut Decided, &'a Layer)>,
     ) -> BoxFuture<'a, Result<(), Missed>> {
         Box::pin(async move {
-            let Ok(session) = self.take_session().await else { return Err(Missed::Lost) };
+            let Some(session) = self.session.take() else { return Err(Missed::Lost) };
             let began = Instant::now();
             let (session, outcome) = {
                 let appending = pin!(append(session, self.known, batch));
@@ -396,7 +396,7 @@ impl Decider {
 
     /// One attempt with the head locked first, so that no other node can come between.
     async fn attempt_locked(&mut self, jobs: Jobs) -> (Decided, Result<(), Missed>) {
-        let Ok(mut session) = self.take_session().await else {
+        let Some(mut session) = self.session.take() else {
             return (self.decide_all(jobs), Err(Missed::Lost));
         };
         let known = self.known;
@@ -707,26 +707,13 @@ impl Decider {
         &mut self,
         work: impl for<'a> FnOnce(&'a mut dyn Session) -> BoxFuture<'a, Result<T, AppendError>>,
     ) -> Result<T, AppendError> {
-        let mut session = self.take_session().await.map_err(AppendError::Unknown)?;
+        let mut session = self.session.take().ok_or(AppendError::Unknown(sqlx::Error::PoolTimedOut))?;
         let done = tokio::time::timeout(STATEMENT_PATIENCE, work(&mut *session)).await;
         let done = done.unwrap_or_else(|_| Err(AppendError::Unknown(sqlx::Error::PoolTimedOut)));
         if !matches!(done, Err(AppendError::Unknown(_))) {
             self.session = Some(session);
         }
         done
-    }
-
-    async fn take_session(&mut self) -> Result<Box<dyn Session>, sqlx::Error> {
-        if let Some(session) = self.session.take() {
-            return Ok(session);
-        }
-        let connecting = async {
-            let mut session = connect_anew(&*self.storage).await?;
-            // What was appended to a log that is not the same any more would rest on nothing.
-            let there = session.event_id_at(self.known).await?;
-            if there == self.known_id { Ok(session) } else { Err(sqlx::Error::RowNotFound) }
-        };
-        tokio::time::timeout(RECOVERY_PATIENCE, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 }
 

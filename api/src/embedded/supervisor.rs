@@ -9,9 +9,11 @@ use tokio::{
 
 use super::{EmbeddedError, cluster::Cluster, postmaster::Postmaster};
 
-/// The pause before Postgres is started again: the first one, and the longest after one that ended soon each time.
+/// The pause before Postgres is started again: the first one, and the longest after one that ended soon each time. One that
+/// is killed time after time is back soon each time too: most of the ten seconds in which everything works again are for
+/// reading its log.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A Postgres that has run this long was well; the next pause is the first one again.
 const WELL_AFTER: Duration = Duration::from_secs(10);

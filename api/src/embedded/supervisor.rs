@@ -23,12 +23,39 @@ pub(super) struct Supervisor {
     cluster: Cluster,
     postmaster: Postmaster,
     pid: watch::Sender<Option<u32>>,
-    pause: Duration,
+    pauses: Pauses,
+}
+
+/// How long to wait before Postgres is started again.
+struct Pauses {
+    next: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+}
+
+impl Pauses {
+    /// Postgres has run for so long and ended.
+    fn ended_after(&mut self, ran: Duration) {
+        if ran > WELL_AFTER {
+            self.next = FIRST_PAUSE;
+        }
+    }
+
+    /// Before the next attempt.
+    fn next(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST_PAUSE);
+        pause
+    }
 }
 
 impl Supervisor {
     pub(super) fn new(cluster: Cluster, postmaster: Postmaster, pid: watch::Sender<Option<u32>>) -> Self {
-        Self { cluster, postmaster, pid, pause: FIRST_PAUSE }
+        Self { cluster, postmaster, pid, pauses: Pauses::default() }
     }
 
     /// Watches until told to stop Postgres, or until nobody can tell any more: then it is left running.
@@ -44,9 +71,7 @@ impl Supervisor {
             };
             self.pid.send_replace(None);
             tracing::warn!(pid = self.postmaster.pid(), how, "the private PostgreSQL has ended; starting it again");
-            if since.elapsed() > WELL_AFTER {
-                self.pause = FIRST_PAUSE;
-            }
+            self.pauses.ended_after(since.elapsed());
             tokio::select! {
                 biased;
                 _ = &mut stop => return Ok(()),
@@ -62,12 +87,32 @@ impl Supervisor {
 
     async fn started_again(&mut self) -> Postmaster {
         loop {
-            sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            sleep(self.pauses.next()).await;
             match self.cluster.spawn() {
                 Ok(postmaster) => return postmaster,
                 Err(error) => tracing::error!(%error, "the private PostgreSQL could not be started; trying on"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rest of the ten seconds in which everything works again (F3) is what Postgres needs to read its log.
+    #[test]
+    fn one_that_is_killed_time_after_time_waits_longer_each_time_but_a_second_at_most() {
+        let mut pauses = Pauses::default();
+        let waited: Vec<_> = (0..10)
+            .map(|_| {
+                pauses.ended_after(Duration::from_secs(6));
+                pauses.next().as_millis()
+            })
+            .collect();
+        assert_eq!(waited, [50, 100, 200, 400, 800, 1_000, 1_000, 1_000, 1_000, 1_000]);
+
+        pauses.ended_after(Duration::from_secs(11));
+        assert_eq!(pauses.next(), FIRST_PAUSE, "that one was well");
     }
 }

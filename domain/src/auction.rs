@@ -771,9 +771,9 @@ fn higher(known: Option<Money>, other: Money) -> Money {
 
 /// Amounts of one auction share a currency, which [`Live::check_currency`] has made sure of.
 fn larger(a: Money, b: Money) -> Money {
-    if b.minor() > a.minor() { b } else { a }
+    std::cmp::max_by_key(a, b, |amount| amount.minor())
 }
 
 fn smaller(a: Money, b: Money) -> Money {
-    if b.minor() < a.minor() { b } else { a }
+    std::cmp::min_by_key(a, b, |amount| amount.minor())
 }

@@ -283,12 +283,12 @@ impl Money {
 
     /// The larger of two amounts of one currency.
     pub fn max(self, other: Self) -> Result<Self, MoneyError> {
-        Ok(if other.minor_in(self.currency)? > self.minor { other } else { self })
+        Ok(Self { minor: self.minor.max(other.minor_in(self.currency)?), ..self })
     }
 
     /// The smaller of two amounts of one currency.
     pub fn min(self, other: Self) -> Result<Self, MoneyError> {
-        Ok(if other.minor_in(self.currency)? < self.minor { other } else { self })
+        Ok(Self { minor: self.minor.min(other.minor_in(self.currency)?), ..self })
     }
 
     /// A share in basis points, rounded half up (away from zero for a negative amount), as fees are.

@@ -239,6 +239,13 @@ fn a_wallet_holds_no_more_than_every_json_reader_can_count() {
 }
 
 #[test]
+fn there_is_room_for_what_can_come_in_and_no_more() {
+    let wallet = holding(LARGEST - 1);
+    assert!(balance(&wallet).has_room(usd(1)));
+    assert!(!balance(&wallet).has_room(usd(2)));
+}
+
+#[test]
 fn whatever_may_still_come_in_or_back_counts_towards_the_limit() {
     let deposit = || request_deposit(DEPOSIT, usd(1));
     let expected = |available| Error::BalanceLimit { available: usd(available), offered: usd(1) };

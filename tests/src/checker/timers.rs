@@ -63,7 +63,7 @@ pub(super) fn check(log: &Log, outages: &Outages) -> Vec<String> {
             due_at.map(|due_at| (first.event.recorded_at - due_at, first.event.recorded_at - outages.well(due_at)));
         match late {
             Some((late, _)) if late < TimeDelta::zero() => {
-                broken.push(format!("{what} at {position} is early by {late}"));
+                broken.push(format!("{what} at {position} is early by {}", -late));
             }
             Some((late, since)) if since > latest => {
                 broken.push(format!("{what} at {position} is late by {late}, of which all was well for {since}"));

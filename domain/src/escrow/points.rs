@@ -54,13 +54,11 @@ impl Opened {
     /// What of the next `amount` that goes back comes back as points, if anything.
     pub(super) fn part_from_points(&self, amount: Money) -> Result<Option<Money>, Error> {
         let Some(redeemed) = self.terms.redeemed else { return Ok(None) };
-        let (each, currency) = (redeemed.each_minor(), amount.currency());
-        // Parts of points were made good, and did not come back, when refunds were still divided so.
-        let divided = self.refunded_from_points.minor() % each;
-        let whole = self.refunded_from_points.minus(Money::new(divided, currency)?)?;
-        let due_back = self.paid_by_points_of(self.refunded.plus(amount)?).minus(whole)?;
-        let points = (due_back.minor() / each).min((amount.minor() + divided) / each);
-        let part = Money::new(points.saturating_mul(each).saturating_sub(divided), currency)?;
-        Ok(Some(part).filter(|part| points > 0 && part.is_positive()))
+        let (each, back) = (redeemed.each_minor(), self.refunded_from_points.minor());
+        let due_back = self.paid_by_points_of(self.refunded.plus(amount)?).minor();
+        // Parts of points were made good, and did not come back, when refunds were still divided so: those come back first.
+        let points = (due_back / each).min(back.saturating_add(amount.minor()) / each);
+        let part = Money::new(points.saturating_mul(each).saturating_sub(back), amount.currency())?;
+        Ok(Some(part).filter(|part| part.is_positive()))
     }
 }

@@ -63,6 +63,7 @@ enum Command {
     ///   faults run --short
     ///
     /// A seed repeats what is drawn, though not the moments at which processes do what.
+    #[command(verbatim_doc_comment)]
     Run(Run),
     /// Tell what all runs in a file of results have come to, as a table of Markdown: counts are sums over the runs in which
     /// every promise was kept, times and sizes the largest.

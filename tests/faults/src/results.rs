@@ -1,6 +1,6 @@
 //! What is kept of a run: a line of JSON for each fault, added to a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
@@ -110,10 +110,8 @@ pub(crate) struct Line {
     /// How often it was tried.
     pub(crate) times: usize,
     /// Whether as in the short mix, whose limits are wider: this counts for no target.
-    #[serde(default)]
     pub(crate) short: bool,
     /// Of which state of the code.
-    #[serde(default)]
     pub(crate) code: String,
     pub(crate) seconds: u64,
     #[serde(flatten)]
@@ -126,11 +124,19 @@ pub(crate) fn date() -> String {
     Clock::real_now().format("%Y-%m-%d").to_string()
 }
 
-/// The state of the code that is tried, as far as git can tell.
+/// The state of the code that is tried, as far as git can tell: a commit, and whether it was changed since. What is measured
+/// is written down in `docs`, and changes nothing.
 pub(crate) fn code() -> String {
-    let asked = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let told = asked.ok().filter(|asked| asked.status.success()).map(|asked| asked.stdout);
-    told.map_or_else(String::new, |told| String::from_utf8_lossy(&told).trim().to_owned())
+    let told = |asked: &[&str]| {
+        let answer = Command::new("git").args(asked).output().ok().filter(|answer| answer.status.success())?;
+        Some(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
+    };
+    let changes = ["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs"];
+    match (told(&["rev-parse", "--short", "HEAD"]), told(&changes)) {
+        (Some(commit), Some(changed)) if changed.is_empty() => commit,
+        (Some(commit), _) => format!("{commit}-dirty"),
+        (None, _) => String::new(),
+    }
 }
 
 /// What the machine is, as far as the system tells.
@@ -159,6 +165,8 @@ struct Sum {
     seconds: u64,
     /// The first and the last day.
     days: Option<(String, String)>,
+    /// The states of the code in which every promise was kept.
+    code: BTreeSet<String>,
     figures: Figures,
 }
 
@@ -168,6 +176,7 @@ impl Sum {
             Outcome::Kept => {
                 self.kept += 1;
                 self.times += line.times;
+                self.code.insert(line.code);
                 self.figures = std::mem::take(&mut self.figures).and(line.figures);
             }
             Outcome::Broken { .. } => self.broken += 1,
@@ -191,7 +200,12 @@ impl Sum {
         let wanted = faults::ALL.iter().find(|known| known.id == fault);
         let kept =
             wanted.map_or_else(String::new, |wanted| format!("{} of {} {}", self.times, wanted.times, wanted.of));
-        format!("| {fault} | {kept} | {runs} | {} | {} | {days} | {machine} |", counted.join(", "), self.seconds)
+        let code = self.code.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        format!(
+            "| {fault} | {kept} | {runs} | {} | {} | {days} | {code} | {machine} |",
+            counted.join(", "),
+            self.seconds
+        )
     }
 }
 
@@ -210,8 +224,8 @@ pub(crate) fn table(file: &Path) -> io::Result<String> {
     }
     let rows = sums.iter().map(|((_, fault, machine), sum)| sum.row(fault, machine));
     let head = [
-        "| | kept, of the target | runs | counted where kept | seconds | days | machine |",
-        "| --- | --- | --- | --- | ---: | --- | --- |",
+        "| | kept, of the target | runs | counted where kept | seconds | days | code | machine |",
+        "| --- | --- | --- | --- | ---: | --- | --- | --- |",
     ];
     Ok(head.into_iter().map(str::to_owned).chain(rows).collect::<Vec<_>>().join("\n"))
 }
@@ -236,19 +250,24 @@ mod tests {
     fn the_table_adds_up_what_was_done_in_shares() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (machine, outcome) = ("2 cores".to_owned(), Outcome::Kept);
-        for (fault, date, kills) in [("F10", "2026-11-23", 1), ("F9", "2026-11-22", 2), ("F9", "2026-11-23", 3)] {
-            let (fault, date) = (fault.to_owned(), date.to_owned());
+        let runs = [
+            ("F10", "2026-11-23", "89abcde", 1),
+            ("F9", "2026-11-22", "1234567", 2),
+            ("F9", "2026-11-23", "89abcde", 3),
+        ];
+        for (fault, date, code, kills) in runs {
+            let (fault, date, code) = (fault.to_owned(), date.to_owned(), code.to_owned());
             let (machine, outcome) = (machine.clone(), outcome.clone());
             let mut figures = Figures::default();
             figures.count("kills", kills);
-            let (code, short) = ("1234567".to_owned(), false);
-            let line = Line { fault, date, machine, seed: 1, times: kills, short, code, seconds: 10, outcome, figures };
+            let (seed, times, short, seconds) = (1, kills, false, 10);
+            let line = Line { fault, date, machine, seed, times, short, code, seconds, outcome, figures };
             add(file.path(), &line).unwrap();
             // Neither what was tried under wider limits counts, nor what was counted where a promise was broken.
             add(file.path(), &Line { short: true, ..line.clone() }).unwrap();
             if line.fault == "F9" {
-                let outcome = Outcome::Broken { violations: vec!["P1".to_owned()] };
-                add(file.path(), &Line { outcome, ..line }).unwrap();
+                let (outcome, code) = (Outcome::Broken { violations: vec!["P1".to_owned()] }, "fffffff".to_owned());
+                add(file.path(), &Line { outcome, code, ..line }).unwrap();
             }
         }
         let table = table(file.path()).unwrap();
@@ -256,8 +275,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "| F9 | 5 of 1000 replies | 2 kept, 2 broken | kills 5 | 40 | 2026-11-22 to 2026-11-23 | 2 cores |",
-                "| F10 | 1 of 20 times each | 1 kept | kills 1 | 10 | 2026-11-23 | 2 cores |",
+                "| F9 | 5 of 1000 replies | 2 kept, 2 broken | kills 5 | 40 | 2026-11-22 to 2026-11-23 | 1234567, 89abcde | 2 cores |",
+                "| F10 | 1 of 20 times each | 1 kept | kills 1 | 10 | 2026-11-23 | 89abcde | 2 cores |",
             ]
         );
     }

@@ -154,7 +154,7 @@ pub(crate) fn add(file: &Path, line: &Line) -> io::Result<()> {
     writeln!(file, "{}", serde_json::to_string(line)?)
 }
 
-/// What all runs of a fault on one machine have come to, as a row of a table.
+/// What all runs of a fault have come to, as a row of a table.
 #[derive(Debug, Default)]
 struct Sum {
     kept: usize,
@@ -167,6 +167,7 @@ struct Sum {
     days: Option<(String, String)>,
     /// The states of the code in which every promise was kept.
     code: BTreeSet<String>,
+    machines: BTreeSet<String>,
     figures: Figures,
 }
 
@@ -183,11 +184,12 @@ impl Sum {
             Outcome::Skipped { .. } => self.skipped += 1,
         }
         self.seconds += line.seconds;
+        self.machines.insert(line.machine);
         let first = self.days.take().map_or_else(|| line.date.clone(), |(first, _)| first.min(line.date.clone()));
         self.days = Some((first, line.date));
     }
 
-    fn row(&self, fault: &str, machine: &str) -> String {
+    fn row(&self, fault: &str) -> String {
         let counted: Vec<_> = self.figures.counted.iter().map(|(name, value)| format!("{name} {value}")).collect();
         let outcomes = [(self.kept, "kept"), (self.broken, "broken"), (self.skipped, "skipped")];
         let outcomes = outcomes.iter().filter(|(runs, _)| *runs > 0).map(|(runs, what)| format!("{runs} {what}"));
@@ -200,9 +202,10 @@ impl Sum {
         let wanted = faults::ALL.iter().find(|known| known.id == fault);
         let kept =
             wanted.map_or_else(String::new, |wanted| format!("{} of {} {}", self.times, wanted.times, wanted.of));
-        let code = self.code.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let all = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let (code, machines) = (all(&self.code), all(&self.machines));
         format!(
-            "| {fault} | {kept} | {runs} | {} | {} | {days} | {code} | {machine} |",
+            "| {fault} | {kept} | {runs} | {} | {} | {days} | {code} | {machines} |",
             counted.join(", "),
             self.seconds
         )
@@ -212,7 +215,7 @@ impl Sum {
 /// The table of everything in a file of results but what was tried as in the short mix. Counts are sums over the runs in
 /// which every promise was kept, times and sizes the largest of them.
 pub(crate) fn table(file: &Path) -> io::Result<String> {
-    let mut sums: BTreeMap<(usize, String, String), Sum> = BTreeMap::new();
+    let mut sums: BTreeMap<(usize, String), Sum> = BTreeMap::new();
     for (number, line) in std::fs::read_to_string(file)?.lines().enumerate() {
         let line: Line = serde_json::from_str(line)
             .map_err(|error| io::Error::other(format!("{}, line {}: {error}", file.display(), number + 1)))?;
@@ -220,9 +223,9 @@ pub(crate) fn table(file: &Path) -> io::Result<String> {
             continue;
         }
         let number = line.fault.trim_start_matches('F').parse().unwrap_or(usize::MAX);
-        sums.entry((number, line.fault.clone(), line.machine.clone())).or_default().add(line);
+        sums.entry((number, line.fault.clone())).or_default().add(line);
     }
-    let rows = sums.iter().map(|((_, fault, machine), sum)| sum.row(fault, machine));
+    let rows = sums.iter().map(|((_, fault), sum)| sum.row(fault));
     let head = [
         "| | kept, of the target | runs | counted where kept | seconds | days | code | machine |",
         "| --- | --- | --- | --- | ---: | --- | --- | --- |",
@@ -249,15 +252,15 @@ mod tests {
     #[test]
     fn the_table_adds_up_what_was_done_in_shares() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let (machine, outcome) = ("2 cores".to_owned(), Outcome::Kept);
+        let outcome = Outcome::Kept;
         let runs = [
-            ("F10", "2026-11-23", "89abcde", 1),
-            ("F9", "2026-11-22", "1234567", 2),
-            ("F9", "2026-11-23", "89abcde", 3),
+            ("F10", "2026-11-23", "89abcde", "2 cores", 1),
+            ("F9", "2026-11-22", "1234567", "2 cores", 2),
+            ("F9", "2026-11-23", "89abcde", "4 cores", 3),
         ];
-        for (fault, date, code, kills) in runs {
-            let (fault, date, code) = (fault.to_owned(), date.to_owned(), code.to_owned());
-            let (machine, outcome) = (machine.clone(), outcome.clone());
+        for (fault, date, code, machine, kills) in runs {
+            let [fault, date, code, machine] = [fault, date, code, machine].map(str::to_owned);
+            let outcome = outcome.clone();
             let mut figures = Figures::default();
             figures.count("kills", kills);
             let (seed, times, short, seconds) = (1, kills, false, 10);
@@ -275,7 +278,7 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "| F9 | 5 of 1000 replies | 2 kept, 2 broken | kills 5 | 40 | 2026-11-22 to 2026-11-23 | 1234567, 89abcde | 2 cores |",
+                "| F9 | 5 of 1000 replies | 2 kept, 2 broken | kills 5 | 40 | 2026-11-22 to 2026-11-23 | 1234567, 89abcde | 2 cores, 4 cores |",
                 "| F10 | 1 of 20 times each | 1 kept | kills 1 | 10 | 2026-11-23 | 89abcde | 2 cores |",
             ]
         );

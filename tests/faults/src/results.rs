@@ -131,8 +131,8 @@ pub(crate) fn code() -> String {
         let answer = Command::new("git").args(asked).output().ok().filter(|answer| answer.status.success())?;
         Some(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
     };
-    let changes = ["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs"];
-    match (told(&["rev-parse", "--short", "HEAD"]), told(&changes)) {
+    let whether_changed = ["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs"];
+    match (told(&["rev-parse", "--short", "HEAD"]), told(&whether_changed)) {
         (Some(commit), Some(changed)) if changed.is_empty() => commit,
         (Some(commit), _) => format!("{commit}-dirty"),
         (None, _) => String::new(),
@@ -270,7 +270,7 @@ mod tests {
             add(file.path(), &Line { short: true, ..line.clone() }).unwrap();
             if line.fault == "F9" {
                 let (outcome, code) = (Outcome::Broken { violations: vec!["P1".to_owned()] }, "fffffff".to_owned());
-                add(file.path(), &Line { outcome, code, ..line }).unwrap();
+                add(file.path(), &Line { code, outcome, ..line }).unwrap();
             }
         }
         let table = table(file.path()).unwrap();

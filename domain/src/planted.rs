@@ -43,6 +43,8 @@ bugs! {
     TimersEarly = "timers-early",
     /// Half of all timers are never set.
     TimersLost = "timers-lost",
+    /// What a timer does is in the log twice.
+    TimersTwice = "timers-twice",
     /// What another node has written changes no state that is in memory.
     StaleRead = "stale-read",
     /// The log leaves positions out.

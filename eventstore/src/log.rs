@@ -138,6 +138,11 @@ select base from head";
 
 /// Appends `batch` if the head is at `known`.
 pub async fn append(connection: &mut PgConnection, known: Position, batch: &Batch) -> Result<Appended, AppendError> {
+    // PLANTED: whatever a timer does is done again.
+    #[cfg(feature = "planted-bugs")]
+    let with_repeats = repeating_timers(batch);
+    #[cfg(feature = "planted-bugs")]
+    let batch = if domain::planted::is(domain::planted::Bug::TimersTwice) { &with_repeats } else { batch };
     let events = &batch.events;
     let column = |value: fn(&NewEvent) -> &str| events.iter().map(value).collect::<Vec<_>>();
     let keys = &batch.keys;
@@ -173,6 +178,22 @@ pub async fn append(connection: &mut PgConnection, known: Position, batch: &Batc
         .fetch_optional(connection)
         .await?;
     Ok(if base.is_some() { Appended::Committed } else { Appended::HeadMoved })
+}
+
+/// A batch, and behind it once more what timers do in it: as the next events of their aggregates.
+#[cfg(feature = "planted-bugs")]
+fn repeating_timers(batch: &Batch) -> Batch {
+    let mut events = batch.events.clone();
+    for event in batch.events.iter().filter(|event| event.metadata.contains("\"process:timers\"")) {
+        let stream = (event.aggregate_type, event.aggregate_id);
+        let last = events.iter().rfind(|other| (other.aggregate_type, other.aggregate_id) == stream);
+        let sequence = last.map_or(0, |last| last.sequence) + 1;
+        events.push(NewEvent { event_id: Uuid::new_v5(&event.event_id, b"again"), sequence, ..event.clone() });
+    }
+    let mut unit_ends = batch.unit_ends.clone();
+    unit_ends.extend(unit_ends.len()..events.len());
+    let Batch { keys, people, forgotten, .. } = batch;
+    Batch { events, unit_ends, keys: keys.clone(), people: people.clone(), forgotten: forgotten.clone() }
 }
 
 fn i64_of(count: usize) -> i64 {

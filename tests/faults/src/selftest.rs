@@ -38,6 +38,7 @@ planted! {
     "change-without-key" shows under "F1" x 2 as "P1";
     "timers-early" shows under "F1" x 1 as "P7";
     "timers-lost" shows under "F1" x 1 as "P7";
+    "timers-twice" shows under "F1" x 1 as "P7";
     "stale-read" shows under "F8" x 4 as "P0";
     "position-gap" shows under "F1" x 1 as "P2";
     "balance-unchecked" shows under "F1" x 4 as "P3";
